@@ -1,0 +1,38 @@
+"""The only module that reads a clock or waits: everything else is told the time."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What time it is, and how to wait."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, aware and in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never jumps; only differences mean anything."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds; cancellable."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> datetime:
+        """Return the wall clock's time, aware and in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed moment of this boot."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds; cancellable."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,1 @@
+"""The pure core: tasks and rules in, decisions and explanations out."""
