@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never jumps; only differences mean anything."""
+        """Return seconds of a clock that never jumps, for differences only."""
         ...
 
     async def sleep(self, seconds: float) -> None:

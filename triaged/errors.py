@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from http import HTTPStatus
 
 
 class TriagedError(Exception):
@@ -138,7 +139,7 @@ class KeyRefused(LexiError):
         hint = (
             "; the key needs the 'Lexi' permission (newer keys: read:ai to list,"
             " write:ai to dismiss)"
-            if self.status == 403
+            if self.status == HTTPStatus.FORBIDDEN
             else "; it is wrong, expired or revoked"
         )
         return super().__str__() + hint

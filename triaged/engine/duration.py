@@ -1,4 +1,4 @@
-"""Durations as people write them: ``90s``, ``30m``, ``36h``, ``14d``, ``2w``, ``1d12h``."""
+"""Durations as people write them: ``90s``, ``36h``, ``14d``, ``2w``, ``1d12h``."""
 
 import re
 from datetime import timedelta
@@ -16,7 +16,7 @@ def parse_duration(text: str) -> timedelta:
         ValueError: the text is no such sum, or longer than a timedelta holds.
     """
     if not _WHOLE.fullmatch(text):
-        message = f"expected a duration such as 90s, 30m, 36h, 14d, 2w or 1d12h, found {text!r}"
+        message = f"expected a duration such as 90s, 14d or 1d12h, found {text!r}"
         raise ValueError(message)
     seconds = sum(int(n) * _SECONDS[unit] for n, unit in _PART.findall(text))
     try:
