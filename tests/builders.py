@@ -9,7 +9,7 @@ T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def a_task(*, age: timedelta = timedelta(days=1), **fields: Json) -> Task:
-    """Return a task as listed at T0; a field given as ... is left out."""
+    """Return a task as listed at T0."""
     listed: dict[str, Json] = {
         "id": "task-1",
         "type": "prospect_search",

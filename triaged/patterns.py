@@ -1,4 +1,4 @@
-"""RE2 behind the core's ``Pattern``: linear time on hostile text, never another engine."""
+"""RE2 behind the core's ``Pattern``: linear time on hostile text, no other engine."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
