@@ -2,6 +2,7 @@
 
 TriagedError
 ├─ ConfigError        the rules file or the settings are wrong: all problems at once
+├─ RulesTestsFailed   the rules load, but a test in their file fails
 ├─ LexiError          what was asked of LeadLex did not come about
 │  ├─ Unreachable     nothing was sent: may be tried again
 │  ├─ Unanswered      sent, no usable answer: a write is now unknown
@@ -20,11 +21,13 @@ An error takes facts; its ``__str__`` makes the sentence.  None of them ever hol
 API key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
+
+from triaged.quota import ServerWord
 
 
 class TriagedError(Exception):
@@ -71,11 +74,24 @@ class ConfigError(TriagedError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
+class RulesTestsFailed(TriagedError):
+    """The rules load, but not all of the tests in their file pass."""
+
+    def __init__(self, failures: Iterable[str]) -> None:
+        self.failures = tuple(failures)
+        super().__init__(self.failures)
+
+    def __str__(self) -> str:
+        """List the tests that failed, a line each."""
+        return "\n".join(self.failures)
+
+
 class LexiError(TriagedError):
     """What was asked of LeadLex did not come about.
 
     ``operation`` is ``list``, ``dismiss`` or ``approve``; ``status`` is the HTTP
-    status where there was one; ``message`` is the server's text, untrusted.
+    status where there was one; ``message`` is the server's text, untrusted; ``word``
+    is what the answer's headers said of the quota.
     """
 
     sentence = "LeadLex did not do it"
@@ -95,6 +111,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
+        self.word = ServerWord()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""

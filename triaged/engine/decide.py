@@ -7,7 +7,7 @@ Caps, holds and the other belts are the guard's, which sees these decisions next
 from collections.abc import Sequence
 from datetime import datetime
 
-from triaged.engine.listing import Listing, survey
+from triaged.engine.listing import Listing, survey, unclear_ids
 from triaged.engine.model import Cause, Decision, Dismissal, Task
 from triaged.engine.rules import Mode, Ruleset
 from triaged.engine.truth import holds
@@ -53,21 +53,3 @@ def unfit(task: Task) -> Cause | None:
     if task.id is None:
         return Cause.MALFORMED
     return None if task.is_pending else Cause.NOT_PENDING
-
-
-def unclear_ids(tasks: Sequence[Task]) -> frozenset[int]:
-    """Find the rows whose id does not say which task is meant.
-
-    An id listed again is one task, judged once; where its rows differ nobody knows
-    which of them is true, so none is judged.
-    """
-    rows: dict[str, list[int]] = {}
-    for index, task in enumerate(tasks):
-        if task.id is not None:
-            rows.setdefault(task.id, []).append(index)
-    unclear: set[int] = set()
-    for indices in rows.values():
-        if len(indices) > 1:
-            same = all(tasks[i].fields == tasks[indices[0]].fields for i in indices)
-            unclear.update(indices[1:] if same else indices)
-    return frozenset(unclear)

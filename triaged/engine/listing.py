@@ -18,7 +18,7 @@ from triaged.engine.conditions import (
     Not,
     TypeIs,
 )
-from triaged.engine.model import Json, Task
+from triaged.engine.model import Json, Task, equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,15 @@ def survey(
 ) -> Listing:
     """Learn once, from all tasks, what the conditions need to know of the others."""
     wanted = {dup for condition in conditions for dup in duplicates_in(condition)}
+    if wanted and (unclear := unclear_ids(tasks)):
+        tasks = [task for row, task in enumerate(tasks) if row not in unclear]
     return Listing(now, {dup: _find_spare(dup, tasks, now) for dup in wanted})
+
+
+def ordered_duplicates(conditions: Iterable[Condition]) -> tuple[Duplicate, ...]:
+    """Return every duplicate condition once, in the order in which they come up."""
+    found = [dup for condition in conditions for dup in duplicates_in(condition)]
+    return tuple(dict.fromkeys(found))
 
 
 def duplicates_in(condition: Condition) -> Iterator[Duplicate]:
@@ -55,6 +63,25 @@ def duplicates_in(condition: Condition) -> Iterator[Duplicate]:
             return
         case _:
             assert_never(condition)
+
+
+def unclear_ids(tasks: Sequence[Task]) -> frozenset[int]:
+    """Find the rows whose id does not say which task is meant.
+
+    An id listed again is one task, judged once; where its rows differ nobody knows
+    which of them is true, so none is judged.
+    """
+    rows: dict[str, list[int]] = {}
+    for index, task in enumerate(tasks):
+        if task.id is not None:
+            rows.setdefault(task.id, []).append(index)
+    unclear: set[int] = set()
+    for indices in rows.values():
+        if len(indices) > 1:
+            first = dict(tasks[indices[0]].fields)
+            same = all(equal(first, dict(tasks[i].fields)) for i in indices[1:])
+            unclear.update(indices[1:] if same else indices)
+    return frozenset(unclear)
 
 
 def _find_spare(

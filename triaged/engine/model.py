@@ -5,11 +5,12 @@ Nothing here knows where a task came from or what will become of a decision.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -113,7 +114,7 @@ def read_task(value: Json) -> Task:
     listed_id = _text(fields.get("id"))
     listed_status = _text(fields.get("status"))
     try:
-        fields = {_valid_text(key): _valid(item, 0) for key, item in fields.items()}
+        fields = {valid_text(key): _valid(item, 0) for key, item in fields.items()}
     except _TooDeepError:
         fields = {"id": _valid(listed_id, 0), "status": _valid(listed_status, 0)}
     metadata = fields.get("metadata")
@@ -139,6 +140,26 @@ def parse_moment(value: Json) -> datetime | None:
         return None
 
 
+def equal(left: Json, right: Json) -> bool:
+    """Compare as JSON: numbers by value, and never across types."""
+    if is_number(left) and is_number(right):
+        return left == right
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(
+            equal(value, right[key]) for key, value in left.items()
+        )
+    return left == right
+
+
+def is_number(value: Json) -> TypeGuard[int | float]:
+    """Say whether a value is a JSON number; a boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 class _TooDeepError(Exception):
     """A task's content is nested beyond what anybody would write."""
 
@@ -151,10 +172,11 @@ def _usable_id(value: Json) -> str | None:
     # "." and ".." are path segments that clients and servers resolve away.
     if not isinstance(value, str) or not value.strip() or value in {".", ".."}:
         return None
-    return value if _valid_text(value) == value else None
+    return value if valid_text(value) == value else None
 
 
-def _valid_text(text: str) -> str:
+def valid_text(text: str) -> str:
+    """Replace what is not valid Unicode (lone surrogates) by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -162,11 +184,12 @@ def _valid_text(text: str) -> str:
 
 def _valid(value: Json, depth: int) -> Json:
     if isinstance(value, str):
-        return _valid_text(value)
+        return valid_text(value)
     if depth > MAX_METADATA_DEPTH:
         raise _TooDeepError
     if isinstance(value, dict):
-        return {_valid_text(k): _valid(v, depth + 1) for k, v in value.items()}
+        return {valid_text(k): _valid(v, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
         return [_valid(item, depth + 1) for item in value]
-    return value
+    # JSON numbers may overflow a float; infinity is nobody's limit.
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,7 @@ the meaning of the rules language; everything faster must agree with it.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TypeAlias, TypeGuard, assert_never
+from typing import TypeAlias, assert_never
 
 from triaged.engine.conditions import (
     Aged,
@@ -28,7 +28,7 @@ from triaged.engine.conditions import (
     Under,
 )
 from triaged.engine.listing import Listing
-from triaged.engine.model import Json, Task
+from triaged.engine.model import Json, Task, equal, is_number
 
 Truth: TypeAlias = bool | None
 
@@ -78,25 +78,6 @@ def look_up(metadata: Mapping[str, Json] | None, path: str) -> Json:
     return value
 
 
-def equal(left: Json, right: Json) -> bool:
-    """Compare as JSON: numbers by value, and never across types."""
-    if _is_number(left) and _is_number(right):
-        return left == right
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(equal, left, right))
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            equal(value, right[key]) for key, value in left.items()
-        )
-    return left == right
-
-
-def _is_number(value: Json) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _found(patterns: tuple[Pattern, ...], text: str | None) -> Truth:
     if text is None:
         return None
@@ -125,9 +106,9 @@ def _passes(test: Test, value: Json) -> Truth:
         case Matches(patterns):
             return _found(patterns, value if isinstance(value, str) else None)
         case Over(bound):
-            return value > bound if _is_number(value) else None
+            return value > bound if is_number(value) else None
         case Under(bound):
-            return value < bound if _is_number(value) else None
+            return value < bound if is_number(value) else None
         case _:
             assert_never(test)
 

@@ -1,0 +1,147 @@
+"""Hypothesis strategies for tasks, conditions and rulesets.
+
+The values are few on purpose: what rules ask for must meet what tasks have.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+from hypothesis import strategies as st
+
+from tests.builders import T0
+from triaged.engine.conditions import (
+    Aged,
+    All,
+    AnyOf,
+    Condition,
+    Described,
+    Duplicate,
+    Equals,
+    Keep,
+    Matches,
+    Metadata,
+    Missing,
+    Not,
+    OneOf,
+    Over,
+    Test,
+    TypeIs,
+    Under,
+)
+from triaged.engine.model import Json, Task, read_task
+from triaged.engine.rules import Mode, Rule, Ruleset
+from triaged.patterns import Re2Pattern, compile_pattern
+
+TYPES: Final = ("prospect_search", "campaign_start", "house_cleaning")
+PATHS: Final = ("limit", "source", "filters.country", "filters")
+_PATTERNS: Final = tuple(
+    compile_pattern(source)
+    for source in ("(?i)test", r"^board\b", "ceos?", "a.*b", r"\d{2}", "\u00e9", "x$")
+)
+_WORDS: Final = ("TEST", "test", "board", "CEO", "ceos", "a", "b", "42", "\u00e9", "x")
+_SCALARS: Final[tuple[Json, ...]] = (20, 20.0, 21, 0, True, False, "api", "test", "20")
+
+_moments = st.one_of(
+    st.sampled_from((-1, 0, 1, 2, 7, 30)).map(
+        lambda days: (T0 - timedelta(days=days)).isoformat()
+    ),
+    st.just((T0 - timedelta(days=3)).replace(tzinfo=None).isoformat()),
+    st.sampled_from(("yesterday", "", 20)),
+)
+_texts = st.lists(st.sampled_from(_WORDS), max_size=4).map(" ".join)
+_scalars = st.sampled_from(_SCALARS)
+_values: st.SearchStrategy[Json] = st.one_of(
+    st.none(),
+    _scalars,
+    st.lists(_scalars, max_size=2),
+    st.fixed_dictionaries({}, optional={"country": st.none() | _scalars}),
+)
+_metadata = st.dictionaries(st.sampled_from(("limit", "source", "filters")), _values)
+
+
+def entries() -> st.SearchStrategy[dict[str, Json]]:
+    """Give entries of a list answer: most can be judged, any field may be odd."""
+    rarely_odd = st.sampled_from(("pending",) * 8 + ("approved", None, 3))
+    always: dict[str, st.SearchStrategy[Json]] = {
+        "id": st.sampled_from(("1", "2", "3", "4", "", None)),
+        "status": rarely_odd,
+    }
+    sometimes: dict[str, st.SearchStrategy[Json]] = {
+        "type": st.sampled_from((*TYPES, "unheard_of", None, 7)),
+        "description": st.one_of(_texts, st.none(), st.just(["a"])),
+        "created_at": st.one_of(_moments, st.none()),
+        "metadata": st.one_of(_metadata, st.none(), st.just("none")),
+    }
+    return st.fixed_dictionaries(always, optional=sometimes)
+
+
+def listings() -> st.SearchStrategy[list[Task]]:
+    """Give lists of tasks, in which an id may be missing or come up again."""
+    return st.lists(entries().map(read_task), max_size=8)
+
+
+def tasks() -> st.SearchStrategy[Task]:
+    """Give tasks."""
+    return entries().map(read_task)
+
+
+def patterns() -> st.SearchStrategy[tuple[Re2Pattern, ...]]:
+    """Give one to three patterns."""
+    some = st.lists(st.sampled_from(_PATTERNS), min_size=1, max_size=3)
+    return some.map(tuple)
+
+
+def value_tests(*, missing: bool = True) -> st.SearchStrategy[Test]:
+    """Give tests on a metadata value."""
+    bounds = st.sampled_from((0, 19.5, 20, 20.0, 21))
+    plain: st.SearchStrategy[Test] = st.one_of(
+        st.builds(Equals, _values.filter(lambda value: value is not None)),
+        st.builds(OneOf, st.lists(_scalars, min_size=1, max_size=3).map(tuple)),
+        st.builds(Matches, patterns()),
+        st.builds(Over, bounds),
+        st.builds(Under, bounds),
+    )
+    return plain | st.builds(Missing, st.booleans()) if missing else plain
+
+
+def conditions(
+    *, missing: bool = True, duplicates: bool = True
+) -> st.SearchStrategy[Condition]:
+    """Give conditions, nested a few levels."""
+    days = st.none() | st.sampled_from((0, 1, 7)).map(lambda n: timedelta(days=n))
+    kinds = st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple)
+    leaves: st.SearchStrategy[Condition] = st.one_of(
+        st.builds(TypeIs, kinds),
+        st.builds(Described, patterns()),
+        st.builds(Aged, days, days),
+        st.builds(Metadata, st.sampled_from(PATHS), value_tests(missing=missing)),
+    )
+    if duplicates:
+        fields = st.sampled_from(("type", "description", "metadata.source"))
+        of = st.lists(fields, min_size=1, max_size=2, unique=True).map(tuple)
+        leaves |= st.builds(Duplicate, of, st.sampled_from(Keep))
+    return st.recursive(leaves, _combinations, max_leaves=6)
+
+
+def _combinations(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    some = st.lists(parts, min_size=1, max_size=3).map(tuple)
+    return st.builds(All, some) | st.builds(AnyOf, some) | st.builds(Not, parts)
+
+
+def rulesets(
+    *, missing: bool = True, duplicates: bool = True
+) -> st.SearchStrategy[Ruleset]:
+    """Give rulesets of every mode and kind of rule, mostly enforced."""
+    wanted = conditions(missing=missing, duplicates=duplicates)
+    reasons = st.sampled_from(("testing", "duplicate", "not_relevant", None))
+    modes = st.sampled_from((Mode.ENFORCE, Mode.ENFORCE, Mode.OBSERVE, Mode.OFF))
+    rules = st.lists(st.tuples(wanted, reasons, modes), max_size=6).map(_named)
+    protect = st.lists(wanted, max_size=2).map(tuple)
+    return st.builds(Ruleset, rules=rules, protect=st.just(()) | protect)
+
+
+def _named(drawn: list[tuple[Condition, str | None, Mode]]) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(name=f"rule-{number}", match=match, reason=reason, mode=mode)
+        for number, (match, reason, mode) in enumerate(drawn)
+    )

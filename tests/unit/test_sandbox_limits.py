@@ -1,0 +1,122 @@
+"""The quota's windows, without any server."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triaged.sandbox.limits import Limits, Span, Window
+
+DAY = 86_400.0
+MIDNIGHT = 20_000 * DAY
+
+
+def limits(
+    *,
+    minute: int | None = 2,
+    day: int | None = 5,
+    refused_count: bool = False,
+    phase: float = 0,
+) -> Limits:
+    return Limits(
+        minute=Window(limit=minute, seconds=60, phase=phase),
+        day=Window(limit=day, seconds=DAY, phase=phase),
+        refused_count=refused_count,
+    )
+
+
+def test_minute_is_full_after_its_calls_and_empty_in_the_next() -> None:
+    """A fixed window forgets everything at its end, and not a moment before."""
+    quota = limits()
+
+    verdicts = [quota.take(MIDNIGHT + at).refused for at in (0, 58, 59.999, 60, 60, 60)]
+
+    assert verdicts == [None, None, Span.MINUTE, None, None, Span.MINUTE]
+
+
+def test_day_is_named_before_the_minute() -> None:
+    """When both are spent, the day is what keeps the caller waiting."""
+    quota = limits(minute=1, day=1)
+    quota.take(MIDNIGHT)
+
+    assert quota.take(MIDNIGHT).refused is Span.DAY
+    assert quota.take(MIDNIGHT + DAY - 0.001).refused is Span.DAY
+    assert quota.take(MIDNIGHT + DAY).refused is None
+
+
+def test_allowance_describes_the_day_alone() -> None:
+    """Limit, remaining and reset are those of the day, after the call itself."""
+    allowance = limits().take(MIDNIGHT + 10)
+
+    assert (allowance.limit, allowance.remaining) == (5, 4)
+    assert allowance.reset == MIDNIGHT + DAY
+
+
+def test_retry_after_names_the_window_that_refused() -> None:
+    """A full minute asks for seconds, a full day for the rest of the day."""
+    quota = limits(minute=1, day=2)
+    quota.take(MIDNIGHT + 10)
+    minute = quota.take(MIDNIGHT + 10.5).retry_after
+    quota.take(MIDNIGHT + 60)
+    day = quota.take(MIDNIGHT + 60).retry_after
+
+    assert (minute, day) == (50, DAY - 60)
+
+
+@pytest.mark.parametrize(("refused_count", "left"), [(False, 3), (True, 1)])
+def test_refused_calls_count_only_where_told(*, refused_count: bool, left: int) -> None:
+    """Whether a 429 costs quota is unknown of the API, so both can be rehearsed."""
+    quota = limits(refused_count=refused_count)
+    for _ in range(4):
+        quota.take(MIDNIGHT)
+
+    assert quota.peek(MIDNIGHT).remaining == left
+
+
+def test_phase_moves_the_windows() -> None:
+    """With a phase, windows begin at other moments than midnight UTC."""
+    quota = limits(minute=1, phase=25)
+    quota.take(MIDNIGHT)
+
+    assert quota.take(MIDNIGHT + 24).refused is Span.MINUTE
+    assert quota.take(MIDNIGHT + 25).refused is None
+    assert quota.peek(MIDNIGHT + 26).reset == MIDNIGHT + DAY + 25
+
+
+def test_no_limit_is_unlimited_and_zero_is_none() -> None:
+    """None lets everything through; zero lets nothing through."""
+    free, closed = limits(minute=None, day=None), limits(day=0)
+    for _ in range(100):
+        free.take(MIDNIGHT)
+
+    assert free.take(MIDNIGHT).refused is None
+    assert free.left_in_minute(MIDNIGHT) is None
+    assert closed.take(MIDNIGHT).refused is Span.DAY
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(-1, 60.0), (1, 0.0)])
+def test_windows_make_sense(limit: int, seconds: float) -> None:
+    """A negative limit or an empty window is refused."""
+    with pytest.raises(ValueError, match=r"not negative|lasts more"):
+        Window(limit=limit, seconds=seconds)
+
+
+@given(
+    gaps=st.lists(st.floats(0, 40), max_size=80),
+    minute=st.integers(0, 6),
+    day=st.integers(0, 40),
+    refused_count=st.booleans(),
+)
+def test_no_window_ever_lets_more_through(
+    gaps: list[float], minute: int, day: int, *, refused_count: bool
+) -> None:
+    """Whatever the arrivals, each window lets at most its limit through."""
+    quota = limits(minute=minute, day=day, refused_count=refused_count)
+    now, passed = MIDNIGHT, []
+    for gap in gaps:
+        now += gap
+        if quota.take(now).refused is None:
+            passed.append(now)
+
+    minutes = [int(at // 60) for at in passed]
+    assert len(passed) <= day
+    assert all(minutes.count(each) <= minute for each in set(minutes))

@@ -1,0 +1,157 @@
+"""``triaged history``: the ledger, for people and for scripts."""
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from triaged.cli.options import LEDGER, with_settings
+from triaged.clock import SystemClock
+from triaged.engine.duration import parse_duration
+from triaged.engine.model import parse_moment
+from triaged.ledger import Ledger
+from triaged.ledger.dismissals import Entry, Outcome, Search
+from triaged.ledger.store import FILE
+from triaged.printable import printable
+from triaged.render import console, say, shorten, table
+from triaged.settings import Settings
+
+
+class HistoryFormat(StrEnum):
+    """How the history is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@with_settings(*LEDGER)
+def history(
+    *,
+    settings: Settings,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="D", help="A duration such as 24h, or a moment."
+        ),
+    ] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="ID")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", metavar="R")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="R")] = None,
+    outcome: Annotated[Outcome | None, typer.Option("--outcome")] = None,
+    form: Annotated[
+        HistoryFormat, typer.Option("--format", help="How to print.")
+    ] = HistoryFormat.TABLE,
+) -> None:
+    """Show what was dismissed, by whom, why, and what became of it."""
+    search = Search(
+        since=_parse_since(since),
+        task_id=task,
+        rule=rule,
+        reason=reason,
+        outcome=outcome,
+    )
+    entries: list[Entry] = []
+    if (settings.state_dir / FILE).exists():
+        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+            entries = ledger.dismissals.find(search)
+    else:
+        say(f"triaged: no ledger in {settings.state_dir} yet", error=True)
+    if form is HistoryFormat.JSON:
+        rows = [entry_json(entry) for entry in entries]
+        say(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif form is HistoryFormat.CSV:
+        _write_csv(entries)
+    else:
+        _show(entries)
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Return one dismissal as scripts read it; open intents are unknown."""
+    return {
+        "task_id": entry.task_id,
+        "rule": entry.rule,
+        "reason": entry.reason,
+        "outcome": entry.outcome or Outcome.UNKNOWN,
+        "decided_at": entry.decided_at.isoformat(),
+        "settled_at": entry.settled_at.isoformat() if entry.settled_at else None,
+        "source": entry.source,
+        "type": entry.task.get("type"),
+        "description": entry.task.get("description"),
+        "cycle": entry.cycle,
+        "request_id": entry.request_id,
+        "detail": entry.detail,
+        "rules_sha256": entry.rules_sha256,
+    }
+
+
+def _parse_since(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return SystemClock().now() - parse_duration(text)
+    except (ValueError, OverflowError):
+        moment = parse_moment(text)
+    if moment is None:
+        raise typer.BadParameter(
+            f"expected a duration such as 24h or 7d, or a moment such as"
+            f" 2026-03-01T00:00:00Z, found {text!r}",
+            param_hint="--since",
+        )
+    return moment
+
+
+def _write_csv(entries: Sequence[Entry]) -> None:
+    rows = [entry_json(entry) for entry in entries]
+    names = list(_COLUMNS)
+    writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(row[name]) for name in names})
+
+
+def _cell(value: object) -> str:
+    """Write a cell that a spreadsheet will not take for a formula."""
+    text = "" if value is None else printable(str(value))
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
+
+
+def _show(entries: Sequence[Entry]) -> None:
+    rows = [
+        (
+            f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
+            entry.task_id,
+            entry.rule or "—",
+            entry.reason,
+            entry.outcome or Outcome.UNKNOWN,
+            entry.source,
+            shorten(str(entry.task.get("description") or "—")),
+        )
+        for entry in entries
+    ]
+    if rows:
+        headings = ("decided (UTC)", "task", "rule", "reason", "outcome", "by", "what")
+        console().print(table(headings, rows))
+    say(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
+
+
+_COLUMNS = (
+    "task_id",
+    "rule",
+    "reason",
+    "outcome",
+    "decided_at",
+    "settled_at",
+    "source",
+    "type",
+    "description",
+    "cycle",
+    "request_id",
+    "detail",
+    "rules_sha256",
+)

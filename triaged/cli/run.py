@@ -1,0 +1,65 @@
+"""``triaged run``: the daemon, or one cycle for cron."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from triaged.cli import exits
+from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, WEB, with_settings
+from triaged.clock import SystemClock
+from triaged.cycle import Result
+from triaged.daemon import Daemon
+from triaged.ledger import DaemonLock
+from triaged.logs import configure_logs
+from triaged.notify import Notifier
+from triaged.reports import log_cycle
+from triaged.rules import load_rules
+from triaged.settings import Settings
+from triaged.signals import signals_set
+from triaged.workspace import open_workspace
+
+
+@with_settings(*API, *RULES, *QUOTA, *LEDGER, *WEB, *LOGS)
+def run(
+    *,
+    settings: Settings,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run one cycle and end, for cron.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Decide and report, never dismiss.")
+    ] = False,
+) -> None:
+    """List pending tasks, decide by the rules, dismiss or leave, again and again."""
+    configure_logs(
+        level=settings.log_level,
+        form=settings.log_format,
+        workspace=settings.workspace,
+    )
+    if once:
+        raise typer.Exit(asyncio.run(_once(settings, dry_run=dry_run)))
+    asyncio.run(_forever(settings, dry_run=dry_run))
+
+
+async def _forever(settings: Settings, *, dry_run: bool) -> None:
+    async with open_workspace(settings, SystemClock()) as workspace:
+        daemon = Daemon(workspace, dry_run=dry_run, notifier=Notifier())
+        await daemon.run()
+
+
+async def _once(settings: Settings, *, dry_run: bool) -> int:
+    clock = SystemClock()
+    rules, _ = load_rules(settings.rules, now=clock.now())
+    with DaemonLock(settings.state_dir):
+        async with open_workspace(settings, clock) as workspace:
+            stop = asyncio.Event()
+            with signals_set(asyncio.get_running_loop(), stop, None):
+                report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
+    log_cycle(report)
+    if report.result is Result.OK:
+        return exits.DONE
+    if report.error is not None and not report.listed:
+        return exits.code_for(report.error)
+    code = exits.code_for(report.error) if report.error else exits.INCOMPLETE
+    return code if code == exits.KEY_REFUSED else exits.INCOMPLETE

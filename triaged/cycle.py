@@ -1,0 +1,390 @@
+"""One round: list, settle what was unknown, decide, guard, dismiss, remember.
+
+It knows neither schedule nor signals; the daemon and ``run --once`` call it.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import structlog
+
+from triaged.clock import Clock
+from triaged.engine.explain import explain
+from triaged.engine.listing import Listing, ordered_duplicates, survey
+from triaged.engine.model import Cause, Decision, Dismissal, Task
+from triaged.engine.rules import Ruleset
+from triaged.errors import KeyRefused, LexiError, QuotaSpent, RateLimited
+from triaged.gate import Gate
+from triaged.guard import Past, Screened, screen
+from triaged.leadlex.client import DISMISSED, PENDING
+from triaged.ledger import GateLock, Ledger
+from triaged.ledger.dismissals import Closed, Entry, Outcome, Source
+from triaged.ledger.judgements import Holding
+from triaged.ledger.marks import MarkName
+from triaged.meter import Meter, MeteredReader
+from triaged.orders import Attempt, Carried, Halt, Order, count
+from triaged.quota import Purpose
+from triaged.rules import Rules
+from triaged.settle import still_pending, vanished_outcome
+from triaged.trace import trace_text
+
+# After a refusal of its own kind (422 and the like) asking again soon only costs.
+REFUSED_FOR: Final = timedelta(hours=24)
+
+log = structlog.get_logger()
+
+
+class Result(StrEnum):
+    """How a cycle ended; a closed set, used as a metric label."""
+
+    OK = "ok"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleReport:
+    """What one cycle saw and did.
+
+    ``listed`` says whether a list was had at all; ``error`` what cut the cycle short.
+    """
+
+    id: str
+    started_at: datetime
+    seconds: float
+    result: Result
+    listed: bool = False
+    pending: Mapping[str, int] = field(default_factory=dict)
+    left: Mapping[Cause, int] = field(default_factory=dict)
+    matched: frozenset[str] = frozenset()
+    attempts: tuple[Attempt, ...] = ()
+    settled: tuple[tuple[Entry, Outcome], ...] = ()
+    observed: tuple[Dismissal, ...] = ()
+    backlog: int = 0
+    breaker: str | None = None
+    halt: Halt | None = None
+    error: LexiError | QuotaSpent | None = None
+
+
+class Judge:
+    """Judges a list of tasks by rules and by what the ledger knows of the past."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def assess(
+        self,
+        rules: Rules,
+        tasks: Sequence[Task],
+        *,
+        now: datetime,
+        clock_skew: timedelta,
+    ) -> tuple[Screened, Past]:
+        """Decide on each task and pass the decisions through the guard."""
+        decisions = rules.engine.decide(tasks, now=now)
+        past = self._past(rules.ruleset, decisions, now=now, clock_skew=clock_skew)
+        return screen(decisions, rules.ruleset, past, now=now), past
+
+    def _past(
+        self,
+        ruleset: Ruleset,
+        decisions: Sequence[Decision],
+        *,
+        now: datetime,
+        clock_skew: timedelta,
+    ) -> Past:
+        wanted = {d.task.id: d.task for d in decisions if d.dismisses and d.task.id}
+        closed = self._ledger.dismissals.closed(list(wanted))
+        done, refused = _spoken_for(wanted, closed, now)
+        return Past(
+            vetoed=self._ledger.marks.vetoed(),
+            done=done,
+            refused=refused,
+            held_since=self._held_since(ruleset, decisions),
+            spent=self._ledger.dismissals.spent_on(now),
+            paused=self._ledger.marks.get(MarkName.PAUSED) is not None,
+            clock_skew=clock_skew,
+        )
+
+    def _held_since(
+        self, ruleset: Ruleset, decisions: Sequence[Decision]
+    ) -> dict[tuple[str, str], datetime]:
+        known = self._ledger.judgements.holds()
+        if not known:
+            return {}
+        prints = fingerprints(ruleset)
+        by_task = {d.task.id: d.task for d in decisions if d.task.id}
+        return {
+            (hold.task_id, hold.rule): since
+            for hold, since in known.items()
+            if (task := by_task.get(hold.task_id)) is not None
+            and hold.rule in prints
+            and hold.fingerprint == _hold_print(task, prints[hold.rule])
+        }
+
+
+class Cycle:
+    """Runs cycles for one workspace; without a gate it is a dry run."""
+
+    def __init__(
+        self,
+        *,
+        reader: MeteredReader,
+        gate: Gate | None,
+        gate_lock: GateLock,
+        ledger: Ledger,
+        meter: Meter,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._gate = gate
+        self._gate_lock = gate_lock
+        self._ledger = ledger
+        self._meter = meter
+        self._clock = clock
+        self._judge = Judge(ledger)
+
+    async def run(self, rules: Rules, *, stop: asyncio.Event) -> CycleReport:
+        """Run one cycle; what LeadLex or the quota denies ends up in the report.
+
+        Raises:
+            LedgerError: nothing can be remembered, so nothing is done.
+        """
+        started, clock = self._clock.monotonic(), self._clock.now()
+        cycle_id = uuid.uuid4().hex[:12]
+        with structlog.contextvars.bound_contextvars(cycle=cycle_id):
+            async with self._gate_lock.held():
+                round_ = _Round(cycle_id, clock)
+                try:
+                    await self._go(round_, rules, stop)
+                except (LexiError, QuotaSpent) as error:
+                    round_.error = error
+                return round_.report(self._clock.monotonic() - started)
+
+    async def _go(self, round_: "_Round", rules: Rules, stop: asyncio.Event) -> None:
+        listed = await self._reader.list_tasks(PENDING)
+        listed_at = self._clock.now()
+        round_.see(listed.tasks)
+        await self._settle(round_, listed.tasks)
+        skew = self._meter.clock_skew
+        screened, past = self._judge.assess(
+            rules, listed.tasks, now=listed_at, clock_skew=skew
+        )
+        round_.screened = screened
+        listing = survey(rules.ruleset.conditions(), listed.tasks, now=listed_at)
+        with self._ledger.transaction():
+            self._remember(round_, rules, screened, past, listing)
+        if self._gate is None or not screened.due:
+            return
+        orders = _orders(screened.due, rules, listing)
+        round_.carried = await self._gate.carry_out(
+            orders,
+            source=Source.DAEMON,
+            cycle=round_.id,
+            stop=stop,
+            listed_at=listed_at,
+        )
+
+    async def _settle(self, round_: "_Round", tasks: Sequence[Task]) -> None:
+        """Find out what became of the dismissals that nobody knows about."""
+        entries = self._ledger.dismissals.open()
+        if not entries:
+            return
+        pending = {task.id for task in tasks if task.is_pending and task.id}
+        waiting, vanished = still_pending(entries, pending)
+        found = [(entry, Outcome.FAILED) for entry in waiting]
+        self._write_down(round_, found)
+        if vanished:
+            await self._settle_vanished(round_, vanished)
+
+    async def _settle_vanished(
+        self, round_: "_Round", vanished: Sequence[Entry]
+    ) -> None:
+        """Ask once, for all at once, which of them are dismissed."""
+        try:
+            listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.SETTLE)
+        except KeyRefused:
+            raise
+        except LexiError as error:
+            # They stay unknown until a later list tells; the others need not wait.
+            round_.error = error
+            return
+        dismissed = {task.id for task in listed.tasks if task.id}
+        found = [(entry, vanished_outcome(entry, dismissed)) for entry in vanished]
+        self._write_down(round_, found)
+
+    def _write_down(
+        self, round_: "_Round", found: Sequence[tuple[Entry, Outcome]]
+    ) -> None:
+        at = self._clock.now()
+        with self._ledger.transaction():
+            for entry, outcome in found:
+                self._ledger.dismissals.settle(entry.id, outcome, at=at)
+                count(self._ledger, entry.rule, entry.reason, outcome)
+        for entry, outcome in found:
+            log.info(
+                "dismissal.settled",
+                task=entry.task_id,
+                rule=entry.rule,
+                reason=entry.reason,
+                outcome=outcome,
+            )
+        round_.settled += found
+
+    def _remember(
+        self,
+        round_: "_Round",
+        rules: Rules,
+        screened: Screened,
+        past: Past,
+        listing: Listing,
+    ) -> None:
+        judgements, marks = self._ledger.judgements, self._ledger.marks
+        sha256, at = rules.ruleset.sha256, listing.now
+        judgements.remember_rules(sha256, rules.text, at=at)
+        judgements.remember(
+            screened.decisions,
+            rules_sha256=sha256,
+            listing=listing,
+            duplicates=ordered_duplicates(rules.ruleset.conditions()),
+            at=at,
+        )
+        judgements.replace_holds(_new_holds(rules.ruleset, screened, past, at))
+        ripe = list(screened.ripe)
+        if self._gate is None:
+            ripe += [
+                (d.task, Dismissal(d.rule or "", d.reason or "")) for d in screened.due
+            ]
+        round_.observed = judgements.observe(ripe, at=at)
+        for rule, reason in round_.observed:
+            marks.add("observed", rule, reason)
+        if screened.breaker is None:
+            marks.remove(MarkName.BREAKER)
+        elif marks.put(MarkName.BREAKER, note=screened.breaker, at=at):
+            log.warning("breaker.opened", why=screened.breaker)
+
+
+class _Round:
+    """What one cycle has come to know so far; becomes its report."""
+
+    def __init__(self, cycle_id: str, started_at: datetime) -> None:
+        self.id = cycle_id
+        self._started_at = started_at
+        self._pending: Counter[str] | None = None
+        self.settled: list[tuple[Entry, Outcome]] = []
+        self.observed: list[Dismissal] = []
+        self.screened: Screened | None = None
+        self.carried: Carried | None = None
+        self.error: LexiError | QuotaSpent | None = None
+
+    def see(self, tasks: Sequence[Task]) -> None:
+        """Count what was listed."""
+        self._pending = Counter(t.type or "" for t in tasks if t.is_pending)
+
+    def report(self, seconds: float) -> CycleReport:
+        """Sum up."""
+        screened, carried = self.screened, self.carried
+        error = self.error or (carried.error if carried else None)
+        return CycleReport(
+            id=self.id,
+            started_at=self._started_at,
+            seconds=seconds,
+            result=self._result(),
+            listed=self._pending is not None,
+            pending=self._pending or {},
+            left=screened.left if screened else {},
+            matched=_matched(screened.decisions) if screened else frozenset(),
+            attempts=carried.attempts if carried else (),
+            settled=tuple(self.settled),
+            observed=tuple(self.observed),
+            backlog=self._backlog(),
+            breaker=screened.breaker if screened else None,
+            halt=carried.halt if carried else None,
+            error=error,
+        )
+
+    def _backlog(self) -> int:
+        """Count the dismissals that are due but wait for a later cycle."""
+        if self.screened is None:
+            return 0
+        undone = self.carried.undone if self.carried else 0
+        return undone + self.screened.left[Cause.OVER_CAP]
+
+    def _result(self) -> Result:
+        if self.screened is None:
+            scarce = isinstance(self.error, QuotaSpent | RateLimited)
+            return Result.INCOMPLETE if scarce else Result.FAILED
+        unknown = self.carried.count(Outcome.UNKNOWN) if self.carried else 0
+        cut = self.error is not None or self.screened.breaker is not None
+        if cut or unknown or self._backlog():
+            return Result.INCOMPLETE
+        return Result.OK
+
+
+def fingerprints(ruleset: Ruleset) -> dict[str, str]:
+    """Return a hash of each rule with a hold: changed rules hold anew."""
+    return {
+        rule.name: hashlib.sha256(repr((rule.match, rule.reason)).encode()).hexdigest()
+        for rule in ruleset.rules
+        if rule.hold
+    }
+
+
+def _hold_print(task: Task, rule_print: str) -> str:
+    return hashlib.sha256(f"{task.digest()}{rule_print}".encode()).hexdigest()
+
+
+def _new_holds(
+    ruleset: Ruleset, screened: Screened, past: Past, at: datetime
+) -> dict[Holding, datetime]:
+    prints = fingerprints(ruleset)
+    by_task = {d.task.id: d.task for d in screened.decisions if d.task.id}
+    return {
+        Holding(task_id, rule, _hold_print(by_task[task_id], prints[rule])): (
+            past.held_since.get((task_id, rule), at)
+        )
+        for task_id, rule in screened.wanting
+    }
+
+
+def _spoken_for(
+    tasks: Mapping[str, Task], closed: Mapping[str, Sequence[Closed]], now: datetime
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Find the tasks that are done for, and those refused lately as they are now."""
+    done: set[str] = set()
+    refused: set[str] = set()
+    for task_id, ends in closed.items():
+        digest = tasks[task_id].digest()
+        for end in ends:
+            lately = now - end.at < REFUSED_FOR and end.content_sha256 == digest
+            if end.outcome is Outcome.CONFIRMED:
+                # Dismissed is final; a list that still has it is behind, or mistaken.
+                done.add(task_id)
+            elif lately:
+                (refused if end.outcome is Outcome.REJECTED else done).add(task_id)
+    return frozenset(done), frozenset(refused)
+
+
+def _orders(due: Sequence[Decision], rules: Rules, listing: Listing) -> list[Order]:
+    return [
+        Order(
+            task=decision.task,
+            rule=decision.rule,
+            reason=decision.reason or "",
+            rules_sha256=rules.ruleset.sha256,
+            trace=trace_text(explain(rules.ruleset, decision.task, listing)),
+        )
+        for decision in due
+    ]
+
+
+def _matched(decisions: Sequence[Decision]) -> frozenset[str]:
+    rules = {d.rule for d in decisions if d.rule is not None}
+    return frozenset(rules | {o.rule for d in decisions for o in d.observed})

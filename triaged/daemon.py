@@ -1,0 +1,274 @@
+"""The daemon: one workspace, a schedule, signals, and a way out that loses nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.date import DateTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from triaged import __version__
+from triaged.cycle import CycleReport
+from triaged.errors import KeyRefused, LedgerError, QuotaSpent
+from triaged.health import Health
+from triaged.ledger import DaemonLock
+from triaged.ledger.marks import MarkName
+from triaged.notify import Notifier
+from triaged.reports import log_cycle
+from triaged.rules import Rules
+from triaged.rules_keeper import RulesKeeper
+from triaged.signals import signals_set
+from triaged.web import WebServer
+from triaged.workspace import Workspace
+
+BEAT_SECONDS: Final = 1
+WATCH_SECONDS: Final = 3
+UPKEEP_HOURS: Final = 6
+
+# A refused key will not mend itself; each question costs a call of the quota.
+ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
+
+# Longer than one call may take, shorter than systemd's patience of 90 s.
+DRAIN_SECONDS: Final = 70
+
+# Long enough to explain any dismissal that somebody still remembers.
+RETENTION: Final = timedelta(days=400)
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """Runs cycles until told to stop."""
+
+    def __init__(
+        self, workspace: Workspace, *, dry_run: bool, notifier: Notifier
+    ) -> None:
+        self._workspace = workspace
+        self.dry_run = dry_run
+        self._notifier = notifier
+        self._clock = workspace.clock
+        self._cycle = workspace.cycle(dry_run=dry_run)
+        self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        self._stretched: timedelta | None = None
+        self._key_text = workspace.key.reveal()
+        self._broken: LedgerError | KeyRefused | None = None
+        self.health = Health(
+            beat_at=self._clock.now(), interval=workspace.settings.interval
+        )
+        self.keeper = RulesKeeper(
+            workspace.settings.rules,
+            on_loaded=self._rules_loaded,
+            on_rejected=workspace.telemetry.rules_rejected,
+        )
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then drain the cycle in flight.
+
+        Raises:
+            ConfigError: the rules file cannot be used.
+            RulesTestsFailed: a test in it fails.
+            AlreadyRunning: another daemon holds the state directory.
+            KeyRefused: the key was never accepted since the start.
+            LedgerError: the ledger cannot be written any more.
+        """
+        settings = self._workspace.settings
+        with DaemonLock(settings.state_dir):
+            loaded = self.keeper.begin(now=self._clock.now())
+            for warning in loaded.warnings:
+                log.warning("rules.warned", problem=str(warning))
+            loop = asyncio.get_running_loop()
+            with signals_set(loop, self._stop, self._hangup):
+                async with self._serving():
+                    log.info(
+                        "daemon.started",
+                        version=__version__,
+                        rules=self.keeper.rules.ruleset.sha256,
+                        dry_run=self.dry_run,
+                        api_url=settings.api_url,
+                    )
+                    self._notifier.ready()
+                    await self._work()
+        if self._broken is not None:
+            raise self._broken
+        log.info("daemon.stopped")
+
+    def stop(self) -> None:
+        """Ask the daemon to drain and end, as SIGTERM does."""
+        self._stop.set()
+
+    @contextlib.asynccontextmanager
+    async def _serving(self) -> AsyncIterator[None]:
+        settings = self._workspace.settings
+        server = WebServer(self, self._workspace)
+        port = await server.start(settings.listen_host, settings.listen_port)
+        log.info("web.listening", host=settings.listen_host, port=port)
+        try:
+            yield
+        finally:
+            await server.stop()
+
+    async def _work(self) -> None:
+        scheduler = self._scheduler
+        self._every(BEAT_SECONDS, self._beat, "beat")
+        self._every(WATCH_SECONDS, self._watch, "watch")
+        self._every(UPKEEP_HOURS * 3600, self._upkeep, "upkeep")
+        scheduler.start()
+        self._schedule_cycle(self._clock.now())
+        try:
+            await self._stop.wait()
+        finally:
+            self._notifier.stopping()
+            # APScheduler cancels running jobs on shutdown, so the cycle ends first.
+            scheduler.pause()
+            await self._drain()
+            scheduler.shutdown(wait=False)
+
+    async def _drain(self) -> None:
+        if self._running is None:
+            return
+        log.info("cycle.draining")
+        _, late = await asyncio.wait({self._running}, timeout=DRAIN_SECONDS)
+        if late:
+            log.error("cycle.abandoned", after_seconds=DRAIN_SECONDS)
+
+    def _every(
+        self, seconds: float, job: Callable[[], Awaitable[None]], name: str
+    ) -> None:
+        # Coroutines only: anything else APScheduler would run in a thread.
+        self._scheduler.add_job(
+            job,
+            IntervalTrigger(seconds=seconds, timezone=UTC),
+            id=name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    def _schedule_cycle(self, at: datetime) -> None:
+        self.health.next_poll_at = at
+        self._scheduler.add_job(
+            self._run_cycle,
+            DateTrigger(at, timezone=UTC),
+            id="cycle",
+            replace_existing=True,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    async def _run_cycle(self) -> None:
+        self._running = asyncio.current_task()
+        self.health.cycle_since = self._clock.now()
+        try:
+            report = await self._cycle.run(self.keeper.rules, stop=self._stop)
+            self._finished(report)
+            next_at = self._next_poll(report)
+        except LedgerError as error:
+            # Without memory nothing may be dismissed; a restart will not help either,
+            # but it is loud, and the service manager's to decide.
+            self._broken = error
+            self._stop.set()
+            return
+        except Exception:  # the one loop that must survive
+            log.exception("cycle.crashed")
+            next_at = self._clock.now() + self.health.interval
+        finally:
+            self._running = None
+            self.health.cycle_since = None
+        if not self._stop.is_set():
+            self._schedule_cycle(next_at)
+
+    def _finished(self, report: CycleReport) -> None:
+        now, health = self._clock.now(), self.health
+        log_cycle(report)
+        health.last = report
+        if report.listed:
+            health.last_success_at = now
+            health.key_accepted = True
+        if isinstance(report.error, KeyRefused):
+            if health.key_accepted is None:
+                self._broken = report.error
+                self._stop.set()
+            health.key_accepted = False
+        health.waiting_for_quota_until = (
+            report.error.until if isinstance(report.error, QuotaSpent) else None
+        )
+        self._workspace.telemetry.cycle(report, at=now)
+        self.refresh_metrics()
+
+    def _next_poll(self, report: CycleReport) -> datetime:
+        """Say when to poll next, and say it loudly when that is later than wished."""
+        now, wished = self._clock.now(), self._workspace.settings.interval
+        at = self._workspace.meter.next_poll(wished, backlog=report.backlog)
+        if isinstance(report.error, QuotaSpent):
+            at = max(at, report.error.until)
+            self.health.waiting_for_quota_until = at
+        if isinstance(report.error, KeyRefused):
+            at = max(at, now + ASK_AGAIN_AFTER)
+        interval = max(at - now, wished)
+        self.health.interval = interval
+        if interval > wished * 1.05 and self._stretched is None:
+            log.warning(
+                "quota.stretched",
+                wished_seconds=wished.total_seconds(),
+                in_force_seconds=round(interval.total_seconds()),
+            )
+            self._stretched = interval
+        elif interval <= wished * 1.05:
+            self._stretched = None
+        self._workspace.telemetry.quota(self._workspace.meter.view(), interval=interval)
+        self._notifier.status(self._status(at))
+        return at
+
+    def _status(self, next_at: datetime) -> str:
+        view = self._workspace.meter.view()
+        left = f"{view.remaining} of {view.daily_limit} calls left"
+        return f"next poll {next_at:%H:%M:%S} UTC, {left}"
+
+    def refresh_metrics(self) -> None:
+        """Bring metrics that others may have changed up to date."""
+        workspace = self._workspace
+        ledger, telemetry = workspace.ledger, workspace.telemetry
+        telemetry.totals(ledger.marks)
+        telemetry.state(
+            paused=ledger.marks.get(MarkName.PAUSED) is not None,
+            unsettled=len(ledger.dismissals.open()),
+            clock_skew=workspace.meter.clock_skew,
+        )
+
+    async def _beat(self) -> None:
+        now = self._clock.now()
+        self.health.beat(now)
+        if self.health.is_alive(now):
+            self._notifier.beat()
+
+    async def _watch(self) -> None:
+        now = self._clock.now()
+        if self._hangup.is_set():
+            self._hangup.clear()
+            self.keeper.reload(now=now)
+        else:
+            self.keeper.look(now=now)
+        self.health.rules_rejected = self.keeper.rejected
+        key = self._workspace.key.reveal()
+        if key != self._key_text:
+            self._key_text = key
+            log.info("key.changed")
+            if self.health.key_accepted is False and self._running is None:
+                self._schedule_cycle(now)
+
+    async def _upkeep(self) -> None:
+        rows = self._workspace.ledger.prune(before=self._clock.now() - RETENTION)
+        if rows:
+            log.info("ledger.pruned", rows=rows)
+
+    def _rules_loaded(self, rules: Rules) -> None:
+        self._workspace.telemetry.rules_loaded(rules.ruleset, at=self._clock.now())
+        self._workspace.telemetry.totals(self._workspace.ledger.marks)

@@ -1,0 +1,223 @@
+"""LeadLex over httpx: the connection, and a reader that cannot write.
+
+Whether a call may leave is not decided here, nor whether it is tried again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+import httpx
+
+from triaged import __version__
+from triaged.clock import Clock
+from triaged.engine.model import Task
+from triaged.errors import Garbled, LexiError, Unanswered, Unreachable
+from triaged.leadlex import wire
+from triaged.quota import ServerWord
+
+LIST: Final = "list"
+DISMISS: Final = "dismiss"
+PENDING: Final = "pending"
+DISMISSED: Final = "dismissed"
+
+CONNECT_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 30.0
+# Per-read time-outs do not end a body that trickles; this does.
+CALL_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One call and what came of it, for whoever counts or logs calls."""
+
+    operation: str
+    status: int | None
+    seconds: float
+    request_id: str | None
+    word: ServerWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """The tasks of one status, as listed at one moment."""
+
+    tasks: list[Task]
+    word: ServerWord
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A write that the server says it carried out."""
+
+    word: ServerWord
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, not yet looked into."""
+
+    status: int
+    body: bytes
+    word: ServerWord
+    request_id: str | None
+
+
+class Connection:
+    """One HTTP connection pool to one LeadLex workspace.
+
+    The key goes to the configured base URL and nowhere else: redirects are not
+    followed, and a proxy from the environment is used for https only.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        key: Callable[[], str],
+        clock: Clock,
+        on_exchange: Callable[[Exchange], None] = lambda _: None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._key = key
+        self._clock = clock
+        self._on_exchange = on_exchange
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            trust_env=base_url.startswith("https:"),
+            transport=transport,
+            headers={
+                "User-Agent": f"triaged/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+            },
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def call(
+        self, operation: str, method: str, path: str, *, json: object = None
+    ) -> Answer:
+        """Make one call and return a 2xx answer.
+
+        Raises:
+            LexiError: anything else, by its leaf (see ``errors``).
+        """
+        started = self._clock.monotonic()
+        seen: list[Answer] = []
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                answer = await self._send(operation, method, path, json, seen)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Unreachable(operation, message=_name(error)) from error
+        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+            unanswered = Unanswered(operation, message=_name(error))
+            raise _with_word(unanswered, seen) from error
+        finally:
+            self._report(operation, started, seen)
+        if not httpx.codes.is_success(answer.status):
+            refusal = wire.error_for(
+                operation, answer.status, answer.body, request_id=answer.request_id
+            )
+            raise _with_word(refusal, seen)
+        return answer
+
+    async def _send(
+        self, operation: str, method: str, path: str, json: object, seen: list[Answer]
+    ) -> Answer:
+        request = self._http.build_request(
+            method,
+            self._base_url + path,
+            json=json,
+            headers={"Authorization": f"Bearer {self._key()}"},
+        )
+        response = await self._http.send(request, stream=True)
+        try:
+            word = wire.read_word(response.headers, received_at=self._clock.now())
+            request_id = _short(response.headers.get("x-request-id"))
+            seen.append(Answer(response.status_code, b"", word, request_id))
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.aiter_bytes():
+                size += len(chunk)
+                if size > wire.MAX_BODY_BYTES:
+                    error = Garbled(operation, message="the answer does not end")
+                    raise _with_word(error, seen)
+                chunks.append(chunk)
+            return Answer(response.status_code, b"".join(chunks), word, request_id)
+        finally:
+            await response.aclose()
+
+    def _report(self, operation: str, started: float, seen: list[Answer]) -> None:
+        self._on_exchange(
+            Exchange(
+                operation=operation,
+                status=seen[0].status if seen else None,
+                seconds=self._clock.monotonic() - started,
+                request_id=seen[0].request_id if seen else None,
+                word=seen[0].word if seen else ServerWord(),
+            )
+        )
+
+
+class LexiReader:
+    """Lexi for those who only look: it has no way to write."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list_tasks(self, status: str = PENDING) -> Listed:
+        """List the tasks of one status; one call, there are no pages.
+
+        Raises:
+            LexiError: the call did not come about, or the answer is no list.
+        """
+        path = f"{wire.TASKS_PATH}?status={status}"
+        answer = await self._connection.call(LIST, "GET", path)
+        try:
+            tasks = wire.decode_list(answer.body)
+        except ValueError as error:
+            raise garbled(LIST, answer, error) from error
+        return Listed(tasks=tasks, word=answer.word, request_id=answer.request_id)
+
+
+def garbled(operation: str, answer: Answer, error: ValueError) -> LexiError:
+    """Say that an answer is not what the protocol says."""
+    garbled = Garbled(
+        operation,
+        status=answer.status,
+        message=str(error)[:200],
+        request_id=answer.request_id,
+    )
+    garbled.word = answer.word
+    return garbled
+
+
+def _with_word(error: LexiError, seen: list[Answer]) -> LexiError:
+    if seen:
+        error.word = seen[0].word
+        error.status = error.status or seen[0].status
+        error.request_id = error.request_id or seen[0].request_id
+    return error
+
+
+def _name(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _short(text: str | None) -> str | None:
+    return text[:100] if text else None

@@ -1,0 +1,258 @@
+"""Intents and outcomes: every dismissal that was meant, and what became of it."""
+
+import json
+import uuid
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from sqlite3 import Row
+from typing import Any, Final
+
+from triaged.engine.model import Task
+from triaged.ledger.store import Store, from_text, to_text
+
+
+class Outcome(StrEnum):
+    """What became of a dismissal; a closed set, used as a metric label."""
+
+    CONFIRMED = "confirmed"
+    ALREADY_HANDLED = "already_handled"
+    GONE = "gone"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class Source(StrEnum):
+    """Who wanted a dismissal."""
+
+    DAEMON = "daemon"
+    APPLY = "apply"
+    REVIEW = "review"
+    HAND = "hand"
+
+
+# What counts as spent under a daily cap: it was, or may have been, carried out.
+_SPENT: Final = "(outcome IS NULL OR outcome IN ('unknown', 'confirmed'))"
+
+# SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
+_CHUNK: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A dismissal that is about to be asked for, with all that explains it."""
+
+    task: Task
+    rule: str | None
+    reason: str
+    source: Source
+    cycle: str
+    decided_at: datetime
+    rules_sha256: str
+    trace: str
+
+    @property
+    def task_id(self) -> str:
+        """Return the id; an intent is only ever made for a task that has one."""
+        if self.task.id is None:
+            raise ValueError("a task without id cannot be dismissed")
+        return self.task.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One dismissal as remembered."""
+
+    id: str
+    task_id: str
+    rule: str | None
+    reason: str
+    source: Source
+    cycle: str
+    decided_at: datetime
+    outcome: Outcome | None
+    settled_at: datetime | None
+    request_id: str | None
+    detail: str | None
+    rules_sha256: str
+    content_sha256: str
+    task: dict[str, Any]
+    trace: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """An outcome that speaks against trying again: which, on what content, when."""
+
+    outcome: Outcome
+    content_sha256: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which dismissals to find; what is None does not restrict.
+
+    ``newest`` gives the last so many, and those newest first.
+    """
+
+    since: datetime | None = None
+    task_id: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    outcome: Outcome | None = None
+    newest: int | None = None
+
+
+class Dismissals:
+    """The dismissals of one workspace."""
+
+    def __init__(self, store: Store, workspace: str) -> None:
+        self._store = store
+        self._workspace = workspace
+
+    def intend(self, intents: Sequence[Intent]) -> list[str]:
+        """Remember intents before their requests leave; return their ids in order."""
+        ids = [uuid.uuid4().hex for _ in intents]
+        self._store.execute_many(
+            "INSERT INTO dismissal (id, workspace, task_id, rule, reason, source,"
+            " cycle, decided_at, rules_sha256, content_sha256, task, trace)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    entry_id,
+                    self._workspace,
+                    intent.task_id,
+                    intent.rule,
+                    intent.reason,
+                    intent.source,
+                    intent.cycle,
+                    to_text(intent.decided_at),
+                    intent.rules_sha256,
+                    intent.task.digest(),
+                    json.dumps(dict(intent.task.fields), ensure_ascii=False),
+                    zlib.compress(intent.trace.encode()),
+                )
+                for entry_id, intent in zip(ids, intents, strict=True)
+            ],
+        )
+        return ids
+
+    def settle(
+        self,
+        entry_id: str,
+        outcome: Outcome,
+        *,
+        at: datetime,
+        request_id: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        """Remember what became of a dismissal; an unknown one may settle later."""
+        self._store.execute(
+            "UPDATE dismissal SET outcome = ?, settled_at = ?,"
+            " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail)"
+            " WHERE id = ? AND (outcome IS NULL OR outcome = 'unknown')",
+            (outcome, to_text(at), request_id, detail, entry_id),
+        )
+
+    def open(self) -> list[Entry]:
+        """Return the dismissals of which nobody knows whether they were done."""
+        return self._entries(
+            "(outcome IS NULL OR outcome = 'unknown') ORDER BY decided_at, id", ()
+        )
+
+    def closed(self, task_ids: Sequence[str]) -> dict[str, list[Closed]]:
+        """Return, by task, the outcomes after which a task is not simply tried again.
+
+        Failed ones are left out: nothing came of them.
+        """
+        found: dict[str, list[Closed]] = {}
+        for start in range(0, len(task_ids), _CHUNK):
+            chunk = task_ids[start : start + _CHUNK]
+            marks = ", ".join("?" * len(chunk))
+            for row in self._store.rows(
+                "SELECT task_id, outcome, content_sha256, settled_at FROM dismissal"  # noqa: S608
+                f" WHERE workspace = ? AND task_id IN ({marks}) AND outcome IN"
+                " ('confirmed', 'already_handled', 'gone', 'rejected')",
+                (self._workspace, *chunk),
+            ):
+                closed = Closed(
+                    Outcome(row["outcome"]),
+                    row["content_sha256"],
+                    from_text(row["settled_at"]),
+                )
+                found.setdefault(row["task_id"], []).append(closed)
+        return found
+
+    def spent_on(self, day: datetime) -> dict[str | None, int]:
+        """Count by rule what was dismissed, or may have been, on a UTC day."""
+        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
+        return {
+            row["rule"]: row["n"]
+            for row in self._store.rows(
+                "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
+                f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
+                (
+                    self._workspace,
+                    to_text(start),
+                    to_text(start + timedelta(days=1)),
+                ),
+            )
+        }
+
+    def find(self, search: Search) -> list[Entry]:
+        """Return dismissals, oldest first unless the newest are wanted."""
+        clauses: list[str] = ["1 = 1"]
+        values: list[str | int] = []
+        if search.since is not None:
+            clauses.append("decided_at >= ?")
+            values.append(to_text(search.since))
+        for column in ("task_id", "rule", "reason", "outcome"):
+            wanted = getattr(search, column)
+            if wanted is not None:
+                clauses.append(f"{column} = ?")
+                values.append(str(wanted))
+        where = " AND ".join(clauses)
+        if search.newest is None:
+            return self._entries(f"{where} ORDER BY decided_at, id", values)
+        values.append(search.newest)
+        newest = f"{where} ORDER BY decided_at DESC, id DESC LIMIT ?"
+        return self._entries(newest, values)
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget settled dismissals older than a moment; return how many."""
+        return self._store.execute(
+            "DELETE FROM dismissal WHERE workspace = ? AND decided_at < ?"
+            " AND outcome IS NOT NULL AND outcome != 'unknown'",
+            (self._workspace, to_text(before)),
+        )
+
+    def _entries(self, where: str, values: Sequence[str | int]) -> list[Entry]:
+        rows = self._store.rows(
+            f"SELECT * FROM dismissal WHERE workspace = ? AND {where}",  # noqa: S608
+            (self._workspace, *values),
+        )
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: Row) -> Entry:
+    return Entry(
+        id=row["id"],
+        task_id=row["task_id"],
+        rule=row["rule"],
+        reason=row["reason"],
+        source=Source(row["source"]),
+        cycle=row["cycle"],
+        decided_at=from_text(row["decided_at"]),
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        settled_at=from_text(row["settled_at"]) if row["settled_at"] else None,
+        request_id=row["request_id"],
+        detail=row["detail"],
+        rules_sha256=row["rules_sha256"],
+        content_sha256=row["content_sha256"],
+        task=json.loads(row["task"]),
+        trace=json.loads(zlib.decompress(row["trace"])),
+    )

@@ -1,0 +1,51 @@
+"""The ledger of one workspace: its rooms over one database."""
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from triaged.ledger.dismissals import Dismissals
+from triaged.ledger.judgements import Judgements
+from triaged.ledger.marks import Marks
+from triaged.ledger.store import Store
+
+
+class Ledger:
+    """What one workspace remembers."""
+
+    def __init__(
+        self, directory: Path, *, workspace: str = "default", create: bool = True
+    ) -> None:
+        """Open the ledger of a state directory.
+
+        Raises:
+            LedgerError: it cannot be opened; says what to do.
+        """
+        self._store = Store(directory, create=create)
+        self.workspace = workspace
+        self.path = self._store.path
+        self.dismissals = Dismissals(self._store, workspace)
+        self.judgements = Judgements(self._store, workspace)
+        self.marks = Marks(self._store, workspace)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Make what is inside one durable step."""
+        return self._store.transaction()
+
+    def prune(self, *, before: datetime) -> int:
+        """Forget what is settled and older than a moment; return how many rows."""
+        with self.transaction():
+            return self.dismissals.prune(before=before) + self.judgements.prune(
+                before=before
+            )

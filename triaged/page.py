@@ -1,0 +1,150 @@
+"""The page for people at ``/``: plain HTML, read-only, no script, nothing fetched.
+
+It shows neither key nor metadata; every text that came from outside is escaped.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Final
+
+from triaged.engine.rules import Ruleset
+from triaged.health import Health
+from triaged.ledger.dismissals import Entry
+from triaged.printable import printable
+from triaged.quota import QuotaView
+
+# The style's hash could be pinned, but a page without scripts has no use for more.
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
+)
+
+_STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
+       padding: 1rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
+         border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+meter { width: 100%; height: 1.2rem; }
+.warning { border-left: .3rem solid #c60; padding-left: .7rem; }
+.quiet { opacity: .7; }
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """Everything the page shows, as of one moment."""
+
+    workspace: str
+    now: datetime
+    dry_run: bool
+    health: Health
+    quota: QuotaView
+    ruleset: Ruleset
+    paused: str | None
+    breaker: str | None
+    spent: dict[str | None, int]
+    recent: Sequence[Entry]
+
+
+def render_page(facts: PageFacts) -> str:
+    """Write the whole page."""
+    title = f"triaged · {_text(facts.workspace)}"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_recent(facts.recent)}"
+        f'<p class="quiet">As of {_moment(facts.now)} · '
+        '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
+        "</body></html>"
+    )
+
+
+def _state(facts: PageFacts) -> str:
+    warnings = list(facts.health.reasons_not_ready(facts.now))
+    if facts.paused is not None:
+        warnings.append("Dismissing is paused: " + (facts.paused or "by hand"))
+    if facts.breaker is not None:
+        warnings.append(f"The breaker is open: {facts.breaker}")
+    if facts.health.rules_rejected:
+        warnings.append(
+            "The rules file on disk is refused; the rules loaded before stay in force: "
+            + facts.health.rules_rejected
+        )
+    said = "".join(f'<p class="warning">{_text(text)}</p>' for text in warnings)
+    last, pending = facts.health.last, "no list yet"
+    if last is not None and last.listed:
+        pending = f"{sum(last.pending.values())} tasks pending"
+    mode = "dry run: nothing is dismissed" if facts.dry_run else "at work"
+    return (
+        f"{said}<p>{mode} · {pending} · next poll "
+        f"{_moment(facts.health.next_poll_at)}</p>"
+    )
+
+
+def _quota(quota: QuotaView) -> str:
+    return (
+        "<h2>Quota of the day</h2>"
+        f'<meter min="0" max="{quota.daily_limit}" low="{quota.reserved}" '
+        f'value="{quota.remaining}"></meter>'
+        f"<p>{quota.remaining} of {quota.daily_limit} calls left, {quota.reserved} of "
+        "them kept for people and other tools.</p>"
+    )
+
+
+def _rules(facts: PageFacts) -> str:
+    rows = [
+        (
+            rule.name,
+            "leave" if rule.reason is None else f"dismiss as {rule.reason}",
+            str(rule.mode),
+            str(facts.spent.get(rule.name, 0)),
+        )
+        for rule in facts.ruleset.rules
+    ]
+    return "<h2>Rules</h2>" + _table(("Rule", "Does", "Mode", "Dismissed today"), rows)
+
+
+def _recent(entries: Sequence[Entry]) -> str:
+    if not entries:
+        return "<h2>Last dismissals</h2><p>None yet.</p>"
+    rows = [
+        (
+            f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
+            _short(entry.task.get("description")),
+            entry.rule or f"by {entry.source}",
+            entry.reason,
+            entry.outcome or "under way",
+        )
+        for entry in entries
+    ]
+    headings = ("When (UTC)", "Task", "Rule", "Reason", "Outcome")
+    return "<h2>Last dismissals</h2>" + _table(headings, rows)
+
+
+def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _moment(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "not planned yet"
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    return text if len(text) <= 160 else text[:160] + "…"  # noqa: PLR2004
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))

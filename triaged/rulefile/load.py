@@ -1,0 +1,85 @@
+"""The one way in which rules are loaded: by ``check``, at start and at every reload."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from triaged.engine.decide import decide as decide_plainly
+from triaged.engine.model import DOCUMENTED_REASONS, DOCUMENTED_TYPES
+from triaged.engine.rules import Ruleset
+from triaged.errors import ConfigError, Problem
+from triaged.rulefile import rule_tests
+from triaged.rulefile.checks import check_file, warn_of_doubts
+from triaged.rulefile.draft import RuleTest
+from triaged.rulefile.nodes import MAX_BYTES, compose
+from triaged.rulefile.report import Report, in_order
+from triaged.rulefile.rule_tests import Decide, TestReport
+from triaged.rulefile.schema import read_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRules:
+    """All that one rules file gives; ``text`` is the file as it was.
+
+    ``reasons`` and ``task_types`` are the documented ones and the file's own.
+    """
+
+    ruleset: Ruleset
+    tests: tuple[RuleTest, ...]
+    warnings: tuple[Problem, ...]
+    text: str
+    file: str
+    reasons: tuple[str, ...]
+    task_types: tuple[str, ...]
+
+
+def load(path: Path) -> LoadedRules:
+    """Load a rules file.
+
+    Raises:
+        ConfigError: it cannot be read, or not be used; with every problem.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        problem = Problem(str(path), 0, 0, "", f"cannot be read: {why}")
+        raise ConfigError([problem]) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, file: str) -> LoadedRules:
+    """Make rules of a file's bytes; ``file`` is its name in messages.
+
+    Raises:
+        ConfigError: they cannot be used; with every problem.
+    """
+    report = Report(file)
+    draft = read_file(compose(data, report), report)
+    types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
+    check_file(draft, types, report)
+    report.raise_if_wrong()
+    warn_of_doubts(draft, types, report)
+    return LoadedRules(
+        ruleset=Ruleset(
+            rules=tuple(placed.rule for placed in draft.rules),
+            protect=tuple(placed.condition for placed in draft.protect),
+            safety=draft.safety,
+            sha256=hashlib.sha256(data).hexdigest(),
+        ),
+        tests=draft.tests,
+        warnings=in_order(report.warnings),
+        text=data.decode("utf-8-sig"),
+        file=file,
+        reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
+        task_types=types,
+    )
+
+
+def run_tests(
+    loaded: LoadedRules, *, now: datetime, decide: Decide = decide_plainly
+) -> TestReport:
+    """Run the tests of a file; those without a moment of their own at this one."""
+    return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)

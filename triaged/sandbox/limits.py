@@ -1,0 +1,128 @@
+"""The quota as LeadLex documents it: a minute and a day, in fixed windows.
+
+Pure: seconds since the epoch come in with every call.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+MINUTE_SECONDS: Final = 60.0
+DAY_SECONDS: Final = 86_400.0
+
+
+class Span(StrEnum):
+    """Which of the two windows is meant."""
+
+    MINUTE = "minute"
+    DAY = "day"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """So many calls in each window of so many seconds; no limit is None.
+
+    Windows begin at the epoch plus ``phase`` and multiples of their length, so a day
+    without a phase begins at 00:00 UTC.
+    """
+
+    limit: int | None
+    seconds: float
+    phase: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.seconds <= 0:
+            raise ValueError(f"a window lasts more than {self.seconds} seconds")
+        if self.limit is not None and self.limit < 0:
+            raise ValueError(f"a limit is not negative: {self.limit}")
+
+    def number(self, now: float) -> int:
+        """Return which window the moment falls into."""
+        return math.floor((now - self.phase) / self.seconds)
+
+    def end(self, now: float) -> float:
+        """Return when the window of that moment ends."""
+        return self.phase + (self.number(now) + 1) * self.seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What became of one call, and what is left of the day.
+
+    ``refused`` names the window that had nothing left; None lets the call through.
+    """
+
+    refused: Span | None
+    limit: int | None
+    remaining: int | None
+    reset: float
+    retry_after: int
+
+
+class _Counter:
+    """Calls in the present window."""
+
+    def __init__(self, window: Window) -> None:
+        self.window = window
+        self._number = 0
+        self._spent = 0
+
+    def spent(self, now: float) -> int:
+        return self._spent if self._number == self.window.number(now) else 0
+
+    def is_full(self, now: float) -> bool:
+        limit = self.window.limit
+        return limit is not None and self.spent(now) >= limit
+
+    def remaining(self, now: float) -> int | None:
+        limit = self.window.limit
+        return None if limit is None else max(0, limit - self.spent(now))
+
+    def count(self, now: float) -> None:
+        self._spent = self.spent(now) + 1
+        self._number = self.window.number(now)
+
+
+class Limits:
+    """Counts the calls of one workspace against its minute and its day."""
+
+    def __init__(
+        self, *, minute: Window, day: Window, refused_count: bool = False
+    ) -> None:
+        self._minute = _Counter(minute)
+        self._day = _Counter(day)
+        self._refused_count = refused_count
+
+    def take(self, now: float) -> Allowance:
+        """Count one call, and say whether it may pass."""
+        refused = self._full(now)
+        if refused is None or self._refused_count:
+            self._minute.count(now)
+            self._day.count(now)
+        return self._allowance(refused, now)
+
+    def peek(self, now: float) -> Allowance:
+        """Say what a call would meet, without counting one."""
+        return self._allowance(self._full(now), now)
+
+    def left_in_minute(self, now: float) -> int | None:
+        """Return what the minute has left; the API never shows it."""
+        return self._minute.remaining(now)
+
+    def _full(self, now: float) -> Span | None:
+        # The day comes first: waiting a minute would not help.
+        if self._day.is_full(now):
+            return Span.DAY
+        return Span.MINUTE if self._minute.is_full(now) else None
+
+    def _allowance(self, refused: Span | None, now: float) -> Allowance:
+        day = self._day.window
+        window = self._minute.window if refused is Span.MINUTE else day
+        return Allowance(
+            refused=refused,
+            limit=day.limit,
+            remaining=self._day.remaining(now),
+            reset=day.end(now),
+            retry_after=max(1, math.ceil(window.end(now) - now)),
+        )

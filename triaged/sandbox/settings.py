@@ -1,0 +1,68 @@
+"""What a sandbox is told at its start."""
+
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from triaged.sandbox.faults import Fault
+from triaged.sandbox.limits import DAY_SECONDS, MINUTE_SECONDS, Window
+
+DEFAULT_KEY: Final = "wbk_sandbox"
+
+# Calls a minute and calls a day, as documented.
+PLANS: Final = {
+    "starter": (10, 100),
+    "pro": (50, 1_000),
+    "org": (200, 10_000),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """A workspace, its quota, and how awkward the service is.
+
+    ``minute_limit`` and ``day_limit`` of None are unlimited; windows and ``latency``
+    are in seconds; ``history`` is how many settled tasks there are for each pending
+    one; ``key`` of None accepts any that starts with ``wbk_``.
+    """
+
+    seed: int = 1
+    count: int = 60
+    history: float = 0.0
+    minute_limit: int | None = PLANS["pro"][0]
+    minute_window: float = MINUTE_SECONDS
+    minute_phase: float = 0.0
+    day_limit: int | None = PLANS["pro"][1]
+    day_window: float = DAY_SECONDS
+    day_phase: float = 0.0
+    refused_count: bool = False
+    retry_after: bool = False
+    latency: float = 0.0
+    faults: tuple[Fault, ...] = ()
+    key: str | None = None
+    row_cap: int | None = None
+    order: str = "newest"
+
+    def with_plan(self, plan: str) -> Self:
+        """Return the same with a plan's limits.
+
+        Raises:
+            ValueError: there is no such plan.
+        """
+        if plan not in PLANS:
+            raise ValueError(f"unknown plan {plan!r} (known: {', '.join(PLANS)})")
+        minute, day = PLANS[plan]
+        return replace(self, minute_limit=minute, day_limit=day)
+
+    def minute(self) -> Window:
+        """Return the minute's window."""
+        return Window(
+            limit=self.minute_limit,
+            seconds=self.minute_window,
+            phase=self.minute_phase,
+        )
+
+    def day(self) -> Window:
+        """Return the day's window."""
+        return Window(
+            limit=self.day_limit, seconds=self.day_window, phase=self.day_phase
+        )

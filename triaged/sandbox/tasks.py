@@ -1,0 +1,214 @@
+"""Seeded, realistic Lexi tasks: test clutter, duplicates, stale searches, real work.
+
+The same seed, count and moment give the same tasks, on every machine.
+"""
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias, TypeVar
+
+from triaged.engine.model import DOCUMENTED_TYPES, Json
+from triaged.sandbox import people
+from triaged.sandbox.store import render_moment
+
+Fields: TypeAlias = dict[str, Json]
+
+_Choice = TypeVar("_Choice")
+
+_SHARES: Final = {"clutter": 0.20, "duplicate": 0.15, "stale": 0.20}
+_MINUTES_A_DAY: Final = 24 * 60
+
+# What people made of tasks of each sort, for judging rules against it.
+_SETTLED: Final = {
+    "clutter": {"dismissed": 97, "failed": 3},
+    "duplicate": {"dismissed": 88, "approved": 4, "completed": 8},
+    "stale": {"dismissed": 80, "completed": 15, "failed": 5},
+    "ordinary": {"approved": 30, "completed": 52, "dismissed": 12, "failed": 6},
+}
+
+_TEMPLATES: Final = (
+    ("prospect_search", "Find {n} {role} at {sector} in {city}"),
+    ("prospect_search", 'Search for {n} {role} in {city} and add them to "{list}"'),
+    ("prospect_search", "Find testing laboratories near {city} for {firm}"),
+    ("campaign_start", 'Start "{campaign}" for {n} recipients'),
+    ("campaign_start", "Launch 3-step {campaign} to list “{list}” ({n} contacts)"),
+    ("contact_update", "Change {person}'s title to Chief Legal Officer"),
+    ("contact_update", "Fill in LinkedIn and phone for {person} ({firm})"),
+    ("contact_update", "Note on {person} — follow up on proposal\nafter six weeks"),
+    ("list_operation", 'Add {n} {city} IP Summit attendees to "{list}"'),
+    ("list_operation", 'Remove {n} bounced contacts from "{list}"'),
+)
+
+# The same wish, typed again by somebody in a hurry.
+_VARIANTS: Final[tuple[Callable[[str], str], ...]] = (
+    str.upper,
+    str.lower,
+    lambda text: f"  {text} ",
+    lambda text: text.replace(" ", "  "),
+    lambda text: text,
+)
+
+
+def generate(
+    seed: int, count: int, now: datetime, *, history: float = 0.0
+) -> list[Fields]:
+    """Make pending tasks, and ``history`` times as many that are settled.
+
+    About a fifth is test clutter, a fifth stale searches, 15 % duplicates.
+    """
+    maker = _Maker(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
+    pending = maker.make(count)
+    settled = maker.make(round(count * history), settled=True)
+    return pending + settled
+
+
+@dataclass(slots=True)
+class _Made:
+    sort: str
+    task: Fields
+
+
+class _Maker:
+    def __init__(self, chance: random.Random, now: datetime) -> None:
+        self._chance = chance
+        self._now = now
+
+    def make(self, count: int, *, settled: bool = False) -> list[Fields]:
+        made: list[_Made] = []
+        for sort in self._sorts(count):
+            task = self._copy(made) if sort == "duplicate" else self._fresh(sort)
+            made.append(_Made(sort, task))
+        if settled:
+            for each in made:
+                shares = _SETTLED[each.sort]
+                statuses, weights = list(shares), list(shares.values())
+                each.task["status"] = self._chance.choices(statuses, weights)[0]
+        return [each.task for each in made]
+
+    def _sorts(self, count: int) -> list[str]:
+        sorts = [
+            sort for sort, share in _SHARES.items() for _ in range(round(count * share))
+        ]
+        sorts += ["ordinary"] * (count - len(sorts))
+        self._chance.shuffle(sorts)
+        # A duplicate needs something before it.
+        first = next((n for n, sort in enumerate(sorts) if sort == "ordinary"), 0)
+        sorts[:1], sorts[first : first + 1] = sorts[first : first + 1], sorts[:1]
+        return sorts
+
+    def _fresh(self, sort: str) -> Fields:
+        if sort == "clutter":
+            return self._clutter()
+        return self._stale() if sort == "stale" else self._ordinary()
+
+    def _copy(self, made: list[_Made]) -> Fields:
+        models = [each.task for each in made if each.sort == "ordinary"]
+        model = self._chance.choice(models)
+        text = str(model["description"])
+        variant = self._chance.choice(_VARIANTS)
+        since = datetime.fromisoformat(str(model["created_at"]))
+        later = (self._now - since) * self._chance.random()
+        copy = dict(model, id=self._id(), description=variant(text))
+        copy["created_at"] = render_moment(self._now - later)
+        return copy
+
+    def _clutter(self) -> Fields:
+        text = self._phrase(self._chance.choice(people.CLUTTER))
+        metadata: Fields = {"source": self._chance.choice(["test", "api"])}
+        kind = self._chance.choice(DOCUMENTED_TYPES)
+        return self._task(kind, text, metadata, most_days=120)
+
+    def _stale(self) -> Fields:
+        role, sector = self._chance.choice(people.ROLES), self._pick(people.SECTORS)
+        city, number = self._pick(people.CITIES), self._chance.randint(20, 400)
+        metadata: Fields = {
+            "query": f"{role} {sector} {city}".lower(),
+            "limit": self._chance.choice([1200, 2000, 2500, 5000]),
+            "source": self._chance.choice(["api", "api", "test"]),
+        }
+        text = f"Find {number} {role} at {sector} in {city}"
+        if self._chance.random() < 1 / 3:
+            metadata["list_id"] = self._id()
+        return self._task(
+            "prospect_search", text, metadata, least_days=15, most_days=364
+        )
+
+    def _ordinary(self) -> Fields:
+        roll = self._chance.random()
+        if roll < 1 / 20:
+            text = self._phrase(self._pick(people.BOARD))
+            kind, metadata = "list_operation", self._list_metadata()
+        elif roll < 2 / 20:
+            text, kind = self._phrase(people.LONG_NOTE), "prospect_search"
+            metadata = {"query": self._phrase("{role} {sector}"), "source": "chat"}
+        else:
+            kind, template = self._pick(_TEMPLATES)
+            text, metadata = self._phrase(template), self._metadata(kind)
+        task = self._task(kind, text, metadata, most_days=60)
+        loss = self._chance.random()
+        if loss < 1 / 15:
+            del task["metadata"]
+        elif loss < 2 / 15:
+            task["metadata"] = None if loss < 1 / 10 else {}
+        return task
+
+    def _metadata(self, kind: str) -> Fields:
+        if kind == "campaign_start":
+            recipients = self._chance.randint(101, 400)
+            return {"campaign_id": self._id(), "recipients": recipients}
+        if kind == "contact_update":
+            return {"contact_id": self._id()}
+        if kind == "list_operation":
+            return self._list_metadata()
+        return {
+            "query": self._phrase("{role} at {sector} in {city}"),
+            "limit": self._chance.choice([20, 50, 100]),
+            "filters": {"country": self._chance.choice(["US", "CH", "DE", "JP"])},
+            "source": "chat",
+        }
+
+    def _list_metadata(self) -> Fields:
+        return {"list_id": self._id(), "list_name": self._pick(people.LISTS)}
+
+    def _task(
+        self,
+        kind: str,
+        text: str,
+        metadata: Fields,
+        *,
+        most_days: float,
+        least_days: float = 0,
+    ) -> Fields:
+        # More of them young than old, as in a workspace that people work in.
+        share = self._chance.random() ** 2
+        minutes = _MINUTES_A_DAY * (least_days + share * (most_days - least_days))
+        created_at = self._now - timedelta(minutes=max(1, round(minutes)))
+        return {
+            "id": self._id(),
+            "type": kind,
+            "status": "pending",
+            "description": text,
+            "created_at": render_moment(created_at),
+            "metadata": metadata,
+        }
+
+    def _phrase(self, template: str) -> str:
+        return template.format(
+            n=self._chance.randint(2, 200),
+            role=self._pick(people.ROLES),
+            sector=self._pick(people.SECTORS),
+            city=self._pick(people.CITIES),
+            person=self._pick(people.PEOPLE),
+            firm=self._pick(people.FIRMS),
+            list=self._pick(people.LISTS),
+            campaign=self._pick(people.CAMPAIGNS),
+        )
+
+    def _pick(self, choices: tuple[_Choice, ...]) -> _Choice:
+        return self._chance.choice(choices)
+
+    def _id(self) -> str:
+        return str(uuid.UUID(int=self._chance.getrandbits(128), version=4))

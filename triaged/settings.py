@@ -1,0 +1,318 @@
+"""Settings from flags and the environment, all checked before anything starts."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from triaged.engine.duration import parse_duration
+from triaged.errors import ConfigError, Problem
+from triaged.quota import PLANS, QuotaSettings
+
+DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
+SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
+CREDENTIAL: Final = "api-key"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("json", "console")
+
+_NO_KEY: Final = (
+    "no API key; set TRIAGED_API_KEY_FILE to a file that holds it, or TRIAGED_API_KEY"
+)
+_MAX_KEY_BYTES: Final = 4096
+_WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+
+_MAX_PORT: Final = 65_535
+_MINUTE: Final = 60.0
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+class ApiKey:
+    """The API key; neither its repr nor its text ever shows it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the key itself, for the Authorization header alone."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "ApiKey(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where the key comes from; a file is read anew, so that a key can be rotated."""
+
+    value: ApiKey | None = None
+    file: Path | None = None
+
+    def read(self) -> ApiKey:
+        """Return the key.
+
+        Raises:
+            ConfigError: there is none, or what is there cannot be a key.
+        """
+        if self.value is not None:
+            return self.value
+        if self.file is None:
+            raise _problem("api_key", _NO_KEY)
+        try:
+            with self.file.open("rb") as stream:
+                content = stream.read(_MAX_KEY_BYTES + 2)
+            return check_key(content.decode("ascii", "replace"))
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise _problem("api_key_file", f"{self.file}: {why}") from error
+        except ValueError as error:
+            raise _problem("api_key_file", f"{self.file}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that is not in the rules file."""
+
+    key: KeySource = field(default_factory=KeySource)
+    api_url: str = DEFAULT_URL
+    rules: Path = Path("rules.yaml")
+    workspace: str = "default"
+    quota: QuotaSettings
+    interval: timedelta = timedelta(minutes=5)
+    state_dir: Path
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 9464
+    log_level: str = "info"
+    log_format: str | None = None
+
+
+def read_settings(
+    environ: Mapping[str, str], flags: Mapping[str, str | None]
+) -> Settings:
+    """Read all settings; a flag wins over the environment, an empty text is unset.
+
+    ``flags`` are keyed like the variables, without ``TRIAGED_`` and in lower case.
+
+    Raises:
+        ConfigError: every setting that is wrong, with what would do.
+    """
+    reader = _Reader(environ, flags)
+    host, port = reader.read("listen", _listen, default=("127.0.0.1", 9464))
+    settings = Settings(
+        key=_key_source(reader),
+        api_url=reader.read("api_url", _url, default=DEFAULT_URL),
+        rules=reader.read("rules", Path, default=None) or _default_rules(),
+        workspace=reader.read("workspace", _workspace, default="default"),
+        quota=_quota(reader),
+        interval=reader.read("interval", _interval, default=timedelta(minutes=5)),
+        state_dir=reader.read("state_dir", Path, default=None) or _state_dir(environ),
+        listen_host=host,
+        listen_port=port,
+        log_level=reader.read("log_level", _log_level, default="info"),
+        log_format=reader.read("log_format", _log_format, default=None),
+    )
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return settings
+
+
+class _Reader:
+    """Reads one setting after the other and collects what is wrong."""
+
+    def __init__(
+        self, environ: Mapping[str, str], flags: Mapping[str, str | None]
+    ) -> None:
+        self.environ = environ
+        self.flags = flags
+        self.problems: list[Problem] = []
+
+    def text(self, name: str) -> str | None:
+        """Return what was given for a setting; None when nothing was."""
+        given = self.flags.get(name)
+        if given is None:
+            given = self.environ.get(variable(name))
+        return given or None
+
+    def read(self, name: str, parse: Callable[[str], T], *, default: D) -> T | D:
+        """Parse a setting, or note what is wrong with it and go on."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            return parse(text)
+        except ValueError as error:
+            self.problems += _problem(name, str(error)).problems
+            return default
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"TRIAGED_{name.upper()}"
+
+
+def _problem(name: str, message: str) -> ConfigError:
+    return ConfigError([Problem("settings", 0, 0, variable(name), message)])
+
+
+def _key_source(reader: _Reader) -> KeySource:
+    if file := reader.flags.get("api_key_file"):
+        return KeySource(file=Path(file))
+    if key := reader.read("api_key", check_key, default=None):
+        return KeySource(value=key)
+    if file := reader.text("api_key_file"):
+        return KeySource(file=Path(file))
+    directory = reader.environ.get("CREDENTIALS_DIRECTORY")
+    if directory and (credential := Path(directory) / CREDENTIAL).is_file():
+        return KeySource(file=credential)
+    return KeySource()
+
+
+def check_key(text: str) -> ApiKey:
+    """Take a text for a key if it can be one; the message never shows it.
+
+    Raises:
+        ValueError: it is empty, or not one word of printable ASCII.
+    """
+    key = text.strip()
+    if not key:
+        message = "the API key is empty"
+        raise ValueError(message)
+    # Anything else would end up in an HTTP library's complaint, key included.
+    if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
+        message = "the API key must be one word of printable ASCII"
+        raise ValueError(message)
+    return ApiKey(key)
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port, parts = "", None, urlsplit("")
+    del port
+    if parts.scheme not in {"https", "http"} or not host:
+        message = f"expected an https URL such as {DEFAULT_URL}"
+        raise ValueError(message)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        message = "the URL must hold neither user, password, query nor fragment"
+        raise ValueError(message)
+    if parts.scheme == "http" and not is_loopback(host):
+        message = "plain http would show the key to everybody on the way; use https"
+        raise ValueError(message)
+    return text.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine's loopback, by name or by address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _default_rules() -> Path:
+    here = Path("rules.yaml")
+    return here if here.exists() or not SYSTEM_RULES.exists() else SYSTEM_RULES
+
+
+def _state_dir(environ: Mapping[str, str]) -> Path:
+    # systemd gives a list when a unit has several state directories.
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if (xdg := environ.get("XDG_STATE_HOME")) and Path(xdg).is_absolute():
+        return Path(xdg) / "triaged"
+    return Path(environ.get("HOME") or "~").expanduser() / ".local/state/triaged"
+
+
+def _workspace(text: str) -> str:
+    if not _WORKSPACE.fullmatch(text):
+        message = (
+            f"expected at most 63 letters, digits, '.', '_' or '-', found {text!r}"
+        )
+        raise ValueError(message)
+    return text
+
+
+def _interval(text: str) -> timedelta:
+    interval = parse_duration(text)
+    if interval < timedelta(seconds=1):
+        message = f"expected at least 1s, found {text!r}"
+        raise ValueError(message)
+    return interval
+
+
+def _listen(text: str) -> tuple[str, int]:
+    host, separator, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
+    if not separator or not host or not 0 <= number <= _MAX_PORT:
+        message = f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}"
+        raise ValueError(message)
+    return host, number
+
+
+def _choice(text: str, known: tuple[str, ...]) -> str:
+    if text.lower() not in known:
+        message = f"expected one of {', '.join(known)}, found {text!r}"
+        raise ValueError(message)
+    return text.lower()
+
+
+def _log_level(text: str) -> str:
+    return _choice(text, LOG_LEVELS)
+
+
+def _log_format(text: str) -> str:
+    return _choice(text, LOG_FORMATS)
+
+
+def _quota(reader: _Reader) -> QuotaSettings:
+    plan = reader.read("plan", _plan, default=None)
+    minute, daily = PLANS[plan] if plan else (None, None)
+    calls, window = reader.read("rate_limit", _rate, default=(minute, _MINUTE))
+    return QuotaSettings(
+        minute_limit=calls,
+        minute_window=window,
+        daily_limit=reader.read("daily_limit", _positive, default=daily),
+        reserve=reader.read("reserve", _share, default=0.2),
+    )
+
+
+def _plan(text: str) -> str:
+    return _choice(text, tuple(PLANS))
+
+
+def _rate(text: str) -> tuple[int | None, float]:
+    calls, separator, window = text.partition("/")
+    if not separator:
+        message = f"expected calls and a duration such as 50/1m, found {text!r}"
+        raise ValueError(message)
+    seconds = parse_duration(window).total_seconds()
+    if seconds < 1:
+        message = f"the window must be 1s at least, found {text!r}"
+        raise ValueError(message)
+    return _positive(calls), seconds
+
+
+def _positive(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        message = f"expected a whole number above 0, found {text!r}"
+        raise ValueError(message)
+    return int(text)
+
+
+def _share(text: str) -> float:
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 <= float(text) < 1:
+        message = f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
+        raise ValueError(message)
+    return float(text)

@@ -1,0 +1,26 @@
+"""What a fresh list says of dismissals whose outcome nobody knew: a pure function."""
+
+from collections.abc import Collection, Iterable
+
+from triaged.ledger.dismissals import Entry, Outcome
+
+
+def still_pending(
+    entries: Iterable[Entry], pending: Collection[str]
+) -> tuple[list[Entry], list[Entry]]:
+    """Split open entries into those still pending and those that are not any more."""
+    waiting: list[Entry] = []
+    vanished: list[Entry] = []
+    for entry in entries:
+        (waiting if entry.task_id in pending else vanished).append(entry)
+    return waiting, vanished
+
+
+def vanished_outcome(entry: Entry, dismissed: Collection[str]) -> Outcome:
+    """Say what became of a task that is not pending any more.
+
+    It is dismissed and we asked for that: ours.  It is not: somebody else was first.
+    """
+    if entry.task_id in dismissed:
+        return Outcome.CONFIRMED
+    return Outcome.ALREADY_HANDLED

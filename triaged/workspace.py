@@ -1,0 +1,112 @@
+"""One LeadLex workspace and all that belongs to it, built in one place.
+
+Nothing here is global: a second workspace is a second object.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from triaged.clock import Clock
+from triaged.cycle import Cycle
+from triaged.errors import ConfigError
+from triaged.gate import Gate
+from triaged.leadlex.client import Connection, Exchange, LexiReader
+from triaged.leadlex.writer import LexiWriter
+from triaged.ledger import GateLock, Ledger
+from triaged.meter import Meter, MeteredReader
+from triaged.orders import Attempt
+from triaged.settings import KeySource, Settings
+from triaged.telemetry import Telemetry
+
+
+class KeyHolder:
+    """The key as it is in its file now; the last good one while that is unreadable."""
+
+    def __init__(self, source: KeySource) -> None:
+        self._source = source
+        self._last = source.read()
+
+    def reveal(self) -> str:
+        """Return the key for one request."""
+        with contextlib.suppress(ConfigError):
+            self._last = self._source.read()
+        return self._last.reveal()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workspace:
+    """The parts of one workspace at work."""
+
+    settings: Settings
+    clock: Clock
+    key: KeyHolder
+    connection: Connection
+    ledger: Ledger
+    meter: Meter
+    reader: MeteredReader
+    telemetry: Telemetry
+
+    def gate(self, on_attempt: Callable[[Attempt], None] = lambda _: None) -> Gate:
+        """Make the one object that can dismiss."""
+        return Gate(
+            lexi=LexiWriter(self.connection),
+            ledger=self.ledger,
+            meter=self.meter,
+            clock=self.clock,
+            on_attempt=on_attempt,
+        )
+
+    def gate_lock(self) -> GateLock:
+        """Return the lock under which this state directory's dismissals are made."""
+        return GateLock(self.settings.state_dir, self.clock)
+
+    def cycle(self, *, dry_run: bool) -> Cycle:
+        """Return what runs cycles; a dry run has nothing that could write."""
+        return Cycle(
+            reader=self.reader,
+            gate=None if dry_run else self.gate(),
+            gate_lock=self.gate_lock(),
+            ledger=self.ledger,
+            meter=self.meter,
+            clock=self.clock,
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_workspace(
+    settings: Settings,
+    clock: Clock,
+    *,
+    on_exchange: Callable[[Exchange], None] = lambda _: None,
+) -> AsyncIterator[Workspace]:
+    """Open key, ledger and connection, and close them again.
+
+    Raises:
+        ConfigError: there is no usable key.
+        LedgerError: the ledger cannot be opened.
+    """
+    key = KeyHolder(settings.key)
+    telemetry = Telemetry(settings.workspace, CollectorRegistry())
+
+    def tell(exchange: Exchange) -> None:
+        telemetry.exchange(exchange)
+        on_exchange(exchange)
+
+    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+        meter = Meter(settings.quota, ledger, clock, on_refused=telemetry.refused)
+        async with Connection(
+            base_url=settings.api_url, key=key.reveal, clock=clock, on_exchange=tell
+        ) as connection:
+            yield Workspace(
+                settings=settings,
+                clock=clock,
+                key=key,
+                connection=connection,
+                ledger=ledger,
+                meter=meter,
+                reader=MeteredReader(LexiReader(connection), meter),
+                telemetry=telemetry,
+            )
