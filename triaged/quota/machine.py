@@ -263,7 +263,7 @@ class Quota:
         """Return when to ask again after the minute was full, wider each time."""
         window = self._settings.minute_window
         if self._strikes > 1:
-            return now + window * 2 ** (self._strikes - 2)
+            return now + window * 2.0 ** (self._strikes - 2)
         # The server's window began no later than our oldest call in it.
         oldest = self._log.frees_at(1)
         return now + window if oldest is None else min(max(oldest, now), now + window)
@@ -274,7 +274,7 @@ class Quota:
     def _jitter(self, moment: float) -> float:
         """Spread those who wait for the same moment, each always by the same."""
         most = min(MAX_JITTER_SECONDS, self._settings.minute_window)
-        share: float = crc32(f"{self._seed}:{moment:.0f}".encode()) / 2**32
+        share = float(crc32(f"{self._seed}:{moment:.0f}".encode()) / 2**32)
         return most * share
 
     def _kept_for_dismissals(
