@@ -161,6 +161,7 @@ class Cycle:
         cycle_id = uuid.uuid4().hex[:12]
         with structlog.contextvars.bound_contextvars(cycle=cycle_id):
             async with self._gate_lock.held():
+                self._meter.abandon_dismissals()
                 round_ = _Round(cycle_id, clock)
                 try:
                     await self._go(round_, rules, stop)

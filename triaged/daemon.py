@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
-from typing import Final
+import socket
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.date import DateTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from triaged import __version__
 from triaged.cycle import CycleReport
@@ -22,11 +20,12 @@ from triaged.reports import log_cycle
 from triaged.rules import Rules
 from triaged.rules_keeper import RulesKeeper
 from triaged.signals import signals_set
-from triaged.web import WebServer
+from triaged.sockets import listen
 from triaged.workspace import Workspace
 
 BEAT_SECONDS: Final = 1
 WATCH_SECONDS: Final = 3
+HEAD_START_SECONDS: Final = 0.05
 UPKEEP_HOURS: Final = 6
 
 # A refused key will not mend itself; each question costs a call of the quota.
@@ -37,6 +36,9 @@ DRAIN_SECONDS: Final = 70
 
 # Long enough to explain any dismissal that somebody still remembers.
 RETENTION: Final = timedelta(days=400)
+
+if TYPE_CHECKING:
+    from triaged.schedule import Schedule
 
 log = structlog.get_logger()
 
@@ -66,7 +68,7 @@ class Daemon:
             on_loaded=self._rules_loaded,
             on_rejected=workspace.telemetry.rules_rejected,
         )
-        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._schedule: Schedule | None = None
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain the cycle in flight.
@@ -83,18 +85,13 @@ class Daemon:
             loaded = self.keeper.begin(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warned", problem=str(warning))
-            loop = asyncio.get_running_loop()
-            with signals_set(loop, self._stop, self._hangup):
-                async with self._serving():
-                    log.info(
-                        "daemon.started",
-                        version=__version__,
-                        rules=self.keeper.rules.ruleset.sha256,
-                        dry_run=self.dry_run,
-                        api_url=settings.api_url,
-                    )
-                    self._notifier.ready()
-                    await self._work()
+            # Bound before anything is done: a taken port must not cost a dismissal.
+            listener = listen(settings.listen_host, settings.listen_port)
+            with (
+                contextlib.closing(listener),
+                signals_set(asyncio.get_running_loop(), self._stop, self._hangup),
+            ):
+                await self._work(listener)
         if self._broken is not None:
             raise self._broken
         log.info("daemon.stopped")
@@ -103,32 +100,52 @@ class Daemon:
         """Ask the daemon to drain and end, as SIGTERM does."""
         self._stop.set()
 
+    async def _work(self, listener: socket.socket) -> None:
+        self._running = asyncio.create_task(self._run_cycle())
+        try:
+            # The first list leaves before what takes long to import.
+            await self._clock.sleep(HEAD_START_SECONDS)
+            async with self._serving(listener):
+                self._begin_schedule()
+                log.info(
+                    "daemon.started",
+                    version=__version__,
+                    rules=self.keeper.rules.ruleset.sha256,
+                    dry_run=self.dry_run,
+                    api_url=self._workspace.settings.api_url,
+                )
+                self._notifier.ready()
+                await self._stop.wait()
+                self._notifier.stopping()
+                if self._schedule is not None:
+                    self._schedule.pause()
+                await self._drain()
+        finally:
+            if self._schedule is not None:
+                self._schedule.close()
+
+    def _begin_schedule(self) -> None:
+        from triaged.schedule import Schedule  # noqa: PLC0415 - takes long to import
+
+        self._schedule = Schedule()
+        self._schedule.every(BEAT_SECONDS, self._beat, name="beat")
+        self._schedule.every(WATCH_SECONDS, self._watch, name="watch")
+        self._schedule.every(UPKEEP_HOURS * 3600, self._upkeep, name="upkeep")
+        if self._running is None and self.health.next_poll_at is not None:
+            self._plan_cycle(self.health.next_poll_at)
+
     @contextlib.asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        settings = self._workspace.settings
+    async def _serving(self, listener: socket.socket) -> AsyncIterator[None]:
+        from triaged.web import WebServer  # noqa: PLC0415 - takes long to import
+
         server = WebServer(self, self._workspace)
-        port = await server.start(settings.listen_host, settings.listen_port)
-        log.info("web.listening", host=settings.listen_host, port=port)
+        server.start(listener)
+        host, port = listener.getsockname()[:2]
+        log.info("web.listening", host=host, port=port)
         try:
             yield
         finally:
             await server.stop()
-
-    async def _work(self) -> None:
-        scheduler = self._scheduler
-        self._every(BEAT_SECONDS, self._beat, "beat")
-        self._every(WATCH_SECONDS, self._watch, "watch")
-        self._every(UPKEEP_HOURS * 3600, self._upkeep, "upkeep")
-        scheduler.start()
-        self._schedule_cycle(self._clock.now())
-        try:
-            await self._stop.wait()
-        finally:
-            self._notifier.stopping()
-            # APScheduler cancels running jobs on shutdown, so the cycle ends first.
-            scheduler.pause()
-            await self._drain()
-            scheduler.shutdown(wait=False)
 
     async def _drain(self) -> None:
         if self._running is None:
@@ -138,30 +155,10 @@ class Daemon:
         if late:
             log.error("cycle.abandoned", after_seconds=DRAIN_SECONDS)
 
-    def _every(
-        self, seconds: float, job: Callable[[], Awaitable[None]], name: str
-    ) -> None:
-        # Coroutines only: anything else APScheduler would run in a thread.
-        self._scheduler.add_job(
-            job,
-            IntervalTrigger(seconds=seconds, timezone=UTC),
-            id=name,
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
-
-    def _schedule_cycle(self, at: datetime) -> None:
+    def _plan_cycle(self, at: datetime) -> None:
         self.health.next_poll_at = at
-        self._scheduler.add_job(
-            self._run_cycle,
-            DateTrigger(at, timezone=UTC),
-            id="cycle",
-            replace_existing=True,
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
+        if self._schedule is not None:
+            self._schedule.once(at, self._run_cycle, name="cycle")
 
     async def _run_cycle(self) -> None:
         self._running = asyncio.current_task()
@@ -183,7 +180,7 @@ class Daemon:
             self._running = None
             self.health.cycle_since = None
         if not self._stop.is_set():
-            self._schedule_cycle(next_at)
+            self._plan_cycle(next_at)
 
     def _finished(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health
@@ -262,7 +259,7 @@ class Daemon:
             self._key_text = key
             log.info("key.changed")
             if self.health.key_accepted is False and self._running is None:
-                self._schedule_cycle(now)
+                self._plan_cycle(now)
 
     async def _upkeep(self) -> None:
         rows = self._workspace.ledger.prune(before=self._clock.now() - RETENTION)

@@ -116,6 +116,11 @@ class Meter:
             else:
                 self._quota.answered(now, ticket, word)
 
+    def abandon_dismissals(self) -> None:
+        """Give up the dismissals in flight; only under the gate lock, where none is."""
+        with self.step():
+            self._quota.abandon_dismissals(self._now())
+
     def next_poll(self, wished: timedelta, *, backlog: int = 0) -> datetime:
         """Say when the next list may be asked for without starving the day."""
         self._reload()

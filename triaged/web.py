@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from triaged.errors import ConfigError, Problem
 from triaged.health import Health
 from triaged.ledger.dismissals import Search
 from triaged.ledger.marks import MarkName
@@ -64,18 +63,8 @@ class WebServer:
             ]
         )
 
-    async def start(self, host: str, port: int) -> int:
-        """Bind and serve; return the port, which may have been any free one.
-
-        Raises:
-            ConfigError: the address cannot be bound.
-        """
-        try:
-            listener = _listen(host, port)
-        except OSError as error:
-            why = f"{host}:{port} cannot be bound: {error.strerror}"
-            problem = Problem("settings", 0, 0, "TRIAGED_LISTEN", why)
-            raise ConfigError([problem]) from error
+    def start(self, listener: socket.socket) -> None:
+        """Serve on a socket that is bound already."""
         config = uvicorn.Config(
             self.app,
             http="h11",
@@ -90,8 +79,6 @@ class WebServer:
         )
         self._server = _Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
-        bound: int = listener.getsockname()[1]
-        return bound
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -132,22 +119,6 @@ class WebServer:
             recent=ledger.dismissals.find(Search(newest=_RECENT)),
         )
         return HTMLResponse(render_page(facts), headers=_SAFE_HEADERS)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    # asyncio sets TCP_NODELAY only on sockets that say that they are TCP.
-    listener = socket.socket(family, kind, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen()
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class _Server(uvicorn.Server):

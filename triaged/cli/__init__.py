@@ -2,17 +2,16 @@
 
 import importlib
 import sys
-from typing import Annotated, Any, Final
+from typing import Final
 
-import typer
-from typer.core import TyperGroup
+import click
 
 from triaged import __version__
 from triaged.cli import exits
 from triaged.errors import TriagedError
 from triaged.printable import printable
 
-# In the order of the help; each module holds a function of the command's name.
+# In the order of the help; each module holds a command of that name.
 MODULES: Final = {
     "run": "run",
     "check": "rules",
@@ -25,66 +24,40 @@ MODULES: Final = {
 }
 
 
-class _Commands(TyperGroup):
+class Commands(click.Group):
     """Imports the module of the one command that is asked for: a start costs less."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - click's own type
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name all commands in the order of the help."""
         del ctx
         return list(MODULES)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command by its name."""
         del ctx
         if cmd_name not in MODULES:
             return None
         module = importlib.import_module(f"triaged.cli.{MODULES[cmd_name]}")
-        one = typer.Typer(
-            add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-        )
-        one.command(cmd_name, context_settings=_CONTEXT)(getattr(module, cmd_name))
-        return typer.main.get_command(one)
+        command: click.Command = getattr(module, cmd_name)
+        return command
 
 
-_CONTEXT: Final = {"help_option_names": ["-h", "--help"]}
-
-app = typer.Typer(
-    name="triaged",
-    cls=_Commands,
-    help=(
-        "Rule-based auto-triage of the pending Lexi tasks of a LeadLex workspace. "
-        "In doubt it leaves a task alone; a dismissal cannot be undone."
-    ),
-    no_args_is_help=True,
-    # A traceback with local variables would show the API key.
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings=_CONTEXT,
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.version_option(__version__, message="triaged %(version)s")
+def app() -> None:
+    """Rule-based auto-triage of the pending Lexi tasks of a LeadLex workspace.
 
-
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a typer callback
-    if wanted:
-        typer.echo(f"triaged {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version."
-        ),
-    ] = False,
-) -> None:
-    """Take the flags that come before a command."""
-    del version
+    In doubt it leaves a task alone; a dismissal cannot be undone.
+    """
 
 
 def main() -> None:
     """Run the command line; every error of ours is a message and an exit code."""
     try:
-        app()
+        app(prog_name="triaged")
     except TriagedError as error:
         # File names and messages may hold text from outside.
         lines = (printable(line) for line in str(error).splitlines())

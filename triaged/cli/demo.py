@@ -1,19 +1,21 @@
 """``triaged demo``: everything at work for half a minute."""
 
 import asyncio
-from typing import Annotated
 
-import typer
+import click
 
 from triaged.demo import Demo
 
 
-def demo(
-    *,
-    seconds: Annotated[
-        int, typer.Option(min=5, max=600, help="How long to show it.")
-    ] = 30,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same tasks.")] = 1,
-) -> None:
+@click.command
+@click.option(
+    "--seconds",
+    type=click.IntRange(5, 600),
+    default=30,
+    show_default=True,
+    help="How long to show it.",
+)
+@click.option("--seed", default=1, help="The same seed makes the same tasks.")
+def demo(*, seconds: int, seed: int) -> None:
     """Show it all for half a minute: sandbox, daemon and example rules, live."""
     asyncio.run(Demo(seconds=seconds, seed=seed).run())

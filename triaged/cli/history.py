@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from triaged.cli.options import LEDGER, with_settings
 from triaged.clock import SystemClock
@@ -30,23 +30,30 @@ class HistoryFormat(StrEnum):
     CSV = "csv"
 
 
+@click.command
+@click.option("--since", metavar="D", help="A duration such as 24h, or a moment.")
+@click.option("--task", metavar="ID", help="Only this task.")
+@click.option("--rule", metavar="R", help="Only what this rule wanted.")
+@click.option("--reason", metavar="R", help="Only this reason code.")
+@click.option("--outcome", type=click.Choice(Outcome), help="Only this outcome.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(HistoryFormat, case_sensitive=False),
+    default=HistoryFormat.TABLE,
+    show_default=True,
+    help="How to print.",
+)
 @with_settings(*LEDGER)
 def history(
     *,
     settings: Settings,
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since", metavar="D", help="A duration such as 24h, or a moment."
-        ),
-    ] = None,
-    task: Annotated[str | None, typer.Option("--task", metavar="ID")] = None,
-    rule: Annotated[str | None, typer.Option("--rule", metavar="R")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", metavar="R")] = None,
-    outcome: Annotated[Outcome | None, typer.Option("--outcome")] = None,
-    form: Annotated[
-        HistoryFormat, typer.Option("--format", help="How to print.")
-    ] = HistoryFormat.TABLE,
+    since: str | None,
+    task: str | None,
+    rule: str | None,
+    reason: str | None,
+    outcome: Outcome | None,
+    form: HistoryFormat,
 ) -> None:
     """Show what was dismissed, by whom, why, and what became of it."""
     search = Search(
@@ -98,7 +105,7 @@ def _parse_since(text: str | None) -> datetime | None:
     except (ValueError, OverflowError):
         moment = parse_moment(text)
     if moment is None:
-        raise typer.BadParameter(
+        raise click.BadParameter(
             f"expected a duration such as 24h or 7d, or a moment such as"
             f" 2026-03-01T00:00:00Z, found {text!r}",
             param_hint="--since",

@@ -1,15 +1,14 @@
 """The settings as flags: each command names those that it uses."""
 
 import functools
-import inspect
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
+import click
 
-from triaged.settings import Settings, read_settings
+from triaged.settings import read_settings
 
 _ABOUT: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
@@ -34,6 +33,8 @@ LOGS: Final = ("log_level", "log_format")
 RULES: Final = ("rules",)
 WEB: Final = ("listen",)
 
+Command = Callable[..., Any]
+
 
 class Format(StrEnum):
     """How a command prints what it read."""
@@ -42,44 +43,39 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def with_settings(
-    *names: str,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_settings(*names: str) -> Callable[[Command], Command]:
     """Add the flags of these settings; the command gets ``settings`` read from them."""
 
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
-            settings = read_settings(os.environ, flags)
-            return command(settings=settings, **given)
+            return command(settings=read_settings(os.environ, flags), **given)
 
-        signature = inspect.signature(command)
-        own = [p for p in signature.parameters.values() if p.name != "settings"]
-        flags = [_flag(name) for name in names]
-        run.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*own, *flags]
-        )
-        run.__annotations__ = {p.name: p.annotation for p in [*own, *flags]}
-        return run
+        decorated: Command = run
+        for name in reversed(names):
+            decorated = _flag(name)(decorated)
+        return decorated
 
     return decorate
 
 
-def _flag(name: str) -> inspect.Parameter:
-    option = typer.Option(
+def with_format(command: Command) -> Command:
+    """Add ``--format table|json``; the command gets ``form``."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(Format, case_sensitive=False),
+        default=Format.TABLE,
+        show_default=True,
+        help="How to print.",
+    )(command)
+
+
+def _flag(name: str) -> Callable[[Command], Command]:
+    return click.option(
         f"--{name.replace('_', '-')}",
-        help=f"{_ABOUT[name]} [env: TRIAGED_{name.upper()}]",
-        rich_help_panel="Settings",
-        show_default=False,
-    )
-    return inspect.Parameter(
         name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[str | None, option],
+        metavar="VALUE",
+        help=f"{_ABOUT[name]} [env: TRIAGED_{name.upper()}]",
     )
-
-
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
-SettingsValue = Settings

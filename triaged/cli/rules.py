@@ -1,14 +1,15 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from triaged.cli import exits
-from triaged.cli.options import RULES, Format, FormatOption, with_settings
+from triaged.cli.options import RULES, Format, with_format, with_settings
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, Problem
 from triaged.render import say
@@ -19,18 +20,15 @@ from triaged.rules import compile_rules, test_rules
 from triaged.settings import Settings
 
 
+@click.command
+@click.argument(
+    "files", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path)
+)
+@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@with_format
 @with_settings(*RULES)
 def check(
-    *,
-    settings: Settings,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[RULES]...", help="Rules files; else the setting's."),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Take warnings for errors.")
-    ] = False,
-    form: FormatOption = Format.TABLE,
+    *, settings: Settings, files: tuple[Path, ...], strict: bool, form: Format
 ) -> None:
     """Validate rules files and run the tests in them."""
     now = SystemClock().now()
@@ -51,9 +49,10 @@ def check(
         say(json.dumps(_as_json(problems, reports), indent=2, ensure_ascii=False))
     else:
         _say_problems(problems, reports)
-    raise typer.Exit(_code(problems, reports, strict=strict))
+    sys.exit(_code(problems, reports, strict=strict))
 
 
+@click.command
 def schema() -> None:
     """Print the JSON Schema of the rules file, for editors."""
     say(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,9 +1,9 @@
 """``triaged run``: the daemon, or one cycle for cron."""
 
 import asyncio
-from typing import Annotated
+import sys
 
-import typer
+import click
 
 from triaged.cli import exits
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, WEB, with_settings
@@ -20,17 +20,11 @@ from triaged.signals import signals_set
 from triaged.workspace import open_workspace
 
 
+@click.command
+@click.option("--once", is_flag=True, help="Run one cycle and end, for cron.")
+@click.option("--dry-run", is_flag=True, help="Decide and report, never dismiss.")
 @with_settings(*API, *RULES, *QUOTA, *LEDGER, *WEB, *LOGS)
-def run(
-    *,
-    settings: Settings,
-    once: Annotated[
-        bool, typer.Option("--once", help="Run one cycle and end, for cron.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Decide and report, never dismiss.")
-    ] = False,
-) -> None:
+def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
     configure_logs(
         level=settings.log_level,
@@ -38,7 +32,7 @@ def run(
         workspace=settings.workspace,
     )
     if once:
-        raise typer.Exit(asyncio.run(_once(settings, dry_run=dry_run)))
+        sys.exit(asyncio.run(_once(settings, dry_run=dry_run)))
     asyncio.run(_forever(settings, dry_run=dry_run))
 
 

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import Annotated
 
-import typer
+import click
 
 from triaged.engine.duration import parse_duration
 from triaged.render import say
@@ -15,49 +14,71 @@ from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 from triaged.signals import signals_set
 
 
+@click.command
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=9465,
+    show_default=True,
+    help="Port on loopback; 0: any free one.",
+)
+@click.option(
+    "--tasks",
+    type=click.IntRange(0, 200_000),
+    default=60,
+    show_default=True,
+    help="How many pending tasks.",
+)
+@click.option("--seed", default=1, help="The same seed makes the same tasks.")
+@click.option(
+    "--history",
+    type=click.FloatRange(0, 20),
+    default=1.0,
+    show_default=True,
+    help="Settled tasks per pending one.",
+)
+@click.option(
+    "--plan",
+    type=click.Choice([*PLANS, "unlimited"]),
+    default="starter",
+    show_default=True,
+    help="Whose limits.",
+)
+@click.option("--minute-limit", type=click.IntRange(1), help="Calls a minute.")
+@click.option(
+    "--day-limit", type=click.IntRange(1), help="Calls a day, not the plan's."
+)
+@click.option("--minute", metavar="D", default="60s", help="How long a minute lasts.")
+@click.option("--day", metavar="D", default="24h", help="How long a day lasts.")
+@click.option(
+    "--latency",
+    type=click.FloatRange(0, 60),
+    default=0.0,
+    help="Seconds an answer takes.",
+)
+@click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
+@click.option("--key", help="The key it accepts [default: any wbk_…].")
+@click.option(
+    "--fault",
+    multiple=True,
+    metavar="SPEC",
+    help="OPERATION:FAULT[:COUNT[@SKIP]] or OPERATION:FAULT:p=0.1, repeatable.",
+)
 def sandbox(
     *,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port on loopback; 0: any free one.")
-    ] = 9465,
-    tasks: Annotated[
-        int, typer.Option(min=0, max=200_000, help="How many pending tasks.")
-    ] = 60,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same tasks.")] = 1,
-    history: Annotated[
-        float, typer.Option(min=0, max=20, help="Settled tasks per pending one.")
-    ] = 1.0,
-    plan: Annotated[
-        str, typer.Option(help=f"{', '.join(PLANS)} or unlimited.")
-    ] = "starter",
-    minute_limit: Annotated[
-        int | None, typer.Option(min=1, help="Calls a minute, instead of the plan's.")
-    ] = None,
-    day_limit: Annotated[
-        int | None, typer.Option(min=1, help="Calls a day, instead of the plan's.")
-    ] = None,
-    minute: Annotated[
-        str, typer.Option(metavar="D", help="How long its minute lasts.")
-    ] = "60s",
-    day: Annotated[
-        str, typer.Option(metavar="D", help="How long its day lasts.")
-    ] = "24h",
-    latency: Annotated[
-        float, typer.Option(min=0, max=60, help="Seconds each answer takes.")
-    ] = 0.0,
-    retry_after: Annotated[
-        bool, typer.Option("--retry-after", help="Send Retry-After with a 429.")
-    ] = False,
-    key: Annotated[
-        str | None, typer.Option(help="The key it accepts [default: any wbk_…].")
-    ] = None,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SPEC",
-            help="OPERATION:FAULT[:COUNT[@SKIP]] or OPERATION:FAULT:p=0.1, repeatable.",
-        ),
-    ] = None,
+    port: int,
+    tasks: int,
+    seed: int,
+    history: float,
+    plan: str,
+    minute_limit: int | None,
+    day_limit: int | None,
+    minute: str,
+    day: str,
+    latency: float,
+    retry_after: bool,
+    key: str | None,
+    fault: tuple[str, ...],
 ) -> None:
     """Run the LeadLex double on loopback: quota, 429, faults, made-up tasks."""
     settings = SandboxSettings(
@@ -69,15 +90,12 @@ def sandbox(
         latency=latency,
         retry_after=retry_after,
         key=key,
-        faults=tuple(map(_fault, fault or ())),
+        faults=tuple(map(_fault, fault)),
     )
     if plan == "unlimited":
         settings = replace(settings, minute_limit=None, day_limit=None)
     else:
-        try:
-            settings = settings.with_plan(plan)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--plan") from error
+        settings = settings.with_plan(plan)
     if minute_limit is not None:
         settings = replace(settings, minute_limit=minute_limit)
     if day_limit is not None:
@@ -102,7 +120,7 @@ async def _serve(made: Sandbox, port: int, key: str) -> None:
                 serving.result()
         except OSError as error:
             message = f"port {port} cannot be bound: {error.strerror}"
-            raise typer.BadParameter(message, param_hint="--port") from error
+            raise click.BadParameter(message, param_hint="--port") from error
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
@@ -112,11 +130,11 @@ def _seconds(text: str, option: str) -> float:
     try:
         return parse_duration(text).total_seconds()
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from error
+        raise click.BadParameter(str(error), param_hint=option) from error
 
 
 def _fault(text: str) -> Fault:
     try:
         return parse_fault(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--fault") from error
+        raise click.BadParameter(str(error), param_hint="--fault") from error

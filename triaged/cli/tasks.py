@@ -2,14 +2,15 @@
 
 import asyncio
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 from rich.text import Text
 from rich.tree import Tree
 
@@ -20,7 +21,7 @@ from triaged.cli.options import (
     QUOTA,
     RULES,
     Format,
-    FormatOption,
+    with_format,
     with_settings,
 )
 from triaged.clock import SystemClock
@@ -52,10 +53,30 @@ from triaged.settings import Settings
 from triaged.trace import decision_json, explanation_json
 from triaged.workspace import open_workspace
 
-NowOption = Annotated[
-    str | None,
-    typer.Option("--now", metavar="TIME", help="Set the clock (ISO 8601, with zone)."),
-]
+
+class _Moment(click.ParamType[datetime]):
+    """A moment with its time zone, in ISO 8601."""
+
+    name = "moment"
+
+    def convert(
+        self,
+        value: str | datetime,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> datetime:
+        moment = value if isinstance(value, datetime) else parse_moment(value)
+        if moment is None:
+            example = "2026-03-01T00:00:00Z"
+            self.fail(
+                f"expected a moment such as {example}, found {value!r}", param, ctx
+            )
+        return moment
+
+
+_now_option = click.option(
+    "--now", metavar="TIME", type=_Moment(), help="Set the clock (ISO 8601, with zone)."
+)
 
 
 class UnknownTask(TriagedError):
@@ -85,67 +106,59 @@ class Outlook:
         return bool(left[Cause.OVER_CAP] or self.screened.breaker)
 
 
+@click.command
+@click.option(
+    "--tasks",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A list answer as the API gives it; nothing is asked of the API.",
+)
+@_now_option
+@with_format
 @with_settings(*API, *RULES, *QUOTA, *LEDGER)
 def plan(
-    *,
-    settings: Settings,
-    tasks: Annotated[
-        Path | None,
-        typer.Option(
-            "--tasks",
-            metavar="FILE",
-            help="A list answer as the API gives it; nothing is asked of the API.",
-        ),
-    ] = None,
-    now: NowOption = None,
-    form: FormatOption = Format.TABLE,
+    *, settings: Settings, tasks: Path | None, now: datetime | None, form: Format
 ) -> None:
     """Show what a cycle would do now and why; never writes."""
-    outlook = look(settings, tasks, parse_now(now))
+    outlook = look(settings, tasks, now)
     if form is Format.JSON:
         say(json.dumps(outlook_json(outlook, settings), indent=2, ensure_ascii=False))
     else:
         _show_outlook(outlook)
-    raise typer.Exit(exits.INCOMPLETE if outlook.is_incomplete() else exits.DONE)
+    sys.exit(exits.INCOMPLETE if outlook.is_incomplete() else exits.DONE)
 
 
+@click.command
+@click.argument("task_id", required=False)
+@click.option(
+    "--task",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A task as JSON, judged as new.",
+)
+@_now_option
+@with_format
 @with_settings(*API, *RULES, *QUOTA, *LEDGER)
 def explain(
     *,
     settings: Settings,
-    task_id: Annotated[str | None, typer.Argument(metavar="[TASK_ID]")] = None,
-    task: Annotated[
-        Path | None,
-        typer.Option("--task", metavar="FILE", help="A task as JSON, judged as new."),
-    ] = None,
-    now: NowOption = None,
-    form: FormatOption = Format.TABLE,
+    task_id: str | None,
+    task: Path | None,
+    now: datetime | None,
+    form: Format,
 ) -> None:
     """Show each rule's conditions for one task: seen, wanted and concluded."""
     if (task_id is None) == (task is None):
-        raise typer.BadParameter("give a TASK_ID or --task FILE")
+        raise click.BadParameter("give a TASK_ID or --task FILE")
     shown = (
-        _explain_file(settings, task, parse_now(now))
+        _explain_file(settings, task, now)
         if task is not None
-        else _explain_id(settings, task_id or "", parse_now(now))
+        else _explain_id(settings, task_id or "", now)
     )
     if form is Format.JSON:
         say(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         _show_explanation(shown)
-
-
-def parse_now(text: str | None) -> datetime | None:
-    """Read the moment given with ``--now``."""
-    if text is None:
-        return None
-    moment = parse_moment(text)
-    if moment is None:
-        raise typer.BadParameter(
-            f"expected a moment such as 2026-03-01T00:00:00Z, found {text!r}",
-            param_hint="--now",
-        )
-    return moment
 
 
 def look(settings: Settings, file: Path | None, now: datetime | None) -> Outlook:
@@ -166,9 +179,9 @@ def read_tasks(file: Path) -> list[Task]:
         return wire.decode_list(file.read_bytes())
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise typer.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
+        raise click.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
     except ValueError as error:
-        raise typer.BadParameter(
+        raise click.BadParameter(
             f'{file} is no list answer {{"data": {{"tasks": […]}}}}: {error}',
             param_hint="--tasks",
         ) from error
@@ -251,9 +264,9 @@ def _explain_file(
     try:
         value = wire.parse_json(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"{file}: {error}", param_hint="--task") from error
+        raise click.BadParameter(f"{file}: {error}", param_hint="--task") from error
     if not isinstance(value, dict) or "data" in value:
-        raise typer.BadParameter(
+        raise click.BadParameter(
             f"{file} must hold one task, an object", param_hint="--task"
         )
     moment = now or SystemClock().now()

@@ -4,6 +4,7 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Self
@@ -86,10 +87,12 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_exchange = on_exchange
+        is_secure = base_url.startswith("https:")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
             follow_redirects=False,
-            trust_env=base_url.startswith("https:"),
+            trust_env=is_secure,
+            verify=ssl.create_default_context() if is_secure else _no_trust(),
             transport=transport,
             headers={
                 "User-Agent": f"triaged/{__version__}",
@@ -192,6 +195,11 @@ class LexiReader:
         except ValueError as error:
             raise garbled(LIST, answer, error) from error
         return Listed(tasks=tasks, word=answer.word, request_id=answer.request_id)
+
+
+def _no_trust() -> ssl.SSLContext:
+    """Return a context that trusts nobody: plain http to loopback needs no more."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def garbled(operation: str, answer: Answer, error: ValueError) -> LexiError:

@@ -137,6 +137,13 @@ class Quota:
         if self._flights.pop(ticket, None) is not None:
             day.spent = max(day.spent - 1, 0)
 
+    def abandon_dismissals(self, now: float) -> None:
+        """Count dismissals in flight as sent and lost: whoever sent them has died."""
+        day = self._come_to(now)
+        for ticket in [t for t, flight in self._flights.items() if flight.dismissal]:
+            self._land(now, ticket)
+            day.unheard()
+
     def next_poll(self, now: float, wished: float, *, backlog: int = 0) -> float:
         """Say when to poll next, so that polls and dismissals fit into the day."""
         day = self._come_to(now)
