@@ -184,7 +184,7 @@ class Cycle:
             self._remember(round_, rules, screened, past, listing)
         if self._gate is None or not screened.due:
             return
-        orders = _orders(screened.due, rules, listing)
+        orders = make_orders(screened.due, rules, listing)
         round_.carried = await self._gate.carry_out(
             orders,
             source=Source.DAEMON,
@@ -373,7 +373,8 @@ def _spoken_for(
     return frozenset(done), frozenset(refused)
 
 
-def _orders(due: Sequence[Decision], rules: Rules, listing: Listing) -> list[Order]:
+def make_orders(due: Sequence[Decision], rules: Rules, listing: Listing) -> list[Order]:
+    """Put what explains it beside each dismissal that is due."""
     return [
         Order(
             task=decision.task,

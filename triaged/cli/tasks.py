@@ -38,6 +38,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Search
 from triaged.ledger.judgements import Judgement
 from triaged.ledger.store import FILE
+from triaged.planfile import write_plan
 from triaged.quota import Purpose
 from triaged.render import (
     add_verdict,
@@ -113,11 +114,22 @@ class Outlook:
     type=click.Path(path_type=Path),
     help="A list answer as the API gives it; nothing is asked of the API.",
 )
+@click.option(
+    "--out",
+    metavar="PLAN",
+    type=click.Path(path_type=Path),
+    help="Write the dismissals to a file that `triaged apply` takes.",
+)
 @_now_option
 @with_format
 @with_settings(*API, *RULES, *QUOTA, *LEDGER)
 def plan(
-    *, settings: Settings, tasks: Path | None, now: datetime | None, form: Format
+    *,
+    settings: Settings,
+    tasks: Path | None,
+    out: Path | None,
+    now: datetime | None,
+    form: Format,
 ) -> None:
     """Show what a cycle would do now and why; never writes."""
     outlook = look(settings, tasks, now)
@@ -125,6 +137,8 @@ def plan(
         say(json.dumps(outlook_json(outlook, settings), indent=2, ensure_ascii=False))
     else:
         _show_outlook(outlook)
+    if out is not None:
+        _write_plan(out, outlook, settings)
     sys.exit(exits.INCOMPLETE if outlook.is_incomplete() else exits.DONE)
 
 
@@ -228,6 +242,21 @@ def _show_outlook(outlook: Outlook) -> None:
     watched = Counter(o.rule for d in outlook.screened.decisions for o in d.observed)
     for rule, number in watched.most_common():
         say(f"Rule {rule} only observes: it would want {number}.")
+
+
+def _write_plan(out: Path, outlook: Outlook, settings: Settings) -> None:
+    text = write_plan(
+        outlook.screened.due,
+        workspace=settings.workspace,
+        api_url=settings.api_url,
+        made_at=outlook.now,
+        rules_sha256=outlook.rules.ruleset.sha256,
+    )
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise click.BadParameter(f"{out}: {why}", param_hint="--out") from error
 
 
 def _row(decision: Decision, now: datetime) -> tuple[str, ...]:

@@ -1,0 +1,125 @@
+"""What people do beside the daemon: plan and apply, dismiss, veto, pause."""
+
+import json
+
+from tests.e2e.harness import Program, a_listed, add
+from tests.sandbox_server import RunningSandbox
+
+
+def test_apply_does_what_was_reviewed_less_what_changed(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Changed, vanished and newly vetoed tasks are dropped; new ones are not added."""
+    add(sandbox, [a_listed(f"t{number}") for number in range(5)])
+    plan = str(program.directory / "plan.json")
+    assert program.run("plan", "--out", plan).returncode == 0
+    add(sandbox, [a_listed("t1", "[TEST] other text"), a_listed("t9")])
+    sandbox.world.store.remove("t2")
+    program.run("veto", "t3")
+    applied = program.run("apply", plan, "--yes")
+
+    assert applied.returncode == 0
+    assert {e.task_id for e in sandbox.world.store.effects} == {"t0", "t4"}
+    assert "changed since" in applied.stdout
+    assert "not pending any more" in applied.stdout
+    assert "vetoed" in applied.stdout
+    assert {row["source"] for row in program.json("history")} == {"apply"}
+
+
+def test_apply_asks_once(program: Program, sandbox: RunningSandbox) -> None:
+    """Without a yes nothing is dismissed."""
+    add(sandbox, [a_listed("t0")])
+    plan = str(program.directory / "plan.json")
+    program.run("plan", "--out", plan)
+
+    assert program.run("apply", plan, stdin="n\n").returncode == 0
+    assert sandbox.world.store.effects == []
+    assert program.run("apply", plan, stdin="y\n").returncode == 0
+    assert len(sandbox.world.store.effects) == 1
+
+
+def test_apply_refuses_what_is_not_of_here_and_now(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Another workspace, an old plan, other rules and no plan at all are refused."""
+    add(sandbox, [a_listed("t0")])
+    path = program.directory / "plan.json"
+    program.run("plan", "--out", str(path))
+    plan = json.loads(path.read_text())
+    wrong = {
+        "workspace": {"workspace": "other"},
+        "a day": {"made_at": "2026-01-01T00:00:00+00:00"},
+        "rules": {"rules_sha256": "0" * 64},
+        "not a file": {"kind": "shopping list"},
+        "not whole": {"decisions": None},
+    }
+    for word, change in wrong.items():
+        path.write_text(json.dumps({**plan, **change}))
+        refused = program.run("apply", str(path), "--yes")
+
+        assert refused.returncode == 1
+        assert word in refused.stderr
+    assert sandbox.world.store.effects == []
+
+
+def test_dismiss_takes_what_is_named_and_nothing_protected(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """In bulk: by type and pattern, less what is protected or vetoed."""
+    add(
+        sandbox,
+        [
+            a_listed("t0", "one search", type="prospect_search"),
+            a_listed("t1", "two search", type="prospect_search"),
+            a_listed("t2", "board search", type="prospect_search"),
+            a_listed("t3", "three search"),
+            a_listed("t4", "four", type="prospect_search"),
+        ],
+    )
+    program.run("veto", "t1")
+    command = ["--type", "prospect_search", "--description", "search"]
+    done = program.run("dismiss", *command, "--reason", "bulk_cleanup", "--yes")
+
+    assert done.returncode == 0, done.stderr
+    assert [(e.task_id, e.reason) for e in sandbox.world.store.effects] == [
+        ("t0", "bulk_cleanup")
+    ]
+    assert "protected" in done.stdout
+    assert "vetoed" in done.stdout
+    assert program.json("history")[0]["source"] == "hand"
+
+
+def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
+    """No selection, both a selection and --all, or an unknown reason: usage."""
+    assert program.run("dismiss", "--reason", "testing").returncode == 2
+    assert program.run("dismiss", "t1", "--all", "--reason", "testing").returncode == 2
+    assert program.run("dismiss", "t1").returncode == 2
+    unknown = program.run("dismiss", "t1", "--reason", "because")
+    assert unknown.returncode == 2
+    assert "not_relevant" in unknown.stderr
+
+
+def test_a_pause_holds_the_daemon_and_its_successor(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Paused, nothing is dismissed, over restarts too, until somebody resumes."""
+    add(sandbox, [a_listed("t0")])
+    program.run("pause", "--note", "audit week")
+    with program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=2)
+
+        assert daemon.metric("triaged_paused") == 1
+        assert daemon.metric("triaged_tasks_left", cause="paused") == 1
+        assert "audit week" in daemon.get("/").text
+        program.run("resume")
+        daemon.wait_for("task.dismissed")
+
+
+def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None:
+    """A vetoed task is left with that cause, until the veto is taken back."""
+    add(sandbox, [a_listed("t0")])
+    program.run("veto", "t0")
+
+    assert program.json("plan")["decisions"][0]["cause"] == "vetoed"
+    program.run("veto", "t0", "--lift")
+    assert program.json("plan")["decisions"][0]["decision"] == "dismiss"

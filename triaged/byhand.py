@@ -1,0 +1,110 @@
+"""What people ask to be dismissed: the same guard, gate and ledger as for rules.
+
+A person's wish stands above the rules' own belts (holds, minimum age, share, cap of a
+cycle), which are there because rules act unseen.  It does not stand above protection,
+a veto, the cap of the day, or the quota.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from triaged.engine.listing import survey
+from triaged.engine.model import Cause, Task
+from triaged.engine.rules import Ruleset
+from triaged.engine.truth import holds
+from triaged.ledger.dismissals import Outcome, Source
+from triaged.orders import Carried, Order
+from triaged.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One task that a person wants dismissed, and the reason code."""
+
+    task: Task
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sifted:
+    """Which wishes may be carried out, and why the others may not."""
+
+    granted: tuple[Wish, ...]
+    denied: tuple[tuple[Wish, Cause], ...]
+
+
+def sift(
+    workspace: Workspace,
+    ruleset: Ruleset,
+    wishes: Sequence[Wish],
+    tasks: Sequence[Task],
+    *,
+    now: datetime,
+) -> Sifted:
+    """Hold wishes against protection, vetoes, what is done and the cap of the day."""
+    listing = survey(ruleset.conditions(), tasks, now=now)
+    vetoed = workspace.ledger.marks.vetoed()
+    closed = workspace.ledger.dismissals.closed([w.task.id or "" for w in wishes])
+    spent = sum(workspace.ledger.dismissals.spent_on(now).values())
+    room = ruleset.safety.max_dismissals_per_day - spent
+    granted: list[Wish] = []
+    denied: list[tuple[Wish, Cause]] = []
+    for wish in wishes:
+        task, cause = wish.task, None
+        done = any(
+            end.outcome is Outcome.CONFIRMED for end in closed.get(task.id or "", ())
+        )
+        if task.id is None:
+            cause = Cause.MALFORMED
+        elif not task.is_pending or done:
+            cause = Cause.NOT_PENDING
+        elif any(holds(c, task, listing) is not False for c in ruleset.protect):
+            cause = Cause.PROTECTED
+        elif task.id in vetoed:
+            cause = Cause.VETOED
+        elif len(granted) >= room:
+            cause = Cause.OVER_CAP
+        if cause is None:
+            granted.append(wish)
+        else:
+            denied.append((wish, cause))
+    return Sifted(granted=tuple(granted), denied=tuple(denied))
+
+
+async def carry_out(
+    workspace: Workspace,
+    ruleset: Ruleset,
+    wishes: Sequence[Wish],
+    *,
+    source: Source,
+    listed_at: datetime,
+    stop: asyncio.Event,
+) -> Carried:
+    """Dismiss what was granted, once nobody else on this state directory does.
+
+    Raises:
+        LedgerError: nothing can be remembered, so nothing is done.
+    """
+    orders = [
+        Order(
+            task=wish.task,
+            rule=None,
+            reason=wish.reason,
+            rules_sha256=ruleset.sha256,
+            trace=json.dumps({"protect": [], "rules": [], "nearest": None}),
+        )
+        for wish in wishes
+    ]
+    async with workspace.gate_lock().held():
+        workspace.meter.abandon_dismissals()
+        return await workspace.gate().carry_out(
+            orders,
+            source=source,
+            cycle=uuid.uuid4().hex[:12],
+            stop=stop,
+            listed_at=listed_at,
+        )

@@ -1,0 +1,125 @@
+"""``triaged apply``: dismiss what a reviewed plan says, less what changed since."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from triaged.cli import exits
+from triaged.cli.dismiss import say_carried
+from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.clock import SystemClock
+from triaged.cycle import Judge, make_orders
+from triaged.engine.listing import survey
+from triaged.engine.model import Decision
+from triaged.guard import Screened
+from triaged.ledger.dismissals import Source
+from triaged.logs import configure_logs
+from triaged.planfile import MAX_BYTES, Entry, Plan, read_plan
+from triaged.quota import Purpose
+from triaged.render import console, say, shorten, table
+from triaged.rules import Rules, load_rules
+from triaged.settings import Settings
+from triaged.signals import signals_set
+from triaged.workspace import open_workspace
+
+
+@click.command
+@click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@with_settings(*API, *RULES, *QUOTA, *LEDGER, *LOGS)
+def apply(*, settings: Settings, file: Path, yes: bool) -> None:
+    """Dismiss exactly what a plan says, less what changed since it was made."""
+    now = SystemClock().now()
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
+    reviewed = read_plan(text)
+    rules, _ = load_rules(settings.rules, now=now)
+    reviewed.check(
+        workspace=settings.workspace,
+        api_url=settings.api_url,
+        rules_sha256=rules.ruleset.sha256,
+        now=now,
+    )
+    configure_logs(
+        level="warning", form=settings.log_format, workspace=settings.workspace
+    )
+    sys.exit(asyncio.run(_apply(settings, rules, reviewed, yes=yes)))
+
+
+async def _apply(settings: Settings, rules: Rules, plan: Plan, *, yes: bool) -> int:
+    async with open_workspace(settings, SystemClock()) as workspace:
+        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        now = workspace.clock.now()
+        screened, _ = Judge(workspace.ledger).assess(
+            rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
+        )
+        due, dropped = compare(plan.entries, screened)
+        _show(due, dropped)
+        if not due:
+            say("Nothing to dismiss.")
+            return exits.DONE
+        if not yes and not click.confirm(f"Dismiss {len(due)} for good?", err=True):
+            say("Nothing was dismissed.")
+            return exits.DONE
+        listing = survey(rules.ruleset.conditions(), listed.tasks, now=now)
+        stop = asyncio.Event()
+        with signals_set(asyncio.get_running_loop(), stop, None):
+            async with workspace.gate_lock().held():
+                workspace.meter.abandon_dismissals()
+                workspace.ledger.judgements.remember_rules(
+                    rules.ruleset.sha256, rules.text, at=now
+                )
+                carried = await workspace.gate().carry_out(
+                    make_orders(due, rules, listing),
+                    source=Source.APPLY,
+                    cycle=uuid.uuid4().hex[:12],
+                    stop=stop,
+                    listed_at=now,
+                )
+    return say_carried(carried, capped=False)
+
+
+def compare(
+    entries: Sequence[Entry], screened: Screened
+) -> tuple[list[Decision], list[tuple[Entry, str]]]:
+    """Split a plan into what still holds to the letter, and why the rest is dropped."""
+    now = {d.task.id: d for d in screened.decisions if d.task.id is not None}
+    due: list[Decision] = []
+    dropped: list[tuple[Entry, str]] = []
+    for entry in entries:
+        decision = now.get(entry.task_id)
+        if decision is None:
+            dropped.append((entry, "not pending any more"))
+        elif decision.task.digest() != entry.content_sha256:
+            dropped.append((entry, "changed since"))
+        elif decision.cause is not None:
+            dropped.append((entry, f"now left: {decision.cause}"))
+        elif (decision.rule, decision.reason) != (entry.rule, entry.reason):
+            dropped.append((entry, f"now wanted by {decision.rule}"))
+        else:
+            due.append(decision)
+    return due, dropped
+
+
+def _show(due: Sequence[Decision], dropped: Sequence[tuple[Entry, str]]) -> None:
+    rows = [
+        (d.task.id or "", f"dismiss: {d.reason}", d.rule or "", d.task.description)
+        for d in due
+    ]
+    rows += [
+        (entry.task_id, f"dropped: {why}", entry.rule, "") for entry, why in dropped
+    ]
+    if rows:
+        shown = [
+            (shorten(task, 40), what, rule, shorten(text or ""))
+            for task, what, rule, text in rows
+        ]
+        console().print(table(("task", "what", "rule", "description"), shown))
