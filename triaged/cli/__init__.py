@@ -20,6 +20,7 @@ MODULES: Final = {
     "explain": "tasks",
     "dismiss": "dismiss",
     "history": "history",
+    "budget": "budget",
     "veto": "control",
     "pause": "control",
     "resume": "control",

@@ -5,11 +5,13 @@ import sys
 
 import click
 
+from triaged.budget import impossible
 from triaged.cli import exits
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, WEB, with_settings
 from triaged.clock import SystemClock
 from triaged.cycle import Result
 from triaged.daemon import Daemon
+from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
 from triaged.logs import configure_logs
 from triaged.notify import Notifier
@@ -26,6 +28,7 @@ from triaged.workspace import open_workspace
 @with_settings(*API, *RULES, *QUOTA, *LEDGER, *WEB, *LOGS)
 def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
+    _refuse_the_impossible(settings)
     configure_logs(
         level=settings.log_level,
         form=settings.log_format,
@@ -34,6 +37,16 @@ def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
     if once:
         sys.exit(asyncio.run(_once(settings, dry_run=dry_run)))
     asyncio.run(_forever(settings, dry_run=dry_run))
+
+
+def _refuse_the_impossible(settings: Settings) -> None:
+    """Refuse a quota that can never dismiss anything; what is unknown may be enough."""
+    limit = settings.quota.daily_limit
+    if limit is None:
+        return
+    why = impossible(limit, reserve=settings.quota.reserve)
+    if why is not None:
+        raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 
 
 async def _forever(settings: Settings, *, dry_run: bool) -> None:

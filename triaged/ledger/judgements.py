@@ -122,6 +122,14 @@ class Judgements:
             task=json.loads(row["task"]),
         )
 
+    def count_waiting(self) -> int:
+        """Count the tasks that a cap made wait, as last decided."""
+        row = self._store.row(
+            "SELECT COUNT(*) AS n FROM decision WHERE workspace = ? AND cause = ?",
+            (self._workspace, Cause.OVER_CAP),
+        )
+        return int(row["n"]) if row else 0
+
     def holds(self) -> dict[Holding, datetime]:
         """Return since when each hold has been running."""
         return {

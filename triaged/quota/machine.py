@@ -24,6 +24,7 @@ from triaged.quota.window import WindowLog
 
 # Whoever asked has died, or will not hear of it any more.
 FLIGHT_SECONDS: Final = 120.0
+FORMAT: Final = 1
 MAX_WIDENING: Final = 5
 MAX_JITTER_SECONDS: Final = 60.0
 # Before anything is known, this share of the day is kept for dismissals.
@@ -61,7 +62,8 @@ class Quota:
         self._refused_at = -inf
         self._strikes = 0
         self._interval = 0.0
-        if state:
+        # What another version wrote is not guessed at; the headers soon tell.
+        if state and state.get("format") == FORMAT:
             self._restore(state)
 
     def admit(self, now: float, purpose: Purpose, wanted: int = 1) -> Admission:
@@ -181,6 +183,7 @@ class Quota:
     def state(self) -> dict[str, Any]:
         """Write everything down, as JSON can hold it."""
         return {
+            "format": FORMAT,
             "pace": asdict(self._pace),
             "window": self._settings.minute_window,
             "log": self._log.packed(),

@@ -1,0 +1,124 @@
+"""``triaged budget``: whether the quota can carry what the settings ask for."""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from triaged.budget import Budget, make_budget
+from triaged.cli import exits
+from triaged.cli.options import (
+    LEDGER,
+    QUOTA,
+    RULES,
+    Format,
+    with_format,
+    with_settings,
+)
+from triaged.clock import SystemClock
+from triaged.engine.duration import show_duration
+from triaged.engine.rules import Safety
+from triaged.errors import ConfigError
+from triaged.ledger import Ledger
+from triaged.ledger.store import FILE
+from triaged.meter import Meter
+from triaged.quota import QuotaView
+from triaged.render import say
+from triaged.rulefile.load import load
+from triaged.settings import Settings
+
+
+@click.command
+@with_format
+@with_settings(*RULES, *QUOTA, *LEDGER)
+def budget(*, settings: Settings, form: Format) -> None:
+    """Show the arithmetic of the quota for these settings, and what cannot work.
+
+    It asks nothing of the API: limits come from the settings, or from what was learned.
+    """
+    view, backlog, dismissed = _remembered(settings)
+    given = settings.quota
+    limit = view.daily_limit if view else given.daily_limit
+    made = make_budget(
+        daily_limit=limit or 100,
+        minute_limit=given.minute_limit or (view.minute_limit if view else None),
+        assumed=limit is None,
+        reserve=given.reserve,
+        wished=settings.interval,
+        backlog=backlog,
+        dismissals_a_day=dismissed,
+        cap_a_day=_safety(settings).max_dismissals_per_day,
+    )
+    if form is Format.JSON:
+        say(json.dumps(_as_json(made, view), indent=2))
+    else:
+        _show(made, view, settings)
+    sys.exit(exits.CONFIG if made.impossible else exits.DONE)
+
+
+def _remembered(settings: Settings) -> tuple[QuotaView | None, int, int]:
+    """Return the quota as last seen, what waits, and what a day's dismissals were."""
+    if not (settings.state_dir / FILE).exists():
+        return None, 0, 0
+    clock = SystemClock()
+    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+        view = Meter(settings.quota, ledger, clock).view()
+        spent = sum(ledger.dismissals.spent_on(clock.now()).values())
+        return view, ledger.judgements.count_waiting(), spent
+
+
+def _safety(settings: Settings) -> Safety:
+    try:
+        return load(settings.rules).ruleset.safety
+    except ConfigError:
+        return Safety()
+
+
+def _as_json(made: Budget, view: QuotaView | None) -> dict[str, Any]:
+    document = asdict(made)
+    document["interval"] = made.interval.total_seconds()
+    document["gone_in"] = made.gone_in.total_seconds() if made.gone_in else None
+    if not made.backlog:
+        document["gone_in"] = 0
+    document["now"] = None if view is None else _now_json(view)
+    return document
+
+
+def _now_json(view: QuotaView) -> dict[str, Any]:
+    return {
+        "remaining": view.remaining,
+        "spent_today": view.spent_today,
+        "spent_by_others": view.spent_by_others,
+        "reset": _moment(view.reset_at),
+        "closed_until": _moment(view.closed_until) if view.closed_until else None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
+    minute = f"{made.minute_limit} a minute" if made.minute_limit else "minute unknown"
+    source = "assumed until the API says" if made.assumed else "known"
+    say(f"calls a day     {made.daily_limit:>8,}   {source}, {minute}")
+    say(f"reserve         {made.reserved:>8,}   left to people and other tools")
+    say(
+        f"polls           {made.polls:>8,}   one every {show_duration(made.interval)}"
+        f" (wished: {show_duration(settings.interval)})"
+    )
+    say(f"dismissals      {made.dismissals:>8,}   at most, a day")
+    gone = "never" if made.gone_in is None else f"gone in {show_duration(made.gone_in)}"
+    say(f"backlog         {made.backlog:>8,}   {gone if made.backlog else 'nothing'}")
+    if view is not None:
+        say(
+            f"left today      {view.remaining:>8,}   until"
+            f" {_moment(view.reset_at)}; others spent {view.spent_by_others}"
+        )
+    for text in made.doubtful:
+        say(f"note: {text}")
+    if made.impossible is not None:
+        say(f"cannot work: {made.impossible}")
