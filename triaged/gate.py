@@ -237,9 +237,11 @@ class _Batch:
         ids = self._means.ledger.dismissals.intend(intents)
         self._cleared += map(_Flight, orders, ids, admission.tickets)
         idle = not self._cleared and not self._flying
-        if admission.window == "day" and idle and admission.until is not None:
-            self._retry_at = datetime.fromtimestamp(admission.until, UTC)
-            self._stop_for(Halt.QUOTA)
+        if admission.window == "day":
+            # Nothing to wait for but what flies; after that the day is over.
+            if idle and admission.until is not None:
+                self._retry_at = datetime.fromtimestamp(admission.until, UTC)
+                self._stop_for(Halt.QUOTA)
         elif self._queue:
             self._ask_at = admission.until
             if self._ask_at is None and idle:
