@@ -1,6 +1,7 @@
 """What people do beside the daemon: plan and apply, dismiss, veto, pause."""
 
 import json
+from typing import Any
 
 from tests.e2e.harness import Program, a_listed, add
 from tests.sandbox_server import RunningSandbox
@@ -46,7 +47,7 @@ def test_apply_refuses_what_is_not_of_here_and_now(
     path = program.directory / "plan.json"
     program.run("plan", "--out", str(path))
     plan = json.loads(path.read_text())
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "workspace": {"workspace": "other"},
         "a day": {"made_at": "2026-01-01T00:00:00+00:00"},
         "rules": {"rules_sha256": "0" * 64},

@@ -27,10 +27,9 @@ from triaged.engine.conditions import (
     Under,
 )
 from triaged.engine.listing import Listing, survey
-from triaged.engine.model import Json, Task
+from triaged.engine.model import Json, Task, equal
 from triaged.engine.truth import (
     Truth,
-    equal,
     holds,
     kleene_all,
     kleene_any,

@@ -246,7 +246,7 @@ def test_the_contract_holds() -> None:
     assert [warning.path for warning in loaded.warnings] == ["rules[2]"]
 
 
-def as_json(node: Node) -> Any:  # noqa: ANN401
+def as_json(node: Node) -> Any:
     """Return what a YAML 1.2 editor sees: moments are text."""
     match node:
         case Mapping(_, pairs):
@@ -321,7 +321,7 @@ def test_the_schema_explains_every_key() -> None:
     schema = json_schema()
     Draft202012Validator.check_schema(schema)
 
-    def walk(part: Any) -> None:  # noqa: ANN401
+    def walk(part: Any) -> None:
         if isinstance(part, list):
             for item in part:
                 walk(item)

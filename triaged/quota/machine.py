@@ -25,7 +25,8 @@ from triaged.quota.window import WindowLog
 # Whoever asked has died, or will not hear of it any more.
 FLIGHT_SECONDS: Final = 120.0
 FORMAT: Final = 1
-MAX_WIDENING: Final = 5
+# Doubling from a minute, this is two thirds of a day: a lock-out costs a handful.
+MAX_WIDENING: Final = 12
 MAX_JITTER_SECONDS: Final = 60.0
 # Before anything is known, this share of the day is kept for dismissals.
 FIRST_DISMISS_SHARE: Final = 0.25
@@ -76,7 +77,13 @@ class Quota:
         if spare < (2 if purpose is Purpose.POLL else 1):
             return Admission((), self._after_reset(day), "day")
         tickets: list[int] = []
-        while len(tickets) < min(wanted, spare):
+        most = min(wanted, spare)
+        if self._strikes:
+            # After a refusal one call goes ahead, and the others wait for its answer.
+            most = min(most, 1 - len(self._flights))
+            if most <= 0:
+                return Admission((), None, None)
+        while len(tickets) < most:
             leave = self._leave()
             if leave is Leave.BUSY:
                 return Admission(tuple(tickets), None, None)
@@ -84,7 +91,7 @@ class Quota:
                 until = self._log.frees_at(1 + self._log.total - self._pace.cap)
                 return Admission(tuple(tickets), until, "minute")
             tickets.append(self._depart(day, now, purpose, probe=leave is Leave.PROBE))
-        if len(tickets) < wanted:
+        if len(tickets) == spare < wanted:
             return Admission(tuple(tickets), self._after_reset(day), "day")
         return Admission(tuple(tickets))
 
@@ -117,10 +124,12 @@ class Quota:
         if window == "day":
             until = self._after_reset(day)
         else:
-            until = self._after_minute(now)
+            until = min(self._after_minute(now), self._after_reset(day))
             if fresh:
                 probe = flight is not None and flight.probe
                 self._pace.refused(count=self._log.total, probe=probe)
+            # Whether refused calls count is unknown; a slot costs less than a refusal.
+            self._log.add(now)
         if word.retry_after is not None:
             until = max(until, word.retry_after.timestamp())
         if until > self._closed_until:
@@ -252,6 +261,8 @@ class Quota:
     def _depart(self, day: Day, now: float, purpose: Purpose, *, probe: bool) -> int:
         ticket, self._next_ticket = self._next_ticket, self._next_ticket + 1
         dismissal = purpose is Purpose.DISMISS
+        if probe:
+            self._pace.probing()
         self._flights[ticket] = _Flight(now, probe, dismissal)
         day.spent += 1
         return ticket

@@ -18,11 +18,16 @@ CAUTIOUS: Final = 3
 
 RUNGS: Final = tuple(sorted(plan.per_minute for plan in PLANS.values()))
 
-# One try for so many accepted calls keeps the share of refused calls near its target:
-# 0.4 % of a known plan, 0.67 % of an unknown one; less where six windows are more.
-PATIENCE_KNOWN: Final = 250
-PATIENCE_UNKNOWN: Final = 150
-PATIENCE_WINDOWS: Final = 6
+# How many windows to be content with what is known before trying for more.  A limit
+# that is some plan's hardly moves; below a given plan it is a neighbour's doing.
+PATIENCE_PLAN: Final = 40
+PATIENCE_OTHER: Final = 4
+# Each failed try doubles the patience, up to this many windows.
+PATIENCE_MOST: Final = 64
+# The last part of an uncertain limit is spent with few calls in flight: those are what
+# is refused together.
+CAREFUL_SHARE: Final = 0.8
+CAREFUL: Final = 2
 
 
 class Leave(Enum):
@@ -40,8 +45,10 @@ class Pace:
 
     ``ceiling`` is the plan's limit and is never exceeded; ``goal`` is what the daily
     limit lets us expect. ``proven`` is the highest count in one window without a
-    refusal. ``before`` is the cap before the last refusal, while answers to calls
-    of that moment may still correct what it taught.
+    refusal. ``base`` is the last cap that held for a window; ``step`` is how many calls
+    beyond the cap are tried next, ``tries`` how many of them are left. ``before`` is
+    the cap before the last refusal, while answers to calls of that moment may still
+    correct what it taught.
     """
 
     ceiling: int | None
@@ -50,7 +57,10 @@ class Pace:
     goal: int | None = None
     proven: int = 0
     patience: int = 0
-    rises: int = 0
+    fails: int = 0
+    step: int = 1
+    tries: int = 1
+    base: int = 0
     streak: int = 0
     before: int = 0
 
@@ -58,7 +68,8 @@ class Pace:
     def fresh(cls, ceiling: int | None) -> "Pace":
         """Start from the plan, or at the smallest one when there is none."""
         known = ceiling is not None
-        return cls(ceiling=ceiling, cap=ceiling or RUNGS[0], settled=known)
+        cap = ceiling or RUNGS[0]
+        return cls(ceiling=ceiling, cap=cap, base=cap, settled=known)
 
     def leave(self, *, used: int, busy: int, probes: int, rate: float) -> Leave:
         """Judge one more call beside ``used`` ones in the window, ``busy`` in flight.
@@ -68,12 +79,15 @@ class Pace:
         if not self.settled:
             return self._explore(used, busy, rate)
         if used < self.cap:
-            return Leave.YES if busy < in_flight(self.cap, rate) else Leave.BUSY
-        if self.cap == self.ceiling or self.patience > 0:
+            most = in_flight(self.cap, rate)
+            if self.cap != self.ceiling and used >= CAREFUL_SHARE * self.cap:
+                most = CAREFUL
+            return Leave.YES if busy < most else Leave.BUSY
+        if self.cap == self.ceiling or self.patience > 0 or self.tries <= 0:
             return Leave.FULL
-        if used > self.cap + probes or probes >= min(1 + self.rises // 10, 4):
+        if used > self.cap + probes:
             return Leave.FULL
-        return Leave.PROBE
+        return Leave.PROBE if busy < CAREFUL else Leave.BUSY
 
     def _explore(self, used: int, busy: int, rate: float) -> Leave:
         if self.goal is not None and used >= self.goal:
@@ -103,49 +117,71 @@ class Pace:
         plan = (p.per_minute for p in PLANS.values() if p.per_day == daily_limit)
         self.goal = next(plan, None)
 
+    def probing(self) -> None:
+        """Note that a call beyond the limit in force has left."""
+        if self.tries == self.step and self.ceiling is None:
+            # The cap held for a window, or nothing more would be tried.
+            self.base = self.cap
+        self.tries -= 1
+
     def accepted(self, *, count: int, probe: bool) -> None:
         """Learn from a call that was the last of ``count`` in its window."""
-        self.streak += 1
         self.patience -= self.patience > 0
         self.proven = max(self.proven, count)
+        self.streak += 1
+        if self.streak >= PATIENCE_OTHER * self.cap:
+            self.base = self.cap
         if not self.settled:
             self.cap = max(self.cap, self.proven)
             if self.goal is not None and count >= self.goal:
                 self._settle(self.goal)
         elif probe and count > self.cap:
             self.cap = min(count, self.ceiling or count)
-            self.rises += 1
+            self.streak = 0
+            if self.tries <= 0:
+                # It held; try for twice as much more, a window from now.
+                self.step = min(2 * self.step, max(self.cap // 4, 1))
+                self.tries, self.patience = self.step, self.cap
 
     def refused(self, *, count: int, probe: bool) -> None:
         """Learn from a refusal after ``count`` accepted calls in the window."""
-        established = self.streak >= 3 * self.cap
-        self.before, self.streak, self.rises = self.cap, 0, 0
+        self.before, self.step, self.tries, self.streak = self.cap, 1, 1, 0
         if not self.settled:
-            # Learning has cost refusals already: the next try has to wait for longer.
             self.before = 0
             self._settle(_snap(count))
-            self.patience *= 2
             return
-        self.patience = self._patience()
-        if probe:
+        if probe or 0 < self.base < self.cap:
+            # What was tried does not hold: back to what did.
             self.before = 0
-            return
-        if established:
-            self.patience = min(self.patience, 3 * self.cap)
-        self.cap = max(min(count, self.cap - 1), ceil(self.cap / 2), 1)
+            self.fails += 1
+            self.cap = min(self._held(count), self.cap)
+        else:
+            self.fails = 0
+            self.cap = max(min(count, self.cap - 1), ceil(self.cap / 2), 1)
+        self.base = self.cap
+        self.patience = self._patience()
 
     def corrected(self, *, count: int) -> None:
         """Take into account calls that were accepted beside the refused one."""
         if self.before:
             self.cap = max(self.cap, min(count, self.before - 1))
 
+    def _held(self, count: int) -> int:
+        """Return what to go back to: the last cap, or a plan's limit above it."""
+        if self.ceiling is not None:
+            return self.base
+        return max((r for r in RUNGS if self.base <= r <= count), default=self.base)
+
     def _settle(self, cap: int) -> None:
         self.cap, self.settled = max(cap, 1), True
+        self.base = self.cap
         self.patience = self._patience()
 
     def _patience(self) -> int:
-        least = PATIENCE_UNKNOWN if self.ceiling is None else PATIENCE_KNOWN
-        return max(least, PATIENCE_WINDOWS * self.cap)
+        """Return how many accepted calls to wait before the next try."""
+        settled = self.ceiling is not None or self.cap in RUNGS
+        windows = PATIENCE_PLAN if settled else PATIENCE_OTHER
+        return self.cap * min(windows << min(self.fails, 4), PATIENCE_MOST)
 
 
 def in_flight(cap: int, rate: float) -> int:
