@@ -1,0 +1,1 @@
+"""The quota on a virtual clock, beside other ways to spend one."""

@@ -1,0 +1,111 @@
+"""Rate limiters as a server may have them, and the API that puts one before its day."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from triaged.quota import ServerWord
+
+WINDOW: Final = 60.0
+DAY: Final = 86_400.0
+START: Final = 1_772_323_200.0  # 2026-03-01 00:00 UTC
+
+
+class Limiter(Protocol):
+    """Serves at most so many calls a window."""
+
+    limit: int
+
+    def take(self, now: float) -> bool:
+        """Say whether a call at this moment is served."""
+        ...
+
+
+@dataclass
+class FixedWindow:
+    """Counts calls in windows whose phase nobody tells."""
+
+    limit: int
+    phase: float = 0.0
+    counts_refused: bool = False
+    window: float = WINDOW
+    _number: int = -1
+    _count: int = 0
+
+    def take(self, now: float) -> bool:
+        number = int((now - self.phase) // self.window)
+        if number != self._number:
+            self._number, self._count = number, 0
+        served = self._count < self.limit
+        self._count += served or self.counts_refused
+        return served
+
+
+@dataclass
+class SlidingLog:
+    """Counts the calls of the last window, at every moment."""
+
+    limit: int
+    counts_refused: bool = False
+    window: float = WINDOW
+    _calls: deque[float] = field(default_factory=deque)
+
+    def take(self, now: float) -> bool:
+        while self._calls and self._calls[0] <= now - self.window:
+            self._calls.popleft()
+        served = len(self._calls) < self.limit
+        if served or self.counts_refused:
+            self._calls.append(now)
+        return served
+
+
+@dataclass
+class TokenBucket:
+    """Fills evenly and holds one window's worth; a refused call may spill what is in."""
+
+    limit: int
+    counts_refused: bool = False
+    window: float = WINDOW
+    _spent: float = 0.0
+    _at: float = 0.0
+
+    def take(self, now: float) -> bool:
+        drained = (now - self._at) * self.limit / self.window
+        self._spent, self._at = max(self._spent - drained, 0.0), now
+        served = self._spent + 1 <= self.limit + 1e-9
+        if served or self.counts_refused:
+            self._spent = min(self._spent + 1, self.limit)
+        return served
+
+
+@dataclass
+class Api:
+    """Serves calls, its minute by a limiter and its day by a counter shown in headers."""
+
+    limiter: Limiter
+    day_limit: int = 1_000_000
+    day_length: float = DAY
+    headers: bool = True
+    counts_refused: bool = False
+    spent: int = 0
+    _day: int = 0
+
+    def take(self, now: float) -> tuple[bool, ServerWord]:
+        """Serve a call or refuse it, and say what the headers of the answer say."""
+        day = int((now - START) // self.day_length)
+        if day != self._day:
+            self._day, self.spent = day, 0
+        within = self.spent < self.day_limit
+        served = within and self.limiter.take(now)
+        if within:
+            self.spent += served or self.counts_refused
+        return served, self._word(day) if self.headers else ServerWord()
+
+    def _word(self, day: int) -> ServerWord:
+        reset = START + (day + 1) * self.day_length
+        return ServerWord(
+            limit=self.day_limit,
+            remaining=self.day_limit - self.spent,
+            reset=datetime.fromtimestamp(reset, UTC),
+        )
