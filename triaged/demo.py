@@ -157,12 +157,14 @@ class Demo:
             f" {view.reserved} kept for people; at most {CALLS_A_MINUTE}"
             f" in {MINUTE_SECONDS:g} s"
         )
+        meter = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=view.daily_limit, completed=view.remaining, width=24)
+        meter.add_row(bar, quota)
         last = daemon.health.last
         left = ", ".join(f"{n} {c}" for c, n in last.left.items()) if last else "—"
         return Group(
             Text.assemble((head.plain, "bold")),
-            ProgressBar(total=view.daily_limit, completed=view.remaining, width=60),
-            quota,
+            meter,
             Text(f"left alone: {left}"),
             self._recent(workspace),
         )

@@ -124,3 +124,28 @@ def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None
     assert program.json("plan")["decisions"][0]["cause"] == "vetoed"
     program.run("veto", "t0", "--lift")
     assert program.json("plan")["decisions"][0]["decision"] == "dismiss"
+
+
+def test_backtest_spends_four_calls_and_leaves_our_own_out(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """What triaged dismissed is no person's word; what people approved counts."""
+    add(sandbox, [a_listed("ours")])
+    program.run("run", "--once")
+    for task_id, status in {
+        "p1": "dismissed",
+        "p2": "approved",
+        "p3": "failed",
+    }.items():
+        add(sandbox, [a_listed(task_id, status=status)])
+    before = len(sandbox.world.calls)
+    report = program.json("backtest")
+
+    assert len(sandbox.world.calls) - before == 4
+    assert report["dismissed_by_triaged"] == 1
+    (rule,) = report["rules"]
+    assert (rule["would_dismiss"], rule["dismissed"], rule["approved"]) == (3, 1, 2)
+    assert {e["task_id"] for e in rule["counterexamples"]} == {"p2", "p3"}
+    page = program.run("backtest", "--format", "html").stdout
+    assert page.startswith("<!doctype html>")
+    assert "p2" in program.run("backtest").stdout

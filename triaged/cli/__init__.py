@@ -18,6 +18,7 @@ MODULES: Final = {
     "plan": "tasks",
     "apply": "apply",
     "explain": "tasks",
+    "backtest": "backtest",
     "dismiss": "dismiss",
     "history": "history",
     "budget": "budget",

@@ -1,0 +1,92 @@
+"""Rules judged by what people did."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.builders import T0, a_task
+from triaged.backtest import Sample, Word, run_backtest, wilson
+from triaged.backtest_page import cannot_know, render_backtest
+from triaged.engine.model import Task
+from triaged.engine.rules import Ruleset
+from triaged.rulefile.load import parse
+
+RULES = r"""
+version: 1
+protect: [{description: board}]
+rules:
+  - name: clutter
+    match: {description: '^TEST'}
+    dismiss: testing
+  - name: old
+    mode: observe
+    match: {type: prospect_search, age: {over: 14d}}
+    dismiss: not_relevant
+  - name: people
+    match: {type: campaign_start}
+    leave: true
+"""
+
+
+def rules() -> Ruleset:
+    return parse(RULES.encode(), "rules.yaml").ruleset
+
+
+def a_sample(word: Word, task: Task) -> Sample:
+    return Sample(task=task, word=word, at=T0, is_time_known=True)
+
+
+def test_agreement_counts_what_people_dismissed() -> None:
+    """Of what a rule wants, what people approved speaks against it, by name."""
+    samples = [
+        a_sample(Word.DISMISSED, a_task(id="a", description="TEST a")),
+        a_sample(Word.DISMISSED, a_task(id="b", description="TEST b")),
+        a_sample(Word.APPROVED, a_task(id="c", description="TEST c")),
+        a_sample(Word.APPROVED, a_task(id="d", description="ordinary")),
+        a_sample(Word.APPROVED, a_task(id="e", description="TEST board")),
+    ]
+    clutter, old = run_backtest(rules(), samples, ours=3).records
+
+    assert (clutter.would_dismiss, clutter.dismissed, clutter.approved) == (3, 2, 1)
+    assert clutter.agreement == pytest.approx(2 / 3)
+    assert [sample.task.id for sample in clutter.counterexamples] == ["c"]
+    assert (old.would_dismiss, old.agreement, old.low) == (0, None, None)
+
+
+def test_ages_are_those_of_the_decision() -> None:
+    """A task is as old as when people decided on it, not as old as today."""
+    task = a_task(age=timedelta(days=13))
+    young = Sample(task=task, word=Word.APPROVED, at=T0, is_time_known=True)
+    later = T0 + timedelta(days=2)
+    old = Sample(task=task, word=Word.APPROVED, at=later, is_time_known=False)
+    result = run_backtest(rules(), [young, old], ours=0)
+
+    assert result.records[1].would_dismiss == 1
+    assert result.times_unknown == 1
+    assert any("1 of the tasks" in note for note in cannot_know(result))
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "low", "high"),
+    [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634)],
+)
+def test_wilson(hits: int, trials: int, low: float, high: float) -> None:
+    """The interval is Wilson's, also at the ends where others fail."""
+    assert wilson(hits, trials) == (
+        pytest.approx(low, abs=1e-4),
+        pytest.approx(high, abs=1e-4),
+    )
+
+
+def test_the_page_is_self_contained_and_escapes() -> None:
+    """The report fetches nothing, and text from tasks is only text."""
+    hostile = a_task(id="<b>", description="TEST <script>alert(1)</script>\u202e")
+    samples = [a_sample(Word.APPROVED, hostile)]
+    page = render_backtest(
+        run_backtest(rules(), samples, ours=0), workspace="<w>", at=T0
+    )
+
+    assert "<script>" not in page
+    assert "http" not in page
+    assert "\u202e" not in page
+    assert "&lt;script&gt;" in page
