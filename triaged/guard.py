@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Final
 
 from triaged.engine.model import Cause, Decision, Dismissal, Task
@@ -77,7 +78,7 @@ def screen(
             due.append(index)
         else:
             causes[index] = cause
-    due.sort(key=lambda index: _seniority(decisions[index].task))
+    due.sort(key=lambda index: seniority(decisions[index].task))
     admitted = _under_caps([decisions[index] for index in due], ruleset, past.spent)
     kept = [index for index, ok in zip(due, admitted, strict=True) if ok]
     causes |= dict.fromkeys(set(due) - set(kept), Cause.OVER_CAP)
@@ -146,7 +147,9 @@ def _breaker(decisions: Sequence[Decision], safety: Safety, past: Past) -> str |
         for d in pending
     )
     share = safety.max_share_of_pending
-    if wanted > BREAKER_MIN_TASKS and wanted > share * len(pending):
+    # In binary 29 of 100 is more than 0.29 of them.
+    allowed = Fraction(repr(share)) * len(pending)
+    if wanted > BREAKER_MIN_TASKS and wanted > allowed:
         return (
             f"the rules want {wanted} of {len(pending)} pending tasks, more than the"
             f" share of {share:g} that max_share_of_pending allows"
@@ -209,7 +212,7 @@ def _ripe(
                     yield decision.task, dismissal
 
 
-def _seniority(task: Task) -> tuple[bool, float, str]:
+def seniority(task: Task) -> tuple[bool, float, str]:
     """Sort the oldest first, those without a usable moment last, ties by id."""
     created = task.created_at
     return created is None, created.timestamp() if created else 0.0, task.id or ""

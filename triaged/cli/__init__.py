@@ -19,6 +19,7 @@ MODULES: Final = {
     "apply": "apply",
     "explain": "tasks",
     "backtest": "backtest",
+    "review": "review",
     "dismiss": "dismiss",
     "history": "history",
     "budget": "budget",

@@ -14,7 +14,7 @@ import httpx
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.engine.model import Task
-from triaged.errors import Garbled, LexiError, Unanswered, Unreachable
+from triaged.errors import Garbled, LexiError, Rejected, Unanswered, Unreachable
 from triaged.leadlex import wire
 from triaged.quota import ServerWord
 
@@ -126,7 +126,13 @@ class Connection:
                 answer = await self._send(operation, method, path, json, seen)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unreachable(operation, message=_name(error)) from error
-        except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
+        # httpx reads even the redirect that it does not follow: hence InvalidURL.
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            httpx.InvalidURL,
+            TimeoutError,
+        ) as error:
             unanswered = Unanswered(operation, message=_name(error))
             raise _with_word(unanswered, seen) from error
         finally:
@@ -141,12 +147,7 @@ class Connection:
     async def _send(
         self, operation: str, method: str, path: str, json: object, seen: list[Answer]
     ) -> Answer:
-        request = self._http.build_request(
-            method,
-            self._base_url + path,
-            json=json,
-            headers={"Authorization": f"Bearer {self._key()}"},
-        )
+        request = self._request(operation, method, path, json)
         response = await self._http.send(request, stream=True)
         try:
             word = wire.read_word(response.headers, received_at=self._clock.now())
@@ -163,6 +164,21 @@ class Connection:
             return Answer(response.status_code, b"".join(chunks), word, request_id)
         finally:
             await response.aclose()
+
+    def _request(
+        self, operation: str, method: str, path: str, json: object
+    ) -> httpx.Request:
+        key = self._key()
+        try:
+            return self._http.build_request(
+                method,
+                self._base_url + path,
+                json=json,
+                headers={"Authorization": f"Bearer {key}"},
+            )
+        except (httpx.InvalidURL, UnicodeError) as error:
+            # An id too long for any URL costs itself, not the cycle.
+            raise Rejected(operation, message=_name(error)) from error
 
     def _report(self, operation: str, started: float, seen: list[Answer]) -> None:
         self._on_exchange(

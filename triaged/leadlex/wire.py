@@ -132,13 +132,14 @@ def read_error(body: bytes) -> tuple[str, str]:
 
 def read_word(headers: Mapping[str, str], *, received_at: datetime) -> ServerWord:
     """Read what the headers say of the quota; what is unusable is left out."""
+    date = _http_date(headers.get("date", ""))
     retry = headers.get("retry-after", "")
     return ServerWord(
         limit=_count(headers.get("x-ratelimit-limit")),
         remaining=_count(headers.get("x-ratelimit-remaining")),
         reset=_epoch(headers.get("x-ratelimit-reset")),
-        retry_after=_retry_after(retry, received_at),
-        date=_http_date(headers.get("date", "")),
+        retry_after=_retry_after(retry, received_at, date or received_at),
+        date=date,
     )
 
 
@@ -167,13 +168,17 @@ def _epoch(text: str | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _retry_after(text: str, received_at: datetime) -> datetime | None:
-    """Read RFC 9110 10.2.3: seconds, or an HTTP date."""
+def _retry_after(text: str, received_at: datetime, date: datetime) -> datetime | None:
+    """Read RFC 9110 10.2.3: seconds, or an HTTP date by the server's clock."""
     seconds = _count(text)
-    if seconds is None:
-        return _http_date(text)
+    if seconds is not None:
+        wait = timedelta(seconds=seconds)
+    elif moment := _http_date(text):
+        wait = max(moment - date, timedelta(0))
+    else:
+        return None
     # Nobody means to lock us out for longer than a week; a typo may.
-    return received_at + min(timedelta(seconds=seconds), timedelta(days=7))
+    return received_at + min(wait, timedelta(days=7))
 
 
 def _http_date(text: str) -> datetime | None:

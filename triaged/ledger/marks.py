@@ -15,6 +15,7 @@ class MarkName(StrEnum):
 
     PAUSED = "paused"
     BREAKER = "breaker"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Marks:
         return Mark(from_text(row["since"]), row["note"]) if row else None
 
     def put(self, name: MarkName, *, note: str, at: datetime) -> bool:
-        """Set a mark, keeping since when; say whether it was not set before."""
+        """Set a mark, keeping since when it is set; say whether it is new."""
         known = self.get(name) is not None
         self._store.execute(
             "INSERT INTO mark (workspace, name, since, note) VALUES (?, ?, ?, ?)"

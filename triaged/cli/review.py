@@ -1,0 +1,254 @@
+"""``triaged review``: one pending task after the other, with the rules' opinion."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import termios
+import tty
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import click
+
+from triaged.byhand import Wish, carry_out, sift
+from triaged.cli import exits
+from triaged.cli.dismiss import BULK_REASON
+from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.tasks import show_age
+from triaged.clock import SystemClock
+from triaged.cycle import Judge
+from triaged.engine.model import Decision, Task
+from triaged.engine.truth import age_of
+from triaged.errors import LexiError
+from triaged.guard import seniority
+from triaged.leadlex.approver import LexiApprover
+from triaged.ledger.dismissals import Source
+from triaged.ledger.marks import MarkName
+from triaged.logs import configure_logs
+from triaged.quota import Purpose
+from triaged.render import say, shorten
+from triaged.rules import Rules, load_rules
+from triaged.settings import Settings
+from triaged.workspace import Workspace, open_workspace
+
+HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person said of one task; a reason only for a dismissal."""
+
+    task: Task
+    approve: bool
+    reason: str | None = None
+
+
+@click.command
+@with_settings(*API, *RULES, *QUOTA, *LEDGER, *LOGS)
+def review(*, settings: Settings) -> None:
+    """Go through the pending tasks one by one: approve, dismiss, skip or quit.
+
+    An answer is sent when the next one is given, so the last can be undone.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
+    rules, loaded = load_rules(settings.rules, now=SystemClock().now())
+    configure_logs(
+        level="error", form=settings.log_format, workspace=settings.workspace
+    )
+    reasons = tuple(dict.fromkeys((*loaded.reasons, BULK_REASON)))
+    sys.exit(asyncio.run(_review(settings, rules, reasons)))
+
+
+async def _review(settings: Settings, rules: Rules, reasons: tuple[str, ...]) -> int:
+    async with open_workspace(settings, SystemClock()) as workspace:
+        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        now = workspace.clock.now()
+        screened, _ = Judge(workspace.ledger).assess(
+            rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
+        )
+        pending = [d for d in screened.decisions if d.task.is_pending]
+        pending.sort(key=lambda decision: seniority(decision.task))
+        session = _Session(workspace, rules, reasons, listed.tasks, now)
+        with _single_keys():
+            await session.go(_after_mark(workspace, pending))
+    return session.sum_up()
+
+
+class _Session:
+    """One person's way through the pending tasks."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        rules: Rules,
+        reasons: tuple[str, ...],
+        tasks: Sequence[Task],
+        now: datetime,
+    ) -> None:
+        self._workspace = workspace
+        self._rules = rules
+        self._reasons = reasons
+        self._tasks = tasks
+        self._now = now
+        self._unsent: Answer | None = None
+        self._ends: Counter[str] = Counter()
+        self._code = exits.DONE
+
+    async def go(self, pending: Sequence[Decision]) -> None:
+        """Ask for each task; the last answer waits until there is another."""
+        at = 0
+        while at < len(pending):
+            decision = pending[at]
+            self._show(decision, at + 1, len(pending))
+            key = _key("asduq")
+            if key == "q":
+                break
+            if key == "u":
+                at = self._undo(at)
+                continue
+            answer = self._answer(decision, key)
+            await self._send()
+            self._unsent = answer
+            if answer is None:
+                self._ends["skipped"] += 1
+            self._remember(decision.task)
+            at += 1
+        else:
+            self._workspace.ledger.marks.remove(MarkName.REVIEW)
+        await self._send()
+
+    def sum_up(self) -> int:
+        """Say what was done; return the exit code."""
+        told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
+        say(f"\nReview: {told or 'nothing was done'}.")
+        return self._code
+
+    def _show(self, decision: Decision, number: int, total: int) -> None:
+        task = decision.task
+        age = show_age(age_of(task, self._now))
+        say(f"\n{number} of {total} · {task.type or '—'} · {age} old · {task.id}")
+        say(f"  {shorten(task.description or '—', 2000)}")
+        say(f"  rules: {_opinion(decision)}")
+        say(HELP)
+
+    def _answer(self, decision: Decision, key: str) -> Answer | None:
+        if key == "a":
+            return Answer(decision.task, approve=True)
+        if key == "s":
+            return None
+        wanted = decision.reason or self._reasons[0]
+        for number, reason in enumerate(self._reasons[:9], 1):
+            say(f"  {number} {reason}{' (Enter)' if reason == wanted else ''}")
+        chosen = _key("123456789"[: len(self._reasons)] + "\r\n")
+        reason = wanted if chosen in "\r\n" else self._reasons[int(chosen) - 1]
+        return Answer(decision.task, approve=False, reason=reason)
+
+    def _undo(self, at: int) -> int:
+        if self._unsent is None or at == 0:
+            say("Nothing to undo: it was sent, or there was no answer.")
+            return at
+        self._unsent = None
+        return at - 1
+
+    async def _send(self) -> None:
+        answer, self._unsent = self._unsent, None
+        if answer is None:
+            return
+        if answer.approve:
+            await self._approve(answer.task)
+        else:
+            await self._dismiss(Wish(answer.task, answer.reason or ""))
+
+    async def _approve(self, task: Task) -> None:
+        meter = self._workspace.meter
+        ticket = await meter.wait(Purpose.HAND)
+        try:
+            approver = LexiApprover(self._workspace.connection)
+            done = await approver.approve(task.id or "")
+        except LexiError as error:
+            meter.failed(ticket, error)
+            self._fail(str(error))
+            return
+        meter.answered(ticket, done.word)
+        self._ends["approved"] += 1
+
+    async def _dismiss(self, wish: Wish) -> None:
+        sifted = sift(
+            self._workspace, self._rules.ruleset, [wish], self._tasks, now=self._now
+        )
+        for _, cause in sifted.denied:
+            self._fail(f"{wish.task.id} stays: {cause}")
+        if not sifted.granted:
+            return
+        carried = await carry_out(
+            self._workspace,
+            self._rules.ruleset,
+            sifted.granted,
+            source=Source.REVIEW,
+            # The person has just read it, however long ago it was listed.
+            listed_at=self._workspace.clock.now(),
+            stop=asyncio.Event(),
+        )
+        for attempt in carried.attempts:
+            self._ends[str(attempt.outcome)] += 1
+        if carried.undone or carried.error is not None:
+            self._fail(str(carried.error or carried.halt))
+
+    def _fail(self, why: str) -> None:
+        say(why, error=True)
+        self._code = exits.INCOMPLETE
+
+    def _remember(self, task: Task) -> None:
+        marks = self._workspace.ledger.marks
+        marks.put(MarkName.REVIEW, note=task.id or "", at=self._workspace.clock.now())
+
+
+def _after_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
+    """Begin behind the task that was looked at last, if it still waits."""
+    mark = workspace.ledger.marks.get(MarkName.REVIEW)
+    ids = [decision.task.id for decision in pending]
+    if mark is None or mark.note not in ids:
+        return list(pending)
+    start = ids.index(mark.note) + 1
+    say(f"Going on behind {mark.note}; {start} before it were looked at.")
+    return [*pending[start:], *pending[:start]]
+
+
+def _opinion(decision: Decision) -> str:
+    if decision.dismisses:
+        return f"{decision.rule} would dismiss as {decision.reason}"
+    if decision.rule is None:
+        return f"leave ({decision.cause})"
+    return f"leave ({decision.cause}, rule {decision.rule})"
+
+
+@contextlib.contextmanager
+def _single_keys() -> Iterator[None]:
+    """Read keys as they are pressed, also those that are typed ahead."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor, termios.TCSANOW)
+    mode = termios.tcgetattr(descriptor)
+    # Ctrl-C comes as a key: what was answered is still sent, and then we leave.
+    mode[3] &= ~termios.ISIG
+    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def _key(known: str) -> str:
+    """Wait for one of these keys; Ctrl-C and Ctrl-D quit as q does."""
+    quit_key = "q" if "q" in known else known[0]
+    while True:
+        pressed = os.read(sys.stdin.fileno(), 1).decode("ascii", "replace").lower()
+        if pressed in {"", "\x03", "\x04"}:
+            return quit_key
+        if pressed in known:
+            return pressed
