@@ -349,7 +349,7 @@ def _new_holds(
     by_task = {d.task.id: d.task for d in screened.decisions if d.task.id}
     return {
         Holding(task_id, rule, _hold_print(by_task[task_id], prints[rule])): (
-            past.held_since.get((task_id, rule), at)
+            (past.held_since or {}).get((task_id, rule), at)
         )
         for task_id, rule in screened.wanting
     }

@@ -27,14 +27,14 @@ class Past:
     """What the ledger knows that bears on whether a dismissal may go ahead.
 
     ``done`` are tasks that were dismissed or found handled before, ``refused`` those
-    whose dismissal the server refused lately; ``held_since`` is by task id and rule;
-    ``spent`` counts today's dismissals by rule (None: by a person's hand).
+    whose dismissal the server refused lately; ``held_since`` is by task id and rule, or
+    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a person's hand).
     """
 
     vetoed: frozenset[str] = frozenset()
     done: frozenset[str] = frozenset()
     refused: frozenset[str] = frozenset()
-    held_since: Mapping[tuple[str, str], datetime] = field(default_factory=dict)
+    held_since: Mapping[tuple[str, str], datetime] | None = field(default_factory=dict)
     spent: Mapping[str | None, int] = field(default_factory=dict)
     paused: bool = False
     clock_skew: timedelta = timedelta(0)
@@ -130,6 +130,8 @@ def _is_held(
     now: datetime,
 ) -> bool:
     if rule is None or task.id is None or rule not in holds:
+        return False
+    if past.held_since is None:
         return False
     since = past.held_since.get((task.id, rule))
     return since is None or now - since < holds[rule]

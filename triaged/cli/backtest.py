@@ -21,7 +21,7 @@ from triaged.backtest import (
     run_backtest,
 )
 from triaged.backtest_page import cannot_know, render_backtest, summary
-from triaged.cli.options import API, LEDGER, QUOTA, RULES, with_settings
+from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
 from triaged.clock import SystemClock
 from triaged.engine.explain import judge
 from triaged.engine.model import Task
@@ -48,9 +48,9 @@ class ReportFormat(StrEnum):
 @click.option(
     "--format",
     "form",
-    type=click.Choice(ReportFormat, case_sensitive=False),
+    type=OneOf(ReportFormat),
     default=ReportFormat.TABLE,
-    show_default=True,
+    show_default="table",
     help="How to print.",
 )
 @with_settings(*API, *RULES, *QUOTA, *LEDGER)

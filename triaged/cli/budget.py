@@ -103,7 +103,8 @@ def _moment(seconds: float) -> str:
 
 def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
     minute = f"{made.minute_limit} a minute" if made.minute_limit else "minute unknown"
-    source = "assumed until the API says" if made.assumed else "known"
+    given = settings.quota.daily_limit is not None
+    source = "given" if given else "learned, or assumed until the API says"
     say(f"calls a day     {made.daily_limit:>8,}   {source}, {minute}")
     say(f"reserve         {made.reserved:>8,}   left to people and other tools")
     say(

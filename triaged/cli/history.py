@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from triaged.cli.options import LEDGER, with_settings
+from triaged.cli.options import LEDGER, OneOf, with_settings
 from triaged.clock import SystemClock
 from triaged.engine.duration import parse_duration
 from triaged.engine.model import parse_moment
@@ -35,13 +35,13 @@ class HistoryFormat(StrEnum):
 @click.option("--task", metavar="ID", help="Only this task.")
 @click.option("--rule", metavar="R", help="Only what this rule wanted.")
 @click.option("--reason", metavar="R", help="Only this reason code.")
-@click.option("--outcome", type=click.Choice(Outcome), help="Only this outcome.")
+@click.option("--outcome", type=OneOf(Outcome), help="Only this outcome.")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(HistoryFormat, case_sensitive=False),
+    type=OneOf(HistoryFormat),
     default=HistoryFormat.TABLE,
-    show_default=True,
+    show_default="table",
     help="How to print.",
 )
 @with_settings(*LEDGER)

@@ -4,7 +4,7 @@ import functools
 import os
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
@@ -36,6 +36,35 @@ WEB: Final = ("listen",)
 Command = Callable[..., Any]
 
 
+E = TypeVar("E", bound=StrEnum)
+
+
+class OneOf(click.ParamType[E], Generic[E]):
+    """A member of an enumeration, by its value."""
+
+    def __init__(self, enum: type[E]) -> None:
+        self._enum = enum
+        self.name = "|".join(enum)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show the values in the help."""
+        del param, ctx
+        return f"[{self.name}]"
+
+    def convert(
+        self,
+        value: str,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> E:
+        """Find the member."""
+        try:
+            return self._enum(value.lower())
+        except ValueError:
+            known = ", ".join(self._enum)
+            self.fail(f"{value!r} is not one of {known}", param, ctx)
+
+
 class Format(StrEnum):
     """How a command prints what it read."""
 
@@ -65,9 +94,9 @@ def with_format(command: Command) -> Command:
     return click.option(
         "--format",
         "form",
-        type=click.Choice(Format, case_sensitive=False),
+        type=OneOf(Format),
         default=Format.TABLE,
-        show_default=True,
+        show_default="table",
         help="How to print.",
     )(command)
 

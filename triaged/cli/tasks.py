@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.text import Text
@@ -90,6 +90,10 @@ class UnknownTask(TriagedError):
     def __str__(self) -> str:
         """Say which."""
         return f"no task {self.task_id!r} in the ledger or among the pending ones"
+
+
+# Without the ledger nothing is held, vetoed or spent.
+NO_LEDGER: Final = Past(held_since=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +187,7 @@ def look(settings: Settings, file: Path | None, now: datetime | None) -> Outlook
     tasks = read_tasks(file)
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
-    screened = screen(decisions, rules.ruleset, Past(), now=moment)
+    screened = screen(decisions, rules.ruleset, NO_LEDGER, now=moment)
     return Outlook(rules=rules, tasks=tasks, screened=screened, now=moment)
 
 
@@ -303,7 +307,7 @@ def _explain_file(
     task = read_task(value)
     listing = survey(rules.ruleset.conditions(), [task], now=moment)
     decision = screen(
-        rules.engine.decide([task], now=moment), rules.ruleset, Past(), now=moment
+        rules.engine.decide([task], now=moment), rules.ruleset, NO_LEDGER, now=moment
     ).decisions[0]
     return _explanation("file", rules, task, listing, decision)
 
