@@ -28,7 +28,8 @@ class Past:
 
     ``done`` are tasks that were dismissed or found handled before, ``refused`` those
     whose dismissal the server refused lately; ``held_since`` is by task id and rule, or
-    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a person's hand).
+    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a
+    person's hand).
     """
 
     vetoed: frozenset[str] = frozenset()
