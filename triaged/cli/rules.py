@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import click
 from triaged.cli import exits
 from triaged.cli.options import RULES, Format, with_format, with_settings
 from triaged.clock import SystemClock
-from triaged.errors import ConfigError, Problem
+from triaged.errors import ConfigError, Problem, Severity
 from triaged.render import say
+from triaged.rulefile import rule_tests
 from triaged.rulefile.load import LoadedRules, load
+from triaged.rulefile.mutants import mutants
 from triaged.rulefile.rule_tests import TestReport
 from triaged.rulefile.schema import json_schema
 from triaged.rules import compile_rules, test_rules
@@ -25,10 +28,20 @@ from triaged.settings import Settings
     "files", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path)
 )
 @click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option(
+    "--mutate",
+    is_flag=True,
+    help="Loosen each condition in turn; warn where no test in the file notices.",
+)
 @with_format
 @with_settings(*RULES)
 def check(
-    *, settings: Settings, files: tuple[Path, ...], strict: bool, form: Format
+    *,
+    settings: Settings,
+    files: tuple[Path, ...],
+    strict: bool,
+    mutate: bool,
+    form: Format,
 ) -> None:
     """Validate rules files and run the tests in them."""
     now = SystemClock().now()
@@ -43,6 +56,8 @@ def check(
         problems += loaded.warnings
         report = test_rules(loaded, compile_rules(loaded), now=now)
         reports.append((loaded.file, report))
+        if mutate and not report.failures:
+            problems += _survivors(loaded, now)
         if form is Format.TABLE:
             _say_loaded(loaded, report)
     if form is Format.JSON:
@@ -56,6 +71,19 @@ def check(
 def schema() -> None:
     """Print the JSON Schema of the rules file, for editors."""
     say(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _survivors(loaded: LoadedRules, now: datetime) -> list[Problem]:
+    """Warn of each condition that could be dropped with all tests staying green."""
+    found = []
+    for mutant in mutants(loaded.ruleset):
+        report = rule_tests.run_tests(loaded.tests, mutant.ruleset, now=now)
+        if not report.failures:
+            advice = "add a test of a task that lacks only this, and expect it to stay"
+            message = f"no test notices without {mutant.dropped}; {advice}"
+            path = f"rule {mutant.rule}"
+            found.append(Problem(loaded.file, 0, 0, path, message, Severity.WARNING))
+    return found
 
 
 def _code(

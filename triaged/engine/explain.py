@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from triaged.engine.conditions import (
@@ -26,8 +26,8 @@ from triaged.engine.conditions import (
 )
 from triaged.engine.decide import decide_one
 from triaged.engine.duration import show_duration
-from triaged.engine.listing import Listing
-from triaged.engine.model import Cause, Decision, Json, Task
+from triaged.engine.listing import Listing, duplicates_in
+from triaged.engine.model import Cause, Decision, Json, Task, read_task
 from triaged.engine.rules import Mode, Ruleset
 from triaged.engine.truth import (
     Truth,
@@ -136,6 +136,21 @@ def judge(condition: Condition, task: Task, listing: Listing) -> Verdict:
         case _:
             assert_never(condition)
     return Verdict(what, holds(condition, task, listing), wanted, seen)
+
+
+def name_of(condition: Condition) -> str:
+    """Say in a few words what a condition asks for, whatever the task."""
+    if isinstance(condition, Not):
+        return f"not: {name_of(condition.part)}"
+    if isinstance(condition, All | AnyOf):
+        word = "all" if isinstance(condition, All) else "any"
+        return f"{word} of [{'; '.join(map(name_of, condition.parts))}]"
+    known: dict[Duplicate, dict[str, bool]] = {
+        duplicate: {} for duplicate in duplicates_in(condition)
+    }
+    nobody = Listing(datetime.min.replace(tzinfo=UTC), known)
+    verdict = judge(condition, read_task({}), nobody)
+    return f"{verdict.what} {verdict.wanted}"
 
 
 def _combined(what: str, truth: Truth, parts: tuple[Verdict, ...]) -> Verdict:
