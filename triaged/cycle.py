@@ -4,14 +4,12 @@ It knows neither schedule nor signals; the daemon and ``run --once`` call it.
 """
 
 import asyncio
-import hashlib
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
 import structlog
 
@@ -19,14 +17,13 @@ from triaged.clock import Clock
 from triaged.engine.explain import explain
 from triaged.engine.listing import Listing, ordered_duplicates, survey
 from triaged.engine.model import Cause, Decision, Dismissal, Task
-from triaged.engine.rules import Ruleset
 from triaged.errors import KeyRefused, LexiError, QuotaSpent, RateLimited
 from triaged.gate import Gate
-from triaged.guard import Past, Screened, screen
+from triaged.guard import Past, Screened
+from triaged.judge import Judge, new_holds
 from triaged.leadlex.client import DISMISSED, PENDING
 from triaged.ledger import GateLock, Ledger
-from triaged.ledger.dismissals import Closed, Entry, Outcome, Source
-from triaged.ledger.judgements import Holding
+from triaged.ledger.dismissals import Entry, Outcome, Source
 from triaged.ledger.marks import MarkName
 from triaged.meter import Meter, MeteredReader
 from triaged.orders import Attempt, Carried, Halt, Order, count
@@ -34,9 +31,6 @@ from triaged.quota import Purpose
 from triaged.rules import Rules
 from triaged.settle import still_pending, vanished_outcome
 from triaged.trace import trace_text
-
-# After a refusal of its own kind (422 and the like) asking again soon only costs.
-REFUSED_FOR: Final = timedelta(hours=24)
 
 log = structlog.get_logger()
 
@@ -71,63 +65,6 @@ class CycleReport:
     breaker: str | None = None
     halt: Halt | None = None
     error: LexiError | QuotaSpent | None = None
-
-
-class Judge:
-    """Judges a list of tasks by rules and by what the ledger knows of the past."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def assess(
-        self,
-        rules: Rules,
-        tasks: Sequence[Task],
-        *,
-        now: datetime,
-        clock_skew: timedelta,
-    ) -> tuple[Screened, Past]:
-        """Decide on each task and pass the decisions through the guard."""
-        decisions = rules.engine.decide(tasks, now=now)
-        past = self._past(rules.ruleset, decisions, now=now, clock_skew=clock_skew)
-        return screen(decisions, rules.ruleset, past, now=now), past
-
-    def _past(
-        self,
-        ruleset: Ruleset,
-        decisions: Sequence[Decision],
-        *,
-        now: datetime,
-        clock_skew: timedelta,
-    ) -> Past:
-        wanted = {d.task.id: d.task for d in decisions if d.dismisses and d.task.id}
-        closed = self._ledger.dismissals.closed(list(wanted))
-        done, refused = _spoken_for(wanted, closed, now)
-        return Past(
-            vetoed=self._ledger.marks.vetoed(),
-            done=done,
-            refused=refused,
-            held_since=self._held_since(ruleset, decisions),
-            spent=self._ledger.dismissals.spent_on(now),
-            paused=self._ledger.marks.get(MarkName.PAUSED) is not None,
-            clock_skew=clock_skew,
-        )
-
-    def _held_since(
-        self, ruleset: Ruleset, decisions: Sequence[Decision]
-    ) -> dict[tuple[str, str], datetime]:
-        known = self._ledger.judgements.holds()
-        if not known:
-            return {}
-        prints = fingerprints(ruleset)
-        by_task = {d.task.id: d.task for d in decisions if d.task.id}
-        return {
-            (hold.task_id, hold.rule): since
-            for hold, since in known.items()
-            if (task := by_task.get(hold.task_id)) is not None
-            and hold.rule in prints
-            and hold.fingerprint == _hold_print(task, prints[hold.rule])
-        }
 
 
 class Cycle:
@@ -257,7 +194,7 @@ class Cycle:
             duplicates=ordered_duplicates(rules.ruleset.conditions()),
             at=at,
         )
-        judgements.replace_holds(_new_holds(rules.ruleset, screened, past, at))
+        judgements.replace_holds(new_holds(rules.ruleset, screened, past, at))
         ripe = list(screened.ripe)
         if self._gate is None:
             ripe += [
@@ -327,50 +264,6 @@ class _Round:
         if cut or unknown or self._backlog():
             return Result.INCOMPLETE
         return Result.OK
-
-
-def fingerprints(ruleset: Ruleset) -> dict[str, str]:
-    """Return a hash of each rule with a hold: changed rules hold anew."""
-    return {
-        rule.name: hashlib.sha256(repr((rule.match, rule.reason)).encode()).hexdigest()
-        for rule in ruleset.rules
-        if rule.hold
-    }
-
-
-def _hold_print(task: Task, rule_print: str) -> str:
-    return hashlib.sha256(f"{task.digest()}{rule_print}".encode()).hexdigest()
-
-
-def _new_holds(
-    ruleset: Ruleset, screened: Screened, past: Past, at: datetime
-) -> dict[Holding, datetime]:
-    prints = fingerprints(ruleset)
-    by_task = {d.task.id: d.task for d in screened.decisions if d.task.id}
-    return {
-        Holding(task_id, rule, _hold_print(by_task[task_id], prints[rule])): (
-            (past.held_since or {}).get((task_id, rule), at)
-        )
-        for task_id, rule in screened.wanting
-    }
-
-
-def _spoken_for(
-    tasks: Mapping[str, Task], closed: Mapping[str, Sequence[Closed]], now: datetime
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Find the tasks that are done for, and those refused lately as they are now."""
-    done: set[str] = set()
-    refused: set[str] = set()
-    for task_id, ends in closed.items():
-        digest = tasks[task_id].digest()
-        for end in ends:
-            lately = now - end.at < REFUSED_FOR and end.content_sha256 == digest
-            if end.outcome is Outcome.CONFIRMED:
-                # Dismissed is final; a list that still has it is behind, or mistaken.
-                done.add(task_id)
-            elif lately:
-                (refused if end.outcome is Outcome.REJECTED else done).add(task_id)
-    return frozenset(done), frozenset(refused)
 
 
 def make_orders(due: Sequence[Decision], rules: Rules, listing: Listing) -> list[Order]:

@@ -15,9 +15,9 @@ from triaged.printable import printable
 MODULES: Final = {
     "run": "run",
     "check": "rules",
-    "plan": "tasks",
+    "plan": "plan",
     "apply": "apply",
-    "explain": "tasks",
+    "explain": "explain",
     "backtest": "backtest",
     "review": "review",
     "dismiss": "dismiss",

@@ -12,10 +12,11 @@ from triaged.cli import exits
 from triaged.cli.dismiss import say_carried
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.clock import SystemClock
-from triaged.cycle import Judge, make_orders
+from triaged.cycle import make_orders
 from triaged.engine.listing import survey
 from triaged.engine.model import Decision
 from triaged.guard import Screened
+from triaged.judge import Judge
 from triaged.ledger.dismissals import Source
 from triaged.logs import configure_logs
 from triaged.planfile import MAX_BYTES, Entry, Plan, read_plan

@@ -13,7 +13,7 @@ import click
 from triaged.byhand import Sifted, Wish, carry_out, sift
 from triaged.cli import exits
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
-from triaged.cli.tasks import show_age
+from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
 from triaged.engine.duration import parse_duration
 from triaged.engine.model import Task

@@ -18,13 +18,13 @@ from triaged.byhand import Wish, carry_out, sift
 from triaged.cli import exits
 from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
-from triaged.cli.tasks import show_age
+from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.cycle import Judge
 from triaged.engine.model import Decision, Task
 from triaged.engine.truth import age_of
 from triaged.errors import LexiError
 from triaged.guard import seniority
+from triaged.judge import Judge
 from triaged.leadlex.approver import LexiApprover
 from triaged.ledger.dismissals import Source
 from triaged.ledger.marks import MarkName

@@ -1,4 +1,4 @@
-"""``triaged plan`` and ``triaged explain``: what a cycle would do now, and why."""
+"""``triaged plan``: what a cycle would do now, and why."""
 
 import asyncio
 import json
@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.text import Text
-from rich.tree import Tree
 
 from triaged.cli import exits
 from triaged.cli.options import (
@@ -25,33 +23,23 @@ from triaged.cli.options import (
     with_settings,
 )
 from triaged.clock import SystemClock
-from triaged.cycle import Judge
 from triaged.engine.duration import show_duration
-from triaged.engine.explain import explain as explain_task
-from triaged.engine.listing import Listing, ordered_duplicates, survey
-from triaged.engine.model import Cause, Decision, Task, parse_moment, read_task
+from triaged.engine.model import Cause, Decision, Task, parse_moment
 from triaged.engine.truth import age_of
-from triaged.errors import TriagedError
 from triaged.guard import Past, Screened, screen
+from triaged.judge import Judge
 from triaged.leadlex import wire
-from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Search
-from triaged.ledger.judgements import Judgement
-from triaged.ledger.store import FILE
 from triaged.planfile import write_plan
 from triaged.quota import Purpose
 from triaged.render import (
-    add_verdict,
     console,
-    rule_tree,
     say,
     shorten,
     table,
 )
-from triaged.rulefile.load import parse
 from triaged.rules import Rules, load_rules
 from triaged.settings import Settings
-from triaged.trace import decision_json, explanation_json
+from triaged.trace import decision_json
 from triaged.workspace import open_workspace
 
 
@@ -75,21 +63,9 @@ class _Moment(click.ParamType[datetime]):
         return moment
 
 
-_now_option = click.option(
+now_option = click.option(
     "--now", metavar="TIME", type=_Moment(), help="Set the clock (ISO 8601, with zone)."
 )
-
-
-class UnknownTask(TriagedError):
-    """Neither the ledger nor the list knows the task."""
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-        self.task_id = task_id
-
-    def __str__(self) -> str:
-        """Say which."""
-        return f"no task {self.task_id!r} in the ledger or among the pending ones"
 
 
 # Without the ledger nothing is held, vetoed or spent.
@@ -124,7 +100,7 @@ class Outlook:
     type=click.Path(path_type=Path),
     help="Write the dismissals to a file that `triaged apply` takes.",
 )
-@_now_option
+@now_option
 @with_format
 @with_settings(*API, *RULES, *QUOTA, *LEDGER)
 def plan(
@@ -144,39 +120,6 @@ def plan(
     if out is not None:
         _write_plan(out, outlook, settings)
     sys.exit(exits.INCOMPLETE if outlook.is_incomplete() else exits.DONE)
-
-
-@click.command
-@click.argument("task_id", required=False)
-@click.option(
-    "--task",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="A task as JSON, judged as new.",
-)
-@_now_option
-@with_format
-@with_settings(*API, *RULES, *QUOTA, *LEDGER)
-def explain(
-    *,
-    settings: Settings,
-    task_id: str | None,
-    task: Path | None,
-    now: datetime | None,
-    form: Format,
-) -> None:
-    """Show each rule's conditions for one task: seen, wanted and concluded."""
-    if (task_id is None) == (task is None):
-        raise click.BadParameter("give a TASK_ID or --task FILE")
-    shown = (
-        _explain_file(settings, task, now)
-        if task is not None
-        else _explain_id(settings, task_id or "", now)
-    )
-    if form is Format.JSON:
-        say(json.dumps(shown, indent=2, ensure_ascii=False))
-    else:
-        _show_explanation(shown)
 
 
 def look(settings: Settings, file: Path | None, now: datetime | None) -> Outlook:
@@ -289,133 +232,3 @@ def show_age(age: timedelta | None) -> str:
         if unit in text:
             return text[: text.index(unit) + 1]
     return text
-
-
-def _explain_file(
-    settings: Settings, file: Path, now: datetime | None
-) -> dict[str, Any]:
-    try:
-        value = wire.parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{file}: {error}", param_hint="--task") from error
-    if not isinstance(value, dict) or "data" in value:
-        raise click.BadParameter(
-            f"{file} must hold one task, an object", param_hint="--task"
-        )
-    moment = now or SystemClock().now()
-    rules, _ = load_rules(settings.rules, now=moment)
-    task = read_task(value)
-    listing = survey(rules.ruleset.conditions(), [task], now=moment)
-    decision = screen(
-        rules.engine.decide([task], now=moment), rules.ruleset, NO_LEDGER, now=moment
-    ).decisions[0]
-    return _explanation("file", rules, task, listing, decision)
-
-
-def _explain_id(
-    settings: Settings, task_id: str, now: datetime | None
-) -> dict[str, Any]:
-    if now is None and (settings.state_dir / FILE).exists():
-        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            remembered = _from_ledger(ledger, task_id)
-        if remembered is not None:
-            return remembered
-    outlook = look(settings, None, now)
-    listing = survey(outlook.rules.ruleset.conditions(), outlook.tasks, now=outlook.now)
-    for decision in outlook.screened.decisions:
-        if decision.task.id == task_id:
-            return _explanation("list", outlook.rules, decision.task, listing, decision)
-    raise UnknownTask(task_id)
-
-
-def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
-    """Explain by what was stored when it was decided, whatever the rules say today."""
-    dismissals = ledger.dismissals.find(Search(task_id=task_id, newest=1))
-    if not dismissals:
-        judgement = ledger.judgements.last(task_id)
-        return None if judgement is None else _rejudged(ledger, judgement)
-    entry = dismissals[0]
-    about_dismissal = {
-        "source": "ledger",
-        "task_id": task_id,
-        "task": entry.task,
-        "decided_at": entry.decided_at.isoformat(),
-        "rules_sha256": entry.rules_sha256,
-        "dismissal": {
-            "rule": entry.rule,
-            "reason": entry.reason,
-            "outcome": entry.outcome or "unknown",
-            "source": entry.source,
-            "detail": entry.detail,
-        },
-    }
-    return {**about_dismissal, **entry.trace}
-
-
-def _rejudged(ledger: Ledger, judgement: Judgement) -> dict[str, Any] | None:
-    text = ledger.judgements.rules_text(judgement.rules_sha256)
-    if text is None:
-        return None
-    ruleset = parse(text.encode(), "rules in the ledger").ruleset
-    task = read_task(judgement.task)
-    duplicates = ordered_duplicates(ruleset.conditions())
-    copies = zip(duplicates, judgement.copies, strict=True)
-    listing = Listing(
-        judgement.decided_at,
-        {
-            duplicate: {} if copy is None else {judgement.task_id: copy}
-            for duplicate, copy in copies
-        },
-    )
-    explanation = explain_task(ruleset, task, listing)
-    decision = explanation.decision._replace(
-        cause=judgement.cause, rule=judgement.rule, reason=judgement.reason
-    )
-    return {
-        "source": "ledger",
-        "task_id": judgement.task_id,
-        "task": judgement.task,
-        "decided_at": judgement.decided_at.isoformat(),
-        "rules_sha256": judgement.rules_sha256,
-        **explanation_json(explanation),
-        "decision": decision_json(decision),
-    }
-
-
-def _explanation(
-    source: str, rules: Rules, task: Task, listing: Listing, decision: Decision
-) -> dict[str, Any]:
-    return {
-        "source": source,
-        "task_id": task.id,
-        "task": dict(task.fields),
-        "decided_at": listing.now.isoformat(),
-        "rules_sha256": rules.ruleset.sha256,
-        **explanation_json(explain_task(rules.ruleset, task, listing)),
-        "decision": decision_json(decision),
-    }
-
-
-def _show_explanation(shown: dict[str, Any]) -> None:
-    decision, out = shown["decision"], console()
-    if decision["decision"] == "dismiss":
-        verdict = f"dismiss as {decision['reason']}, by rule {decision['rule']}"
-    else:
-        by = f", rule {decision['rule']}" if decision["rule"] else ""
-        verdict = f"leave: {decision['cause']}{by}"
-    where = {"ledger": "as decided", "list": "judged", "file": "judged"}
-    say(f"{shown['task_id']}: {verdict}")
-    say(f"{where[shown['source']]} at {shown['decided_at']}")
-    say(f"description: {shorten(str(shown['task'].get('description', '—')), 200)}")
-    if "dismissal" in shown:
-        dismissal = shown["dismissal"]
-        say(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
-    if shown["protect"]:
-        tree = Tree(Text("protect (true or unknown keeps the task)", style="bold"))
-        for verdict_ in shown["protect"]:
-            add_verdict(tree, verdict_)
-        out.print(tree)
-    for rule in shown["rules"]:
-        out.print(rule_tree(rule))
-    if shown["nearest"]:
-        say(f"Nearest rule that did not act: {shown['nearest']}")

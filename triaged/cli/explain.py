@@ -1,0 +1,218 @@
+"""``triaged explain``: why one task was, or would be, left or dismissed."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+
+from triaged.cli.options import (
+    API,
+    LEDGER,
+    QUOTA,
+    RULES,
+    Format,
+    with_format,
+    with_settings,
+)
+from triaged.cli.plan import NO_LEDGER, look, now_option
+from triaged.clock import SystemClock
+from triaged.engine.explain import explain as explain_task
+from triaged.engine.listing import Listing, ordered_duplicates, survey
+from triaged.engine.model import Decision, Task, read_task
+from triaged.errors import TriagedError
+from triaged.guard import screen
+from triaged.leadlex import wire
+from triaged.ledger import Ledger
+from triaged.ledger.dismissals import Search
+from triaged.ledger.judgements import Judgement
+from triaged.ledger.store import FILE
+from triaged.render import (
+    add_verdict,
+    console,
+    rule_tree,
+    say,
+    shorten,
+)
+from triaged.rulefile.load import parse
+from triaged.rules import Rules, load_rules
+from triaged.settings import Settings
+from triaged.trace import decision_json, explanation_json
+
+
+class UnknownTask(TriagedError):
+    """Neither the ledger nor the list knows the task."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(task_id)
+        self.task_id = task_id
+
+    def __str__(self) -> str:
+        """Say which."""
+        return f"no task {self.task_id!r} in the ledger or among the pending ones"
+
+
+@click.command
+@click.argument("task_id", required=False)
+@click.option(
+    "--task",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A task as JSON, judged as new.",
+)
+@now_option
+@with_format
+@with_settings(*API, *RULES, *QUOTA, *LEDGER)
+def explain(
+    *,
+    settings: Settings,
+    task_id: str | None,
+    task: Path | None,
+    now: datetime | None,
+    form: Format,
+) -> None:
+    """Show each rule's conditions for one task: seen, wanted and concluded."""
+    if (task_id is None) == (task is None):
+        raise click.BadParameter("give a TASK_ID or --task FILE")
+    shown = (
+        _explain_file(settings, task, now)
+        if task is not None
+        else _explain_id(settings, task_id or "", now)
+    )
+    if form is Format.JSON:
+        say(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        _show_explanation(shown)
+
+
+def _explain_file(
+    settings: Settings, file: Path, now: datetime | None
+) -> dict[str, Any]:
+    try:
+        value = wire.parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{file}: {error}", param_hint="--task") from error
+    if not isinstance(value, dict) or "data" in value:
+        raise click.BadParameter(
+            f"{file} must hold one task, an object", param_hint="--task"
+        )
+    moment = now or SystemClock().now()
+    rules, _ = load_rules(settings.rules, now=moment)
+    task = read_task(value)
+    listing = survey(rules.ruleset.conditions(), [task], now=moment)
+    decision = screen(
+        rules.engine.decide([task], now=moment), rules.ruleset, NO_LEDGER, now=moment
+    ).decisions[0]
+    return _explanation("file", rules, task, listing, decision)
+
+
+def _explain_id(
+    settings: Settings, task_id: str, now: datetime | None
+) -> dict[str, Any]:
+    if now is None and (settings.state_dir / FILE).exists():
+        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+            remembered = _from_ledger(ledger, task_id)
+        if remembered is not None:
+            return remembered
+    outlook = look(settings, None, now)
+    listing = survey(outlook.rules.ruleset.conditions(), outlook.tasks, now=outlook.now)
+    for decision in outlook.screened.decisions:
+        if decision.task.id == task_id:
+            return _explanation("list", outlook.rules, decision.task, listing, decision)
+    raise UnknownTask(task_id)
+
+
+def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
+    """Explain by what was stored when it was decided, whatever the rules say today."""
+    dismissals = ledger.dismissals.find(Search(task_id=task_id, newest=1))
+    if not dismissals:
+        judgement = ledger.judgements.last(task_id)
+        return None if judgement is None else _rejudged(ledger, judgement)
+    entry = dismissals[0]
+    about_dismissal = {
+        "source": "ledger",
+        "task_id": task_id,
+        "task": entry.task,
+        "decided_at": entry.decided_at.isoformat(),
+        "rules_sha256": entry.rules_sha256,
+        "dismissal": {
+            "rule": entry.rule,
+            "reason": entry.reason,
+            "outcome": entry.outcome or "unknown",
+            "source": entry.source,
+            "detail": entry.detail,
+        },
+    }
+    return {**about_dismissal, **entry.trace}
+
+
+def _rejudged(ledger: Ledger, judgement: Judgement) -> dict[str, Any] | None:
+    text = ledger.judgements.rules_text(judgement.rules_sha256)
+    if text is None:
+        return None
+    ruleset = parse(text.encode(), "rules in the ledger").ruleset
+    task = read_task(judgement.task)
+    duplicates = ordered_duplicates(ruleset.conditions())
+    copies = zip(duplicates, judgement.copies, strict=True)
+    listing = Listing(
+        judgement.decided_at,
+        {
+            duplicate: {} if copy is None else {judgement.task_id: copy}
+            for duplicate, copy in copies
+        },
+    )
+    explanation = explain_task(ruleset, task, listing)
+    decision = explanation.decision._replace(
+        cause=judgement.cause, rule=judgement.rule, reason=judgement.reason
+    )
+    return {
+        "source": "ledger",
+        "task_id": judgement.task_id,
+        "task": judgement.task,
+        "decided_at": judgement.decided_at.isoformat(),
+        "rules_sha256": judgement.rules_sha256,
+        **explanation_json(explanation),
+        "decision": decision_json(decision),
+    }
+
+
+def _explanation(
+    source: str, rules: Rules, task: Task, listing: Listing, decision: Decision
+) -> dict[str, Any]:
+    return {
+        "source": source,
+        "task_id": task.id,
+        "task": dict(task.fields),
+        "decided_at": listing.now.isoformat(),
+        "rules_sha256": rules.ruleset.sha256,
+        **explanation_json(explain_task(rules.ruleset, task, listing)),
+        "decision": decision_json(decision),
+    }
+
+
+def _show_explanation(shown: dict[str, Any]) -> None:
+    decision, out = shown["decision"], console()
+    if decision["decision"] == "dismiss":
+        verdict = f"dismiss as {decision['reason']}, by rule {decision['rule']}"
+    else:
+        by = f", rule {decision['rule']}" if decision["rule"] else ""
+        verdict = f"leave: {decision['cause']}{by}"
+    where = {"ledger": "as decided", "list": "judged", "file": "judged"}
+    say(f"{shown['task_id']}: {verdict}")
+    say(f"{where[shown['source']]} at {shown['decided_at']}")
+    say(f"description: {shorten(str(shown['task'].get('description', '—')), 200)}")
+    if "dismissal" in shown:
+        dismissal = shown["dismissal"]
+        say(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
+    if shown["protect"]:
+        tree = Tree(Text("protect (true or unknown keeps the task)", style="bold"))
+        for verdict_ in shown["protect"]:
+            add_verdict(tree, verdict_)
+        out.print(tree)
+    for rule in shown["rules"]:
+        out.print(rule_tree(rule))
+    if shown["nearest"]:
+        say(f"Nearest rule that did not act: {shown['nearest']}")
