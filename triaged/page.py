@@ -12,6 +12,7 @@ from typing import Final
 from triaged.engine.rules import Ruleset
 from triaged.health import Health
 from triaged.ledger.dismissals import Entry
+from triaged.ledger.judgements import Holding
 from triaged.printable import printable
 from triaged.quota import QuotaView
 
@@ -20,6 +21,8 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'"
 )
+
+_HELD_SHOWN: Final = 50
 
 _STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -48,6 +51,7 @@ class PageFacts:
     paused: str | None
     breaker: str | None
     spent: dict[str | None, int]
+    held: Sequence[tuple[Holding, datetime]]
     recent: Sequence[Entry]
 
 
@@ -59,7 +63,7 @@ def render_page(facts: PageFacts) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_recent(facts.recent)}"
+        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}{_recent(facts.recent)}"
         f'<p class="quiet">As of {_moment(facts.now)} · '
         '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
         "</body></html>"
@@ -109,6 +113,19 @@ def _rules(facts: PageFacts) -> str:
         for rule in facts.ruleset.rules
     ]
     return "<h2>Rules</h2>" + _table(("Rule", "Does", "Mode", "Dismissed today"), rows)
+
+
+def _held(facts: PageFacts) -> str:
+    """Show which tasks a hold keeps waiting, and when it lets them go."""
+    if not facts.held:
+        return ""
+    holds = {rule.name: rule.hold for rule in facts.ruleset.rules}
+    rows = [
+        (holding.task_id, holding.rule, _moment(since + holds[holding.rule]))
+        for holding, since in sorted(facts.held, key=lambda held: held[1])
+        if holding.rule in holds
+    ]
+    return "<h2>Held</h2>" + _table(("Task", "Rule", "Until"), rows[:_HELD_SHOWN])
 
 
 def _recent(entries: Sequence[Entry]) -> str:

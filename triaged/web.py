@@ -116,6 +116,7 @@ class WebServer:
             paused=None if paused is None else paused.note,
             breaker=None if breaker is None else breaker.note,
             spent=ledger.dismissals.spent_on(now),
+            held=tuple(ledger.judgements.holds().items()),
             recent=ledger.dismissals.find(Search(newest=_RECENT)),
         )
         return HTMLResponse(render_page(facts), headers=_SAFE_HEADERS)
