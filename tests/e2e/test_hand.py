@@ -149,3 +149,20 @@ def test_backtest_spends_four_calls_and_leaves_our_own_out(
     page = program.run("backtest", "--format", "html").stdout
     assert page.startswith("<!doctype html>")
     assert "p2" in program.run("backtest").stdout
+
+
+def test_history_tells_what_is_held_and_until_when(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A held task shows since when, and when the rule will let it go."""
+    rules = program.rules.read_text()
+    program.rules.write_text(
+        rules.replace("clutter\n    m", "clutter\n    hold: 24h\n    m")
+    )
+    add(sandbox, [a_listed("t1")])
+    program.run("run", "--once")
+    (row,) = json.loads(program.run("history", "--pending", "--format", "json").stdout)
+
+    assert (row["task_id"], row["rule"]) == ("t1", "clutter")
+    assert row["goes_at"] > row["held_since"]
+    assert sandbox.world.store.effects == []
