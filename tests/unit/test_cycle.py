@@ -1,7 +1,7 @@
 """Cycle, guard, gate and ledger together, on fakes and a clock that leaps."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -136,8 +136,10 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.ledger.close()
 
 
 @pytest.mark.anyio
@@ -308,9 +310,8 @@ async def test_stop_lands_what_flies_and_takes_back_the_rest(house: House) -> No
 
 
 @pytest.mark.anyio
-async def test_the_day_s_end_leaves_the_rest(tmp_path: Path) -> None:
+async def test_the_day_s_end_leaves_the_rest(house: House) -> None:
     """When the day's share is gone the cycle ends incomplete and says so."""
-    house = House(tmp_path)
     house.lexi.word = ServerWord(limit=100, remaining=23)
     house.lexi.add(*(f"t{number:02}" for number in range(9)))
 
