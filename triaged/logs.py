@@ -23,7 +23,11 @@ def configure_logs(
     """Set up all logging of the process, ours and the libraries'."""
     renderer: Any = structlog.processors.JSONRenderer()
     if (form or ("console" if stream.isatty() else "json")) == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        # The pretty tracebacks that rich offers show local variables, keys included.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -51,9 +55,6 @@ def configure_logs(
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # APScheduler warns of each run that a long cycle coalesces, which is by design.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
-
-
-_drop_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
 
 
 def make_printable(

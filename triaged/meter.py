@@ -67,14 +67,19 @@ class Meter:
         if self._in_step:
             yield
             return
-        with self._ledger.transaction():
-            self._reload()
-            self._in_step = True
-            try:
-                yield
-            finally:
-                self._in_step = False
-            self._save()
+        try:
+            with self._ledger.transaction():
+                self._reload()
+                self._in_step = True
+                try:
+                    yield
+                finally:
+                    self._in_step = False
+                self._save()
+        except BaseException:
+            # What was rolled back never was: the ledger knows what is.
+            self._version = -1
+            raise
 
     def admit(self, purpose: Purpose, wanted: int = 1) -> Admission:
         """Charge up to so many calls that may leave now; durable after the step."""
@@ -159,10 +164,17 @@ class Meter:
         return ServerWord(
             limit=word.limit,
             remaining=word.remaining,
-            reset=word.reset - skew if word.reset else None,
+            reset=_moved(word.reset, skew),
             retry_after=word.retry_after,
             date=word.date,
         )
+
+
+def _moved(moment: datetime | None, skew: timedelta) -> datetime | None:
+    try:
+        return None if moment is None else moment - skew
+    except OverflowError:
+        return None
 
 
 class MeteredReader:

@@ -4,6 +4,12 @@ import contextlib
 import os
 import socket
 from collections.abc import Mapping
+from typing import Final
+
+from triaged.printable import printable
+
+# To wait for ever for a manager that does not read would stop the work.
+_PATIENCE_SECONDS: Final = 1.0
 
 
 class Notifier:
@@ -20,7 +26,8 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Say in a line what the daemon is doing."""
-        self._send(f"STATUS={text}")
+        # A line break would begin another word to the manager.
+        self._send(f"STATUS={printable(text)}")
 
     def beat(self) -> None:
         """Feed the watchdog."""
@@ -38,4 +45,5 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s,
         ):
+            s.settimeout(_PATIENCE_SECONDS)
             s.sendto(message.encode(), self._address)

@@ -27,6 +27,8 @@ _WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
+_LONGEST_INTERVAL: Final = timedelta(days=365)
+_LONGEST_WINDOW: Final = timedelta(days=1)
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -112,7 +114,7 @@ def read_settings(
         workspace=reader.read("workspace", _workspace, default="default"),
         quota=_quota(reader),
         interval=reader.read("interval", _interval, default=timedelta(minutes=5)),
-        state_dir=reader.read("state_dir", Path, default=None) or _state_dir(environ),
+        state_dir=reader.read("state_dir", Path, default=None) or _state_dir(reader),
         listen_host=host,
         listen_port=port,
         log_level=reader.read("log_level", _log_level, default="info"),
@@ -169,7 +171,7 @@ def _key_source(reader: _Reader) -> KeySource:
     if file := reader.text("api_key_file"):
         return KeySource(file=Path(file))
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and (credential := Path(directory) / CREDENTIAL).is_file():
+    if directory and _is_there(credential := Path(directory) / CREDENTIAL):
         return KeySource(file=credential)
     return KeySource()
 
@@ -201,13 +203,18 @@ def _url(text: str) -> str:
     if parts.scheme not in {"https", "http"} or not host:
         message = f"expected an https URL such as {DEFAULT_URL}"
         raise ValueError(message)
-    if parts.username or parts.password or parts.query or parts.fragment:
+    # urlsplit drops line ends and empty parts, which an HTTP library then meets.
+    if re.search(r"[\s\\\x00-\x1f\x7f]", text):
+        message = "the URL must hold neither blanks, control characters nor '\\'"
+        raise ValueError(message)
+    if "@" in parts.netloc or "?" in text or "#" in text:
         message = "the URL must hold neither user, password, query nor fragment"
         raise ValueError(message)
     if parts.scheme == "http" and not is_loopback(host):
         message = "plain http would show the key to everybody on the way; use https"
         raise ValueError(message)
-    return text.rstrip("/")
+    # Elsewhere `https:` tells whether to ask for a certificate.
+    return parts.geturl().rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
@@ -222,16 +229,33 @@ def is_loopback(host: str) -> bool:
 
 def _default_rules() -> Path:
     here = Path("rules.yaml")
-    return here if here.exists() or not SYSTEM_RULES.exists() else SYSTEM_RULES
+    return here if _is_there(here) or not _is_there(SYSTEM_RULES) else SYSTEM_RULES
 
 
-def _state_dir(environ: Mapping[str, str]) -> Path:
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # We may not even look; whoever opens it will say so.
+        return False
+
+
+def _state_dir(reader: _Reader) -> Path:
+    environ = reader.environ
     # systemd gives a list when a unit has several state directories.
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if (xdg := environ.get("XDG_STATE_HOME")) and Path(xdg).is_absolute():
         return Path(xdg) / "triaged"
-    return Path(environ.get("HOME") or "~").expanduser() / ".local/state/triaged"
+    try:
+        home = Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        message = (
+            "there is no home directory to keep the ledger in; give a state directory"
+        )
+        reader.problems += _problem("state_dir", message).problems
+        home = Path()
+    return home / ".local/state/triaged"
 
 
 def _workspace(text: str) -> str:
@@ -245,8 +269,8 @@ def _workspace(text: str) -> str:
 
 def _interval(text: str) -> timedelta:
     interval = parse_duration(text)
-    if interval < timedelta(seconds=1):
-        message = f"expected at least 1s, found {text!r}"
+    if not timedelta(seconds=1) <= interval <= _LONGEST_INTERVAL:
+        message = f"expected at least 1s and at most 365d, found {text!r}"
         raise ValueError(message)
     return interval
 
@@ -297,11 +321,11 @@ def _rate(text: str) -> tuple[int | None, float]:
     if not separator:
         message = f"expected calls and a duration such as 50/1m, found {text!r}"
         raise ValueError(message)
-    seconds = parse_duration(window).total_seconds()
-    if seconds < 1:
-        message = f"the window must be 1s at least, found {text!r}"
+    duration = parse_duration(window)
+    if not timedelta(seconds=1) <= duration <= _LONGEST_WINDOW:
+        message = f"the window must be from 1s to 1d, found {text!r}"
         raise ValueError(message)
-    return _positive(calls), seconds
+    return _positive(calls), duration.total_seconds()
 
 
 def _positive(text: str) -> int:

@@ -179,6 +179,13 @@ def test_a_hold_belongs_to_one_rule() -> None:
     assert cause_of(wanted(rule="other"), ruleset) is None
 
 
+def test_where_nobody_can_know_nothing_is_held() -> None:
+    """Without a ledger a hold neither runs nor stops anything."""
+    ruleset = rules(a_rule(hold=timedelta(hours=24)))
+
+    assert cause_of(wanted(), ruleset, Past(held_since=None)) is None
+
+
 def test_no_hold_for_a_decision_by_hand() -> None:
     """A decision without a rule is held by no rule."""
     ruleset = rules(a_rule(hold=timedelta(hours=24)))

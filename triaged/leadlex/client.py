@@ -7,6 +7,8 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
 import httpx
@@ -22,6 +24,14 @@ LIST: Final = "list"
 DISMISS: Final = "dismiss"
 PENDING: Final = "pending"
 DISMISSED: Final = "dismissed"
+
+_SAYS_ENOUGH: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 30.0
@@ -94,6 +104,8 @@ class Connection:
             trust_env=is_secure,
             verify=ssl.create_default_context() if is_secure else _no_trust(),
             transport=transport,
+            # A cookie that no header can carry would spoil all later calls.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={
                 "User-Agent": f"triaged/{__version__}",
                 "Accept": "application/json",
@@ -133,6 +145,11 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
+            if seen and seen[0].status in _SAYS_ENOUGH:
+                # The status alone has the meaning; that the body was cut changes none.
+                status, request_id = seen[0].status, seen[0].request_id
+                refusal = wire.error_for(operation, status, b"", request_id=request_id)
+                raise _with_word(refusal, seen) from error
             unanswered = Unanswered(operation, message=_name(error))
             raise _with_word(unanswered, seen) from error
         finally:
@@ -153,15 +170,8 @@ class Connection:
             word = wire.read_word(response.headers, received_at=self._clock.now())
             request_id = _short(response.headers.get("x-request-id"))
             seen.append(Answer(response.status_code, b"", word, request_id))
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in response.aiter_bytes():
-                size += len(chunk)
-                if size > wire.MAX_BODY_BYTES:
-                    error = Garbled(operation, message="the answer does not end")
-                    raise _with_word(error, seen)
-                chunks.append(chunk)
-            return Answer(response.status_code, b"".join(chunks), word, request_id)
+            body = await _read_body(operation, response, seen)
+            return Answer(response.status_code, body, word, request_id)
         finally:
             await response.aclose()
 
@@ -211,6 +221,24 @@ class LexiReader:
         except ValueError as error:
             raise garbled(LIST, answer, error) from error
         return Listed(tasks=tasks, word=answer.word, request_id=answer.request_id)
+
+
+async def _read_body(
+    operation: str, response: httpx.Response, seen: list[Answer]
+) -> bytes:
+    # Each layer multiplies by up to a thousand before any chunk can be measured.
+    if "," in response.headers.get("content-encoding", ""):
+        error = Garbled(operation, message="the answer is compressed more than once")
+        raise _with_word(error, seen)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > wire.MAX_BODY_BYTES:
+            error = Garbled(operation, message="the answer does not end")
+            raise _with_word(error, seen)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _no_trust() -> ssl.SSLContext:

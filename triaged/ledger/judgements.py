@@ -73,7 +73,7 @@ class Judgements:
         known = {
             row["task_id"]: tuple(row)[1:]
             for row in self._store.rows(
-                "SELECT task_id, cause, rule, rules_sha256, content_sha256"
+                "SELECT task_id, cause, rule, observed, rules_sha256, content_sha256"
                 " FROM decision WHERE workspace = ?",
                 (self._workspace,),
             )
@@ -83,7 +83,8 @@ class Judgements:
             task_id, content = decision.task.id, decision.task.digest()
             if task_id is None:
                 continue
-            key = (decision.cause, decision.rule, rules_sha256, content)
+            observed = _observed(decision)
+            key = (decision.cause, decision.rule, observed, rules_sha256, content)
             if known.get(task_id) != key:
                 copies = [listing.spare[dup].get(task_id) for dup in duplicates]
                 row = self._row(decision, rules_sha256, at)
@@ -190,7 +191,11 @@ class Judgements:
             decision.cause,
             decision.rule,
             decision.reason,
-            json.dumps([dismissal.rule for dismissal in decision.observed]),
+            _observed(decision),
             sha256,
             json.dumps(dict(decision.task.fields), ensure_ascii=False),
         )
+
+
+def _observed(decision: Decision) -> str:
+    return json.dumps([dismissal.rule for dismissal in decision.observed])

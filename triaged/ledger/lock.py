@@ -36,18 +36,18 @@ class FileLock:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _sign(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except BlockingIOError:
+            return False
         except OSError as error:
             why = error.strerror or type(error).__name__
             remedy = "give a writable TRIAGED_STATE_DIR"
             raise LedgerError(str(self._path), why, remedy) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        os.ftruncate(descriptor, 0)
-        me = {"pid": os.getpid(), "host": socket.gethostname()}
-        os.pwrite(descriptor, json.dumps(me).encode(), 0)
         self._descriptor = descriptor
         return True
 
@@ -64,6 +64,12 @@ class FileLock:
             return f"process {int(who['pid'])} on {who['host']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
+
+
+def _sign(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    me = {"pid": os.getpid(), "host": socket.gethostname()}
+    os.pwrite(descriptor, json.dumps(me).encode(), 0)
 
 
 class DaemonLock:

@@ -8,6 +8,7 @@ when it ends.  Statements keep to what PostgreSQL also understands; moments are 
 import contextlib
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ FILE: Final = "ledger.sqlite3"
 VERSION: Final = 1
 
 _BUSY_SECONDS: Final = 10.0
+_HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
 _APPLICATION_ID: Final = 0x74726764
 
@@ -111,7 +113,9 @@ CREATE TABLE quota (
 
 def to_text(moment: datetime) -> str:
     """Write a moment as the ledger keeps it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime would write the year 999 with three digits.
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def from_text(text: str) -> datetime:
@@ -131,7 +135,7 @@ class Store:
         """
         self.path = directory / FILE
         self._depth = 0
-        if not self.path.exists():
+        if not self._is_there():
             if not create:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
@@ -209,9 +213,17 @@ class Store:
         )
         return LedgerError(str(self.path), str(error), remedy)
 
+    def _is_there(self) -> bool:
+        try:
+            return self.path.exists()
+        except OSError:
+            # Making it will say what is wrong with the place.
+            return False
+
     def _create(self, directory: Path) -> None:
         """Make the file under another name first: a file here is always whole."""
-        draft = directory / f".{FILE}.{os.getpid()}"
+        # Not by process id: each container has a process 1.
+        draft = directory / f".{FILE}.{uuid.uuid4().hex}"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
@@ -232,13 +244,14 @@ class Store:
                 "give a writable TRIAGED_STATE_DIR",
             ) from error
         finally:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                draft.unlink()
 
     def _open(self) -> sqlite3.Connection:
         try:
-            if self.path.stat().st_size == 0:
-                # SQLite would take an empty file for a new database.
-                raise sqlite3.DatabaseError("file is empty")
+            if self.path.stat().st_size < _HEADER_BYTES:
+                # SQLite would take what is left of a file for a new database.
+                raise sqlite3.DatabaseError("file is empty or cut off")
             connection = sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode=rw",
                 uri=True,

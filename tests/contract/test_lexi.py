@@ -1,0 +1,307 @@
+"""What every Lexi must do: the fake, the client on a plain function, on the sandbox."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from tests.builders import a_task
+from tests.fakes import InMemoryLexi, ManualClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.engine.model import Json
+from triaged.errors import KeyRefused, LexiError, NotPending, TaskGone
+from triaged.leadlex.client import Connection, Done, LexiReader, Listed
+from triaged.leadlex.writer import LexiWriter
+from triaged.sandbox.settings import SandboxSettings
+
+KEY: Final = "wbk_right"
+STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
+PATH: Final = "/functions/v1/api-gateway/v1/lexi/tasks"
+
+Entry: TypeAlias = dict[str, Json]
+
+
+class Lexi(Protocol):
+    """What the cycle and the gate need of LeadLex."""
+
+    async def list_tasks(self, status: str = "pending") -> Listed: ...
+
+    async def dismiss(self, task_id: str, reason: str) -> Done: ...
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One implementation at work, and the reasons that arrived behind it."""
+
+    lexi: Lexi
+    reasons: Callable[[], Mapping[str, str | None]]
+
+
+class Opened(Protocol):
+    """Opens an implementation on a workspace, with the right key or a wrong one."""
+
+    def __call__(
+        self, entries: Sequence[Entry], *, accepts_key: bool = True
+    ) -> AbstractAsyncContextManager[House]: ...
+
+
+class Wired:
+    """Reader and writer over one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.list_tasks = LexiReader(connection).list_tasks
+        self.dismiss = LexiWriter(connection).dismiss
+
+
+@asynccontextmanager
+async def in_memory(
+    entries: Sequence[Entry], *, accepts_key: bool = True
+) -> AsyncIterator[House]:
+    lexi = InMemoryLexi(entries, accepts_key=accepts_key)
+    yield House(lexi, lambda: lexi.reasons)
+
+
+def _answer(status: int, body: object) -> httpx.Response:
+    return httpx.Response(status, json=body)
+
+
+def _refuse(status: int, code: str) -> httpx.Response:
+    return _answer(status, {"error": {"code": code, "message": "No"}})
+
+
+class PlainServer:
+    """The documented API as one function."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = {str(entry["id"]): dict(entry) for entry in entries}
+        self.reasons: dict[str, str | None] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.headers["authorization"] != f"Bearer {KEY}":
+            return _refuse(401, "invalid_key")
+        path = request.url.raw_path.decode("ascii").split("?")[0]
+        if (request.method, path) == ("GET", PATH):
+            status = request.url.params["status"]
+            rows = [e for e in self.entries.values() if e["status"] == status]
+            return _answer(200, {"data": {"tasks": rows}})
+        assert request.method == "POST"
+        segment, last = path.removeprefix(f"{PATH}/").split("/")
+        assert last == "dismiss"
+        return self._dismiss(unquote(segment), json.loads(request.content))
+
+    def _dismiss(self, task_id: str, body: dict[str, str]) -> httpx.Response:
+        if task_id not in self.entries:
+            return _refuse(404, "not_found")
+        if self.entries[task_id]["status"] != "pending":
+            return _refuse(400, "validation_error")
+        self.entries[task_id]["status"] = "dismissed"
+        self.reasons[task_id] = body["reason"]
+        return _answer(200, {"data": {"task_id": task_id, "status": "dismissed"}})
+
+
+def _connection(
+    url: str, *, accepts_key: bool, transport: httpx.AsyncBaseTransport | None = None
+) -> Connection:
+    key = KEY if accepts_key else "wbk_wrong"
+    clock = ManualClock()
+    return Connection(base_url=url, key=lambda: key, clock=clock, transport=transport)
+
+
+@asynccontextmanager
+async def on_function(
+    entries: Sequence[Entry], *, accepts_key: bool = True
+) -> AsyncIterator[House]:
+    server = PlainServer(entries)
+    url = "http://127.0.0.1/functions/v1/api-gateway"
+    transport = httpx.MockTransport(server)
+    async with _connection(
+        url, accepts_key=accepts_key, transport=transport
+    ) as connection:
+        yield House(Wired(connection), lambda: server.reasons)
+
+
+def on_sandbox(sandbox: RunningSandbox) -> Opened:
+    @asynccontextmanager
+    async def opened(
+        entries: Sequence[Entry], *, accepts_key: bool = True
+    ) -> AsyncIterator[House]:
+        sandbox.world.reset()
+        store = sandbox.world.store
+        store.add(entries)
+        async with _connection(sandbox.api_url, accepts_key=accepts_key) as connection:
+            yield House(
+                Wired(connection), lambda: {e.task_id: e.reason for e in store.effects}
+            )
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[RunningSandbox]:
+    settings = SandboxSettings(
+        count=0, key=KEY, minute_limit=None, day_limit=None, order="added"
+    )
+    with running_sandbox(settings) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "function", "sandbox"])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    if request.param == "sandbox":
+        return on_sandbox(request.getfixturevalue("sandbox"))
+    return in_memory if request.param == "memory" else on_function
+
+
+def an_entry(task_id: str = "task-1", **fields: Json) -> Entry:
+    return dict(a_task().fields) | {"id": task_id} | fields
+
+
+def one_of_each() -> list[Entry]:
+    return [an_entry(f"task-{status}", status=status) for status in STATUSES]
+
+
+def ids(listed: Listed) -> list[str | None]:
+    return [task.id for task in listed.tasks]
+
+
+async def refusal(lexi: Lexi, task_id: str) -> LexiError:
+    with pytest.raises(LexiError) as raised:
+        await lexi.dismiss(task_id, "testing")
+    return raised.value
+
+
+@pytest.mark.anyio
+async def test_an_empty_workspace_lists_nothing(opened: Opened) -> None:
+    """No tasks is a list without tasks, not an error."""
+    async with opened([]) as house:
+        listed = await house.lexi.list_tasks()
+
+    assert listed.tasks == []
+
+
+@pytest.mark.anyio
+async def test_pending_tasks_are_listed(opened: Opened) -> None:
+    """Unless told otherwise, a list has the pending tasks and no others."""
+    async with opened(one_of_each()) as house:
+        listed = await house.lexi.list_tasks()
+
+    assert ids(listed) == ["task-pending"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", STATUSES)
+async def test_any_status_can_be_listed(opened: Opened, status: str) -> None:
+    """A list of one status has exactly the tasks of that status."""
+    async with opened(one_of_each()) as house:
+        listed = await house.lexi.list_tasks(status)
+
+    assert ids(listed) == [f"task-{status}"]
+
+
+@pytest.mark.anyio
+async def test_a_task_is_listed_as_it_is(opened: Opened) -> None:
+    """Every field arrives as it was, fields that nobody documented too."""
+    entry = an_entry(
+        description="Hans Müller \U0001f600 \n", metadata={"a": [1, {"b": None}]}, new=1
+    )
+    async with opened([entry]) as house:
+        listed = await house.lexi.list_tasks()
+
+    assert [dict(task.fields) for task in listed.tasks] == [entry]
+
+
+@pytest.mark.anyio
+async def test_a_dismissal_takes_the_task_out_of_pending(opened: Opened) -> None:
+    """A dismissed task is listed as dismissed, with its reason, and the rest stays."""
+    async with opened([an_entry("a"), an_entry("b")]) as house:
+        await house.lexi.dismiss("a", "testing")
+        pending = ids(await house.lexi.list_tasks())
+        dismissed = ids(await house.lexi.list_tasks("dismissed"))
+
+        assert (pending, dismissed) == (["b"], ["a"])
+        assert house.reasons() == {"a": "testing"}
+
+
+@pytest.mark.anyio
+async def test_a_second_dismissal_is_refused(opened: Opened) -> None:
+    """Dismissing twice changes nothing the second time, and says so."""
+    async with opened([an_entry("a")]) as house:
+        await house.lexi.dismiss("a", "testing")
+        error = await refusal(house.lexi, "a")
+
+        assert type(error) is NotPending
+        assert (error.operation, error.status) == ("dismiss", 400)
+        assert house.reasons() == {"a": "testing"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", STATUSES[1:])
+async def test_only_pending_tasks_are_dismissed(opened: Opened, status: str) -> None:
+    """What is settled stays what it is."""
+    async with opened([an_entry("a", status=status)]) as house:
+        error = await refusal(house.lexi, "a")
+        still = ids(await house.lexi.list_tasks(status))
+
+    assert type(error) is NotPending
+    assert still == ["a"]
+
+
+@pytest.mark.anyio
+async def test_an_unknown_task_is_gone(opened: Opened) -> None:
+    """There is nothing to dismiss under an id that nobody knows."""
+    async with opened([an_entry("a")]) as house:
+        error = await refusal(house.lexi, "b")
+        pending = ids(await house.lexi.list_tasks())
+
+    assert type(error) is TaskGone
+    assert (error.operation, error.status) == ("dismiss", 404)
+    assert pending == ["a"]
+
+
+@pytest.mark.anyio
+async def test_a_wrong_key_does_nothing(opened: Opened) -> None:
+    """Without the right key nothing is listed and nothing dismissed."""
+    async with opened([an_entry("a")], accepts_key=False) as house:
+        error = await refusal(house.lexi, "a")
+        with pytest.raises(KeyRefused) as raised:
+            await house.lexi.list_tasks()
+
+        assert type(error) is KeyRefused
+        assert (error.operation, error.status) == ("dismiss", 401)
+        assert raised.value.operation == "list"
+        assert house.reasons() == {}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "a/b",
+        "../x",
+        "a..b",
+        "x/approve",
+        "x/dismiss",
+        "a?status=approved",
+        "a#b",
+        "a%2Fb",
+        "%2e%2e",
+        "100%",
+        "a\\b",
+        "a b",
+        "a\0b",
+        "Müller \U0001f600",
+    ],
+)
+async def test_an_id_means_itself(opened: Opened, task_id: str) -> None:
+    """Whatever characters an id has, it dismisses that task and no other."""
+    async with opened([an_entry(task_id), an_entry("x"), an_entry("a")]) as house:
+        await house.lexi.dismiss(task_id, "testing")
+        pending = ids(await house.lexi.list_tasks())
+
+        assert house.reasons() == {task_id: "testing"}
+        assert pending == ["x", "a"]

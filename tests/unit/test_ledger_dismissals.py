@@ -1,0 +1,298 @@
+"""Tests of intents and outcomes: durable, settled once, found again."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.builders import T0, a_task
+from triaged.ledger import Ledger
+from triaged.ledger.dismissals import (
+    Closed,
+    Dismissals,
+    Entry,
+    Intent,
+    Outcome,
+    Search,
+    Source,
+)
+
+MOMENT: Final = timedelta.resolution
+DAY: Final = timedelta(days=1)
+
+# Means a dismissal and dies at once, as by `kill -9`.
+DYING: Final = """
+import os, signal, sys
+from pathlib import Path
+from tests.unit.test_ledger_dismissals import an_intent
+from triaged.ledger import Ledger
+Ledger(Path(sys.argv[1])).dismissals.intend([an_intent()])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
+    intent = Intent(
+        task=a_task(id=task_id),
+        rule="clutter",
+        reason="testing",
+        source=Source.DAEMON,
+        cycle="cycle-1",
+        decided_at=T0,
+        rules_sha256="ab12",
+        trace='{"rule": "clutter"}',
+    )
+    return replace(intent, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def dismissals(ledger: Ledger) -> Dismissals:
+    return ledger.dismissals
+
+
+def only(entries: list[Entry]) -> Entry:
+    (entry,) = entries
+    return entry
+
+
+def ids(entries: list[Entry]) -> list[str]:
+    return [entry.task_id for entry in entries]
+
+
+def settled(dismissals: Dismissals, outcome: Outcome | None, intent: Intent) -> str:
+    (entry_id,) = dismissals.intend([intent])
+    if outcome is not None:
+        dismissals.settle(entry_id, outcome, at=T0)
+    return entry_id
+
+
+def test_an_intent_is_remembered_whole(dismissals: Dismissals) -> None:
+    """All that explains a dismissal is kept, and no outcome is made up."""
+    intent = an_intent(task=a_task(description="Müller \U0001f600"))
+    (entry_id,) = dismissals.intend([intent])
+
+    assert only(dismissals.open()) == Entry(
+        id=entry_id,
+        task_id="task-1",
+        rule="clutter",
+        reason="testing",
+        source=Source.DAEMON,
+        cycle="cycle-1",
+        decided_at=T0,
+        outcome=None,
+        settled_at=None,
+        request_id=None,
+        detail=None,
+        rules_sha256="ab12",
+        content_sha256=intent.task.digest(),
+        task=dict(intent.task.fields),
+        trace={"rule": "clutter"},
+    )
+
+
+def test_ids_come_in_the_order_of_the_intents(dismissals: Dismissals) -> None:
+    """Each intent gets an id of its own, and none asks for nothing."""
+    first, second = dismissals.intend([an_intent("a"), an_intent("b")])
+    dismissals.settle(first, Outcome.CONFIRMED, at=T0)
+    rest = only(dismissals.open())
+
+    assert (rest.id, rest.task_id) == (second, "b")
+    assert dismissals.intend([]) == []
+
+
+def test_no_intent_without_an_id() -> None:
+    """A task without an id cannot be meant."""
+    with pytest.raises(ValueError, match="cannot be dismissed"):
+        _ = an_intent(task=a_task(id=None)).task_id
+
+
+def test_an_intent_survives_a_kill(tmp_path: Path) -> None:
+    """What was meant just before a SIGKILL is found open afterwards."""
+    process = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path)], check=False, timeout=60
+    )
+
+    assert process.returncode == -signal.SIGKILL
+    with Ledger(tmp_path, create=False) as ledger:
+        assert ids(ledger.dismissals.open()) == ["task-1"]
+
+
+def test_an_outcome_is_remembered(dismissals: Dismissals) -> None:
+    """The outcome is kept with its moment, the request and the detail."""
+    (entry_id,) = dismissals.intend([an_intent()])
+    dismissals.settle(
+        entry_id, Outcome.REJECTED, at=T0 + DAY, request_id="req_1", detail="no"
+    )
+    entry = only(dismissals.find(Search()))
+
+    assert (entry.outcome, entry.settled_at) == (Outcome.REJECTED, T0 + DAY)
+    assert (entry.request_id, entry.detail) == ("req_1", "no")
+    assert dismissals.open() == []
+
+
+@pytest.mark.parametrize("outcome", [each for each in Outcome if each != "unknown"])
+def test_an_outcome_is_settled_once(dismissals: Dismissals, outcome: Outcome) -> None:
+    """What is settled stays, whatever comes later."""
+    entry_id = settled(dismissals, outcome, an_intent())
+    dismissals.settle(entry_id, Outcome.UNKNOWN, at=T0 + DAY, detail="late")
+    entry = only(dismissals.find(Search()))
+
+    assert (entry.outcome, entry.settled_at, entry.detail) == (outcome, T0, None)
+
+
+def test_an_unknown_outcome_settles_later(dismissals: Dismissals) -> None:
+    """Unknown stays open; settling it keeps the request that was made."""
+    (entry_id,) = dismissals.intend([an_intent()])
+    dismissals.settle(entry_id, Outcome.UNKNOWN, at=T0, request_id="r", detail="cut")
+    still_open = ids(dismissals.open())
+    dismissals.settle(entry_id, Outcome.CONFIRMED, at=T0 + DAY)
+    entry = only(dismissals.find(Search()))
+
+    assert still_open == ["task-1"]
+    assert (entry.outcome, entry.settled_at) == (Outcome.CONFIRMED, T0 + DAY)
+    assert (entry.request_id, entry.detail) == ("r", "cut")
+    assert dismissals.open() == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_closed"),
+    [
+        (Outcome.CONFIRMED, True),
+        (Outcome.ALREADY_HANDLED, True),
+        (Outcome.GONE, True),
+        (Outcome.REJECTED, True),
+        (Outcome.UNKNOWN, False),
+        (Outcome.FAILED, False),
+        (None, False),
+    ],
+)
+def test_what_closes_a_task(
+    dismissals: Dismissals, outcome: Outcome | None, *, is_closed: bool
+) -> None:
+    """Only outcomes that speak against trying again close a task."""
+    settled(dismissals, outcome, an_intent())
+    closed = dismissals.closed(["task-1", "task-2"])
+
+    assert (closed == {}) is not is_closed
+    for each in closed.get("task-1", []):
+        assert each == Closed(Outcome(str(outcome)), a_task().digest(), T0)
+
+
+def test_closed_gives_all_and_only_what_was_asked(dismissals: Dismissals) -> None:
+    """A task may be closed more than once, and others are not told."""
+    for outcome in (Outcome.REJECTED, Outcome.CONFIRMED):
+        settled(dismissals, outcome, an_intent("a"))
+    settled(dismissals, Outcome.GONE, an_intent("b"))
+    closed = dismissals.closed(["a"])
+
+    assert sorted(each.outcome for each in closed["a"]) == ["confirmed", "rejected"]
+    assert closed.keys() == {"a"}
+    assert dismissals.closed([]) == {}
+
+
+def test_closed_takes_a_workspace_of_any_size(dismissals: Dismissals) -> None:
+    """More ids than one statement can take are asked for in parts."""
+    settled(dismissals, Outcome.GONE, an_intent("39999"))
+
+    assert dismissals.closed([str(n) for n in range(40_000)]).keys() == {"39999"}
+
+
+@pytest.mark.parametrize(
+    ("decided_at", "counts"),
+    [(T0 - MOMENT, 0), (T0, 1), (T0 + DAY - MOMENT, 1), (T0 + DAY, 0)],
+)
+def test_a_day_is_a_utc_day_to_the_moment(
+    dismissals: Dismissals, decided_at: datetime, counts: int
+) -> None:
+    """What counts for a day lies from its midnight to before the next."""
+    settled(dismissals, Outcome.CONFIRMED, an_intent(decided_at=decided_at))
+    spent = dismissals.spent_on(T0 + timedelta(hours=13))
+
+    assert sum(spent.values()) == counts
+
+
+def test_spent_is_what_may_have_been_done(dismissals: Dismissals) -> None:
+    """Open, unknown and confirmed dismissals are spent; others did nothing."""
+    for number, outcome in enumerate([*Outcome, None]):
+        settled(dismissals, outcome, an_intent(str(number)))
+    settled(dismissals, None, an_intent("hand", rule=None, source=Source.HAND))
+
+    assert dismissals.spent_on(T0) == {"clutter": 3, None: 1}
+
+
+def test_find_filters_by_all_that_is_given(dismissals: Dismissals) -> None:
+    """Each filter restricts, together they are ANDed, and none gives all."""
+    other = an_intent("b", rule="other", reason="duplicate", decided_at=T0 + DAY)
+    settled(dismissals, Outcome.CONFIRMED, an_intent("a"))
+    settled(dismissals, Outcome.FAILED, other)
+    found = {
+        "all": Search(),
+        "since": Search(since=T0 + MOMENT),
+        "since at the edge": Search(since=T0),
+        "task": Search(task_id="b"),
+        "rule": Search(rule="clutter"),
+        "reason": Search(reason="duplicate"),
+        "outcome": Search(outcome=Outcome.CONFIRMED),
+        "both": Search(rule="clutter", outcome=Outcome.FAILED),
+        "newest": Search(newest=1),
+        "newest first": Search(newest=9),
+        "newest of a rule": Search(rule="clutter", newest=9),
+        "no SQL": Search(task_id="' OR 1=1 --"),
+    }
+
+    assert {name: ids(dismissals.find(search)) for name, search in found.items()} == {
+        "all": ["a", "b"],
+        "since": ["b"],
+        "since at the edge": ["a", "b"],
+        "task": ["b"],
+        "rule": ["a"],
+        "reason": ["b"],
+        "outcome": ["a"],
+        "both": [],
+        "newest": ["b"],
+        "newest first": ["b", "a"],
+        "newest of a rule": ["a"],
+        "no SQL": [],
+    }
+
+
+def test_prune_keeps_what_is_young_or_open(ledger: Ledger) -> None:
+    """Only settled dismissals from before the moment are forgotten."""
+    dismissals = ledger.dismissals
+    settled(dismissals, Outcome.CONFIRMED, an_intent("old"))
+    settled(dismissals, Outcome.UNKNOWN, an_intent("unknown"))
+    settled(dismissals, None, an_intent("open"))
+    settled(dismissals, Outcome.CONFIRMED, an_intent("young", decided_at=T0 + MOMENT))
+    pruned = ledger.prune(before=T0 + MOMENT)
+
+    assert pruned == 1
+    assert set(ids(dismissals.find(Search()))) == {"unknown", "open", "young"}
+
+
+def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
+    """One file may serve two workspaces, and neither counts for the other."""
+    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+        settled(a.dismissals, Outcome.CONFIRMED, an_intent())
+        a.dismissals.intend([an_intent("open")])
+        seen = (
+            b.dismissals.find(Search()),
+            b.dismissals.open(),
+            b.dismissals.closed(["task-1"]),
+            b.dismissals.spent_on(T0),
+            b.prune(before=T0 + DAY),
+        )
+
+        assert seen == ([], [], {}, {}, 0)
+        assert len(a.dismissals.find(Search())) == 2

@@ -1,0 +1,199 @@
+"""Tests of what was judged: changes only, holds, observations, old rules."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.builders import T0, a_task
+from triaged.engine.conditions import Duplicate, Keep
+from triaged.engine.listing import Listing
+from triaged.engine.model import Cause, Decision, Dismissal, Task
+from triaged.ledger import Ledger
+from triaged.ledger.judgements import Holding, Judgement, Judgements
+
+LATER: Final = T0 + timedelta(hours=1)
+COPY: Final = Duplicate(("description",), Keep.OLDEST)
+SEEN: Final = Dismissal("watch", "testing")
+
+
+@pytest.fixture
+def judgements(tmp_path: Path) -> Iterator[Judgements]:
+    with Ledger(tmp_path) as ledger:
+        yield ledger.judgements
+
+
+def left(task: Task | None = None, cause: Cause = Cause.NO_RULE) -> Decision:
+    return Decision(task or a_task(), cause)
+
+
+def remember(
+    judgements: Judgements,
+    *decisions: Decision,
+    rules: str = "ab12",
+    at: datetime = T0,
+    spare: dict[str, bool] | None = None,
+) -> int:
+    return judgements.remember(
+        decisions,
+        rules_sha256=rules,
+        listing=Listing(at, {COPY: spare or {}}),
+        duplicates=[COPY] if spare is not None else [],
+        at=at,
+    )
+
+
+def test_a_judgement_is_remembered_whole(judgements: Judgements) -> None:
+    """All that a decision was made of and by is kept."""
+    task = a_task(description="Müller")
+    decision = Decision(task, Cause.HELD, "clutter", "testing", (SEEN,))
+    count = remember(judgements, decision, spare={"task-1": True})
+
+    assert count == 1
+    assert judgements.last("task-1") == Judgement(
+        task_id="task-1",
+        decided_at=T0,
+        cause=Cause.HELD,
+        rule="clutter",
+        reason="testing",
+        observed=("watch",),
+        copies=(True,),
+        rules_sha256="ab12",
+        task=dict(task.fields),
+    )
+
+
+def test_a_dismissal_has_no_cause(judgements: Judgements) -> None:
+    """A decision to dismiss reads back as one, and an unclear copy as unclear."""
+    remember(judgements, Decision(a_task(), None, "clutter", "testing"), spare={})
+    last = judgements.last("task-1")
+    assert last is not None
+
+    assert (last.cause, last.copies) == (None, (None,))
+
+
+def test_an_unknown_task_was_not_judged(judgements: Judgements) -> None:
+    """There is no judgement on what was never listed."""
+    assert judgements.last("nobody") is None
+
+
+def test_the_same_judgement_is_not_written_again(judgements: Judgements) -> None:
+    """A decision that did not change keeps the moment when it was made."""
+    remember(judgements, left())
+    again = remember(judgements, left(), at=LATER)
+    last = judgements.last("task-1")
+    assert last is not None
+
+    assert (again, last.decided_at) == (0, T0)
+
+
+@pytest.mark.parametrize(
+    ("decision", "rules"),
+    [
+        (left(cause=Cause.YOUNG), "ab12"),
+        (left(cause=Cause.NO_RULE), "cd34"),
+        (left(a_task(description="other")), "ab12"),
+        (Decision(a_task(), Cause.NO_RULE, "clutter"), "ab12"),
+        (Decision(a_task(), None), "ab12"),
+        (Decision(a_task(), Cause.NO_RULE, observed=(SEEN,)), "ab12"),
+    ],
+)
+def test_every_change_is_written(
+    judgements: Judgements, decision: Decision, rules: str
+) -> None:
+    """Another cause, rule, ruleset, content or observation is another judgement."""
+    remember(judgements, left())
+    changed = remember(judgements, decision, rules=rules, at=LATER)
+    last = judgements.last("task-1")
+    assert last is not None
+
+    assert (changed, last.decided_at) == (1, LATER)
+    assert (last.cause, last.rule) == (decision.cause, decision.rule)
+    assert last.observed == tuple(seen.rule for seen in decision.observed)
+
+
+def test_a_task_without_id_is_not_remembered(judgements: Judgements) -> None:
+    """What nobody can ask for is not kept."""
+    assert remember(judgements, left(a_task(id=None), Cause.MALFORMED)) == 0
+
+
+def test_waiting_is_what_a_cap_stopped(judgements: Judgements) -> None:
+    """Only tasks over a cap wait."""
+    before = judgements.count_waiting()
+    remember(
+        judgements,
+        left(a_task(id="a"), Cause.OVER_CAP),
+        left(a_task(id="b"), Cause.OVER_CAP),
+        left(a_task(id="c"), Cause.HELD),
+    )
+
+    assert (before, judgements.count_waiting()) == (0, 2)
+
+
+def test_rules_are_kept_by_their_hash(judgements: Judgements) -> None:
+    """The text of old rules is there when a decision is explained."""
+    judgements.remember_rules("ab12", "version: 1 # ü", at=T0)
+    judgements.remember_rules("ab12", "version: 1 # ü", at=LATER)
+
+    assert judgements.rules_text("ab12") == "version: 1 # ü"
+    assert judgements.rules_text("cd34") is None
+
+
+def test_exactly_these_holds_are_kept(judgements: Judgements) -> None:
+    """A hold that was not seen again has ended, the others go on."""
+    a, b, c = (Holding(task_id, "clutter", "f1") for task_id in "abc")
+    judgements.replace_holds({a: T0, b: T0})
+    judgements.replace_holds({b: T0, c: LATER})
+    kept = judgements.holds()
+    judgements.replace_holds(dict(kept))
+    same = judgements.holds()
+    judgements.replace_holds({})
+
+    assert kept == same == {b: T0, c: LATER}
+    assert judgements.holds() == {}
+
+
+def test_an_observation_is_new_once(judgements: Judgements) -> None:
+    """Each task counts once for a rule, however often it is seen."""
+    other = Dismissal("other", "testing")
+    first = judgements.observe([(a_task(), SEEN), (a_task(), SEEN)], at=T0)
+    again = judgements.observe([(a_task(), SEEN), (a_task(), other)], at=LATER)
+
+    assert (first, again) == ([SEEN], [other])
+
+
+def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
+    """Judgements and observations from before the moment go, the others stay."""
+    with Ledger(tmp_path) as ledger:
+        judgements = ledger.judgements
+        remember(judgements, left(a_task(id="old")))
+        remember(judgements, left(a_task(id="young")), at=LATER)
+        judgements.observe([(a_task(id="old"), SEEN)], at=T0)
+        judgements.observe([(a_task(id="young"), SEEN)], at=LATER)
+        pruned = ledger.prune(before=LATER)
+        seen = [(a_task(id=each), SEEN) for each in ("old", "young")]
+        new = judgements.observe(seen, at=LATER)
+
+        assert pruned == 2
+        assert judgements.last("old") is None
+        assert judgements.last("young") is not None
+        assert len(new) == 1
+
+
+def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
+    """Neither judgements, holds nor observations reach another workspace."""
+    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+        remember(a.judgements, left(cause=Cause.OVER_CAP))
+        a.judgements.replace_holds({Holding("task-1", "clutter", "f1"): T0})
+        a.judgements.observe([(a_task(), SEEN)], at=T0)
+        theirs = (
+            b.judgements.last("task-1"),
+            b.judgements.count_waiting(),
+            b.judgements.holds(),
+            b.prune(before=LATER),
+            b.judgements.observe([(a_task(), SEEN)], at=T0),
+        )
+
+        assert theirs == (None, 0, {}, 0, [SEEN])

@@ -1,0 +1,41 @@
+"""Tests of text from outside, made safe to look at."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triaged.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("Find 20 CEOs", "Find 20 CEOs"),
+        ("Hans Müller, 東京 \U0001f600", "Hans Müller, 東京 \U0001f600"),
+        ("a\x1b[2Jb", r"a\x1b[2Jb"),
+        ("a\r\n\tb\0\x7f", r"a\r\n\tb\x00\x7f"),
+        ("a\x9bb", r"a\x9bb"),
+        ("a\u202eb\u200bc\u2028d", r"a\u202eb\u200bc\u2028d"),
+        ("a\U000e0041b", r"a\U000e0041b"),
+        ("a\ud800b", r"a\ud800b"),
+    ],
+)
+def test_what_moves_a_cursor_is_escaped(text: str, shown: str) -> None:
+    """Letters of all scripts stay; controls, formats and what is no text do not."""
+    assert printable(text) == shown
+
+
+def test_what_is_to_be_kept_is_kept() -> None:
+    """A traceback keeps its lines and nothing else."""
+    assert printable("a\n\x1bb\tc", keep="\n") == "a\n\\x1bb\\tc"
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_text_can_be_shown(text: str) -> None:
+    """Whatever comes in, what comes out is printable, and showing it is repeatable."""
+    shown = printable(text)
+
+    assert shown.isprintable()
+    assert printable(shown) == shown
+    assert shown.encode().decode() == shown

@@ -1,0 +1,405 @@
+"""Tests of settings: every variable, right and wrong, and the key kept secret."""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from triaged import settings as settings_module
+from triaged.errors import ConfigError, Problem
+from triaged.quota import QuotaSettings
+from triaged.settings import (
+    DEFAULT_URL,
+    ApiKey,
+    KeySource,
+    Settings,
+    is_loopback,
+    read_settings,
+    variable,
+)
+
+KEY: Final = "wbk_live_0123456789abcdef"
+HOME: Final = {"HOME": "/home/lex"}
+
+
+def read(flags: Mapping[str, str | None] | None = None, /, **environ: str) -> Settings:
+    """Read settings from variables, named without their prefix, and flags."""
+    named = {variable(name): text for name, text in environ.items()}
+    return read_settings(HOME | named, flags or {})
+
+
+def complaints(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    with pytest.raises(ConfigError) as raised:
+        read_settings(HOME | dict(environ), {})
+    return [(problem.path, problem.message) for problem in raised.value.problems]
+
+
+def key_of(source: KeySource) -> str:
+    return source.read().reveal()
+
+
+def key_complaint(source: KeySource) -> str:
+    with pytest.raises(ConfigError) as raised:
+        source.read()
+    return str(raised.value)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty directory, on a machine without system-wide rules."""
+    monkeypatch.chdir(tmp_path)
+    system = tmp_path / "etc" / "rules.yaml"
+    monkeypatch.setattr(settings_module, "SYSTEM_RULES", system)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_defaults() -> None:
+    """With nothing set, the settings are those of the documentation."""
+    assert read() == Settings(
+        key=KeySource(),
+        api_url="https://data.leadlex.com/functions/v1/api-gateway",
+        rules=Path("rules.yaml"),
+        workspace="default",
+        quota=QuotaSettings(
+            minute_limit=None, minute_window=60.0, daily_limit=None, reserve=0.2
+        ),
+        interval=timedelta(minutes=5),
+        state_dir=Path("/home/lex/.local/state/triaged"),
+        listen_host="127.0.0.1",
+        listen_port=9464,
+        log_level="info",
+        log_format=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("api_url", "https://x.example/api/", "api_url", "https://x.example/api"),
+        ("api_url", "https://x.example/@2", "api_url", "https://x.example/@2"),
+        ("api_url", "HTTPS://x.example/A", "api_url", "https://x.example/A"),
+        ("api_url", "http://localhost:8000", "api_url", "http://localhost:8000"),
+        ("api_url", "http://127.0.0.1:1/x", "api_url", "http://127.0.0.1:1/x"),
+        ("api_url", "http://[::1]:1", "api_url", "http://[::1]:1"),
+        ("rules", "/etc/my.yaml", "rules", Path("/etc/my.yaml")),
+        ("workspace", "Acme-1.eu_x", "workspace", "Acme-1.eu_x"),
+        ("workspace", "x" * 63, "workspace", "x" * 63),
+        ("interval", "1s", "interval", timedelta(seconds=1)),
+        ("interval", "1h30m", "interval", timedelta(minutes=90)),
+        ("state_dir", "/var/lib/x", "state_dir", Path("/var/lib/x")),
+        ("listen", "0.0.0.0:0", "listen_port", 0),
+        ("listen", "[::1]:65535", "listen_host", "::1"),
+        ("listen", "localhost:80", "listen_host", "localhost"),
+        ("log_level", "WARNING", "log_level", "warning"),
+        ("log_format", "console", "log_format", "console"),
+    ],
+)
+def test_good_values(name: str, text: str, field: str, value: object) -> None:
+    """Each variable is read, in every form that is allowed."""
+    assert getattr(read(**{name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("environ", "quota"),
+    [
+        ({"plan": "starter"}, QuotaSettings(minute_limit=10, daily_limit=100)),
+        ({"plan": "PRO"}, QuotaSettings(minute_limit=50, daily_limit=1000)),
+        ({"plan": "org"}, QuotaSettings(minute_limit=200, daily_limit=10_000)),
+        (
+            {"plan": "pro", "rate_limit": "5/30s", "daily_limit": "7"},
+            QuotaSettings(minute_limit=5, minute_window=30.0, daily_limit=7),
+        ),
+        ({"rate_limit": "9/1m"}, QuotaSettings(minute_limit=9)),
+        ({"reserve": "0"}, QuotaSettings(reserve=0.0)),
+        ({"reserve": ".5"}, QuotaSettings(reserve=0.5)),
+        ({"reserve": "0.999"}, QuotaSettings(reserve=0.999)),
+    ],
+)
+def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
+    """A plan fills in what is not given by itself."""
+    assert read(**environ).quota == quota
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("api_key", "two words"),
+        ("api_key", "   "),
+        ("api_key", "wbk_ü"),
+        ("api_key", "wbk_\x00"),
+        ("api_key", "w" * 4097),
+        ("api_url", "data.leadlex.com"),
+        ("api_url", "ftp://data.leadlex.com"),
+        ("api_url", "https://"),
+        ("api_url", "https:///path"),
+        ("api_url", "http://data.leadlex.com"),
+        ("api_url", "http://127.0.0.1.example.com"),
+        ("api_url", "http://127.0.0.1@example.com"),
+        ("api_url", "http://localhost.example.com"),
+        ("api_url", "http://example.com#@localhost"),
+        ("api_url", "https://u:p@data.leadlex.com"),
+        ("api_url", "https://@data.leadlex.com"),
+        ("api_url", "https://data.leadlex.com/?a=b"),
+        ("api_url", "https://data.leadlex.com/?"),
+        ("api_url", "https://data.leadlex.com/#"),
+        ("api_url", "https://data.leadlex.com:99999"),
+        ("api_url", "https://data.leadlex.com:x"),
+        ("api_url", "https://[::1"),
+        ("api_url", "https://data.lead\nlex.com"),
+        ("api_url", "https://data.leadlex.com/ "),
+        ("api_url", " https://data.leadlex.com"),
+        ("api_url", "https://data.leadlex.com/a b"),
+        ("api_url", "https://data.leadlex.com\\@example.com"),
+        ("workspace", "-x"),
+        ("workspace", "a b"),
+        ("workspace", "ü"),
+        ("workspace", "x" * 64),
+        ("plan", "gold"),
+        ("rate_limit", "50"),
+        ("rate_limit", "0/1m"),
+        ("rate_limit", "x/1m"),
+        ("rate_limit", "50/0s"),
+        ("rate_limit", "50/minute"),
+        ("rate_limit", "50/25h"),
+        ("daily_limit", "0"),
+        ("daily_limit", "-1"),
+        ("daily_limit", "1.5"),
+        ("daily_limit", "٣"),
+        ("daily_limit", "1" * 10),
+        ("reserve", "1"),
+        ("reserve", "-0.1"),
+        ("reserve", "20%"),
+        ("reserve", "nan"),
+        ("reserve", "1e-1"),
+        ("interval", "0s"),
+        ("interval", "5"),
+        ("interval", "five"),
+        ("interval", "366d"),
+        ("interval", "999999999w"),
+        ("listen", "9464"),
+        ("listen", ":9464"),
+        ("listen", "localhost"),
+        ("listen", "localhost:x"),
+        ("listen", "localhost:65536"),
+        ("listen", "localhost:"),
+        ("log_level", "loud"),
+        ("log_format", "xml"),
+    ],
+)
+def test_bad_values(name: str, text: str) -> None:
+    """What a variable cannot take is refused under its name."""
+    ((path, message),) = complaints({variable(name): text})
+
+    assert path == variable(name)
+    assert message
+
+
+def test_all_problems_come_at_once() -> None:
+    """Who has three mistakes is told of three mistakes."""
+    environ = {"TRIAGED_PLAN": "gold", "TRIAGED_INTERVAL": "5", "TRIAGED_LISTEN": "x"}
+
+    assert {path for path, _ in complaints(environ)} == environ.keys()
+
+
+@given(st.text(), st.sampled_from(["api_url", "listen", "reserve", "rate_limit"]))
+@example("https://[", "api_url")
+def test_any_text_is_read_or_refused(text: str, name: str) -> None:
+    """No text makes reading fail in any other way."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        read(**{name: text})
+    except ConfigError as error:
+        problems = error.problems
+
+    assert {problem.path for problem in problems} <= {variable(name)}
+
+
+def test_a_flag_wins() -> None:
+    """A flag beats the environment, even where the latter is wrong."""
+    found = read({"workspace": "mine", "interval": None}, workspace="!", interval="9m")
+
+    assert found.workspace == "mine"
+    assert found.interval == timedelta(minutes=9)
+
+
+@pytest.mark.parametrize("name", ["api_url", "interval", "plan", "listen", "reserve"])
+def test_an_empty_text_is_unset(name: str) -> None:
+    """An empty variable is as good as none, and an empty flag takes it back."""
+    assert read(**{name: ""}) == read()
+    assert read({name: ""}, **{name: "!"}) == read()
+
+
+def test_rules_are_looked_for_here_then_in_etc(elsewhere: Path) -> None:
+    """The file here is preferred; without either, the one here will be missed."""
+    neither = read().rules
+    system = elsewhere / "etc" / "rules.yaml"
+    system.parent.mkdir()
+    system.touch()
+    only_system = read().rules
+    (elsewhere / "rules.yaml").touch()
+
+    assert (neither, only_system) == (Path("rules.yaml"), system)
+    assert read().rules == Path("rules.yaml")
+
+
+def test_rules_nobody_may_look_for(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that cannot be looked at is no reason to fail."""
+    monkeypatch.setattr(settings_module, "SYSTEM_RULES", elsewhere / ("x" * 300))
+
+    assert read().rules == Path("rules.yaml")
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({}, "/home/lex/.local/state/triaged"),
+        ({"XDG_STATE_HOME": "/xdg"}, "/xdg/triaged"),
+        ({"XDG_STATE_HOME": "relative"}, "/home/lex/.local/state/triaged"),
+        ({"XDG_STATE_HOME": "/xdg", "STATE_DIRECTORY": "/var/a"}, "/var/a"),
+        ({"STATE_DIRECTORY": "/var/a:/var/b"}, "/var/a"),
+        ({"STATE_DIRECTORY": "/var/a", "TRIAGED_STATE_DIR": "/mine"}, "/mine"),
+    ],
+)
+def test_where_the_ledger_lives(environ: dict[str, str], place: str) -> None:
+    """Our own variable, then systemd's, then XDG's, then the home directory."""
+    assert read_settings(HOME | environ, {}).state_dir == Path(place)
+
+
+def test_a_user_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody knows a home directory, a state directory must be given."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)
+    with pytest.raises(ConfigError) as raised:
+        read_settings({}, {})
+    given_one = read_settings({"TRIAGED_STATE_DIR": "/mine"}, {}).state_dir
+
+    assert str(raised.value) == (
+        "settings: TRIAGED_STATE_DIR: there is no home directory to keep the ledger"
+        " in; give a state directory"
+    )
+    assert given_one == Path("/mine")
+
+
+def test_the_system_knows_a_home() -> None:
+    """Without HOME the system's own list of users tells."""
+    place = read_settings({}, {}).state_dir
+
+    assert place == Path.home() / ".local/state/triaged"
+
+
+def test_the_key_from_the_environment() -> None:
+    """The variable holds the key itself; blanks around it do not count."""
+    assert key_of(read(api_key=f" {KEY}\n").key) == KEY
+
+
+def test_the_key_from_a_file(tmp_path: Path) -> None:
+    """The file is read at each use, so that a key can be rotated."""
+    path = tmp_path / "key"
+    path.write_text(f"{KEY}\n")
+    source = read(api_key_file=str(path)).key
+    first = key_of(source)
+    path.write_text("wbk_new")
+
+    assert (first, key_of(source)) == (KEY, "wbk_new")
+
+
+def test_the_key_from_systemd(tmp_path: Path) -> None:
+    """A credential of the unit is used when nothing else is given."""
+    environ = HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    without = read_settings(environ, {}).key
+    (tmp_path / "api-key").write_text(KEY)
+    given_too = environ | {"TRIAGED_API_KEY": "wbk_other"}
+
+    assert without == KeySource()
+    assert key_of(read_settings(environ, {}).key) == KEY
+    assert key_of(read_settings(given_too, {}).key) == "wbk_other"
+
+
+def test_which_key_wins(tmp_path: Path) -> None:
+    """The flag's file, then the key itself, then the environment's file."""
+    file, other = tmp_path / "key", tmp_path / "other"
+    file.write_text("wbk_file")
+    other.write_text("wbk_flag")
+    flags = {"api_key_file": str(other)}
+    both = {"api_key": KEY, "api_key_file": str(file)}
+
+    assert key_of(read(flags, **both).key) == "wbk_flag"
+    assert key_of(read(**both).key) == KEY
+    assert key_of(read(api_key="", api_key_file=str(file)).key) == "wbk_file"
+
+
+def test_no_key() -> None:
+    """Without a key the message says how to give one."""
+    assert "set TRIAGED_API_KEY_FILE" in key_complaint(read().key)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "the API key is empty"),
+        (b" \n", "the API key is empty"),
+        (KEY.encode() + b"\xff", "one word of printable ASCII"),
+        (b"\xef\xbb\xbf" + KEY.encode(), "one word of printable ASCII"),
+        (KEY.encode() + b"\nwbk_second", "one word of printable ASCII"),
+        (KEY.encode() + b"\x00", "one word of printable ASCII"),
+        (KEY.encode() * 999, "one word of printable ASCII"),
+    ],
+)
+def test_a_file_without_a_usable_key(tmp_path: Path, content: bytes, why: str) -> None:
+    """The file is named and what is wrong with it, but not what it holds."""
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    complaint = key_complaint(KeySource(file=path))
+
+    assert complaint.startswith(f"settings: TRIAGED_API_KEY_FILE: {path}: ")
+    assert why in complaint
+    assert KEY not in complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("missing", "No such file"), (".", "Is a directory")]
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, why: str) -> None:
+    """A missing or unreadable key file is named with the system's reason."""
+    assert why in key_complaint(KeySource(file=tmp_path / name))
+
+
+@pytest.mark.parametrize("odd", [" x", "ü", "\n\nHost: x", "\x7f"])
+def test_the_key_is_never_shown(odd: str) -> None:
+    """Neither a repr nor a complaint about the key shows any of it."""
+    shown = [repr(ApiKey(KEY)), str(ApiKey(KEY)), repr(read(api_key=KEY))]
+    shown += [f"{ApiKey(KEY)}", str(complaints({"TRIAGED_API_KEY": KEY + odd}))]
+
+    assert not [text for text in shown if KEY[4:] in text]
+
+
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("0.0.0.0", False),  # noqa: S104 - nothing is bound
+        ("10.0.0.1", False),
+        ("localhost.", False),
+        ("127.1", False),
+        ("", False),
+    ],
+)
+def test_loopback(host: str, *, is_ours: bool) -> None:
+    """Only what certainly stays on this machine is loopback."""
+    assert is_loopback(host) is is_ours
+
+
+def test_the_default_url_is_a_good_one() -> None:
+    """What is used without a setting would be accepted as one."""
+    assert read(api_url=DEFAULT_URL).api_url == DEFAULT_URL
