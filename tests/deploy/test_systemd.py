@@ -1,147 +1,222 @@
-"""The unit under a genuine systemd, booted as PID 1 of its own namespaces."""
+"""The unit under genuine systemd: start, status, reload, crash, hang, stop, refusal."""
 
 import json
-import shutil
-import subprocess
-import sys
-import venv
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.deploy.parts import need
-
-ROOT = Path(__file__).parents[2]
-UNIT = ROOT / "deploy/systemd/triaged.service"
-HERE = Path(__file__).parent
+from tests.deploy.machine import Machine, booted
+from tests.deploy.parts import DEPLOY, need_program, run
+from tests.e2e.harness import RULES, a_listed, eventually
 
 pytestmark = pytest.mark.deploy
 
-VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
-TARGET = """\
-[Unit]
-Requires=basic.target
-After=basic.target
-AllowIsolate=yes
-"""
-
-
-def test_the_unit_is_sound_and_hardened(tmp_path: Path) -> None:
-    """Systemd finds nothing wrong with it, and its exposure is at most 1.5."""
-    need("systemd-analyze")
-    text = UNIT.read_text().replace("/opt/triaged/venv/bin/triaged", "/bin/true")
-    unit = tmp_path / "triaged.service"
-    unit.write_text(text)
-    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no"]
-    rate = ["systemd-analyze", "security", "--offline=true", "--threshold=15"]
-
-    subprocess.run([*verify, str(unit)], check=True)
-    subprocess.run([*rate, "--no-pager", str(unit)], check=True, capture_output=True)
+BAD_RULES = "version: 1\nrules: []\n"
+OTHER_RULES = RULES.replace("clutter", "rubbish")
+SERVICES = ["triaged.service", "triaged-once.service"]
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Boot, walk through the scenario, and return what was seen."""
-    need("unshare", "nsenter", "systemctl", "ip", "pgrep", root=True)
-    payload = tmp_path_factory.mktemp("payload")
-    home = payload / "opt/triaged/venv"
-    make_venv(home)
-    units = payload / "etc/systemd/system"
-    units.mkdir(parents=True)
-    (units / "test.target").write_text(TARGET)
-    text = UNIT.read_text().replace("WatchdogSec=60s", "WatchdogSec=5s")
-    text = text.replace("RestartSec=10s", "RestartSec=1s")
-    (units / "triaged.service").write_text(text)
-    shutil.copy(HERE / "systemd_scenario.py", payload / "opt/triaged/scenario.py")
-    command = [str(HERE / "with_systemd.sh"), str(payload)]
-    inside = ["/opt/triaged/venv/bin/python", "/opt/triaged/scenario.py"]
-    done = subprocess.run(
-        [*command, *inside], capture_output=True, text=True, check=False, timeout=300
+def booted_machine(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    with booted(installed, tmp_path_factory.mktemp("machine")) as machine:
+        yield machine
+
+
+@pytest.fixture
+def machine(booted_machine: Machine) -> Machine:
+    booted_machine.reset()
+    return booted_machine
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_the_exposure_is_low(unit: str) -> None:
+    """Systemd's own judgement of the unit's hardening is 1.5 at most."""
+    analyze = need_program("systemd-analyze")
+    options = ("--offline=true", "--threshold=15", "--no-pager")
+
+    run(analyze, "security", *options, DEPLOY / "systemd" / unit)
+
+
+def test_the_units_are_sound(machine: Machine) -> None:
+    """Systemd finds nothing wrong in the units where they are installed."""
+    names = [*SERVICES, "triaged-once.timer"]
+    paths = [f"/etc/systemd/system/{name}" for name in names]
+
+    machine.run(
+        "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *paths
     )
-    assert done.returncode == 0, done.stderr
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
-def make_venv(home: Path) -> None:
-    """Make an environment that works at /opt/triaged/venv, for the system's Python."""
-    system = "/usr/bin/python3"
-    if Path(system).exists() and Path(sys.executable).resolve() != Path(system):
-        subprocess.run([system, "-m", "venv", "--without-pip", str(home)], check=True)
-    else:
-        venv.create(home, with_pip=False)
-    packages = next((home / "lib").glob("python3*/site-packages"))
-    requirements = ROOT / "requirements.lock"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(packages)]
-    version = subprocess.run(
-        [
-            str(home / "bin/python"),
-            "-c",
-            "import sys; print('%d.%d' % sys.version_info[:2])",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    pinned = ["--python-version", version, "--only-binary=:all:", "--require-hashes"]
-    subprocess.run([*pip, *pinned, "-r", str(requirements)], check=True)
-    shutil.copytree(ROOT / "triaged", packages / "triaged", dirs_exist_ok=True)
-    script = home / "bin/triaged"
-    script.write_text(
-        "#!/opt/triaged/venv/bin/python\nfrom triaged.cli import main\nmain()\n"
+def test_start_blocks_until_ready(machine: Machine) -> None:
+    """When systemctl start returns, the daemon answers, as a user of its own."""
+    machine.run("systemctl", "start", "triaged")
+
+    assert machine.get("/healthz") == "ok\n"
+    assert machine.show("ActiveState") == "active"
+    pid = machine.show("MainPID")
+    status = machine.run("cat", f"/proc/{pid}/status")
+    uid = int(re.findall(r"Uid:\t(\d+)", status)[0])
+    assert 61184 <= uid <= 65519
+    assert re.search(r"CapEff:\t0+\n", status)
+    assert "NoNewPrivs:\t1" in status
+
+
+def test_the_status_text_says_what_it_is_doing(machine: Machine) -> None:
+    """``systemctl status`` shows the next poll and what the day has left."""
+    machine.run("systemctl", "start", "triaged")
+
+    eventually(
+        lambda: re.fullmatch(
+            r"next poll \d\d:\d\d:\d\d UTC, \d+ of 100000 calls left",
+            machine.show("StatusText"),
+        )
     )
-    script.chmod(0o755)
 
 
-def test_start_blocks_until_ready(seen: dict[str, Any]) -> None:
-    """After start returns the unit is active, works, and is not root."""
-    assert (seen["start"], seen["active"]) == ("", "active")
-    assert seen["dismissed"]
-    assert seen["user"] not in {"root", ""}
+def test_the_state_is_its_own_and_survives_a_restart(machine: Machine) -> None:
+    """The ledger lies in the state directory and is still there after a restart."""
+    machine.tell("/sandbox/tasks", {"tasks": [a_listed("t1")]})
+    machine.run("systemctl", "start", "triaged")
+    eventually(lambda: machine.history() == {"t1": ["confirmed"]})
+
+    machine.run("systemctl", "restart", "triaged")
+
+    assert machine.history() == {"t1": ["confirmed"]}
+    listed = machine.run("stat", "-c", "%a %U", "/var/lib/private/triaged")
+    assert listed == "700 triaged\n"
 
 
-def test_the_status_text_says_what_it_does(seen: dict[str, Any]) -> None:
-    """Systemctl status shows the next poll and the calls left."""
-    assert seen["status"], seen["status_text"]
-    assert seen["status_text"].startswith("next poll ")
+def test_the_key_comes_as_a_credential(machine: Machine) -> None:
+    """The key is in neither environment nor arguments; its file is root's alone."""
+    machine.run("systemctl", "start", "triaged")
+    pid = machine.show("MainPID")
+
+    seen = machine.run("cat", f"/proc/{pid}/environ", f"/proc/{pid}/cmdline")
+    assert "CREDENTIALS_DIRECTORY" in seen
+    assert "wbk_machine" not in seen
+    eventually(lambda: "triaged_api_key_accepted" in machine.get("/metrics"))
+    assert machine.run("stat", "-c", "%a %U", "/etc/triaged/api-key") == "600 root\n"
 
 
-def test_reload(seen: dict[str, Any]) -> None:
-    """Bad rules are refused and the unit stays active; good ones are taken."""
-    assert seen["bad_reload"]
-    assert seen["active_after_bad_reload"] == "active"
-    assert seen["good_reload"]
+def test_a_good_reload_is_taken(machine: Machine) -> None:
+    """After a reload the new rules decide, in the same process."""
+    machine.run("systemctl", "start", "triaged")
+    pid = machine.show("MainPID")
+
+    machine.write("/etc/triaged/rules.yaml", OTHER_RULES)
+    machine.run("systemctl", "reload", "triaged")
+
+    eventually(lambda: 'rule="rubbish"' in machine.get("/metrics"))
+    assert machine.show("MainPID") == pid
 
 
-def test_kill_restarts_and_loses_nothing(seen: dict[str, Any]) -> None:
-    """Killed in mid-cycle it is started again, and no task is asked for twice."""
-    assert seen["restarted"]
-    assert seen["settled"]
-    assert set(seen["times"]) == {1}
+def test_a_bad_reload_is_refused(machine: Machine) -> None:
+    """A reload of broken rules fails, says why, and the old rules stay in force."""
+    machine.run("systemctl", "start", "triaged")
+    pid = machine.show("MainPID")
+
+    machine.write("/etc/triaged/rules.yaml", BAD_RULES)
+    machine.run("systemctl", "reload", "triaged", ok=(1,))
+
+    assert "rules.yaml:2:8" in machine.journal()
+    eventually(
+        lambda: (
+            'config_last_reload_successful{workspace="default"} 0.0'
+            in machine.get("/metrics")
+        )
+    )
+    assert 'rule="clutter"' in machine.get("/metrics")
+    assert machine.show("MainPID") == pid
+    assert machine.show("ActiveState") == "active"
 
 
-def test_a_hung_loop_is_killed(seen: dict[str, Any]) -> None:
-    """A loop that does not come round is killed by the watchdog and restarted."""
-    assert seen["watchdog"]
-    assert seen["active_again"]
+def test_kill_9_restarts_and_loses_nothing(machine: Machine) -> None:
+    """Killed amid dismissals it comes back and settles each task exactly once."""
+    machine.tell("/sandbox/faults", {"faults": ["dismiss:slow=2:8"]})
+    names = [f"t{number}" for number in range(12)]
+    machine.tell("/sandbox/tasks", {"tasks": [a_listed(name) for name in names]})
+    machine.run("systemctl", "start", "triaged")
+    # A slow answer is recorded at once; so all of these are in flight.
+    eventually(lambda: machine.state()["tasks"]["dismissed"] > 0)
+
+    machine.run("systemctl", "kill", "-s", "KILL", "--kill-whom=main", "triaged")
+
+    eventually(lambda: machine.show("NRestarts") == "1")
+    eventually(lambda: set(machine.history()) == set(names))
+    eventually(lambda: all("confirmed" in o for o in machine.history().values()))
+    assert all(o.count("confirmed") == 1 for o in machine.history().values())
+    assert machine.state()["tasks"]["dismissed"] == len(names)
 
 
-def test_stop_drains(seen: dict[str, Any]) -> None:
-    """A stop ends with success, and the ledger agrees with the server."""
-    assert seen["stop_result"] == "success"
-    ends = {row["task_id"]: row["outcome"] for row in seen["history"]}
-    assert set(ends.values()) == {"confirmed"}
-    assert sorted(ends) == seen["effects"]
+def test_a_hung_loop_is_killed_by_the_watchdog(machine: Machine) -> None:
+    """A process that stops beating is killed and started anew."""
+    machine.run("systemctl", "start", "triaged")
+    pid = machine.show("MainPID")
+
+    machine.run("kill", "-STOP", pid)
+
+    eventually(lambda: machine.show("NRestarts") == "1")
+    eventually(lambda: machine.show("ActiveState") == "active")
+    assert machine.show("MainPID") not in {pid, "0"}
+    assert machine.get("/healthz") == "ok\n"
 
 
-def test_a_refused_key_is_not_tried_again(seen: dict[str, Any]) -> None:
-    """A wrong key ends with 77, and systemd leaves it at that."""
-    assert seen["key_refused"]
-    assert seen["exit_code"] == "77"
-    assert seen["not_restarted"]
+def test_stop_drains(machine: Machine) -> None:
+    """A stop awaits the dismissals in flight and ends well."""
+    machine.tell("/sandbox/faults", {"faults": ["dismiss:slow=2:20"]})
+    names = [f"t{number}" for number in range(20)]
+    machine.tell("/sandbox/tasks", {"tasks": [a_listed(name) for name in names]})
+    machine.run("systemctl", "start", "triaged")
+    eventually(lambda: machine.state()["tasks"]["dismissed"] > 0)
+
+    machine.run("systemctl", "stop", "triaged")
+
+    assert machine.show("Result") == "success"
+    assert machine.show("ExecMainStatus") == "0"
+    done = [task for task, ends in machine.history().items() if ends == ["confirmed"]]
+    assert len(done) == machine.state()["tasks"]["dismissed"]
+    assert 0 < len(done) < len(names)
 
 
-def test_the_key_is_not_in_the_journal(seen: dict[str, Any]) -> None:
-    """Whatever happened, the key was never logged."""
-    assert not seen["secret_in_journal"]
+def test_a_refused_key_ends_with_77_for_good(machine: Machine) -> None:
+    """Started with a key that LeadLex does not know it ends, and is not restarted."""
+    machine.write("/etc/triaged/api-key", "wbk_another")
+    machine.run("systemctl", "start", "triaged", ok=(0, 1))
+
+    eventually(lambda: machine.show("ActiveState") == "failed")
+    assert machine.show("ExecMainStatus") == "77"
+    assert machine.show("NRestarts") == "0"
+    assert "wbk_another" not in machine.journal()
+
+
+def test_broken_rules_at_start_end_with_78_for_good(machine: Machine) -> None:
+    """Started with rules that do not load it says why, and is not restarted."""
+    machine.write("/etc/triaged/rules.yaml", BAD_RULES)
+    machine.run("systemctl", "start", "triaged", ok=(1,))
+
+    assert machine.show("ExecMainStatus") == "78"
+    assert machine.show("NRestarts") == "0"
+    assert "rules.yaml:2:8" in machine.journal()
+
+
+def test_a_cycle_now_and_then(machine: Machine) -> None:
+    """Without a daemon, the oneshot unit does one cycle on the same ledger."""
+    machine.tell("/sandbox/tasks", {"tasks": [a_listed("t1")]})
+
+    machine.run("systemctl", "start", "triaged-once")
+
+    assert machine.history() == {"t1": ["confirmed"]}
+    calendar = machine.run("systemd-analyze", "calendar", "*:0/30")
+    assert "Next elapse" in calendar
+
+
+def test_the_logs_are_json_in_the_journal(machine: Machine) -> None:
+    """Each line that the daemon writes is one JSON object with its event."""
+    machine.run("systemctl", "start", "triaged")
+    lines = [line for line in machine.journal().splitlines() if line.startswith("{")]
+
+    assert "daemon.started" in {json.loads(line)["event"] for line in lines}

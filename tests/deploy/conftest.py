@@ -1,0 +1,42 @@
+"""What the tests of deploy/ share; the live ones run with ``pytest -m deploy``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import containers
+from tests.deploy.parts import PARTS, need_part, run
+from tests.deploy.stack import Stack, running_stack
+from triaged import __version__
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a virtual environment that can be moved, with the product in it."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    run("cp", "-a", need_part("machine"), venv)
+    run(
+        PARTS / "venv/bin/uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--python",
+        venv / "bin/python",
+        ".",
+    )
+    return venv
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Run a daemon, a sandbox, Prometheus and Alertmanager for all who look at them."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def built_image() -> None:
+    """Build the image once for all who run it."""
+    containers.build(__version__)
