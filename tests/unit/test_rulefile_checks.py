@@ -197,7 +197,7 @@ def test_a_rule_beyond_an_earlier_one_is_not(first: str, second: str) -> None:
 def test_what_counts_is_who_acts_on_what(
     first: str,
     second: str,
-    refused: bool,  # noqa: FBT001
+    refused: bool,
 ) -> None:
     """A leave rule acts on unknown too; who only observes stops nobody."""
     match = "{metadata: {num: x}}"
@@ -376,7 +376,7 @@ def test_a_type_nobody_declared_is_warned_of_in_tests() -> None:
     ],
 )
 @pytest.mark.parametrize("shield", [True, False])
-def test_leaving_in_doubt_is_warned_of(match: str, shield: bool) -> None:  # noqa: FBT001
+def test_leaving_in_doubt_is_warned_of(match: str, shield: bool) -> None:
     """Every task without the key would be left, which is hardly what is meant."""
     rule = "rules:\n" + a_rule("{description: zzz}", name="last", then="leave: true")
     text = (
