@@ -1,7 +1,7 @@
 """How many calls fit into one minute window: given, or learned from refusals.
 
-Nobody shows the minute's limit. More than the limit can only be found by trying, and
-each failed try is a refused call, so tries are single calls with long patience between.
+Nobody shows the minute's limit.  More than the limit can only be found by trying, and
+each failed try is a refused call, so tries are single calls with patience between.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,38 @@ from triaged.quota.values import PLANS
 
 MAX_IN_FLIGHT: Final = 16
 MIN_IN_FLIGHT: Final = 4
-# Exploring an unknown limit, all calls in flight are refused together when it is hit.
-CAUTIOUS: Final = 3
-
 RUNGS: Final = tuple(sorted(plan.per_minute for plan in PLANS.values()))
 
-# How many windows to be content with what is known before trying for more.  A limit
-# that is some plan's hardly moves; below a given plan it is a neighbour's doing.
-PATIENCE_PLAN: Final = 40
-PATIENCE_OTHER: Final = 4
-# Each failed try doubles the patience, up to this many windows.
-PATIENCE_MOST: Final = 64
-# The last part of an uncertain limit is spent with few calls in flight: those are what
-# is refused together.
+# The last part of a limit that is not established is spent with few calls in flight:
+# those are what is refused together.
 CAREFUL_SHARE: Final = 0.8
 CAREFUL: Final = 2
+ESTABLISHED_WINDOWS: Final = 3
+# How much of the limit may be added in one window: an edge may let through what a
+# whole window does not.
+GROWTH: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """For how many windows, and calls at least, to be content before a try."""
+
+    windows: int
+    calls: int
+    most_fold: int
+
+
+# A given plan is a promise: what keeps us below it is a neighbour, who comes and goes.
+BELOW_PLAN: Final = Patience(windows=4, calls=500, most_fold=4)
+# The plan that the day's limit tells of hardly changes while that stays.
+AT_GOAL: Final = Patience(windows=40, calls=400, most_fold=1)
+AT_RUNG: Final = Patience(windows=8, calls=120, most_fold=4)
+# Some other limit may be anything, and change.
+ELSEWHERE: Final = Patience(windows=5, calls=120, most_fold=1)
+# However few calls that are, nobody waits longer than this.
+MOST_WINDOWS: Final = 100
+# Nobody takes nearly all of a plan for long.
+FAR_BELOW_WINDOWS: Final = 15
 
 
 class Leave(Enum):
@@ -44,11 +61,12 @@ class Pace:
     """The limit in force, ``cap``, and what is known of it.
 
     ``ceiling`` is the plan's limit and is never exceeded; ``goal`` is what the daily
-    limit lets us expect. ``proven`` is the highest count in one window without a
-    refusal. ``base`` is the last cap that held for a window; ``step`` is how many calls
-    beyond the cap are tried next, ``tries`` how many of them are left. ``before`` is
-    the cap before the last refusal, while answers to calls of that moment may still
-    correct what it taught.
+    limit lets us expect.  ``proven`` is the highest count in one window without a
+    refusal while nothing is settled.  ``base`` is the last cap that held for long;
+    ``streak`` counts accepted calls since a refusal, ``patience`` those to wait for
+    before the next try, ``fails`` the tries in vain.  ``step`` is how far the present
+    try may go beyond the cap, ``tries`` how much of that is left.  ``before`` bounds
+    what answers to calls of the moment of a refusal may still correct.
     """
 
     ceiling: int | None
@@ -56,12 +74,12 @@ class Pace:
     settled: bool
     goal: int | None = None
     proven: int = 0
+    base: int = 0
+    streak: int = 0
     patience: int = 0
     fails: int = 0
     step: int = 1
     tries: int = 1
-    base: int = 0
-    streak: int = 0
     before: int = 0
 
     @classmethod
@@ -71,46 +89,23 @@ class Pace:
         cap = ceiling or RUNGS[0]
         return cls(ceiling=ceiling, cap=cap, base=cap, settled=known)
 
-    def leave(self, *, used: int, busy: int, probes: int, rate: float) -> Leave:
+    def leave(self, *, used: int, busy: int, rate: float, alone: bool = True) -> Leave:
         """Judge one more call beside ``used`` ones in the window, ``busy`` in flight.
 
-        ``rate`` is how many windows one call takes to be answered.
+        ``rate`` is how many windows one call takes to be answered; ``alone`` says
+        that nobody else is seen to spend.
         """
         if not self.settled:
-            return self._explore(used, busy, rate)
+            if self.goal is not None and used >= self.goal:
+                return Leave.FULL
+            return Leave.YES if busy < self._exploring(used, rate) else Leave.BUSY
         if used < self.cap:
-            most = in_flight(self.cap, rate)
-            if self.cap != self.ceiling and used >= CAREFUL_SHARE * self.cap:
-                most = CAREFUL
-            return Leave.YES if busy < most else Leave.BUSY
-        if self.cap == self.ceiling or self.patience > 0 or self.tries <= 0:
+            return Leave.YES if busy < self._most(used, rate, alone) else Leave.BUSY
+        if self.cap == self.ceiling or self.patience > 0:
             return Leave.FULL
-        if used > self.cap + probes:
-            return Leave.FULL
-        return Leave.PROBE if busy < CAREFUL else Leave.BUSY
-
-    def _explore(self, used: int, busy: int, rate: float) -> Leave:
-        if self.goal is not None and used >= self.goal:
-            return Leave.FULL
-        return Leave.YES if busy < self._cautious(used, rate) else Leave.BUSY
-
-    def _cautious(self, used: int, rate: float) -> int:
-        """Return how many may be in flight while the limit may be anywhere."""
-        below = max((rung for rung in RUNGS if rung <= self.proven), default=0)
-        # A fixed window's edge lets up to twice the limit through, so a count between
-        # a plan's limit and its double does not prove that the plan is a bigger one.
-        safe = below if below < self.proven <= 2 * below else self.proven
-        if used < safe:
-            return in_flight(safe, rate)
-        below = max((rung for rung in RUNGS if rung <= used), default=0)
-        if below == 0:
-            return CAUTIOUS
-        if self.proven <= below:
-            return 1
-        if used < 2 * below:
-            return 2
-        above = min((rung for rung in RUNGS if rung > used), default=2 * used)
-        return min(max(ceil(1.25 * above * rate) + 1, 2), MAX_IN_FLIGHT)
+        if busy:
+            return Leave.BUSY
+        return Leave.PROBE if used == self.cap else Leave.FULL
 
     def expect(self, daily_limit: int) -> None:
         """Take the plan from its daily limit, until a refusal knows better."""
@@ -119,46 +114,52 @@ class Pace:
 
     def probing(self) -> None:
         """Note that a call beyond the limit in force has left."""
-        if self.tries == self.step and self.ceiling is None:
-            # The cap held for a window, or nothing more would be tried.
+        first = self.tries == self.step
+        if first and self.ceiling is None and self.streak >= self.cap:
+            # What was tried before has held for a window.
             self.base = self.cap
         self.tries -= 1
 
     def accepted(self, *, count: int, probe: bool) -> None:
         """Learn from a call that was the last of ``count`` in its window."""
-        self.patience -= self.patience > 0
-        self.proven = max(self.proven, count)
         self.streak += 1
-        if self.streak >= PATIENCE_OTHER * self.cap:
-            self.base = self.cap
+        self.patience -= self.patience > 0
         if not self.settled:
+            self.proven = max(self.proven, count)
             self.cap = max(self.cap, self.proven)
             if self.goal is not None and count >= self.goal:
                 self._settle(self.goal)
-        elif probe and count > self.cap:
-            self.cap = min(count, self.ceiling or count)
-            self.streak = 0
-            if self.tries <= 0:
-                # It held; try for twice as much more, a window from now.
-                self.step = min(2 * self.step, max(self.cap // 4, 1))
-                self.tries, self.patience = self.step, self.cap
+        elif probe:
+            self._grow(count)
+        elif self.streak >= ESTABLISHED_WINDOWS * self.cap:
+            self.base = self.cap
 
-    def refused(self, *, count: int, probe: bool) -> None:
-        """Learn from a refusal after ``count`` accepted calls in the window."""
-        self.before, self.step, self.tries, self.streak = self.cap, 1, 1, 0
+    def refused(self, *, count: int, probe: bool, least: int = 1) -> None:
+        """Learn from a refusal after ``count`` accepted calls in the window.
+
+        The limit does not fall below ``least``, unless it has been there.
+        """
+        accepted, self.before, self.streak = self.streak, self.cap, 0
         if not self.settled:
-            self.before = 0
+            self.before = count + MAX_IN_FLIGHT
             self._settle(_snap(count))
+            if self.cap < count:
+                # Either a plan across a window's edge, or another limit: soon tried.
+                self.patience, self.before = self.cap, 0
             return
-        if probe or 0 < self.base < self.cap:
-            # What was tried does not hold: back to what did.
-            self.before = 0
-            self.fails += 1
-            self.cap = min(self._held(count), self.cap)
+        if probe or self.base < self.cap:
+            self._fall_back(count, probe=probe)
         else:
-            self.fails = 0
-            self.cap = max(min(count, self.cap - 1), ceil(self.cap / 2), 1)
-        self.base = self.cap
+            less = self.cap - count
+            if self.ceiling is None or 4 * less > self.cap:
+                self.fails = 0
+            if self.ceiling is not None and accepted >= self.cap:
+                # A neighbour's calls come and go; the next refusal will be believed.
+                less = ceil(less / 2)
+            least = max(min(least, self.cap), ceil(self.cap / 2))
+            self.cap = max(self.cap - max(less, 1), least)
+            self.base = self.cap
+        self.step = self.tries = 1
         self.patience = self._patience()
 
     def corrected(self, *, count: int) -> None:
@@ -166,22 +167,80 @@ class Pace:
         if self.before:
             self.cap = max(self.cap, min(count, self.before - 1))
 
-    def _held(self, count: int) -> int:
-        """Return what to go back to: the last cap, or a plan's limit above it."""
+    def _exploring(self, used: int, rate: float) -> int:
+        """Return how many may be in flight while the limit may be anywhere."""
+        below = max((rung for rung in RUNGS if rung <= self.proven), default=0)
+        # A fixed window's edge lets up to twice the limit through, so a count between
+        # a plan's limit and its double does not prove that the plan is a bigger one.
+        safe = below if below < self.proven <= 2 * below else self.proven
+        if used < safe:
+            return in_flight(safe, rate)
+        above = min((rung for rung in RUNGS if rung > used), default=None)
+        if used in RUNGS or above is None:
+            return 1
+        most = CAREFUL if used < 2 * below else MAX_IN_FLIGHT
+        return min(max(ceil(above * rate), 1), most)
+
+    def _most(self, used: int, rate: float, alone: bool) -> int:  # noqa: FBT001
+        """Return how many may be in flight below the cap."""
+        established = self.streak >= ESTABLISHED_WINDOWS * self.cap
+        sure = alone and (self.cap == self.ceiling or established)
+        if sure or used < CAREFUL_SHARE * self.cap:
+            return in_flight(self.cap, rate)
+        return CAREFUL
+
+    def _grow(self, count: int) -> None:
+        """Take what was tried as the limit, and go on or rest for a window."""
+        if count <= self.cap:
+            # A slot has come free meanwhile, so nothing was tried.
+            self.tries += 1
+            return
+        self.cap = count if self.ceiling is None else min(count, self.ceiling)
+        self.streak = 0
+        if self.tries > 0:
+            return
+        most = max(int(GROWTH * self.cap), 1)
         if self.ceiling is not None:
-            return self.base
-        return max((r for r in RUNGS if self.base <= r <= count), default=self.base)
+            most = min(2 * self.step, most)
+        elif self.step == 1:
+            # There is more than there was: go on at once.
+            self.step = self.tries = max(most - 1, 1)
+            return
+        self.step = self.tries = most
+        self.patience = self.cap
+
+    def _fall_back(self, count: int, *, probe: bool) -> None:
+        """Return to what held before the try, unless the try found clearly more."""
+        gained = count > self.base + max(self.base // 10, 1)
+        if self.ceiling is None and probe and gained:
+            self.fails = 0
+            self.cap = min(count, self.cap)
+            return
+        self.before = 0
+        self.fails += 1
+        # More was let through than the limit, across an edge; a plan's is likelier.
+        most = min(count, self.cap) if self.ceiling is None else 0
+        plan = max((rung for rung in RUNGS if self.base < rung < most), default=0)
+        self.cap = min(max(self.base, plan), self.cap)
 
     def _settle(self, cap: int) -> None:
-        self.cap, self.settled = max(cap, 1), True
-        self.base = self.cap
+        self.cap = self.base = max(cap, 1)
+        self.settled, self.step, self.tries = True, 1, 1
         self.patience = self._patience()
 
     def _patience(self) -> int:
-        """Return how many accepted calls to wait before the next try."""
-        settled = self.ceiling is not None or self.cap in RUNGS
-        windows = PATIENCE_PLAN if settled else PATIENCE_OTHER
-        return self.cap * min(windows << min(self.fails, 4), PATIENCE_MOST)
+        """Return how many accepted calls to wait for before the next try."""
+        if self.ceiling is not None:
+            patience = BELOW_PLAN
+        elif self.cap == self.goal:
+            patience = AT_GOAL
+        else:
+            patience = AT_RUNG if self.cap in RUNGS else ELSEWHERE
+        fold = min(1 << min(max(self.fails - 1, 0), 4), patience.most_fold)
+        calls = max(patience.windows * self.cap, patience.calls)
+        if 4 * self.cap < (self.ceiling or 0):
+            return FAR_BELOW_WINDOWS * self.cap
+        return min(fold * calls, MOST_WINDOWS * self.cap)
 
 
 def in_flight(cap: int, rate: float) -> int:

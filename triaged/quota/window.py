@@ -52,6 +52,13 @@ class WindowLog:
                 return grain * self._grain
         return None
 
+    def resized(self, window: float) -> "WindowLog":
+        """Return the same calls as a log of another window."""
+        other = WindowLog(window)
+        for grain, count in self._slots:
+            other.add(grain * self._grain - self.window, count)
+        return other
+
     def rewind(self, now: float) -> None:
         """Treat entries from the future of a clock that was set back as new."""
         latest, late = ceil((now + self.window) / self._grain), 0

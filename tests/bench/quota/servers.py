@@ -62,7 +62,7 @@ class SlidingLog:
 
 @dataclass
 class TokenBucket:
-    """Fills evenly and holds one window's worth; a refused call may spill what is in."""
+    """Fills evenly and holds one window's worth; a refused call may spill of it."""
 
     limit: int
     counts_refused: bool = False
@@ -81,7 +81,7 @@ class TokenBucket:
 
 @dataclass
 class Api:
-    """Serves calls, its minute by a limiter and its day by a counter shown in headers."""
+    """Serves calls, the minute by a limiter, the day by a count that headers show."""
 
     limiter: Limiter
     day_limit: int = 1_000_000
