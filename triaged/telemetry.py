@@ -5,6 +5,7 @@ is counted in the ledger, in the transaction of what it counts; here it is only 
 so that no crash loses an event or counts it twice.
 """
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -58,6 +59,12 @@ class Telemetry:
             "Tasks that an observing rule or a dry run would have dismissed.",
             "rule",
             "reason",
+        )
+        self._counterexamples = self._counter(
+            "counterexamples",
+            "Tasks that people approved though the rule would dismiss them, as the"
+            " last backtests found.",
+            "rule",
         )
         self._pending = self._gauge("tasks_pending", "Pending tasks listed.", "type")
         self._left = self._gauge("tasks_left", "Tasks left in the last cycle.", "cause")
@@ -126,10 +133,13 @@ class Telemetry:
                     self._shown.pop((counter, rule, reason), None)
             if rule not in wanted:
                 self._last_match.remove(self._workspace, rule)
+                self._counterexamples.remove(self._workspace, rule)
+                self._shown.pop((self._counterexamples, rule), None)
         for rule, reason in wanted.items():
             self._with(self._dismissals, rule, reason)
             self._with(self._observed, rule, reason)
             self._with(self._last_match, rule)
+            self._with(self._counterexamples, rule)
         self._rules = wanted
         self._show_config(ruleset.sha256, at)
 
@@ -148,6 +158,9 @@ class Telemetry:
             for (rule, reason), total in marks.totals(name).items():
                 if self._rules.get(rule) == reason:
                     self._show(counter, total, rule, reason)
+        against = Tally(rule for rule, _ in marks.totals("counterexamples"))
+        for rule in self._rules.keys() & against.keys():
+            self._show(self._counterexamples, against[rule], rule)
 
     def exchange(self, exchange: Exchange) -> None:
         """Count one call to LeadLex."""

@@ -1,8 +1,8 @@
 """Volumes as a kubelet makes them, which podman does not: owners, modes, swapped links.
 
-The daemon is started as the Deployment's user, without capabilities, on directories that
-look as the kubelet leaves them: a volume of the fsGroup, a Secret of root's that only
-the group may read, and links that are swapped when something changes.
+The daemon is started as the Deployment's user, without capabilities, on directories
+that look as the kubelet leaves them: a volume of the fsGroup, a Secret of root's that
+only the group may read, and links that are swapped when something changes.
 """
 
 import os
@@ -43,7 +43,7 @@ class Mounted:
 
     def write(self, name: str, text: str) -> None:
         """Write into a new directory, then point to it in one step."""
-        version = self.path / f"..{len(os.listdir(self.path))}"
+        version = self.path / f"..{len([*self.path.iterdir()])}"
         version.mkdir()
         self._give(version, 0o2755)
         (version / name).write_text(text)
@@ -76,18 +76,12 @@ class Node:
     @contextmanager
     def daemon(self) -> Iterator[RunningDaemon]:
         """Run the daemon as the pod's user until the block ends."""
-        context = self.pod["securityContext"]
-        command = [
-            need_program("setpriv"),
-            f"--reuid={context['runAsUser']}",
-            f"--regid={context['runAsGroup']}",
-            f"--groups={context['fsGroup']}",
-            *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
-            *(str(self.directory / "venv/bin/python"), "-m", "triaged"),
-            *self.pod["containers"][0]["args"],
-        ]
         process = subprocess.Popen(
-            command, cwd="/", env=self._environ(), stderr=subprocess.PIPE, text=True
+            self._python("-m", "triaged", *self.pod["containers"][0]["args"]),
+            cwd="/",
+            env=self._environ(),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         daemon = RunningDaemon(process)
         try:
@@ -97,6 +91,28 @@ class Node:
                 process.kill()
             process.wait()
             daemon.close()
+
+    def execute(self, *words: str, stdin: bytes = b"") -> bytes:
+        """Run Python as the pod's user, as ``kubectl exec`` does."""
+        return subprocess.run(
+            self._python(*words),
+            cwd="/",
+            env=self._environ(),
+            input=stdin,
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout
+
+    def _python(self, *words: str) -> list[str]:
+        context = self.pod["securityContext"]
+        return [
+            need_program("setpriv"),
+            f"--reuid={context['runAsUser']}",
+            f"--regid={context['runAsGroup']}",
+            f"--groups={context['fsGroup']}",
+            *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
+            *(str(self.directory / "venv/bin/python"), *words),
+        ]
 
     def _environ(self) -> dict[str, str]:
         return {
@@ -190,10 +206,30 @@ def test_what_the_kubelet_swaps_is_picked_up(node: Node) -> None:
 
 
 def test_a_second_pod_keeps_off(node: Node) -> None:
-    """Should two pods ever meet on one ledger, the second ends and the first works on."""
+    """Should two pods meet on one ledger, the second ends and the first works on."""
     with node.daemon() as first:
         first.wait_for("cycle.finished")
         with node.daemon() as second:
             assert second.process.wait(20) == 1
 
         assert first.get("/healthz").status_code == 200
+
+
+def test_the_readme_backs_up_and_restores(node: Node) -> None:
+    """What a daemon's ledger held is there again after the README's two commands."""
+    text = (DEPLOY / "kubernetes/README.md").read_text()
+    text = text.replace("/var/lib/triaged", str(node.ledger))
+    backup, restore = re.findall(r"python3 -c '\n(.+?)'", text, re.DOTALL)
+    add(node.sandbox, [a_listed("t1")])
+    with node.daemon() as daemon:
+        daemon.wait_for("task.dismissed")
+        saved = node.execute("-c", backup)
+    for file in node.ledger.iterdir():
+        file.write_bytes(b"broken")
+
+    node.execute("-c", restore, stdin=saved)
+
+    history = node.execute("-m", "triaged", "history", "--format", "csv")
+    assert b"t1" in history
+    with node.daemon() as daemon:
+        daemon.wait_for("cycle.finished")

@@ -196,6 +196,22 @@ def test_the_rules_to_begin_with_dismiss_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "  \nversion: 1\nrules: []\n",
+        "# a tab\t\n\n   # aside\nversion: 1\r\n  \n\n",
+        "version: 1\nx: '\u00fc \U0001f600 <&> \\ \" {{ .Release.Name }}'",
+    ],
+    ids=["blank first", "blanks", "letters"],
+)
+def test_rules_arrive_as_they_are(text: str) -> None:
+    """Whatever the rules file holds, the chart's ConfigMap holds the same."""
+    assert rendered(rules=text)["ConfigMap/triaged-rules"]["data"] == {
+        "rules.yaml": text
+    }
+
+
+@pytest.mark.parametrize(
     ("values", "named"),
     [
         ({"flavour": "statefulset"}, "/flavour"),
@@ -205,6 +221,7 @@ def test_the_rules_to_begin_with_dismiss_nothing(tmp_path: Path) -> None:
         ({"rulez": ""}, "'rulez'"),
         ({"persistence": {"size": "lots"}}, "/persistence/size"),
         ({"networkPolicy": {"egress": []}}, "/networkPolicy/egress"),
+        ({"networkPolicy": {"egress": [{"cidr": "leadlex"}]}}, "/egress/0/cidr"),
     ],
     ids=str,
 )

@@ -149,6 +149,11 @@ def test_backtest_spends_four_calls_and_leaves_our_own_out(
     page = program.run("backtest", "--format", "html").stdout
     assert page.startswith("<!doctype html>")
     assert "p2" in program.run("backtest").stdout
+    with program.daemon() as daemon:
+        daemon.wait_for("cycle.finished")
+        found = daemon.metric("triaged_counterexamples_total", rule="clutter")
+
+    assert found == 2
 
 
 def test_history_tells_what_is_held_and_until_when(

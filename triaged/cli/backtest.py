@@ -82,7 +82,20 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
                     continue
                 word = Word.DISMISSED if is_dismissed else Word.APPROVED
                 samples.append(_sample(workspace, task, word))
-    return run_backtest(ruleset, samples, ours=ours)
+        result = run_backtest(ruleset, samples, ours=ours)
+        _remember(workspace.ledger, result)
+    return result
+
+
+def _remember(ledger: Ledger, result: Backtest) -> None:
+    """Keep each counter-example once; the daemon shows their number as a metric."""
+    with ledger.transaction():
+        known = ledger.marks.totals("counterexamples")
+        for record in result.records:
+            for sample in record.counterexamples:
+                task_id = sample.task.id or ""
+                if (record.rule, task_id) not in known:
+                    ledger.marks.add("counterexamples", record.rule, task_id)
 
 
 async def _listed(workspace: Workspace, status: str) -> list[Task]:
