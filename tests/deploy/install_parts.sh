@@ -8,11 +8,13 @@ cd "$(dirname "$0")/../.."
 parts=$(realpath -m "${TRIAGED_PARTS:-build/parts}")
 base=docker.io/library/python:3.11-slim-bookworm
 mkdir -p "$parts"
+exec 9>"$parts/lock"
+flock 9 # one at a time
 
 packages=(
   buildah catatonit crun podman mmdebstrap ca-certificates      # containers
   prometheus prometheus-alertmanager                            # metrics and alerts
-  systemd iproute2 procps util-linux python3 python3-venv       # a machine to boot
+  systemd iproute2 procps util-linux curl python3 python3-venv  # a machine to boot
 )
 command -v npm >/dev/null || packages+=(nodejs npm)
 missing=()
@@ -54,10 +56,12 @@ if ! [ -x "$parts/machine/bin/python" ] || [ requirements.lock -nt "$parts/machi
 fi
 
 # A stand-in for the base image, under its own name: no registry is asked.
+sources=/etc/apt/sources.list.d/debian.sources
+[ -e "$sources" ] || sources=/etc/apt/sources.list
 if ! [ -s "$parts/base.tar" ]; then
   mmdebstrap --quiet --variant=minbase \
     --include=ca-certificates,python3-minimal,python3-pip,python3-venv \
-    bookworm "$parts/base.part.tar" /etc/apt/sources.list.d/debian.sources
+    bookworm "$parts/base.part.tar" "$sources"
   mv "$parts/base.part.tar" "$parts/base.tar"
 fi
 printf '[storage]\ndriver = "overlay"\ngraphroot = "%s/images"\nrunroot = "%s/run"\n' \
