@@ -149,7 +149,7 @@ def test_lasting_correction_is_taken_over() -> None:
     """When the count stays lower, what comes next counts from there."""
     others = Others()
     hear(others, NOW, 10)
-    hear(others, NOW + 1, 8)
-    hear(others, NOW + 2, 8)
+    for second in range(1, 6):
+        hear(others, NOW + second, 8)
 
-    assert len(hear(others, NOW + 3, 9)) == 1
+    assert len(hear(others, NOW + 6, 9)) == 1

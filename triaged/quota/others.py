@@ -13,19 +13,20 @@ MEMORY: Final = 180.0
 ALONE: Final = 1 / 60
 # Answers overtake each other; the least of so many estimates is hardly too high.
 ESTIMATES: Final = 8
+CORRECTION: Final = 4
 
 
 @dataclass(slots=True)
 class Others:
     """How many calls of the day were not ours, and how many come a second.
 
-    ``lately`` is the last exact estimate, ``recent`` are the last of any kind.
+    ``exact`` are the last exact estimates, ``recent`` the last of any kind.
     """
 
     seen: int | None = None
     heard_at: float = 0.0
     rate: float = 0.0
-    lately: int = 0
+    exact: list[int] = field(default_factory=list)
     recent: list[int] = field(default_factory=list)
 
     def hear(
@@ -44,13 +45,14 @@ class Others:
         self.heard_at = now
         if self.seen is None:
             # How long ago those were is not known.
-            self.seen = self.lately = count
+            self.seen, self.exact = count, [count]
             return ()
         news = max(count - self.seen, 0)
         self.seen = max(count, self.seen)
         if exact:
-            # One low estimate may be a call that was overtaken, two are a correction.
-            self.seen, self.lately = max(count, self.lately), count
+            # A low estimate may be a call that was overtaken; several are a correction.
+            self.seen = max(count, *self.exact)
+            self.exact = [*self.exact, count][-CORRECTION:]
         self._average(max(now - since, 0.0), news)
         last = range(max(news - most, 0), news)
         return tuple(since + (now - since) * (number + 1) / news for number in last)

@@ -35,12 +35,19 @@ class Patience:
 
 
 # A given plan is a promise: what keeps us below it is a neighbour, who comes and goes.
-BELOW_PLAN: Final = Patience(windows=4, calls=500, most_fold=4)
+BELOW_PLAN: Final = Patience(windows=5, calls=500, most_fold=4)
 # The plan that the day's limit tells of hardly changes while that stays.
 AT_GOAL: Final = Patience(windows=40, calls=400, most_fold=1)
-AT_RUNG: Final = Patience(windows=8, calls=120, most_fold=4)
+AT_RUNG: Final = Patience(windows=10, calls=120, most_fold=4)
 # Some other limit may be anything, and change.
 ELSEWHERE: Final = Patience(windows=5, calls=120, most_fold=1)
+# What a try must find to be believed; a bucket lets as much through after a rest.
+GAIN: Final = 0.1
+GAIN_OVER_PLAN: Final = 0.3
+# Going down one by one would cost a refusal each.
+LEAST_DROP: Final = 0.02
+# What is so near to a plan's limit is that limit.
+NEARLY: Final = 1.05
 # However few calls that are, nobody waits longer than this.
 MOST_WINDOWS: Final = 100
 # Nobody takes nearly all of a plan for long.
@@ -157,7 +164,7 @@ class Pace:
                 # A neighbour's calls come and go; the next refusal will be believed.
                 less = ceil(less / 2)
             least = max(min(least, self.cap), ceil(self.cap / 2))
-            self.cap = max(self.cap - max(less, 1), least)
+            self.cap = max(self.cap - max(less, ceil(LEAST_DROP * self.cap)), least)
             self.base = self.cap
         self.step = self.tries = 1
         self.patience = self._patience()
@@ -203,25 +210,29 @@ class Pace:
         if self.ceiling is not None:
             most = min(2 * self.step, most)
         elif self.step == 1:
-            # There is more than there was: go on at once.
+            # There is more than there was: go on at once, but a plan deserves doubt.
             self.step = self.tries = max(most - 1, 1)
+            self.patience = self.cap if self.base in RUNGS else 0
             return
         self.step = self.tries = most
         self.patience = self.cap
 
     def _fall_back(self, count: int, *, probe: bool) -> None:
         """Return to what held before the try, unless the try found clearly more."""
-        gained = count > self.base + max(self.base // 10, 1)
-        if self.ceiling is None and probe and gained:
+        doubt = any(rung <= self.base <= NEARLY * rung for rung in RUNGS)
+        gain = max(int((GAIN_OVER_PLAN if doubt else GAIN) * self.base), 1)
+        if self.ceiling is None and probe and count > self.base + gain:
             self.fails = 0
             self.cap = min(count, self.cap)
             return
         self.before = 0
         self.fails += 1
-        # More was let through than the limit, across an edge; a plan's is likelier.
-        most = min(count, self.cap) if self.ceiling is None else 0
-        plan = max((rung for rung in RUNGS if self.base < rung < most), default=0)
-        self.cap = min(max(self.base, plan), self.cap)
+        if self.ceiling is None:
+            # More was let through than the limit, across an edge; a plan's is likelier.
+            least, most = self.base / NEARLY, min(count, self.cap)
+            plans = (rung for rung in RUNGS if least <= rung < most)
+            self.base = max(plans, default=self.base)
+        self.cap = min(self.base, self.cap)
 
     def _settle(self, cap: int) -> None:
         self.cap = self.base = max(cap, 1)

@@ -129,7 +129,8 @@ def minute_targets(rows: list[Row]) -> Iterator[Target]:
         for headers in (False, True):
             seen = "in headers" if headers else "by refusals only"
             name = f"known limit, neighbour who comes {company}, seen {seen}"
-            found = some("known", company, headers=headers)
+            if not (found := some("known", company, headers=headers)):
+                continue
             worst = max(row.share_refused for row in found)
             yield Target(f"{name}, refused", worst, 0.005, ".2%", wished)
             over = max(row.over for row in found)

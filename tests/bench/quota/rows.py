@@ -136,7 +136,9 @@ def cases(strategy: str, limits: tuple[int, ...], *, quick: bool) -> Iterator[Ca
     """Give every combination of what a server may be; fewer of them when quick."""
     ours = strategy in OURS
     phases = PHASES[1:2] if quick else PHASES
-    companies = COMPANIES[:1] if quick and strategy == "unknown" else COMPANIES
+    companies = COMPANIES
+    if quick:
+        companies = COMPANIES[:1] if strategy == "unknown" else COMPANIES[:2]
     for limit in limits:
         for kind in KINDS:
             for phase in phases if kind == "fixed" else (0.0,):
