@@ -178,9 +178,11 @@ class _Batch:
         with self._means.meter.step():
             attempts += [self._settle(flight, task) for flight, task in self._landed]
             self._landed.clear()
-            if self._is_halted():
+            refused = any(isinstance(a.error, RateLimited) for a in attempts)
+            if refused or self._is_halted():
+                # A 429 closes the gate for everything that has not left yet.
                 self._call_back()
-            else:
+            if not self._is_halted():
                 self._clear()
         self._attempts += attempts
         for attempt in attempts:

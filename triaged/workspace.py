@@ -4,8 +4,10 @@ Nothing here is global: a second workspace is a second object.
 """
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from zlib import crc32
 
 from prometheus_client import CollectorRegistry
 
@@ -96,7 +98,13 @@ async def open_workspace(
         on_exchange(exchange)
 
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        meter = Meter(settings.quota, ledger, clock, on_refused=telemetry.refused)
+        meter = Meter(
+            settings.quota,
+            ledger,
+            clock,
+            seed=_seed(settings),
+            on_refused=telemetry.refused,
+        )
         async with Connection(
             base_url=settings.api_url, key=key.reveal, clock=clock, on_exchange=tell
         ) as connection:
@@ -110,3 +118,9 @@ async def open_workspace(
                 reader=MeteredReader(LexiReader(connection), meter),
                 telemetry=telemetry,
             )
+
+
+def _seed(settings: Settings) -> int:
+    """Return what spreads installations apart that wait for the same reset."""
+    place = f"{socket.gethostname()} {settings.workspace} {settings.state_dir}"
+    return crc32(place.encode())

@@ -280,6 +280,21 @@ async def test_a_refused_call_keeps_its_place(house: House) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_refusal_calls_back_what_has_not_left(house: House) -> None:
+    """After a 429 nothing leaves before its time but one call that goes ahead."""
+    house.lexi.add(*(f"t{number:02}" for number in range(20)))
+    house.lexi.errors = [RateLimited("dismiss", status=429)]
+    times: list[float] = []
+    house.lexi.before = lambda: times.append(house.clock.monotonic())
+    report = await house.cycle()
+
+    assert report.result is Result.OK
+    assert len(house.lexi.dismissed) == 20
+    # Those in flight beside the refused one had left before; the others waited.
+    assert sum(moment == times[0] for moment in times) <= 8
+
+
+@pytest.mark.anyio
 async def test_a_pause_in_mid_cycle_stops_what_has_not_left(house: House) -> None:
     """What is in flight lands; everything else waits for the resume."""
     house.rules(RULES.replace("max_share", "max_dismissals_per_cycle: 60, max_share"))
