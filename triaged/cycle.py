@@ -56,6 +56,7 @@ class CycleReport:
     result: Result
     listed: bool = False
     pending: Mapping[str, int] = field(default_factory=dict)
+    oldest_at: datetime | None = None
     left: Mapping[Cause, int] = field(default_factory=dict)
     matched: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
@@ -216,6 +217,7 @@ class _Round:
         self.id = cycle_id
         self._started_at = started_at
         self._pending: Counter[str] | None = None
+        self._oldest_at: datetime | None = None
         self.settled: list[tuple[Entry, Outcome]] = []
         self.observed: list[Dismissal] = []
         self.screened: Screened | None = None
@@ -224,7 +226,10 @@ class _Round:
 
     def see(self, tasks: Sequence[Task]) -> None:
         """Count what was listed."""
-        self._pending = Counter(t.type or "" for t in tasks if t.is_pending)
+        pending = [task for task in tasks if task.is_pending]
+        self._pending = Counter(task.type or "" for task in pending)
+        moments = [t.created_at for t in pending if t.created_at is not None]
+        self._oldest_at = min(moments, default=None)
 
     def report(self, seconds: float) -> CycleReport:
         """Sum up."""
@@ -237,6 +242,7 @@ class _Round:
             result=self._result(),
             listed=self._pending is not None,
             pending=self._pending or {},
+            oldest_at=self._oldest_at,
             left=screened.left if screened else {},
             matched=_matched(screened.decisions) if screened else frozenset(),
             attempts=carried.attempts if carried else (),

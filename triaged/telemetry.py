@@ -67,6 +67,10 @@ class Telemetry:
             "rule",
         )
         self._pending = self._gauge("tasks_pending", "Pending tasks listed.", "type")
+        self._oldest = self._gauge(
+            "oldest_pending_timestamp_seconds",
+            "When the oldest pending task was made; 0 when there is none.",
+        )
         self._left = self._gauge("tasks_left", "Tasks left in the last cycle.", "cause")
         self._cycles = self._counter("cycles", "Cycles run.", "result")
         self._cycle_seconds = Histogram(
@@ -185,6 +189,8 @@ class Telemetry:
         if not report.listed:
             return
         self._show_tasks(report.pending, report.left)
+        oldest = report.oldest_at
+        self._with(self._oldest).set(0 if oldest is None else oldest.timestamp())
         self._with(self._breaker).set(report.breaker is not None)
         for rule in report.matched & self._rules.keys():
             self._with(self._last_match, rule).set(at.timestamp())
@@ -252,7 +258,7 @@ class Telemetry:
             self._with(gauge).set(0)
         for gauge in (self._quota_limit, self._quota_remaining, self._quota_reserved):
             self._with(gauge).set(0)
-        for gauge in (self._quota_reset, self._interval, self._reload_at):
+        for gauge in (self._quota_reset, self._interval, self._reload_at, self._oldest):
             self._with(gauge).set(0)
         self._with(self._reload_ok).set(0)
         self._with(self._key_accepted).set(0)
