@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -144,7 +144,6 @@ class _Batch:
         self._attempts: list[Attempt] = []
         self._halt: Halt | None = None
         self._error: LexiError | None = None
-        self._retry_at: datetime | None = None
         self._unknown_in_a_row = 0
 
     async def run(self, stop: asyncio.Event) -> Carried:
@@ -169,7 +168,6 @@ class _Batch:
             undone=len(self._queue),
             halt=self._halt if self._queue else None,
             error=self._error,
-            retry_at=self._retry_at,
         )
 
     def _step(self) -> None:
@@ -242,7 +240,6 @@ class _Batch:
         if admission.window == "day":
             # Nothing to wait for but what flies; after that the day is over.
             if idle and admission.until is not None:
-                self._retry_at = datetime.fromtimestamp(admission.until, UTC)
                 self._stop_for(Halt.QUOTA)
         elif self._queue:
             self._ask_at = admission.until

@@ -1,7 +1,6 @@
 """What the gate is asked to do and what it answers, as values."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from triaged.engine.model import Task
@@ -57,7 +56,6 @@ class Carried:
     undone: int
     halt: Halt | None
     error: LexiError | None = None
-    retry_at: datetime | None = None
 
     def count(self, outcome: Outcome) -> int:
         """Count the attempts that ended in one outcome."""
