@@ -1,0 +1,6 @@
+"""What was promised, tried so often, and what happened.
+
+``pytest -m reliability tests/reliability`` tries each promise in a short form of a few
+minutes; with ``TRIAGED_TRIALS=full`` in full.  Either run prints its table; in full it
+also writes ``tests/RELIABILITY.md``.
+"""

@@ -1,0 +1,25 @@
+"""The table is shared by all trials of a run, printed, and in full also written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.reliability.report import FULL, Report, render
+
+TARGET: Final = Path(__file__).parents[1] / "RELIABILITY.md"
+
+
+@pytest.fixture(scope="session")
+def report(request: pytest.FixtureRequest) -> Iterator[Report]:
+    """Collect what the trials record; print it when the run ends."""
+    report = Report()
+    yield report
+    table = render(report.rows)
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        print(f"\n{table}")  # noqa: T201 - the run is there to print it
+    if FULL:
+        TARGET.write_text(table)
