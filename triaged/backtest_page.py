@@ -4,7 +4,8 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
-from triaged.backtest import Backtest, Record
+from triaged.backtest import Backtest, Counterexample, Record
+from triaged.engine.explain import Verdict
 from triaged.printable import printable
 
 _STYLE: Final = """
@@ -16,7 +17,10 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .2rem; }
        background: color-mix(in srgb, currentColor 12%, transparent); }
 .agree { background: #2a7; } .against { background: #d43; }
 .quiet { opacity: .75; margin: .2rem 0; } li { margin: .3rem 0; }
+ul { padding-left: 1.2rem; } summary { cursor: pointer; margin: .4rem 0; }
 """
+_MARKS: Final = {True: "✓", False: "✗", None: "?"}
+_SHOWN: Final = 300
 
 
 def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
@@ -56,37 +60,51 @@ def cannot_know(result: Backtest) -> list[str]:
 
 def summary(record: Record) -> str:
     """Say in a line how a rule fares."""
-    if record.agreement is None or record.low is None or record.high is None:
+    agreement = record.agreement
+    if not agreement.total:
         return "would have dismissed none of them"
     return (
-        f"would have dismissed {record.would_dismiss}: people dismissed"
-        f" {record.dismissed}, approved {record.approved}; agreement"
-        f" {record.agreement:.0%} (95 %: {record.low:.0%} to {record.high:.0%})"
+        f"would have dismissed {agreement.total}: people dismissed"
+        f" {agreement.dismissed}, approved {agreement.approved}; {agreement}"
     )
 
 
 def _section(record: Record) -> str:
-    total = record.would_dismiss
     bar = ""
-    if total:
-        agree = 100 * record.dismissed / total
+    if record.agreement.share is not None:
+        agree = 100 * record.agreement.share
         bar = (
             f'<div class="bar" role="img" aria-label="{agree:.0f} % agreement">'
             f'<div class="agree" style="width:{agree:.2f}%"></div>'
             f'<div class="against" style="width:{100 - agree:.2f}%"></div></div>'
         )
-    examples = "".join(
-        f"<li>{_text(sample.task.description or '—')}"
-        f' <span class="quiet">{_text(sample.task.id or "—")}</span></li>'
-        for sample in record.counterexamples
-    )
-    listed = (
-        f"<p>Approved by people, though:</p><ul>{examples}</ul>" if examples else ""
-    )
+    examples = "".join(_example(example) for example in record.counterexamples)
+    listed = f"<p>Approved by people, though:</p>{examples}" if examples else ""
     return (
         f"<h2>{_text(record.rule)}</h2>{bar}"
         f'<p class="quiet">{_text(summary(record))} · {record.mode}</p>{listed}'
     )
+
+
+def _example(example: Counterexample) -> str:
+    """Show a task that speaks against the rule; why the rule wants it unfolds."""
+    task = example.task
+    return (
+        f"<details><summary>{_text(_short(task.description or '—'))}"
+        f' <span class="quiet">{_text(task.id or "—")}</span></summary>'
+        f"<ul>{_verdict(example.verdict)}</ul></details>"
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    said = f"{verdict.what}: wanted {verdict.wanted}; saw {verdict.seen}"
+    parts = "".join(_verdict(part) for part in verdict.parts)
+    inner = f"<ul>{parts}</ul>" if parts else ""
+    return f"<li>{_MARKS[verdict.truth]} {_text(said)}{inner}</li>"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 def _text(text: str) -> str:

@@ -27,6 +27,7 @@ from triaged.ledger.dismissals import Entry, Outcome, Source
 from triaged.ledger.marks import MarkName
 from triaged.meter import Meter, MeteredReader
 from triaged.orders import Attempt, Carried, Halt, Order, count
+from triaged.people import People
 from triaged.quota import Purpose
 from triaged.rules import Rules
 from triaged.settle import still_pending, vanished_outcome
@@ -88,6 +89,7 @@ class Cycle:
         self._meter = meter
         self._clock = clock
         self._judge = Judge(ledger)
+        self._people = People(reader, ledger, meter, clock)
 
     async def run(self, rules: Rules, *, stop: asyncio.Event) -> CycleReport:
         """Run one cycle; what LeadLex or the quota denies ends up in the report.
@@ -120,16 +122,17 @@ class Cycle:
         listing = survey(rules.ruleset.conditions(), listed.tasks, now=listed_at)
         with self._ledger.transaction():
             self._remember(round_, rules, screened, past, listing)
-        if self._gate is None or not screened.due:
-            return
-        orders = make_orders(screened.due, rules, listing)
-        round_.carried = await self._gate.carry_out(
-            orders,
-            source=Source.DAEMON,
-            cycle=round_.id,
-            stop=stop,
-            listed_at=listed_at,
-        )
+        if self._gate is not None and screened.due:
+            round_.carried = await self._gate.carry_out(
+                make_orders(screened.due, rules, listing),
+                source=Source.DAEMON,
+                cycle=round_.id,
+                stop=stop,
+                listed_at=listed_at,
+            )
+        if round_.is_at_ease() and not stop.is_set():
+            pending = {task.id for task in listed.tasks if task.id}
+            await self._people.ask_when_due(pending, now=self._clock.now())
 
     async def _settle(self, round_: "_Round", tasks: Sequence[Task]) -> None:
         """Find out what became of the dismissals that nobody knows about."""
@@ -230,6 +233,10 @@ class _Round:
         self._pending = Counter(task.type or "" for task in pending)
         moments = [t.created_at for t in pending if t.created_at is not None]
         self._oldest_at = min(moments, default=None)
+
+    def is_at_ease(self) -> bool:
+        """Say whether nothing is left to do, so that there is time for questions."""
+        return self._result() is Result.OK
 
     def report(self, seconds: float) -> CycleReport:
         """Sum up."""

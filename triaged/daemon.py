@@ -16,7 +16,7 @@ from triaged.health import Health
 from triaged.ledger import DaemonLock
 from triaged.ledger.marks import MarkName
 from triaged.notify import Notifier
-from triaged.reports import log_cycle
+from triaged.reports import CounterexampleLog, log_cycle
 from triaged.rules import Rules
 from triaged.rules_keeper import RulesKeeper
 from triaged.signals import signals_set
@@ -69,6 +69,7 @@ class Daemon:
             on_rejected=workspace.telemetry.rules_rejected,
         )
         self._schedule: Schedule | None = None
+        self._counterexamples = CounterexampleLog(workspace.ledger.marks)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain the cycle in flight.
@@ -234,6 +235,7 @@ class Daemon:
         workspace = self._workspace
         ledger, telemetry = workspace.ledger, workspace.telemetry
         telemetry.totals(ledger.marks)
+        self._counterexamples.look(ledger.marks)
         telemetry.state(
             paused=ledger.marks.get(MarkName.PAUSED) is not None,
             unsettled=len(ledger.dismissals.open()),

@@ -1,10 +1,24 @@
-"""How a cycle's report is logged."""
+"""What is logged of a cycle, and of what people said to the rules."""
 
 import structlog
 
 from triaged.cycle import CycleReport, Result
+from triaged.ledger.marks import Marks
 
 log = structlog.get_logger()
+
+
+class CounterexampleLog:
+    """Logs each counter-example once, whichever process found it."""
+
+    def __init__(self, marks: Marks) -> None:
+        self._known = set(marks.totals("counterexamples"))
+
+    def look(self, marks: Marks) -> None:
+        """Log those that came since the last look."""
+        for rule, task in sorted(marks.totals("counterexamples").keys() - self._known):
+            log.warning("rule.contradicted", rule=rule, task=task, by="approved")
+            self._known.add((rule, task))
 
 
 def log_cycle(report: CycleReport) -> None:

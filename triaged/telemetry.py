@@ -62,8 +62,7 @@ class Telemetry:
         )
         self._counterexamples = self._counter(
             "counterexamples",
-            "Tasks that people approved though the rule would dismiss them, as the"
-            " last backtests found.",
+            "Tasks that people approved though the rule would have dismissed them.",
             "rule",
         )
         self._pending = self._gauge("tasks_pending", "Pending tasks listed.", "type")

@@ -20,6 +20,7 @@ from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import GateLock, Ledger
 from triaged.meter import Meter, MeteredReader
 from triaged.orders import Attempt
+from triaged.people import People
 from triaged.settings import KeySource, Settings
 from triaged.telemetry import Telemetry
 
@@ -64,6 +65,10 @@ class Workspace:
     def gate_lock(self) -> GateLock:
         """Return the lock under which this state directory's dismissals are made."""
         return GateLock(self.settings.state_dir, self.clock)
+
+    def people(self) -> People:
+        """Return what asks LeadLex what people did with observed tasks."""
+        return People(self.reader, self.ledger, self.meter, self.clock)
 
     def cycle(self, *, dry_run: bool) -> Cycle:
         """Return what runs cycles; a dry run has nothing that could write."""

@@ -171,3 +171,47 @@ def test_history_tells_what_is_held_and_until_when(
     assert (row["task_id"], row["rule"]) == ("t1", "clutter")
     assert row["goes_at"] > row["held_since"]
     assert sandbox.world.store.effects == []
+
+
+def test_history_tells_how_far_people_agree_with_an_observing_rule(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """What people did with observed tasks is asked once, shown, and a metric."""
+    rules = program.rules.read_text().replace("decision: dismiss,", "decision: leave,")
+    rules = rules.replace("clutter\n    m", "clutter\n    mode: observe\n    m")
+    program.rules.write_text(rules.replace("rule: clutter}", "observed: [clutter]}"))
+    add(sandbox, [a_listed("t1"), a_listed("t2", "[TEST] \x1b[31mred"), a_listed("t3")])
+    program.run("run", "--once")
+    store, now = sandbox.world.store, sandbox.world.clock.now()
+    store.settle("t1", "dismissed", now=now, by="person")
+    store.settle("t2", "approved", now=now, by="person")
+    before = len(sandbox.world.calls)
+    shown = program.run("history", "--agreement")
+    (row,) = program.json("history", "--agreement")
+
+    assert "clutter: people approved t2" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert (row["rule"], row["mode"], row["observed"]) == ("clutter", "observe", 3)
+    assert (row["dismissed"], row["approved"], row["open"]) == (1, 1, 1)
+    assert row["agreement"] == 0.5
+    assert [e["task_id"] for e in row["counterexamples"]] == ["t2"]
+    assert len(sandbox.world.calls) - before == 4
+    with program.daemon() as daemon:
+        daemon.wait_for("cycle.finished")
+
+        assert daemon.metric("triaged_counterexamples_total", rule="clutter") == 1
+
+
+def test_agreement_is_shown_though_nobody_can_be_asked(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Without a key the ledger's knowledge is shown, and the exit code says so."""
+    program.run("run", "--once", "--dry-run")
+    add(sandbox, [a_listed("t1")])
+    program.run("run", "--once", "--dry-run")
+    program.settings["TRIAGED_API_KEY"] = ""
+    shown = program.run("history", "--agreement")
+
+    assert shown.returncode == 78
+    assert "clutter" in shown.stdout
+    assert "not asked what people did" in shown.stderr

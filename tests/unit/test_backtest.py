@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.backtest import Sample, Word, run_backtest, wilson
+from triaged.agreement import Word, wilson
+from triaged.backtest import Sample, run_backtest
 from triaged.backtest_page import cannot_know, render_backtest
 from triaged.engine.model import Task
 from triaged.engine.rules import Ruleset
@@ -47,10 +48,11 @@ def test_agreement_counts_what_people_dismissed() -> None:
     ]
     clutter, old = run_backtest(rules(), samples, ours=3).records
 
-    assert (clutter.would_dismiss, clutter.dismissed, clutter.approved) == (3, 2, 1)
-    assert clutter.agreement == pytest.approx(2 / 3)
-    assert [sample.task.id for sample in clutter.counterexamples] == ["c"]
-    assert (old.would_dismiss, old.agreement, old.low) == (0, None, None)
+    assert (clutter.agreement.dismissed, clutter.agreement.approved) == (2, 1)
+    assert clutter.agreement.share == pytest.approx(2 / 3)
+    assert [example.task.id for example in clutter.counterexamples] == ["c"]
+    assert (old.agreement.total, old.agreement.share) == (0, None)
+    assert old.agreement.interval is None
 
 
 def test_ages_are_those_of_the_decision() -> None:
@@ -61,7 +63,7 @@ def test_ages_are_those_of_the_decision() -> None:
     old = Sample(task=task, word=Word.APPROVED, at=later, is_time_known=False)
     result = run_backtest(rules(), [young, old], ours=0)
 
-    assert result.records[1].would_dismiss == 1
+    assert result.records[1].agreement.total == 1
     assert result.times_unknown == 1
     assert any("1 of the tasks" in note for note in cannot_know(result))
 

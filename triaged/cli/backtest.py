@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -10,25 +11,17 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from triaged.backtest import (
-    APPROVED_STATUSES,
-    DISMISSED_STATUS,
-    Backtest,
-    Record,
-    Sample,
-    Word,
-    listing_of,
-    run_backtest,
-)
+from triaged.agreement import SETTLED_STATUSES, Word, word_of
+from triaged.backtest import Backtest, Counterexample, Record, Sample, run_backtest
 from triaged.backtest_page import cannot_know, render_backtest, summary
 from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
 from triaged.clock import SystemClock
-from triaged.engine.explain import judge
 from triaged.engine.model import Task
 from triaged.engine.rules import Ruleset
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.quota import Purpose
+from triaged.people import note_counterexamples
+from triaged.printable import printable
 from triaged.render import add_verdict, console, say, shorten
 from triaged.rules import load_rules
 from triaged.settings import Settings
@@ -60,13 +53,13 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
     rules, _ = load_rules(settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
     if form is ReportFormat.JSON:
-        report = _as_json(result, rules.ruleset)
+        report = _as_json(result)
         say(json.dumps(report, indent=2, ensure_ascii=False))
     elif form is ReportFormat.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
         say(page, end="")
     else:
-        _show(result, rules.ruleset)
+        _show(result)
 
 
 async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
@@ -74,33 +67,23 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
         samples: list[Sample] = []
         ours = 0
         dismissed_by_us = _dismissed_by_us(workspace.ledger)
-        for status in (*APPROVED_STATUSES, DISMISSED_STATUS):
-            for task in await _listed(workspace, status):
-                is_dismissed = status == DISMISSED_STATUS
-                if is_dismissed and task.id in dismissed_by_us:
+        for status in SETTLED_STATUSES:
+            for task in await workspace.people().settled(status):
+                word = word_of(status)
+                if word is Word.DISMISSED and task.id in dismissed_by_us:
                     ours += 1
-                    continue
-                word = Word.DISMISSED if is_dismissed else Word.APPROVED
-                samples.append(_sample(workspace, task, word))
+                else:
+                    samples.append(_sample(workspace, task, word))
         result = run_backtest(ruleset, samples, ours=ours)
-        _remember(workspace.ledger, result)
+        with workspace.ledger.transaction():
+            note_counterexamples(workspace.ledger, _pairs(result))
     return result
 
 
-def _remember(ledger: Ledger, result: Backtest) -> None:
-    """Keep each counter-example once; the daemon shows their number as a metric."""
-    with ledger.transaction():
-        known = ledger.marks.totals("counterexamples")
-        for record in result.records:
-            for sample in record.counterexamples:
-                task_id = sample.task.id or ""
-                if (record.rule, task_id) not in known:
-                    ledger.marks.add("counterexamples", record.rule, task_id)
-
-
-async def _listed(workspace: Workspace, status: str) -> list[Task]:
-    listed = await workspace.reader.list_tasks(status, purpose=Purpose.HAND)
-    return [task for task in listed.tasks if task.id and task.status == status]
+def _pairs(result: Backtest) -> Iterator[tuple[str, str]]:
+    for record in result.records:
+        for example in record.counterexamples:
+            yield record.rule, example.task.id or ""
 
 
 def _dismissed_by_us(ledger: Ledger) -> frozenset[str]:
@@ -122,57 +105,52 @@ def _sample(workspace: Workspace, task: Task, word: Word) -> Sample:
     )
 
 
-def _as_json(result: Backtest, ruleset: Ruleset) -> dict[str, Any]:
+def _as_json(result: Backtest) -> dict[str, Any]:
     return {
         "approved": result.approved,
         "dismissed": result.dismissed,
         "dismissed_by_triaged": result.ours,
         "times_unknown": result.times_unknown,
         "cannot_know": cannot_know(result),
-        "rules": [_record_json(record, ruleset) for record in result.records],
+        "rules": [_record_json(record) for record in result.records],
     }
 
 
-def _record_json(record: Record, ruleset: Ruleset) -> dict[str, Any]:
+def _record_json(record: Record) -> dict[str, Any]:
+    agreement = record.agreement
     return {
         "rule": record.rule,
         "reason": record.reason,
         "mode": record.mode,
-        "would_dismiss": record.would_dismiss,
-        "dismissed": record.dismissed,
-        "approved": record.approved,
-        "agreement": record.agreement,
-        "interval": None if record.low is None else [record.low, record.high],
-        "counterexamples": [
-            {
-                "task_id": sample.task.id,
-                "description": sample.task.description,
-                "match": _verdict(record, sample, ruleset),
-            }
-            for sample in record.counterexamples
-        ],
+        "would_dismiss": agreement.total,
+        "dismissed": agreement.dismissed,
+        "approved": agreement.approved,
+        "agreement": agreement.share,
+        "interval": agreement.interval,
+        "counterexamples": [_example_json(one) for one in record.counterexamples],
     }
 
 
-def _verdict(record: Record, sample: Sample, ruleset: Ruleset) -> dict[str, Any]:
-    rule = ruleset.rule(record.rule)
-    if rule is None:
-        raise LookupError(record.rule)
-    listing = listing_of(ruleset, sample.at)
-    return verdict_json(judge(rule.match, sample.task, listing))
+def _example_json(example: Counterexample) -> dict[str, Any]:
+    return {
+        "task_id": example.task.id,
+        "description": example.task.description,
+        "match": verdict_json(example.verdict),
+    }
 
 
-def _show(result: Backtest, ruleset: Ruleset) -> None:
+def _show(result: Backtest) -> None:
     say(
         f"People approved {result.approved} tasks and dismissed {result.dismissed};"
         f" {result.ours} that triaged dismissed are left out."
     )
     for record in result.records:
         say(f"\n{record.rule} ({record.mode}): {summary(record)}.")
-        for sample in record.counterexamples:
-            line = f"approved: {sample.task.id} {sample.task.description or '—'}"
-            tree = Tree(Text(shorten(line, 140)))
-            add_verdict(tree, _verdict(record, sample, ruleset))
+        for example in record.counterexamples:
+            task = example.task
+            line = f"approved: {task.id} {task.description or '—'}"
+            tree = Tree(Text(printable(shorten(line, 140))))
+            add_verdict(tree, verdict_json(example.verdict))
             console().print(tree)
     say("")
     for note in cannot_know(result):

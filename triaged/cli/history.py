@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
-from triaged.cli.options import LEDGER, RULES, OneOf, with_settings
+from triaged.cli.agreement import show_agreement
+from triaged.cli.held import show_held
+from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
 from triaged.clock import SystemClock
 from triaged.engine.duration import parse_duration
 from triaged.engine.model import parse_moment
@@ -19,7 +21,6 @@ from triaged.ledger.dismissals import Entry, Outcome, Search
 from triaged.ledger.store import FILE
 from triaged.printable import printable
 from triaged.render import console, say, shorten, table
-from triaged.rulefile.load import load
 from triaged.settings import Settings
 
 
@@ -36,10 +37,20 @@ class HistoryFormat(StrEnum):
 @click.option("--task", metavar="ID", help="Only this task.")
 @click.option("--rule", metavar="R", help="Only what this rule wanted.")
 @click.option("--reason", metavar="R", help="Only this reason code.")
-@click.option(
-    "--pending", is_flag=True, help="What is held now instead, and when it will go."
-)
 @click.option("--outcome", type=OneOf(Outcome), help="Only this outcome.")
+@click.option(
+    "--pending",
+    "view",
+    flag_value="pending",
+    help="Instead: what is held now, and when it will go.",
+)
+@click.option(
+    "--agreement",
+    "view",
+    flag_value="agreement",
+    help="Instead: what people did with what rules only observed; up to four calls,"
+    " and none again within a quarter of an hour.",
+)
 @click.option(
     "--format",
     "form",
@@ -48,7 +59,7 @@ class HistoryFormat(StrEnum):
     show_default="table",
     help="How to print.",
 )
-@with_settings(*RULES, *LEDGER)
+@with_settings(*API, *RULES, *QUOTA, *LEDGER)
 def history(
     *,
     settings: Settings,
@@ -56,13 +67,21 @@ def history(
     task: str | None,
     rule: str | None,
     reason: str | None,
-    pending: bool,
     outcome: Outcome | None,
+    view: str | None,
     form: HistoryFormat,
 ) -> None:
     """Show what was dismissed, by whom, why, and what became of it."""
-    if pending:
-        _show_held(settings, form)
+    if view is not None:
+        if form is HistoryFormat.CSV or any((since, task, rule, reason, outcome)):
+            raise click.UsageError(
+                f"--{view} shows all there is, as a table or as JSON;"
+                " drop the other flags"
+            )
+        as_json = form is HistoryFormat.JSON
+        if view == "agreement":
+            sys.exit(show_agreement(settings, as_json=as_json))
+        show_held(settings, as_json=as_json)
         return
     search = Search(
         since=_parse_since(since),
@@ -103,34 +122,6 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "detail": entry.detail,
         "rules_sha256": entry.rules_sha256,
     }
-
-
-def _show_held(settings: Settings, form: HistoryFormat) -> None:
-    """Show the holds that are running, by the rules that are in force on disk."""
-    ruleset = load(settings.rules).ruleset
-    rows = []
-    if (settings.state_dir / FILE).exists():
-        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            for hold, since in ledger.judgements.holds().items():
-                rule = ruleset.rule(hold.rule)
-                goes = None if rule is None else (since + rule.hold).isoformat()
-                rows.append(
-                    {
-                        "task_id": hold.task_id,
-                        "rule": hold.rule,
-                        "held_since": since.isoformat(),
-                        "goes_at": goes,
-                    }
-                )
-    rows.sort(key=lambda row: (row["goes_at"] or "", row["task_id"] or ""))
-    if form is HistoryFormat.JSON:
-        say(json.dumps(rows, indent=2, ensure_ascii=False))
-        return
-    cells = [tuple(value or "—" for value in row.values()) for row in rows]
-    if cells:
-        headings = ("task", "rule", "held since", "goes at")
-        console().print(table(headings, cells))
-    say(f"{len(rows)} held.")
 
 
 def _parse_since(text: str | None) -> datetime | None:

@@ -15,7 +15,7 @@ from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
 from triaged.logs import configure_logs
 from triaged.notify import Notifier
-from triaged.reports import log_cycle
+from triaged.reports import CounterexampleLog, log_cycle
 from triaged.rules import load_rules
 from triaged.settings import Settings
 from triaged.signals import signals_set
@@ -61,8 +61,11 @@ async def _once(settings: Settings, *, dry_run: bool) -> int:
     with DaemonLock(settings.state_dir):
         async with open_workspace(settings, clock) as workspace:
             stop = asyncio.Event()
+            marks = workspace.ledger.marks
+            counterexamples = CounterexampleLog(marks)
             with signals_set(asyncio.get_running_loop(), stop, None):
                 report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
+            counterexamples.look(marks)
     log_cycle(report)
     if report.result is Result.OK:
         return exits.DONE

@@ -9,6 +9,7 @@ from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.judgements import Judgements
 from triaged.ledger.marks import Marks
 from triaged.ledger.store import Store
+from triaged.ledger.words import Words
 
 
 class Ledger:
@@ -28,6 +29,7 @@ class Ledger:
         self.dismissals = Dismissals(self._store, workspace)
         self.judgements = Judgements(self._store, workspace)
         self.marks = Marks(self._store, workspace)
+        self.words = Words(self._store, workspace)
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +47,6 @@ class Ledger:
 
     def prune(self, *, before: datetime) -> int:
         """Forget what is settled and older than a moment; return how many rows."""
+        rooms = (self.dismissals, self.judgements, self.words)
         with self.transaction():
-            return self.dismissals.prune(before=before) + self.judgements.prune(
-                before=before
-            )
+            return sum(room.prune(before=before) for room in rooms)

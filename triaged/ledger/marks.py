@@ -16,6 +16,7 @@ class MarkName(StrEnum):
     PAUSED = "paused"
     BREAKER = "breaker"
     REVIEW = "review"
+    PEOPLE_ASKED = "people_asked"
 
 
 @dataclass(frozen=True, slots=True)

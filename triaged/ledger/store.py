@@ -17,13 +17,12 @@ from typing import Any, Final
 from triaged.errors import LedgerError
 
 FILE: Final = "ledger.sqlite3"
-VERSION: Final = 1
-
 _BUSY_SECONDS: Final = 10.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
 _APPLICATION_ID: Final = 0x74726764
 
+# Each version's change to the one before; never edited once it was released.
 _SCHEMA: Final = """
 CREATE TABLE dismissal (
     id TEXT PRIMARY KEY,
@@ -109,6 +108,18 @@ CREATE TABLE quota (
     state TEXT NOT NULL
 );
 """
+_WORDS: Final = """
+CREATE TABLE word (
+    workspace TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    word TEXT,
+    asked INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    PRIMARY KEY (workspace, task_id)
+);
+"""
+_CHANGES: Final = (_SCHEMA, _WORDS)
+VERSION: Final = len(_CHANGES)
 
 
 def to_text(moment: datetime) -> str:
@@ -231,7 +242,7 @@ class Store:
             with contextlib.closing(sqlite3.connect(draft)) as connection:
                 connection.executescript(
                     f"PRAGMA application_id={_APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{_SCHEMA}"
+                    f"PRAGMA user_version={VERSION};{''.join(_CHANGES)}"
                 )
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
@@ -276,7 +287,7 @@ class Store:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != _APPLICATION_ID:
             raise LedgerError(str(self.path), "is not a triaged ledger", "move it away")
-        if version != VERSION:
+        if not 0 < version <= VERSION:
             raise LedgerError(
                 str(self.path),
                 f"is of version {version}; this triaged knows version {VERSION}",
@@ -286,3 +297,21 @@ class Store:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+        if version < VERSION:
+            _migrate(connection)
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older ledger up to date, whole or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have done it while this one waited.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for change in _CHANGES[version:]:
+            for statement in filter(str.strip, change.split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={VERSION}")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
