@@ -3,16 +3,17 @@
 It shows neither key nor metadata; every text that came from outside is escaped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Final
 
+from triaged.cycle import CycleReport
 from triaged.engine.rules import Ruleset
 from triaged.health import Health
 from triaged.ledger.dismissals import Entry
-from triaged.ledger.judgements import Holding
+from triaged.ledger.judgements import Holding, Judgement
 from triaged.printable import printable
 from triaged.quota import QuotaView
 
@@ -35,6 +36,12 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
 meter { width: 100%; height: 1.2rem; }
 .warning { border-left: .3rem solid #c60; padding-left: .7rem; }
 .quiet { opacity: .7; }
+@media (max-width: 38rem) {
+  thead { display: none; } tr { display: block; padding: .4rem 0;
+    border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+  td { display: flex; gap: .6rem; border: 0; padding: .1rem 0; text-align: left; }
+  td::before { content: attr(data-label); flex: 0 0 7rem; opacity: .7; }
+}
 """
 
 
@@ -50,9 +57,11 @@ class PageFacts:
     ruleset: Ruleset
     paused: str | None
     breaker: str | None
-    spent: dict[str | None, int]
+    spent: Mapping[str | None, int]
+    observed: Mapping[str, int]
     held: Sequence[tuple[Holding, datetime]]
     recent: Sequence[Entry]
+    decided: Sequence[Judgement]
 
 
 def render_page(facts: PageFacts) -> str:
@@ -63,7 +72,8 @@ def render_page(facts: PageFacts) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}{_recent(facts.recent)}"
+        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}"
+        f"{_recent(facts.recent)}{_decided(facts.decided)}"
         f'<p class="quiet">As of {_moment(facts.now)} · '
         '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
         "</body></html>"
@@ -86,10 +96,21 @@ def _state(facts: PageFacts) -> str:
     if last is not None and last.listed:
         pending = f"{sum(last.pending.values())} tasks pending"
     mode = "dry run: nothing is dismissed" if facts.dry_run else "at work"
+    paused = "not paused" if facts.paused is None else "paused"
+    breaker = "closed" if facts.breaker is None else "open"
     return (
-        f"{said}<p>{mode} · {pending} · next poll "
-        f"{_moment(facts.health.next_poll_at)}</p>"
+        f"{said}<p>{mode} · {paused} · breaker {breaker} · {pending} · next poll "
+        f"{_moment(facts.health.next_poll_at)}</p>{_left(last)}"
     )
+
+
+def _left(last: CycleReport | None) -> str:
+    """Say why the last cycle left what it left."""
+    if last is None or not last.left:
+        return ""
+    counts = sorted(last.left.items(), key=lambda left: -left[1])
+    said = ", ".join(f"{number:,} {cause}" for cause, number in counts)
+    return f"<p>Left in the last cycle: {said}.</p>"
 
 
 def _quota(quota: QuotaView) -> str:
@@ -108,11 +129,13 @@ def _rules(facts: PageFacts) -> str:
             rule.name,
             "leave" if rule.reason is None else f"dismiss as {rule.reason}",
             str(rule.mode),
-            str(facts.spent.get(rule.name, 0)),
+            f"{facts.spent.get(rule.name, 0):,}",
+            f"{facts.observed.get(rule.name, 0):,}",
         )
         for rule in facts.ruleset.rules
     ]
-    return "<h2>Rules</h2>" + _table(("Rule", "Does", "Mode", "Dismissed today"), rows)
+    headings = ("Rule", "Does", "Mode", "Dismissed today", "Observed today")
+    return "<h2>Rules</h2>" + _table(headings, rows)
 
 
 def _held(facts: PageFacts) -> str:
@@ -141,17 +164,42 @@ def _recent(entries: Sequence[Entry]) -> str:
         )
         for entry in entries
     ]
-    headings = ("When (UTC)", "Task", "Rule", "Reason", "Outcome")
+    headings = ("When (UTC)", "Description", "Rule", "Reason", "Outcome")
     return "<h2>Last dismissals</h2>" + _table(headings, rows)
 
 
-def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def _decided(judgements: Sequence[Judgement]) -> str:
+    """Show what was decided last, and why, of tasks that stay as well."""
+    if not judgements:
+        return "<h2>Last decisions</h2><p>None yet.</p>"
+    rows = [
+        (
+            f"{judgement.decided_at:%Y-%m-%d %H:%M:%S}",
+            judgement.task_id,
+            _short(judgement.task.get("description")),
+            f"left: {judgement.cause}"
+            if judgement.cause
+            else f"dismiss as {judgement.reason}",
+            judgement.rule or "—",
+        )
+        for judgement in judgements
+    ]
+    headings = ("When (UTC)", "Task", "Description", "Decision", "Rule")
+    return "<h2>Last decisions</h2>" + _table(headings, rows)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
+    body = "".join(f"<tr>{_cells(headings, row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(headings: Sequence[str], row: Sequence[str]) -> str:
+    """Write cells that carry their heading, which a phone shows beside them."""
+    return "".join(
+        f'<td data-label="{escape(heading)}">{_text(cell)}</td>'
+        for heading, cell in zip(headings, row, strict=True)
+    )
 
 
 def _moment(moment: datetime | None) -> str:

@@ -117,7 +117,9 @@ class WebServer:
             breaker=None if breaker is None else breaker.note,
             spent=ledger.dismissals.spent_on(now),
             held=tuple(ledger.judgements.holds().items()),
+            observed=ledger.judgements.observed_on(now),
             recent=ledger.dismissals.find(Search(newest=_RECENT)),
+            decided=ledger.judgements.newest(_RECENT),
         )
         return HTMLResponse(render_page(facts), headers=_SAFE_HEADERS)
 

@@ -1,12 +1,16 @@
 """The page for people: everything that matters, nothing that a task could steer."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 
 from tests.builders import T0
+from triaged.engine.model import Cause
 from triaged.engine.rules import Ruleset
 from triaged.health import Health
 from triaged.ledger.dismissals import Entry, Outcome, Source
-from triaged.ledger.judgements import Holding
+from triaged.ledger.judgements import Holding, Judgement
 from triaged.page import PageFacts, render_page
 from triaged.quota import Quota, QuotaSettings
 from triaged.rulefile.load import parse
@@ -53,11 +57,18 @@ def a_page(**given: object) -> str:
         "paused": None,
         "breaker": None,
         "spent": {"clutter": 3},
+        "observed": {"clutter": 7},
         "held": (),
         "recent": (),
+        "decided": (),
         **given,
     }
     return render_page(PageFacts(**facts))  # type: ignore[arg-type]
+
+
+def cells(page: str) -> list[str]:
+    """Return the text of all table cells, as a reader sees it."""
+    return [unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", page)]
 
 
 def test_it_shows_the_state_of_things() -> None:
@@ -65,8 +76,8 @@ def test_it_shows_the_state_of_things() -> None:
     page = a_page()
 
     assert "100 of 100 calls left, 20 of them kept" in page
-    assert "<td>clutter</td><td>dismiss as testing</td>" in page
-    assert "<td>3</td>" in page
+    assert "at work · not paused · breaker closed" in page
+    assert cells(page)[:5] == ["clutter", "dismiss as testing", "enforce", "3", "7"]
 
 
 def test_it_warns() -> None:
@@ -83,9 +94,27 @@ def test_held_tasks_say_until_when() -> None:
     """A held task is listed with the moment at which its hold ends."""
     held = ((Holding("t9", "clutter", "f"), T0 - timedelta(hours=23)),)
 
-    assert "<td>t9</td><td>clutter</td><td>2026-03-01 01:00:00 UTC</td>" in a_page(
-        held=held
+    assert "t9 clutter 2026-03-01 01:00:00 UTC" in " ".join(cells(a_page(held=held)))
+
+
+def test_decisions_say_why() -> None:
+    """What stays is listed with its cause, as what goes is with its reason."""
+    stays = Judgement(
+        task_id="t7",
+        decided_at=T0,
+        cause=Cause.YOUNG,
+        rule="clutter",
+        reason="testing",
+        observed=(),
+        copies=(),
+        rules_sha256="0",
+        task={"description": "<i>x</i>", "metadata": {"secret": "metadata-secret"}},
     )
+    page = a_page(decided=[stays, replace(stays, cause=None)])
+
+    assert "t7 <i>x</i> left: young clutter" in " ".join(cells(page))
+    assert "t7 <i>x</i> dismiss as testing clutter" in " ".join(cells(page))
+    assert "metadata-secret" not in page
 
 
 def test_text_of_tasks_is_only_text() -> None:

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from sqlite3 import Row
 from typing import Any
 
 from triaged.engine.conditions import Duplicate
@@ -109,19 +110,16 @@ class Judgements:
             "SELECT * FROM decision WHERE workspace = ? AND task_id = ?",
             (self._workspace, task_id),
         )
-        if row is None:
-            return None
-        return Judgement(
-            task_id=row["task_id"],
-            decided_at=from_text(row["decided_at"]),
-            cause=Cause(row["cause"]) if row["cause"] else None,
-            rule=row["rule"],
-            reason=row["reason"],
-            observed=tuple(json.loads(row["observed"])),
-            copies=tuple(json.loads(row["copies"])),
-            rules_sha256=row["rules_sha256"],
-            task=json.loads(row["task"]),
+        return None if row is None else _judgement(row)
+
+    def newest(self, limit: int) -> list[Judgement]:
+        """Return the decisions made last, newest first."""
+        rows = self._store.rows(
+            "SELECT * FROM decision WHERE workspace = ?"
+            " ORDER BY decided_at DESC, task_id LIMIT ?",
+            (self._workspace, limit),
         )
+        return [_judgement(row) for row in rows]
 
     def count_waiting(self) -> int:
         """Count the tasks that a cap made wait, as last decided."""
@@ -172,6 +170,16 @@ class Judgements:
                 new.append(dismissal)
         return new
 
+    def observed_on(self, day: datetime) -> dict[str, int]:
+        """Count by rule what would have been dismissed, seen first on a UTC day."""
+        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = self._store.rows(
+            "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
+            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            (self._workspace, to_text(start), to_text(start + timedelta(days=1))),
+        )
+        return {row["rule"]: row["n"] for row in rows}
+
     def prune(self, *, before: datetime) -> int:
         """Forget decisions and observations older than a moment; return how many."""
         moment = to_text(before)
@@ -195,6 +203,20 @@ class Judgements:
             sha256,
             json.dumps(dict(decision.task.fields), ensure_ascii=False),
         )
+
+
+def _judgement(row: Row) -> Judgement:
+    return Judgement(
+        task_id=row["task_id"],
+        decided_at=from_text(row["decided_at"]),
+        cause=Cause(row["cause"]) if row["cause"] else None,
+        rule=row["rule"],
+        reason=row["reason"],
+        observed=tuple(json.loads(row["observed"])),
+        copies=tuple(json.loads(row["copies"])),
+        rules_sha256=row["rules_sha256"],
+        task=json.loads(row["task"]),
+    )
 
 
 def _observed(decision: Decision) -> str:
