@@ -33,6 +33,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
          border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
+th, td { min-width: 5.5rem; } td[data-label^="When"] { white-space: nowrap; }
 meter { width: 100%; height: 1.2rem; }
 .warning { border-left: .3rem solid #c60; padding-left: .7rem; }
 .quiet { opacity: .7; }
@@ -40,7 +41,7 @@ meter { width: 100%; height: 1.2rem; }
   thead { display: none; } tr { display: block; padding: .4rem 0;
     border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
   td { display: flex; gap: .6rem; border: 0; padding: .1rem 0; text-align: left; }
-  td::before { content: attr(data-label); flex: 0 0 7rem; opacity: .7; }
+  td::before { content: attr(data-label); flex: 0 0 8rem; opacity: .7; }
 }
 """
 
@@ -61,7 +62,7 @@ class PageFacts:
     observed: Mapping[str, int]
     held: Sequence[tuple[Holding, datetime]]
     recent: Sequence[Entry]
-    decided: Sequence[Judgement]
+    left: Sequence[Judgement]
 
 
 def render_page(facts: PageFacts) -> str:
@@ -73,7 +74,7 @@ def render_page(facts: PageFacts) -> str:
         f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
         f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}"
-        f"{_recent(facts.recent)}{_decided(facts.decided)}"
+        f"{_recent(facts.recent)}{_left_alone(facts.left)}"
         f'<p class="quiet">As of {_moment(facts.now)} · '
         '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
         "</body></html>"
@@ -118,7 +119,7 @@ def _quota(quota: QuotaView) -> str:
         "<h2>Quota of the day</h2>"
         f'<meter min="0" max="{quota.daily_limit}" low="{quota.reserved}" '
         f'value="{quota.remaining}"></meter>'
-        f"<p>{quota.remaining} of {quota.daily_limit} calls left, {quota.reserved} of "
+        f"<p>{quota.remaining:,} of {quota.daily_limit:,} calls left, {quota.reserved:,} of "
         "them kept for people and other tools.</p>"
     )
 
@@ -168,24 +169,22 @@ def _recent(entries: Sequence[Entry]) -> str:
     return "<h2>Last dismissals</h2>" + _table(headings, rows)
 
 
-def _decided(judgements: Sequence[Judgement]) -> str:
-    """Show what was decided last, and why, of tasks that stay as well."""
+def _left_alone(judgements: Sequence[Judgement]) -> str:
+    """Show which tasks it was decided last to leave, and why."""
     if not judgements:
-        return "<h2>Last decisions</h2><p>None yet.</p>"
+        return "<h2>Last decisions to leave</h2><p>None yet.</p>"
     rows = [
         (
             f"{judgement.decided_at:%Y-%m-%d %H:%M:%S}",
             judgement.task_id,
             _short(judgement.task.get("description")),
-            f"left: {judgement.cause}"
-            if judgement.cause
-            else f"dismiss as {judgement.reason}",
+            judgement.cause or "",
             judgement.rule or "—",
         )
         for judgement in judgements
     ]
-    headings = ("When (UTC)", "Task", "Description", "Decision", "Rule")
-    return "<h2>Last decisions</h2>" + _table(headings, rows)
+    headings = ("When (UTC)", "Task", "Description", "Cause", "Rule")
+    return "<h2>Last decisions to leave</h2>" + _table(headings, rows)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

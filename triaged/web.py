@@ -119,7 +119,7 @@ class WebServer:
             held=tuple(ledger.judgements.holds().items()),
             observed=ledger.judgements.observed_on(now),
             recent=ledger.dismissals.find(Search(newest=_RECENT)),
-            decided=ledger.judgements.newest(_RECENT),
+            left=ledger.judgements.left_last(_RECENT),
         )
         return HTMLResponse(render_page(facts), headers=_SAFE_HEADERS)
 

@@ -14,6 +14,7 @@ flock 9 # one at a time
 packages=(
   buildah catatonit crun podman mmdebstrap ca-certificates      # containers
   prometheus prometheus-alertmanager                            # metrics and alerts
+  chromium chromium-driver fonts-dejavu-core                    # the page, as seen
   systemd iproute2 procps util-linux curl python3 python3-venv  # a machine to boot
 )
 command -v npm >/dev/null || packages+=(nodejs npm)

@@ -1,7 +1,6 @@
 """The page for people: everything that matters, nothing that a task could steer."""
 
 import re
-from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 
@@ -60,7 +59,7 @@ def a_page(**given: object) -> str:
         "observed": {"clutter": 7},
         "held": (),
         "recent": (),
-        "decided": (),
+        "left": (),
         **given,
     }
     return render_page(PageFacts(**facts))  # type: ignore[arg-type]
@@ -98,7 +97,7 @@ def test_held_tasks_say_until_when() -> None:
 
 
 def test_decisions_say_why() -> None:
-    """What stays is listed with its cause, as what goes is with its reason."""
+    """What stays is listed with its cause, as text."""
     stays = Judgement(
         task_id="t7",
         decided_at=T0,
@@ -110,10 +109,9 @@ def test_decisions_say_why() -> None:
         rules_sha256="0",
         task={"description": "<i>x</i>", "metadata": {"secret": "metadata-secret"}},
     )
-    page = a_page(decided=[stays, replace(stays, cause=None)])
+    page = a_page(left=[stays])
 
-    assert "t7 <i>x</i> left: young clutter" in " ".join(cells(page))
-    assert "t7 <i>x</i> dismiss as testing clutter" in " ".join(cells(page))
+    assert "t7 <i>x</i> young clutter" in " ".join(cells(page))
     assert "metadata-secret" not in page
 
 

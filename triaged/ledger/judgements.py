@@ -112,10 +112,10 @@ class Judgements:
         )
         return None if row is None else _judgement(row)
 
-    def newest(self, limit: int) -> list[Judgement]:
-        """Return the decisions made last, newest first."""
+    def left_last(self, limit: int) -> list[Judgement]:
+        """Return the decisions to leave that were made last, newest first."""
         rows = self._store.rows(
-            "SELECT * FROM decision WHERE workspace = ?"
+            "SELECT * FROM decision WHERE workspace = ? AND cause IS NOT NULL"
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
         )
