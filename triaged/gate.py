@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final
 
 import structlog
 
@@ -23,6 +23,7 @@ from triaged.errors import (
     Unanswered,
     Unreachable,
 )
+from triaged.flights import Dismisser, Flight, Flights, Landing
 from triaged.leadlex.client import Done
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Intent, Outcome, Source
@@ -44,32 +45,9 @@ MAX_UNKNOWN_IN_A_ROW: Final = 3
 # What was listed longer ago than this is looked at anew before anything is done.
 MAX_LISTING_AGE: Final = timedelta(minutes=15)
 
-_NAP_SLACK: Final = 0.01
 _ASK_AGAIN: Final = 0.1
 
 log = structlog.get_logger()
-
-
-class Dismisser(Protocol):
-    """Whoever can dismiss; in a dry run nobody can."""
-
-    async def dismiss(self, task_id: str, reason: str) -> Done:
-        """Dismiss a task for good."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """One call on its way."""
-
-    order: Order
-    entry_id: str
-    ticket: int
-
-    @property
-    def task_id(self) -> str:
-        """Return the id to dismiss; the intent has checked that there is one."""
-        return self.order.task.id or ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +115,7 @@ class _Batch:
         self._source = source
         self._cycle = cycle
         self._listed_at = listed_at
-        self._cleared: deque[_Flight] = deque()
-        self._flying: dict[asyncio.Task[Done], _Flight] = {}
-        self._landed: list[tuple[_Flight, asyncio.Task[Done]]] = []
+        self._flights = Flights(means.lexi, means.clock, width=WIDTH)
         self._ask_at: float | None = None
         self._attempts: list[Attempt] = []
         self._halt: Halt | None = None
@@ -155,14 +131,16 @@ class _Batch:
                     self._stop_for(Halt.STOPPING)
                 if self._is_step_due():
                     self._step()
-                self._launch()
+                self._flights.launch()
                 if self._is_over():
                     break
-                await self._wait(stopping)
+                # What may leave need not wait for more to be cleared.
+                until = None if self._flights.cleared else self._ask_at
+                event = None if self._is_halted() else stopping
+                await self._flights.wait(event, until)
         finally:
             stopping.cancel()
-            for task in self._flying:
-                task.cancel()
+            self._flights.abandon()
         return Carried(
             attempts=tuple(self._attempts),
             undone=len(self._queue),
@@ -174,8 +152,8 @@ class _Batch:
         """Write down what came back and what leaves next, in one durable step."""
         attempts: list[Attempt] = []
         with self._means.meter.step():
-            attempts += [self._settle(flight, task) for flight, task in self._landed]
-            self._landed.clear()
+            landed = self._flights.take_landed()
+            attempts += [self._settle(landing) for landing in landed]
             refused = any(isinstance(a.error, RateLimited) for a in attempts)
             if refused or self._is_halted():
                 # A 429 closes the gate for everything that has not left yet.
@@ -187,47 +165,22 @@ class _Batch:
             self._means.on_attempt(attempt)
 
     def _is_step_due(self) -> bool:
-        if not self._cleared or self._is_halted() or len(self._landed) >= WIDTH:
+        flights = self._flights
+        if not flights.cleared or self._is_halted() or flights.landed >= WIDTH:
             return True
         # Bad news may have to stop what is cleared already.
-        return any(task.exception() is not None for _, task in self._landed)
+        return flights.has_bad_news
 
     def _is_over(self) -> bool:
-        if self._flying or self._landed or self._cleared:
+        if not self._flights.is_idle or self._flights.landed:
             return False
         return not self._queue or self._is_halted()
-
-    def _launch(self) -> None:
-        """Let cleared calls leave while there is room."""
-        while self._cleared and len(self._flying) < WIDTH:
-            flight = self._cleared.popleft()
-            call = self._means.lexi.dismiss(flight.task_id, flight.order.reason)
-            self._flying[asyncio.create_task(call)] = flight
-
-    async def _wait(self, stopping: asyncio.Task[bool]) -> None:
-        """Wait until a call lands, a call may leave, or all is to stop."""
-        waiting: set[asyncio.Task[Any]] = {*self._flying}
-        if not self._is_halted():
-            waiting.add(stopping)
-        nap = None
-        if self._ask_at is not None and not self._cleared:
-            seconds = max(self._ask_at - self._means.clock.now().timestamp(), 0)
-            nap = asyncio.create_task(self._means.clock.sleep(seconds + _NAP_SLACK))
-            waiting.add(nap)
-        try:
-            if waiting:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if nap is not None:
-                nap.cancel()
-        for task in [task for task in self._flying if task.done()]:
-            self._landed.append((self._flying.pop(task), task))
 
     def _clear(self) -> None:
         """Charge the quota and write the intents of the calls that may leave next."""
         self._ask_at = None
         self._look_once_more()
-        room = min(CLEARED - len(self._cleared), len(self._queue))
+        room = min(CLEARED - self._flights.cleared, len(self._queue))
         if room <= 0 or self._is_halted():
             return
         admission = self._means.meter.admit(Purpose.DISMISS, room)
@@ -235,8 +188,8 @@ class _Batch:
         orders = [self._queue.popleft() for _ in admission.tickets]
         intents = [self._intent(order, now) for order in orders]
         ids = self._means.ledger.dismissals.intend(intents)
-        self._cleared += map(_Flight, orders, ids, admission.tickets)
-        idle = not self._cleared and not self._flying
+        self._flights.clear(map(Flight, orders, ids, admission.tickets))
+        idle = self._flights.is_idle
         if admission.window == "day":
             # Nothing to wait for but what flies; after that the day is over.
             if idle and admission.until is not None:
@@ -249,14 +202,13 @@ class _Batch:
     def _call_back(self) -> None:
         """Undo the intents of cleared calls that will not leave any more."""
         at = self._means.clock.now()
-        for flight in reversed(self._cleared):
+        for flight in reversed(self._flights.call_back()):
             never = Unreachable("dismiss", message="not sent")
             self._means.meter.failed(flight.ticket, never)
             self._means.ledger.dismissals.settle(
                 flight.entry_id, Outcome.FAILED, at=at, detail="not sent"
             )
             self._queue.appendleft(flight.order)
-        self._cleared.clear()
 
     def _look_once_more(self) -> None:
         """Heed what people said, and how old our knowledge is, since the decision."""
@@ -270,34 +222,29 @@ class _Batch:
         if vetoed := marks.vetoed():
             self._queue = deque(o for o in self._queue if o.task.id not in vetoed)
 
-    def _settle(self, flight: _Flight, task: asyncio.Task[Done]) -> Attempt:
+    def _settle(self, landing: Landing) -> Attempt:
         """Write down what became of one call, and learn from it."""
         means, at = self._means, self._means.clock.now()
-        error = task.exception()
-        if error is not None and not isinstance(error, LexiError):
-            # Nobody knows what was sent; the intent stays open for the next list.
-            raise error
-        outcome = Outcome.CONFIRMED if error is None else outcome_of(error)
-        if error is None:
-            done = task.result()
-            means.meter.answered(flight.ticket, done.word)
-            request_id = done.request_id
+        flight, error, end = landing.flight, landing.error, landing.end
+        if isinstance(end, Done):
+            outcome = Outcome.CONFIRMED
+            means.meter.answered(flight.ticket, end.word)
         else:
-            means.meter.failed(flight.ticket, error)
-            request_id = error.request_id
+            outcome = outcome_of(end)
+            means.meter.failed(flight.ticket, end)
         means.ledger.dismissals.settle(
             flight.entry_id,
             outcome,
             at=at,
-            request_id=request_id,
+            request_id=end.request_id,
             detail=None if error is None else str(error),
         )
         count(means.ledger, flight.order.rule, flight.order.reason, outcome)
-        self._log(flight, outcome, request_id, error)
+        _log(landing, outcome)
         self._heed(flight, error)
         return Attempt(order=flight.order, outcome=outcome, error=error)
 
-    def _heed(self, flight: _Flight, error: LexiError | None) -> None:
+    def _heed(self, flight: Flight, error: LexiError | None) -> None:
         """Decide from one call's end whether others may still leave."""
         if isinstance(error, Unanswered | Garbled):
             self._unknown_in_a_row += 1
@@ -334,20 +281,15 @@ class _Batch:
             trace=order.trace,
         )
 
-    def _log(
-        self,
-        flight: _Flight,
-        outcome: Outcome,
-        request_id: str | None,
-        error: LexiError | None,
-    ) -> None:
-        order = flight.order
-        write = log.info if outcome is Outcome.CONFIRMED else log.warning
-        write(
-            "task.dismissed" if error is None else f"dismissal.{outcome}",
-            task=order.task.id,
-            rule=order.rule,
-            reason=order.reason,
-            request_id=request_id,
-            **({} if error is None else {"error": str(error)}),
-        )
+
+def _log(landing: Landing, outcome: Outcome) -> None:
+    order, error = landing.flight.order, landing.error
+    write = log.info if outcome is Outcome.CONFIRMED else log.warning
+    write(
+        "task.dismissed" if error is None else f"dismissal.{outcome}",
+        task=order.task.id,
+        rule=order.rule,
+        reason=order.reason,
+        request_id=landing.end.request_id,
+        **({} if error is None else {"error": str(error)}),
+    )

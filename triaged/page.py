@@ -119,8 +119,8 @@ def _quota(quota: QuotaView) -> str:
         "<h2>Quota of the day</h2>"
         f'<meter min="0" max="{quota.daily_limit}" low="{quota.reserved}" '
         f'value="{quota.remaining}"></meter>'
-        f"<p>{quota.remaining:,} of {quota.daily_limit:,} calls left, {quota.reserved:,} of "
-        "them kept for people and other tools.</p>"
+        f"<p>{quota.remaining:,} of {quota.daily_limit:,} calls left,"
+        f" {quota.reserved:,} of them kept for people and other tools.</p>"
     )
 
 
