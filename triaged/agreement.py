@@ -54,9 +54,9 @@ class Agreement:
     def __str__(self) -> str:
         """Say the share and how sure it is."""
         if self.share is None or self.interval is None:
-            return "nothing to compare"
+            return "nobody has decided yet"
         low, high = self.interval
-        return f"agreement {self.share:.0%} (95 %: {low:.0%} to {high:.0%})"
+        return f"{self.share:.0%} (95%: {low:.0%} to {high:.0%})"
 
 
 def word_of(status: str) -> Word:

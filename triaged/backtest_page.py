@@ -65,7 +65,7 @@ def summary(record: Record) -> str:
         return "would have dismissed none of them"
     return (
         f"would have dismissed {agreement.total}: people dismissed"
-        f" {agreement.dismissed}, approved {agreement.approved}; {agreement}"
+        f" {agreement.dismissed}, approved {agreement.approved}; agreement {agreement}"
     )
 
 

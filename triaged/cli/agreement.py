@@ -80,7 +80,8 @@ async def _ask(settings: Settings) -> None:
             return
         asked = asked_lately(ledger, now, ASK_AGAIN_AFTER)
     if asked is not None:
-        say(f"triaged: as asked at {asked:%H:%M:%S} UTC, to spare calls", error=True)
+        said = f"as people had decided at {asked:%H:%M:%S} UTC"
+        say(f"triaged: {said}; asked anew a quarter of an hour later", error=True)
         return
     async with open_workspace(settings, clock) as workspace:
         await workspace.people().ask()
@@ -161,7 +162,7 @@ def _show(found: Sequence[Observed], ledger: Ledger) -> None:
         )
         for one in found
     ]
-    console().print(table((*headings, "people and rule"), rows))
+    console().print(table((*headings, "agreement"), rows))
     for observed in found:
         for one in observed.counterexamples:
             what = shorten(_description(ledger, one.task_id) or "—", 100)
