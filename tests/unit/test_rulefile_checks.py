@@ -159,6 +159,30 @@ def test_a_rule_within_an_earlier_one_is_refused(wide: str, narrow: str) -> None
     assert message.startswith("rule two is unreachable: one in line 3 acts")
 
 
+def test_an_unreachable_rule_is_shown_a_task() -> None:
+    """One that both rules mean, and like the file's own where it has one."""
+    rules = a_rule("{description: foo}") + a_rule("{description: foo}", name="two")
+    test = (
+        "tests:\n  - name: one\n    expect: {decision: dismiss}\n"
+        "    task: {type: contact_update, description: 'a foo: here', age: 3h}\n"
+    )
+
+    (made,) = problems(rules)
+    (own,) = problems(rules, test)
+
+    assert "before, for example on {type: prospect_search, description: foo}; " in made
+    assert "{type: contact_update, description: 'a foo: here', age: 3h};" in own
+
+
+def test_a_rule_that_nothing_meets_has_no_example() -> None:
+    """Where none is found, the message does without."""
+    never = "{all: [{description: foo}, {not: {description: foo}}]}"
+
+    (message,) = problems(a_rule(never), a_rule(never, name="two"))
+
+    assert "acts on all of its tasks before; put it above" in message
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

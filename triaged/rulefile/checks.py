@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
 
 from triaged.engine.conditions import Condition
 from triaged.engine.listing import survey
@@ -9,6 +11,7 @@ from triaged.engine.model import Task
 from triaged.engine.rules import Mode, Rule
 from triaged.engine.truth import holds
 from triaged.rulefile.draft import Draft, PlacedMatch, PlacedRule, RuleTest
+from triaged.rulefile.example_task import example_of
 from triaged.rulefile.probes import (
     NOW,
     holds_for_all,
@@ -19,18 +22,40 @@ from triaged.rulefile.probes import (
 )
 from triaged.rulefile.reach import find_unreachable
 from triaged.rulefile.report import Report
+from triaged.rulefile.witness import Effort, examples
+
+# Tasks from the tests that an example is made after; the file may have thousands.
+_MODELS: Final = 5
+_EFFORT: Final = 1000
 
 
 def check_file(draft: Draft, types: Sequence[str], report: Report) -> None:
     """Report what no single rule or test shows to be wrong."""
     _check_breadth(draft, types, report)
+    effort = Effort(_EFFORT)
     for placed, wider in find_unreachable(draft.rules):
         report.error(
             placed.place,
             f"rule {placed.rule.name} is unreachable: {wider.rule.name} in line"
-            f" {wider.place.line} acts on all of its tasks before;"
+            f" {wider.place.line} acts on all of its tasks before"
+            f"{_for_example(placed, wider, draft, types, effort)};"
             " put it above that rule, or drop it",
         )
+
+
+def _for_example(
+    placed: PlacedRule,
+    wider: PlacedRule,
+    draft: Draft,
+    types: Sequence[str],
+    effort: Effort,
+) -> str:
+    """Name a task that both rules mean, one from the tests if there is one."""
+    like = (e for test in draft.tests if (e := example_of(test)) is not None)
+    goals = [(placed.rule.match, True), (wider.rule.match, True)]
+    made = examples(goals, types, effort=effort, like=islice(like, _MODELS))
+    found = next(made, None)
+    return "" if found is None else f", for example on {found}"
 
 
 def warn_of_doubts(draft: Draft, types: Sequence[str], report: Report) -> None:

@@ -1,6 +1,7 @@
 """The one way in which rules are loaded: by ``check``, at start and at every reload."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,8 @@ from triaged.rulefile.schema import read_file
 class LoadedRules:
     """All that one rules file gives; ``text`` is the file as it was.
 
-    ``reasons`` and ``task_types`` are the documented ones and the file's own.
+    ``reasons`` and ``task_types`` are the documented ones and the file's own;
+    ``lines`` tells where each rule stands.
     """
 
     ruleset: Ruleset
@@ -32,6 +34,7 @@ class LoadedRules:
     file: str
     reasons: tuple[str, ...]
     task_types: tuple[str, ...]
+    lines: Mapping[str, int]
 
 
 def load(path: Path) -> LoadedRules:
@@ -75,6 +78,7 @@ def parse(data: bytes, file: str) -> LoadedRules:
         file=file,
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
         task_types=types,
+        lines={placed.rule.name: placed.place.line for placed in draft.rules},
     )
 
 
