@@ -26,7 +26,7 @@ from triaged.errors import (
 from triaged.flights import Dismisser, Flight, Flights, Landing
 from triaged.leadlex.client import Done
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Intent, Outcome, Source
+from triaged.ledger.dismissals import Intent, Outcome, Search, Source
 from triaged.ledger.marks import MarkName
 from triaged.meter import Meter
 from triaged.orders import Attempt, Carried, Halt, Order, count, outcome_of
@@ -230,7 +230,7 @@ class _Batch:
             outcome = Outcome.CONFIRMED
             means.meter.answered(flight.ticket, end.word)
         else:
-            outcome = outcome_of(end)
+            outcome = self._outcome(flight, end)
             means.meter.failed(flight.ticket, end)
         means.ledger.dismissals.settle(
             flight.entry_id,
@@ -243,6 +243,21 @@ class _Batch:
         _log(landing, outcome)
         self._heed(flight, error)
         return Attempt(order=flight.order, outcome=outcome, error=error)
+
+    def _outcome(self, flight: Flight, error: LexiError) -> Outcome:
+        """Say what an error means for a task that may have been tried before."""
+        outcome = outcome_of(error)
+        if outcome is Outcome.ALREADY_HANDLED and self._was_tried(flight.task_id):
+            # An earlier try may have been carried out after the list that still showed
+            # the task pending: the next list tells whose dismissal it is.
+            return Outcome.UNKNOWN
+        return outcome
+
+    def _was_tried(self, task_id: str) -> bool:
+        search = Search(task_id=task_id, outcome=Outcome.FAILED)
+        tried = self._means.ledger.dismissals.find(search)
+        # In a batch of its own only what surely was not done is tried again.
+        return any(entry.cycle != self._cycle for entry in tried)
 
     def _heed(self, flight: Flight, error: LexiError | None) -> None:
         """Decide from one call's end whether others may still leave."""

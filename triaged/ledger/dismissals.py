@@ -235,7 +235,8 @@ class Dismissals:
             f"SELECT * FROM dismissal WHERE workspace = ? AND {where}",  # noqa: S608
             (self._workspace, *values),
         )
-        return [_entry(row) for row in rows]
+        with self._store.reading():
+            return [_entry(row) for row in rows]
 
 
 def _entry(row: Row) -> Entry:

@@ -110,7 +110,8 @@ class Judgements:
             "SELECT * FROM decision WHERE workspace = ? AND task_id = ?",
             (self._workspace, task_id),
         )
-        return None if row is None else _judgement(row)
+        with self._store.reading():
+            return None if row is None else _judgement(row)
 
     def left_last(self, limit: int) -> list[Judgement]:
         """Return the decisions to leave that were made last, newest first."""
@@ -119,7 +120,8 @@ class Judgements:
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
         )
-        return [_judgement(row) for row in rows]
+        with self._store.reading():
+            return [_judgement(row) for row in rows]
 
     def count_waiting(self) -> int:
         """Count the tasks that a cap made wait, as last decided."""

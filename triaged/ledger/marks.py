@@ -115,7 +115,8 @@ class Marks:
         row = self._store.row(
             "SELECT state FROM quota WHERE workspace = ?", (self._workspace,)
         )
-        return version, json.loads(row["state"]) if row else None
+        with self._store.reading():
+            return version, json.loads(row["state"]) if row else None
 
     def put_quota(self, version: int, state: Mapping[str, Any]) -> None:
         """Keep the quota's state under its next version."""

@@ -8,13 +8,16 @@ when it ends.  Statements keep to what PostgreSQL also understands; moments are 
 import contextlib
 import os
 import sqlite3
+import stat
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from triaged.errors import LedgerError
+from triaged.ledger.schema import CHANGES, VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
 _BUSY_SECONDS: Final = 10.0
@@ -22,104 +25,11 @@ _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
 _APPLICATION_ID: Final = 0x74726764
 
-# Each version's change to the one before; never edited once it was released.
-_SCHEMA: Final = """
-CREATE TABLE dismissal (
-    id TEXT PRIMARY KEY,
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    rule TEXT,
-    reason TEXT NOT NULL,
-    source TEXT NOT NULL,
-    cycle TEXT NOT NULL,
-    decided_at TEXT NOT NULL,
-    outcome TEXT,
-    settled_at TEXT,
-    request_id TEXT,
-    detail TEXT,
-    rules_sha256 TEXT NOT NULL,
-    content_sha256 TEXT NOT NULL,
-    task TEXT NOT NULL,
-    trace BLOB NOT NULL
-);
-CREATE INDEX dismissal_by_task ON dismissal (workspace, task_id);
-CREATE INDEX dismissal_by_time ON dismissal (workspace, decided_at);
-CREATE INDEX dismissal_open ON dismissal (workspace)
-    WHERE outcome IS NULL OR outcome = 'unknown';
-CREATE TABLE decision (
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    decided_at TEXT NOT NULL,
-    cause TEXT,
-    rule TEXT,
-    reason TEXT,
-    observed TEXT NOT NULL,
-    copies TEXT NOT NULL,
-    rules_sha256 TEXT NOT NULL,
-    content_sha256 TEXT NOT NULL,
-    task TEXT NOT NULL,
-    PRIMARY KEY (workspace, task_id)
-);
-CREATE TABLE ruleset (
-    sha256 TEXT PRIMARY KEY,
-    first_used_at TEXT NOT NULL,
-    text TEXT NOT NULL
-);
-CREATE TABLE hold (
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    rule TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    since TEXT NOT NULL,
-    PRIMARY KEY (workspace, task_id, rule)
-);
-CREATE TABLE veto (
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    since TEXT NOT NULL,
-    PRIMARY KEY (workspace, task_id)
-);
-CREATE TABLE mark (
-    workspace TEXT NOT NULL,
-    name TEXT NOT NULL,
-    since TEXT NOT NULL,
-    note TEXT NOT NULL,
-    PRIMARY KEY (workspace, name)
-);
-CREATE TABLE observation (
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    rule TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    seen_at TEXT NOT NULL,
-    PRIMARY KEY (workspace, task_id, rule)
-);
-CREATE TABLE tally (
-    workspace TEXT NOT NULL,
-    name TEXT NOT NULL,
-    label TEXT NOT NULL,
-    label2 TEXT NOT NULL,
-    count INTEGER NOT NULL,
-    PRIMARY KEY (workspace, name, label, label2)
-);
-CREATE TABLE quota (
-    workspace TEXT PRIMARY KEY,
-    version INTEGER NOT NULL,
-    state TEXT NOT NULL
-);
-"""
-_WORDS: Final = """
-CREATE TABLE word (
-    workspace TEXT NOT NULL,
-    task_id TEXT NOT NULL,
-    word TEXT,
-    asked INTEGER NOT NULL,
-    at TEXT NOT NULL,
-    PRIMARY KEY (workspace, task_id)
-);
-"""
-_CHANGES: Final = (_SCHEMA, _WORDS)
-VERSION: Final = len(_CHANGES)
+# Text that is no text, in an error's own message too, is not SQLite's error.
+_FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+# Our statements are right, so whoever does not understand them has other tables.
+_DAMAGE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_PLACE: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
 
 
 def to_text(moment: datetime) -> str:
@@ -147,6 +57,7 @@ class Store:
         self.path = directory / FILE
         self._depth = 0
         if not self._is_there():
+            self._refuse_orphan(directory / f"{FILE}-wal")
             if not create:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
@@ -207,22 +118,23 @@ class Store:
         return found
 
     @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Take what a row of nonsense raises for the damage that it is."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, zlib.error) as error:
+            damage = sqlite3.DatabaseError(f"a row makes no sense: {error}")
+            raise self._error(damage) from error
+
+    @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _FAULTS as error:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> LedgerError:
-        damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
-            error, sqlite3.OperationalError | sqlite3.IntegrityError
-        )
-        remedy = (
-            "the file is damaged: restore a backup, or move it away to begin anew"
-            if damaged
-            else "nothing is dismissed until it can be written"
-        )
-        return LedgerError(str(self.path), str(error), remedy)
+        return LedgerError(str(self.path), str(error), _remedy(error))
 
     def _is_there(self) -> bool:
         try:
@@ -230,6 +142,16 @@ class Store:
         except OSError:
             # Making it will say what is wrong with the place.
             return False
+
+    def _refuse_orphan(self, log: Path) -> None:
+        """Refuse a write-ahead log without its file: SQLite would play it to any."""
+        with contextlib.suppress(OSError):
+            if log.stat().st_size:
+                raise LedgerError(
+                    str(self.path),
+                    f"is gone, and its {log.name} is not",
+                    "put it back, or move that away too to begin anew",
+                )
 
     def _create(self, directory: Path) -> None:
         """Make the file under another name first: a file here is always whole."""
@@ -242,7 +164,7 @@ class Store:
             with contextlib.closing(sqlite3.connect(draft)) as connection:
                 connection.executescript(
                     f"PRAGMA application_id={_APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{''.join(_CHANGES)}"
+                    f"PRAGMA user_version={VERSION};{''.join(CHANGES)}"
                 )
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
@@ -259,30 +181,40 @@ class Store:
                 draft.unlink()
 
     def _open(self) -> sqlite3.Connection:
+        # Whoever may write also tidies up at its end, even what is damaged: look first.
+        with contextlib.closing(self._connect("ro")) as connection, self._translated():
+            version = self._check(connection)
+        connection = self._connect("rw")
         try:
-            if self.path.stat().st_size < _HEADER_BYTES:
-                # SQLite would take what is left of a file for a new database.
-                raise sqlite3.DatabaseError("file is empty or cut off")
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=rw",
-                uri=True,
-                isolation_level=None,
-                timeout=_BUSY_SECONDS,
-            )
-        except (OSError, sqlite3.Error) as error:
-            raise self._error(error) from error
-        try:
-            self._check(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise self._error(error) from error
+            with self._translated():
+                connection.execute("PRAGMA synchronous=FULL")
+                if version < VERSION:
+                    migrate(connection)
         except LedgerError:
             connection.close()
             raise
         connection.row_factory = sqlite3.Row
         return connection
 
-    def _check(self, connection: sqlite3.Connection) -> None:
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        try:
+            status = self.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise sqlite3.DatabaseError("is no file")
+            if status.st_size < _HEADER_BYTES:
+                # SQLite would take what is left of a file for a new database.
+                raise sqlite3.DatabaseError("file is empty or cut off")
+            return sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                timeout=_BUSY_SECONDS,
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise self._error(error) from error
+
+    def _check(self, connection: sqlite3.Connection) -> int:
+        """Refuse what is not a whole ledger that we know; return its version."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != _APPLICATION_ID:
@@ -293,25 +225,26 @@ class Store:
                 f"is of version {version}; this triaged knows version {VERSION}",
                 "use the triaged that wrote it, or a newer one",
             )
-        connection.execute("PRAGMA synchronous=FULL")
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
-        if version < VERSION:
-            _migrate(connection)
+        return int(version)
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older ledger up to date, whole or not at all."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Another process may have done it while this one waited.
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for change in _CHANGES[version:]:
-            for statement in filter(str.strip, change.split(";")):
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        connection.execute("ROLLBACK")
-        raise
+def _remedy(error: Exception) -> str:
+    """Say what helps against an error: of the file, the place, or the moment."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if _is_damage(error, code):
+        return (
+            "the file is damaged: move it away, with its -wal, and restore a backup or"
+            " begin anew"
+        )
+    if code is not None and code & 0xFF in _PLACE:
+        return "give a writable TRIAGED_STATE_DIR"
+    return "nothing is dismissed until it can be written"
+
+
+def _is_damage(error: Exception, code: int | None) -> bool:
+    if code is None:
+        return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+    return code & 0xFF in _DAMAGE

@@ -1,0 +1,117 @@
+"""Tests of ledgers that an older triaged wrote: brought up to date, with every row."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.builders import T0
+from tests.old_ledgers import contents, schema, write_old
+from triaged.errors import LedgerError
+from triaged.ledger import Ledger
+from triaged.ledger.dismissals import Outcome, Search
+from triaged.ledger.judgements import Holding
+from triaged.ledger.marks import MarkName
+from triaged.ledger.schema import VERSION
+from triaged.ledger.store import FILE, Store
+
+OPEN: Final = """
+import sys
+from pathlib import Path
+from triaged.ledger.store import Store
+Store(Path(sys.argv[1])).close()
+"""
+
+
+@pytest.fixture(params=range(1, VERSION))
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return write_old(tmp_path, request.param)
+
+
+def test_every_row_is_kept(old: Path) -> None:
+    """An older ledger keeps all that it held."""
+    before = contents(old)
+    Store(old.parent).close()
+    after = contents(old)
+
+    assert before == {table: after[table] for table in before}
+    assert all(before.values())
+
+
+def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
+    """An older ledger brought up to date is defined as one that is made today."""
+    Store(old.parent).close()
+    Store(tmp_path / "new").close()
+
+    assert schema(old) == schema(tmp_path / "new" / FILE)
+    assert schema(old)[0] == VERSION
+
+
+def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
+    """Every room of the ledger reads what version 1 wrote."""
+    write_old(tmp_path, 1)
+    with Ledger(tmp_path) as ledger:
+        ends = {e.task_id: e.outcome for e in ledger.dismissals.find(Search())}
+        unsettled = {entry.task_id for entry in ledger.dismissals.open()}
+        marks, judgements = ledger.marks, ledger.judgements
+
+        assert ends == {
+            "confirmed": Outcome.CONFIRMED,
+            "handled": Outcome.ALREADY_HANDLED,
+            "gone": Outcome.GONE,
+            "rejected": Outcome.REJECTED,
+            "failed": Outcome.FAILED,
+            "unknown": Outcome.UNKNOWN,
+            "intended": None,
+        }
+        assert unsettled == {"unknown", "intended"}
+        assert marks.totals("dismissals") == {("clutter", "testing"): 1}
+        assert marks.vetoed() == {"kept"}
+        assert marks.get(MarkName.PAUSED) is not None
+        assert marks.quota(unless_version=0) == (7, {"format": 2})
+        assert judgements.holds() == {Holding("held", "slow", "print"): T0}
+        assert judgements.last("left") is not None
+
+
+def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
+    """What cannot be brought up to date stays as it was, and says why."""
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("CREATE TABLE word (x, y)")
+    before = contents(old), schema(old)
+    with pytest.raises(LedgerError, match="word already exists"):
+        Store(old.parent)
+
+    assert (contents(old), schema(old)) == before
+
+
+def test_two_processes_bring_one_up_to_date(old: Path) -> None:
+    """A daemon and a command that meet an older ledger at once both get through."""
+    openers = [
+        subprocess.Popen([sys.executable, "-c", OPEN, str(old.parent)])
+        for _ in range(2)
+    ]
+    codes = [opener.wait(60) for opener in openers]
+
+    assert codes == [0, 0]
+    assert schema(old)[0] == VERSION
+
+
+def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
+    """What an older triaged left in the write-ahead log is part of what is kept."""
+    path = write_old(tmp_path, 1)
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO veto VALUES ('default', 'late', 'now')")
+        connection.commit()
+        for each in tmp_path.glob(f"{FILE}*"):
+            shutil.copy(each, crashed)
+    with Ledger(crashed) as ledger:
+        vetoed = ledger.marks.vetoed()
+
+    assert vetoed == {"kept", "late"}
