@@ -32,9 +32,9 @@ def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"<p>{at:%Y-%m-%d %H:%M} UTC · people approved {result.approved} tasks and"
-        f" dismissed {result.dismissed}; {result.ours} that triaged dismissed itself"
-        f" are left out.</p>{sections}<h2>What this cannot know</h2><ul>{notes}</ul>"
+        f"<p>{at:%Y-%m-%d %H:%M} UTC · people approved {result.approved} and"
+        f" dismissed {result.dismissed} tasks, not counting {result.ours} that triaged"
+        f" dismissed itself.</p>{sections}<h2>What this cannot know</h2><ul>{notes}</ul>"
         "</body></html>\n"
     )
 

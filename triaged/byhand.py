@@ -53,12 +53,14 @@ def sift(
     room = ruleset.safety.max_dismissals_per_day - spent
     granted: list[Wish] = []
     denied: list[tuple[Wish, Cause]] = []
+    seen: set[str] = set()
     for wish in wishes:
         task, cause = wish.task, None
         done = any(
             end.outcome is Outcome.CONFIRMED for end in closed.get(task.id or "", ())
         )
-        if task.id is None:
+        if task.id is None or task.id in seen:
+            # Listed twice, nobody knows which of the two is meant.
             cause = Cause.MALFORMED
         elif not task.is_pending or done:
             cause = Cause.NOT_PENDING
@@ -68,6 +70,7 @@ def sift(
             cause = Cause.VETOED
         elif len(granted) >= room:
             cause = Cause.OVER_CAP
+        seen.add(task.id or "")
         if cause is None:
             granted.append(wish)
         else:

@@ -1,5 +1,6 @@
 """Values to text for terminals: tables, trees, and nothing that a task could steer."""
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -22,6 +23,28 @@ def say(text: str, *, error: bool = False, end: str = "\n") -> None:
     """Print a line, with control characters made visible."""
     stream = sys.stderr if error else sys.stdout
     stream.write(printable(text, keep="\n") + end)
+
+
+def say_json(document: object) -> None:
+    """Print a document as JSON."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(visible_json(text) + "\n")
+
+
+def visible_json(text: str) -> str:
+    """Escape what a JSON text holds that cannot be seen, so that it stays JSON."""
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(c if c.isprintable() else _json_escape(c) for c in line)
+        for line in text.split("\n")
+    )
+
+
+def _json_escape(character: str) -> str:
+    # JSON knows no other escape than one for each UTF-16 unit.
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def console() -> Console:

@@ -1,7 +1,6 @@
 """``triaged history --agreement``: what people did with what rules only observed."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +16,7 @@ from triaged.ledger.store import FILE
 from triaged.ledger.words import Observation
 from triaged.people import asked_lately
 from triaged.printable import printable
-from triaged.render import console, say, shorten, table
+from triaged.render import console, say, say_json, shorten, table
 from triaged.rulefile.load import load
 from triaged.settings import Settings
 from triaged.workspace import open_workspace
@@ -66,7 +65,7 @@ def show_agreement(settings: Settings, *, as_json: bool) -> int:
         found = summarise(ledger.words.observations(), ruleset)
         if as_json:
             rows = [_as_json(one, ledger) for one in found]
-            say(json.dumps(rows, indent=2, ensure_ascii=False))
+            say_json(rows)
         else:
             _show(found, ledger)
     return code

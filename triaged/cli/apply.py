@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from triaged.cli import exits
+from triaged.cli.asking import agreed
 from triaged.cli.dismiss import say_carried
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.clock import SystemClock
 from triaged.cycle import make_orders
 from triaged.engine.listing import survey
 from triaged.engine.model import Decision
-from triaged.guard import Screened
 from triaged.judge import Judge
 from triaged.ledger.dismissals import Source
 from triaged.logs import configure_logs
@@ -62,13 +62,12 @@ async def _apply(settings: Settings, rules: Rules, plan: Plan, *, yes: bool) -> 
         screened, _ = Judge(workspace.ledger).assess(
             rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
         )
-        due, dropped = compare(plan.entries, screened)
+        due, dropped = compare(plan.entries, screened.decisions)
         _show(due, dropped)
         if not due:
             say("Nothing to dismiss.")
             return exits.DONE
-        if not yes and not click.confirm(f"Dismiss {len(due)} for good?", err=True):
-            say("Nothing was dismissed.")
+        if not yes and not agreed(f"Dismiss {len(due)} for good?"):
             return exits.DONE
         listing = survey(rules.ruleset.conditions(), listed.tasks, now=now)
         stop = asyncio.Event()
@@ -89,10 +88,10 @@ async def _apply(settings: Settings, rules: Rules, plan: Plan, *, yes: bool) -> 
 
 
 def compare(
-    entries: Sequence[Entry], screened: Screened
+    entries: Sequence[Entry], decisions: Sequence[Decision]
 ) -> tuple[list[Decision], list[tuple[Entry, str]]]:
     """Split a plan into what still holds to the letter, and why the rest is dropped."""
-    now = {d.task.id: d for d in screened.decisions if d.task.id is not None}
+    now = {d.task.id: d for d in decisions if d.task.id is not None}
     due: list[Decision] = []
     dropped: list[tuple[Entry, str]] = []
     for entry in entries:
@@ -102,7 +101,7 @@ def compare(
         elif decision.task.digest() != entry.content_sha256:
             dropped.append((entry, "changed since"))
         elif decision.cause is not None:
-            dropped.append((entry, f"now left: {decision.cause}"))
+            dropped.append((entry, f"left now ({decision.cause})"))
         elif (decision.rule, decision.reason) != (entry.rule, entry.reason):
             dropped.append((entry, f"now wanted by {decision.rule}"))
         else:

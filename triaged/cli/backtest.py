@@ -1,7 +1,6 @@
 """``triaged backtest``: rules judged by what people really did."""
 
 import asyncio
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -22,7 +21,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome, Search
 from triaged.people import note_counterexamples
 from triaged.printable import printable
-from triaged.render import add_verdict, console, say, shorten
+from triaged.render import add_verdict, console, say, say_json, shorten
 from triaged.rules import load_rules
 from triaged.settings import Settings
 from triaged.trace import verdict_json
@@ -54,7 +53,7 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
     result = asyncio.run(_backtest(settings, rules.ruleset))
     if form is ReportFormat.JSON:
         report = _as_json(result)
-        say(json.dumps(report, indent=2, ensure_ascii=False))
+        say_json(report)
     elif form is ReportFormat.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
         say(page, end="")
@@ -141,8 +140,8 @@ def _example_json(example: Counterexample) -> dict[str, Any]:
 
 def _show(result: Backtest) -> None:
     say(
-        f"People approved {result.approved} tasks and dismissed {result.dismissed};"
-        f" {result.ours} that triaged dismissed are left out."
+        f"People approved {result.approved} and dismissed {result.dismissed} tasks,"
+        f" not counting {result.ours} that triaged dismissed itself."
     )
     for record in result.records:
         say(f"\n{record.rule} ({record.mode}): {summary(record)}.")

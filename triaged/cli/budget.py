@@ -1,10 +1,9 @@
 """``triaged budget``: whether the quota can carry what the settings ask for."""
 
-import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import click
 
@@ -26,9 +25,11 @@ from triaged.ledger import Ledger
 from triaged.ledger.store import FILE
 from triaged.meter import Meter
 from triaged.quota import QuotaView
-from triaged.render import say
+from triaged.render import say, say_json
 from triaged.rulefile.load import load
 from triaged.settings import Settings
+
+_MINUTE: Final = timedelta(minutes=1)
 
 
 @click.command
@@ -53,7 +54,7 @@ def budget(*, settings: Settings, form: Format) -> None:
         cap_a_day=_safety(settings).max_dismissals_per_day,
     )
     if form is Format.JSON:
-        say(json.dumps(_as_json(made, view), indent=2))
+        say_json(_as_json(made, view))
     else:
         _show(made, view, settings)
     sys.exit(exits.CONFIG if made.impossible else exits.DONE)
@@ -102,24 +103,33 @@ def _moment(seconds: float) -> str:
 
 
 def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
-    minute = f"{made.minute_limit} a minute" if made.minute_limit else "minute unknown"
-    given = settings.quota.daily_limit is not None
-    source = "given" if given else "learned, or assumed until the API says"
-    say(f"calls a day     {made.daily_limit:>8,}   {source}, {minute}")
+    window = timedelta(seconds=settings.quota.minute_window)
+    each = "a minute" if window == _MINUTE else f"in {show_duration(window)}"
+    minute = f"{made.minute_limit:,} {each}" if made.minute_limit else "minute unknown"
+    say(f"calls a day     {made.daily_limit:>8,}   {_source(made, settings)}, {minute}")
     say(f"reserve         {made.reserved:>8,}   left to people and other tools")
-    say(
-        f"polls           {made.polls:>8,}   one every {show_duration(made.interval)}"
-        f" (wished: {show_duration(settings.interval)})"
-    )
-    say(f"dismissals      {made.dismissals:>8,}   at most, a day")
+    often = f"one every {show_duration(made.interval)}" if made.polls else "none"
+    wished = show_duration(settings.interval)
+    say(f"polls           {made.polls:>8,}   {often} (wished: {wished})")
+    say(f"dismissals      {made.dismissals:>8,}   at most a day")
     gone = "never" if made.gone_in is None else f"gone in {show_duration(made.gone_in)}"
-    say(f"backlog         {made.backlog:>8,}   {gone if made.backlog else 'nothing'}")
+    waits = gone if made.backlog else "no task waits"
+    say(f"backlog         {made.backlog:>8,}   {waits}")
     if view is not None:
+        until = datetime.fromtimestamp(view.reset_at, UTC)
+        others = f"others spent {view.spent_by_others:,}"
         say(
-            f"left today      {view.remaining:>8,}   until"
-            f" {_moment(view.reset_at)}; others spent {view.spent_by_others}"
+            f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
+            f" {others}"
         )
-    for text in made.doubtful:
-        say(f"note: {text}")
     if made.impossible is not None:
         say(f"cannot work: {made.impossible}")
+        return
+    for text in made.doubtful:
+        say(f"note: {text}")
+
+
+def _source(made: Budget, settings: Settings) -> str:
+    if settings.quota.daily_limit is not None:
+        return "given"
+    return "assumed until the API says" if made.assumed else "learned"

@@ -12,6 +12,7 @@ import click
 
 from triaged.byhand import Sifted, Wish, carry_out, sift
 from triaged.cli import exits
+from triaged.cli.asking import agreed
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
@@ -90,6 +91,8 @@ def dismiss(
         older_than=_parsed("--older-than", older_than, parse_duration),
         description=_parsed("--description", description, compile_pattern),
     )
+    if not all(task_id.strip() for task_id in ids):
+        raise click.UsageError("an ID is empty; say which tasks")
     narrowed = bool(ids or kind or older_than or description)
     if narrowed == everything:
         raise click.UsageError(
@@ -123,9 +126,7 @@ async def _dismiss(
             say("Nothing to dismiss.")
             return exits.DONE
         count = len(sifted.granted)
-        question = f"Dismiss {count} for good, as {reason}?"
-        if not yes and not click.confirm(question, err=True):
-            say("Nothing was dismissed.")
+        if not yes and not agreed(f"Dismiss {count} for good, as {reason}?"):
             return exits.DONE
         stop = asyncio.Event()
         with signals_set(asyncio.get_running_loop(), stop, None):

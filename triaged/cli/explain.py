@@ -1,6 +1,5 @@
 """``triaged explain``: why one task was, or would be, left or dismissed."""
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from triaged.cli.plan import NO_LEDGER, look, now_option
 from triaged.clock import SystemClock
 from triaged.engine.explain import explain as explain_task
 from triaged.engine.listing import Listing, ordered_duplicates, survey
-from triaged.engine.model import Decision, Task, read_task
+from triaged.engine.model import Decision, Json, Task, read_task
 from triaged.errors import TriagedError
 from triaged.guard import screen
 from triaged.leadlex import wire
@@ -35,6 +34,7 @@ from triaged.render import (
     console,
     rule_tree,
     say,
+    say_json,
     shorten,
 )
 from triaged.rulefile.load import parse
@@ -75,15 +75,17 @@ def explain(
     form: Format,
 ) -> None:
     """Show each rule's conditions for one task: seen, wanted and concluded."""
-    if (task_id is None) == (task is None):
-        raise click.BadParameter("give a TASK_ID or --task FILE")
+    if not task_id and task is None:
+        raise click.UsageError("say which task: its id, or --task FILE")
+    if task_id is not None and task is not None:
+        raise click.UsageError("give a TASK_ID or --task FILE, not both")
     shown = (
         _explain_file(settings, task, now)
         if task is not None
         else _explain_id(settings, task_id or "", now)
     )
     if form is Format.JSON:
-        say(json.dumps(shown, indent=2, ensure_ascii=False))
+        say_json(shown)
     else:
         _show_explanation(shown)
 
@@ -91,14 +93,7 @@ def explain(
 def _explain_file(
     settings: Settings, file: Path, now: datetime | None
 ) -> dict[str, Any]:
-    try:
-        value = wire.parse_json(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise click.BadParameter(f"{file}: {error}", param_hint="--task") from error
-    if not isinstance(value, dict) or "data" in value:
-        raise click.BadParameter(
-            f"{file} must hold one task, an object", param_hint="--task"
-        )
+    value = _read_task_file(file)
     moment = now or SystemClock().now()
     rules, _ = load_rules(settings.rules, now=moment)
     task = read_task(value)
@@ -107,6 +102,24 @@ def _explain_file(
         rules.engine.decide([task], now=moment), rules.ruleset, NO_LEDGER, now=moment
     ).decisions[0]
     return _explanation("file", rules, task, listing, decision)
+
+
+def _read_task_file(file: Path) -> dict[str, Json]:
+    try:
+        value = wire.parse_json(file.read_bytes())
+    except OSError as error:
+        why = f"{file}: {error.strerror or type(error).__name__}"
+        raise click.BadParameter(why, param_hint="--task") from error
+    except ValueError as error:
+        why = f"{file} is not JSON: {error}"
+        raise click.BadParameter(why, param_hint="--task") from error
+    if not isinstance(value, dict):
+        why = f"{file} must hold one task, an object"
+        raise click.BadParameter(why, param_hint="--task")
+    if "data" in value:
+        why = f"{file} holds a list answer, not one task; plan --tasks takes it"
+        raise click.BadParameter(why, param_hint="--task")
+    return value
 
 
 def _explain_id(
@@ -132,6 +145,8 @@ def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
         judgement = ledger.judgements.last(task_id)
         return None if judgement is None else _rejudged(ledger, judgement)
     entry = dismissals[0]
+    # What a person dismissed has no decision of the rules.
+    by_hand = Decision(read_task(entry.task), None, reason=entry.reason)
     about_dismissal = {
         "source": "ledger",
         "task_id": task_id,
@@ -145,6 +160,7 @@ def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
             "source": entry.source,
             "detail": entry.detail,
         },
+        "decision": decision_json(by_hand),
     }
     return {**about_dismissal, **entry.trace}
 
@@ -196,17 +212,20 @@ def _explanation(
 def _show_explanation(shown: dict[str, Any]) -> None:
     decision, out = shown["decision"], console()
     if decision["decision"] == "dismiss":
-        verdict = f"dismiss as {decision['reason']}, by rule {decision['rule']}"
+        by = f"by rule {decision['rule']}" if decision["rule"] else "by a person"
+        verdict = f"dismiss as {decision['reason']}, {by}"
     else:
         by = f", rule {decision['rule']}" if decision["rule"] else ""
         verdict = f"leave: {decision['cause']}{by}"
     where = {"ledger": "as decided", "list": "judged", "file": "judged"}
-    say(f"{shown['task_id']}: {verdict}")
+    say(f"{shorten(str(shown['task_id'] or '—'))}: {verdict}")
     say(f"{where[shown['source']]} at {shown['decided_at']}")
     say(f"description: {shorten(str(shown['task'].get('description', '—')), 200)}")
     if "dismissal" in shown:
         dismissal = shown["dismissal"]
         say(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
+        if dismissal["detail"]:
+            say(f"answer: {shorten(dismissal['detail'], 200)}")
     if shown["protect"]:
         tree = Tree(Text("protect (true or unknown keeps the task)", style="bold"))
         for verdict_ in shown["protect"]:

@@ -1,10 +1,8 @@
 """``triaged history --pending``: what is held, and until when."""
 
-import json
-
 from triaged.ledger import Ledger
 from triaged.ledger.store import FILE
-from triaged.render import console, say, table
+from triaged.render import console, say, say_json, table
 from triaged.rulefile.load import load
 from triaged.settings import Settings
 
@@ -28,7 +26,7 @@ def show_held(settings: Settings, *, as_json: bool) -> None:
                 )
     rows.sort(key=lambda row: (row["goes_at"] or "", row["task_id"] or ""))
     if as_json:
-        say(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
         return
     cells = [tuple(value or "—" for value in row.values()) for row in rows]
     if cells:

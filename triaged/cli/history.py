@@ -1,7 +1,6 @@
 """``triaged history``: the ledger, for people and for scripts."""
 
 import csv
-import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,7 +19,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Entry, Outcome, Search
 from triaged.ledger.store import FILE
 from triaged.printable import printable
-from triaged.render import console, say, shorten, table
+from triaged.render import console, say, say_json, shorten, table
 from triaged.settings import Settings
 
 
@@ -39,15 +38,11 @@ class HistoryFormat(StrEnum):
 @click.option("--reason", metavar="R", help="Only this reason code.")
 @click.option("--outcome", type=OneOf(Outcome), help="Only this outcome.")
 @click.option(
-    "--pending",
-    "view",
-    flag_value="pending",
-    help="Instead: what is held now, and when it will go.",
+    "--pending", is_flag=True, help="Instead: what is held, and when it will go."
 )
 @click.option(
     "--agreement",
-    "view",
-    flag_value="agreement",
+    is_flag=True,
     help="Instead: what people did with what rules only observed; up to four calls,"
     " and none again within a quarter of an hour.",
 )
@@ -68,18 +63,20 @@ def history(
     rule: str | None,
     reason: str | None,
     outcome: Outcome | None,
-    view: str | None,
+    pending: bool,
+    agreement: bool,
     form: HistoryFormat,
 ) -> None:
     """Show what was dismissed, by whom, why, and what became of it."""
-    if view is not None:
-        if form is HistoryFormat.CSV or any((since, task, rule, reason, outcome)):
+    if pending or agreement:
+        filters = (since, task, rule, reason, outcome, pending and agreement)
+        if form is HistoryFormat.CSV or any(filters):
             raise click.UsageError(
-                f"--{view} shows all there is, as a table or as JSON;"
+                "--pending and --agreement show all there is, as a table or as JSON;"
                 " drop the other flags"
             )
         as_json = form is HistoryFormat.JSON
-        if view == "agreement":
+        if agreement:
             sys.exit(show_agreement(settings, as_json=as_json))
         show_held(settings, as_json=as_json)
         return
@@ -98,7 +95,7 @@ def history(
         say(f"triaged: no ledger in {settings.state_dir} yet", error=True)
     if form is HistoryFormat.JSON:
         rows = [entry_json(entry) for entry in entries]
-        say(json.dumps(rows, indent=2, ensure_ascii=False))
+        say_json(rows)
     elif form is HistoryFormat.CSV:
         _write_csv(entries)
     else:

@@ -1,7 +1,6 @@
 """``triaged plan``: what a cycle would do now, and why."""
 
 import asyncio
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -34,8 +33,10 @@ from triaged.quota import Purpose
 from triaged.render import (
     console,
     say,
+    say_json,
     shorten,
     table,
+    visible_json,
 )
 from triaged.rules import Rules, load_rules
 from triaged.settings import Settings
@@ -112,9 +113,11 @@ def plan(
     form: Format,
 ) -> None:
     """Show what a cycle would do now and why; never writes."""
+    if out is not None:
+        _refuse_no_place(out)
     outlook = look(settings, tasks, now)
     if form is Format.JSON:
-        say(json.dumps(outlook_json(outlook, settings), indent=2, ensure_ascii=False))
+        say_json(outlook_json(outlook, settings))
     else:
         _show_outlook(outlook)
     if out is not None:
@@ -191,6 +194,15 @@ def _show_outlook(outlook: Outlook) -> None:
         say(f"Rule {rule} only observes: it would want {number}.")
 
 
+def _refuse_no_place(out: Path) -> None:
+    """Refuse, before a call is spent, what could not be written afterwards."""
+    if out.is_dir():
+        raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+    if not out.parent.is_dir():
+        why = f"there is no directory {out.parent} to write {out.name} to"
+        raise click.BadParameter(why, param_hint="--out")
+
+
 def _write_plan(out: Path, outlook: Outlook, settings: Settings) -> None:
     text = write_plan(
         outlook.screened.due,
@@ -200,10 +212,10 @@ def _write_plan(out: Path, outlook: Outlook, settings: Settings) -> None:
         rules_sha256=outlook.rules.ruleset.sha256,
     )
     try:
-        out.write_text(text, encoding="utf-8")
+        out.write_text(visible_json(text), encoding="utf-8")
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise click.BadParameter(f"{out}: {why}", param_hint="--out") from error
+        why = f"{out} cannot be written: {error.strerror or type(error).__name__}"
+        raise click.BadParameter(why, param_hint="--out") from error
 
 
 def _row(decision: Decision, now: datetime) -> tuple[str, ...]:

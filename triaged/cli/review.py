@@ -1,13 +1,9 @@
 """``triaged review``: one pending task after the other, with the rules' opinion."""
 
 import asyncio
-import contextlib
-import os
 import sys
-import termios
-import tty
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,12 +13,13 @@ import click
 from triaged.byhand import Wish, carry_out, sift
 from triaged.cli import exits
 from triaged.cli.dismiss import BULK_REASON
+from triaged.cli.keys import key, single_keys
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.engine.model import Decision, Task
+from triaged.engine.model import Cause, Decision, Task
 from triaged.engine.truth import age_of
-from triaged.errors import LexiError
+from triaged.errors import LexiError, QuotaSpent
 from triaged.guard import seniority
 from triaged.judge import Judge
 from triaged.leadlex.approver import LexiApprover
@@ -36,15 +33,17 @@ from triaged.settings import Settings
 from triaged.workspace import Workspace, open_workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
+# Nobody can be asked about what has no id, or what was dismissed before.
+_NOT_ASKED: Final = frozenset({Cause.MALFORMED, Cause.NOT_PENDING})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person said of one task; a reason only for a dismissal."""
+    """What a person said of one task: ``a``, ``d`` with a reason, or ``s``."""
 
     task: Task
-    approve: bool
-    reason: str | None = None
+    key: str
+    reason: str = ""
 
 
 @click.command
@@ -52,7 +51,8 @@ class Answer:
 def review(*, settings: Settings) -> None:
     """Go through the pending tasks one by one: approve, dismiss, skip or quit.
 
-    An answer is sent when the next one is given, so the last can be undone.
+    An answer is sent when the next one is given, or by q; so the last one can be
+    undone, and Ctrl-C leaves without sending it.
     """
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
@@ -71,11 +71,11 @@ async def _review(settings: Settings, rules: Rules, reasons: tuple[str, ...]) ->
         screened, _ = Judge(workspace.ledger).assess(
             rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
         )
-        pending = [d for d in screened.decisions if d.task.is_pending]
+        pending = [d for d in screened.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: seniority(decision.task))
         session = _Session(workspace, rules, reasons, listed.tasks, now)
-        with _single_keys():
-            await session.go(_after_mark(workspace, pending))
+        with single_keys():
+            await session.go(_from_mark(workspace, pending))
     return session.sum_up()
 
 
@@ -95,7 +95,7 @@ class _Session:
         self._reasons = reasons
         self._tasks = tasks
         self._now = now
-        self._unsent: Answer | None = None
+        self._last: Answer | None = None
         self._ends: Counter[str] = Counter()
         self._code = exits.DONE
 
@@ -105,18 +105,22 @@ class _Session:
         while at < len(pending):
             decision = pending[at]
             self._show(decision, at + 1, len(pending))
-            key = _key("asduq")
-            if key == "q":
+            pressed = key("asduq")
+            if pressed is None or pressed == "q":
+                self._remember(decision.task)
+                if pressed is None:
+                    self._forget()
                 break
-            if key == "u":
+            if pressed == "u":
                 at = self._undo(at)
                 continue
-            answer = self._answer(decision, key)
-            await self._send()
-            self._unsent = answer
+            answer = self._answer(decision, pressed)
             if answer is None:
-                self._ends["skipped"] += 1
+                continue
+            # Whoever comes back sees first what was not sent.
             self._remember(decision.task)
+            await self._send()
+            self._last = answer
             at += 1
         else:
             self._workspace.ledger.marks.remove(MarkName.REVIEW)
@@ -131,42 +135,58 @@ class _Session:
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
         age = show_age(age_of(task, self._now))
-        say(f"\n{number} of {total} · {task.type or '—'} · {age} old · {task.id}")
+        # A line's end in a type or an id must not begin a line of ours.
+        kind, task_id = shorten(task.type or "—"), shorten(task.id or "—")
+        say(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
         say(f"  {shorten(task.description or '—', 2000)}")
         say(f"  rules: {_opinion(decision)}")
         say(HELP)
 
-    def _answer(self, decision: Decision, key: str) -> Answer | None:
-        if key == "a":
-            return Answer(decision.task, approve=True)
-        if key == "s":
-            return None
+    def _answer(self, decision: Decision, pressed: str) -> Answer | None:
+        """Ask for the reason of a dismissal; None when the person thinks again."""
+        if pressed != "d":
+            return Answer(decision.task, pressed)
         wanted = decision.reason or self._reasons[0]
         for number, reason in enumerate(self._reasons[:9], 1):
             say(f"  {number} {reason}{' (Enter)' if reason == wanted else ''}")
-        chosen = _key("123456789"[: len(self._reasons)] + "\r\n")
+        say("  b back")
+        chosen = key("b\r\n" + "123456789"[: len(self._reasons)])
+        if chosen is None or chosen == "b":
+            return None
         reason = wanted if chosen in "\r\n" else self._reasons[int(chosen) - 1]
-        return Answer(decision.task, approve=False, reason=reason)
+        return Answer(decision.task, "d", reason)
 
     def _undo(self, at: int) -> int:
-        if self._unsent is None or at == 0:
+        if self._last is None:
             say("Nothing to undo: it was sent, or there was no answer.")
             return at
-        self._unsent = None
+        self._last = None
         return at - 1
 
+    def _forget(self) -> None:
+        if self._last is not None and self._last.key != "s":
+            self._remember(self._last.task)
+            say(f"Not sent: the answer for {shorten(self._last.task.id or '—')}.")
+        self._last = None
+
     async def _send(self) -> None:
-        answer, self._unsent = self._unsent, None
+        answer, self._last = self._last, None
         if answer is None:
             return
-        if answer.approve:
+        if answer.key == "s":
+            self._ends["skipped"] += 1
+        elif answer.key == "a":
             await self._approve(answer.task)
         else:
-            await self._dismiss(Wish(answer.task, answer.reason or ""))
+            await self._dismiss(Wish(answer.task, answer.reason))
 
     async def _approve(self, task: Task) -> None:
         meter = self._workspace.meter
-        ticket = await meter.wait(Purpose.HAND)
+        try:
+            ticket = await meter.wait(Purpose.HAND)
+        except QuotaSpent as error:
+            self._fail(str(error))
+            return
         try:
             approver = LexiApprover(self._workspace.connection)
             done = await approver.approve(task.id or "")
@@ -182,7 +202,7 @@ class _Session:
             self._workspace, self._rules.ruleset, [wish], self._tasks, now=self._now
         )
         for _, cause in sifted.denied:
-            self._fail(f"{wish.task.id} stays: {cause}")
+            self._fail(f"{shorten(wish.task.id or '—')} stays: {cause}")
         if not sifted.granted:
             return
         carried = await carry_out(
@@ -208,14 +228,16 @@ class _Session:
         marks.put(MarkName.REVIEW, note=task.id or "", at=self._workspace.clock.now())
 
 
-def _after_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
-    """Begin behind the task that was looked at last, if it still waits."""
+def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
+    """Begin with the task at which the last review ended, if it still waits."""
     mark = workspace.ledger.marks.get(MarkName.REVIEW)
     ids = [decision.task.id for decision in pending]
     if mark is None or mark.note not in ids:
         return list(pending)
-    start = ids.index(mark.note) + 1
-    say(f"Going on behind {mark.note}; {start} before it were looked at.")
+    start = ids.index(mark.note)
+    if start:
+        older = "1 older task comes" if start == 1 else f"{start} older tasks come"
+        say(f"Going on with {shorten(mark.note)}; {older} last.")
     return [*pending[start:], *pending[:start]]
 
 
@@ -225,30 +247,3 @@ def _opinion(decision: Decision) -> str:
     if decision.rule is None:
         return f"leave ({decision.cause})"
     return f"leave ({decision.cause}, rule {decision.rule})"
-
-
-@contextlib.contextmanager
-def _single_keys() -> Iterator[None]:
-    """Read keys as they are pressed, also those that are typed ahead."""
-    descriptor = sys.stdin.fileno()
-    before = termios.tcgetattr(descriptor)
-    tty.setcbreak(descriptor, termios.TCSANOW)
-    mode = termios.tcgetattr(descriptor)
-    # Ctrl-C comes as a key: what was answered is still sent, and then we leave.
-    mode[3] &= ~termios.ISIG
-    termios.tcsetattr(descriptor, termios.TCSANOW, mode)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def _key(known: str) -> str:
-    """Wait for one of these keys; Ctrl-C and Ctrl-D quit as q does."""
-    quit_key = "q" if "q" in known else known[0]
-    while True:
-        pressed = os.read(sys.stdin.fileno(), 1).decode("ascii", "replace").lower()
-        if pressed in {"", "\x03", "\x04"}:
-            return quit_key
-        if pressed in known:
-            return pressed

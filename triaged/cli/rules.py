@@ -1,6 +1,5 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
-import json
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,7 @@ from triaged.cli import exits
 from triaged.cli.options import RULES, Format, with_format, with_settings
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, Problem, Severity
-from triaged.render import say
+from triaged.render import say, say_json
 from triaged.rulefile.killers import Killers, NewTest
 from triaged.rulefile.load import LoadedRules, load
 from triaged.rulefile.mutants import Mutant, Trials, mutants
@@ -67,7 +66,7 @@ def check(
         if form is Format.TABLE:
             _say_loaded(loaded, report)
     if form is Format.JSON:
-        say(json.dumps(_as_json(checked), indent=2, ensure_ascii=False))
+        say_json(_as_json(checked))
     else:
         _say_problems(checked)
         _say_overlaps(checked)
@@ -77,7 +76,7 @@ def check(
 @click.command
 def schema() -> None:
     """Print the JSON Schema of the rules file, for editors."""
-    say(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    say_json(json_schema())
 
 
 @dataclass(slots=True)

@@ -128,9 +128,14 @@ async def _serve(made: Sandbox, port: int, key: str) -> None:
 
 def _seconds(text: str, option: str) -> float:
     try:
-        return parse_duration(text).total_seconds()
+        seconds = parse_duration(text).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from error
+    if not seconds:
+        raise click.BadParameter(
+            f"expected at least 1s, found {text!r}", param_hint=option
+        )
+    return seconds
 
 
 def _fault(text: str) -> Fault:
