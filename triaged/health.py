@@ -52,7 +52,8 @@ class Health:
                 )
         if self.last_success_at is None:
             reasons.append("no cycle has succeeded yet")
-        elif now - self.last_success_at > READY_INTERVALS * self.interval:
+        elif abs(now - self.last_success_at) > READY_INTERVALS * self.interval:
+            # In the future, by a clock set back since, is no better than long ago.
             reasons.append(
                 f"no cycle has succeeded since {self.last_success_at:%H:%M:%SZ}"
             )

@@ -10,7 +10,7 @@ from typing import Final
 
 from triaged.engine.model import Decision, Task
 from triaged.engine.rules import Ruleset
-from triaged.guard import Past, Screened, screen
+from triaged.guard import MAX_CLOCK_SKEW, Past, Screened, screen
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Closed, Outcome
 from triaged.ledger.judgements import Holding
@@ -81,14 +81,20 @@ class Judge:
 def new_holds(
     ruleset: Ruleset, screened: Screened, past: Past, at: datetime
 ) -> dict[Holding, datetime]:
-    """Return the holds to keep: those that run on, and those that begin now."""
+    """Return the holds to keep: those that run on, and those that begin now.
+
+    By a wrong clock nothing begins: a hold that did could be over at once.
+    """
     prints = fingerprints(ruleset)
     by_task = {d.task.id: d.task for d in screened.decisions if d.task.id}
+    known = past.held_since or {}
+    may_begin = abs(past.clock_skew) <= MAX_CLOCK_SKEW
     return {
         Holding(task_id, rule, _hold_print(by_task[task_id], prints[rule])): (
-            (past.held_since or {}).get((task_id, rule), at)
+            known.get((task_id, rule), at)
         )
         for task_id, rule in screened.wanting
+        if may_begin or (task_id, rule) in known
     }
 
 

@@ -70,6 +70,23 @@ class Trial:
         self.happened = "held"
 
 
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Make one row of all that tried the same promise, in another way each."""
+    by_promise: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        by_promise.setdefault((row.chapter, row.promise), []).append(row)
+    return [
+        Row(
+            chapter=chapter,
+            promise=promise,
+            trials=sum(row.trials for row in same),
+            happened="; ".join(dict.fromkeys(row.happened for row in same)),
+            seconds=sum(row.seconds for row in same),
+        )
+        for (chapter, promise), same in by_promise.items()
+    ]
+
+
 def render(rows: Sequence[Row]) -> str:
     """Write the table as Markdown."""
     setting = "TRIAGED_TRIALS=full " if FULL else ""
@@ -84,7 +101,7 @@ def render(rows: Sequence[Row]) -> str:
         "| | promised | trials | what happened | seconds |",
         "| --- | --- | ---: | --- | ---: |",
     ]
-    ordered = sorted(rows, key=lambda row: CHAPTERS.index(row.chapter))
+    ordered = sorted(merged(rows), key=lambda row: CHAPTERS.index(row.chapter))
     lines += [
         f"| {row.chapter} | {row.promise} | {row.trials:,} | {row.happened}"
         f" | {row.seconds:.0f} |"

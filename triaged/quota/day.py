@@ -81,6 +81,7 @@ class Day:
             # A clock set far back must not make the day endless.
             if self.reset_at - now > FARTHEST_RESET:
                 self.reset_at = next_midnight(now)
+                self.began_at = min(self.began_at, now)
             return False
         self._begin(now, in_flight)
         return True

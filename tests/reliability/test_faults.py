@@ -1,0 +1,278 @@
+"""Every fault on every operation, once and in bursts, each with its stated end."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+
+from tests.e2e.harness import Program, a_listed, add
+from tests.reliability.fault_ends import (
+    APPROVE,
+    DISMISS,
+    LIST,
+    SETTLING,
+    TASKS,
+    Burst,
+    Mended,
+)
+from tests.reliability.faults import SETTLE, Bench, Cycled, PatientClock, put_on
+from tests.reliability.report import FULL, Report
+from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from triaged.clock import SystemClock
+from triaged.cycle import Result
+from triaged.ledger.dismissals import Outcome
+from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, Kind, parse_fault
+from triaged.sandbox.settings import SandboxSettings
+
+pytestmark = pytest.mark.reliability
+
+SEED: Final = 62
+SLOW: Final = (Kind.SLOW, Kind.SLOW_AFTER)
+SLOW_SECONDS, ANSWER_SECONDS = 0.8, 0.5
+
+SAID: Final = {
+    Burst.ONCE: "once",
+    Burst.THREE: "three times",
+    Burst.THIRTY: "thirty times",
+    Burst.ALWAYS: "on every call",
+}
+
+# A cycle asks for a list once, so for lists a burst is no more than so many cycles.
+FEW: Final = tuple(Burst) if FULL else (Burst.ONCE, Burst.ALWAYS)
+
+
+def with_bursts(bursts: Iterable[Burst]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("burst", bursts, ids=lambda b: b.name.lower())
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[tuple[RunningSandbox, LeapingClock]]:
+    clock = LeapingClock()
+    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+        yield sandbox, clock
+
+
+@pytest.fixture
+def bench(
+    table: tuple[RunningSandbox, LeapingClock],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    sandbox, clock = table
+    put_on(monkeypatch, clock)
+    monkeypatch.setattr("triaged.leadlex.wire.MAX_LIST_BYTES", 1 << 20)
+    return Bench(tmp_path, sandbox, clock)
+
+
+def fault(operation: str, kind: Kind, burst: Burst, *, skip: int = 0) -> Fault:
+    return Fault(
+        operation=operation,
+        kind=kind,
+        count=burst.value or 1,
+        skip=skip,
+        probability=1.0 if burst is Burst.ALWAYS else None,
+        seconds=SLOW_SECONDS,
+    )
+
+
+@contextmanager
+def patience_for(kind: Kind) -> Iterator[None]:
+    """Give the client little patience with a fault that is slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        if kind in SLOW:
+            patch.setattr("triaged.leadlex.client.ANSWER_SECONDS", ANSWER_SECONDS)
+        yield
+
+
+def test_every_kind_is_stated() -> None:
+    """A new kind of fault has no end until somebody states it."""
+    for ends in (DISMISS, LIST, SETTLING, APPROVE):
+        assert set(ends) == set(Kind)
+
+
+@with_bursts(Burst)
+def test_dismissals_are_hit(bench: Bench, burst: Burst, report: Report) -> None:
+    """A fault on dismissals ends as stated, costs no more calls, and is mended."""
+    promise = f"Each fault on dismissals, {SAID[burst]}: the stated end, each done once"
+    random, hits = Random(SEED), 0  # noqa: S311 - repeatable, not secret
+    with report.trial("Faults", promise) as trial:
+        for kind in Kind:
+            with patience_for(kind):
+                skip = random.randrange(4) if burst.is_short else 0
+                hits += hit_dismissals(bench, kind, burst, skip)
+            trial.trials += 1
+        trial.happened = f"{hits} dismissals hit; 0 done twice, 0 lost, 0 miscounted"
+
+
+def hit_dismissals(bench: Bench, kind: Kind, burst: Burst, skip: int) -> int:
+    """Run one cell of the matrix; return how many calls were hit."""
+    bench.clear_table()
+    tasks = [f"t{number}" for number in range(TASKS)]
+    bench.store.add([*map(a_listed, tasks), a_listed("kept", "ordinary")])
+    bench.script(fault("dismiss", kind, burst, skip=skip))
+    cycled = bench.cycle()
+    check_hit(bench, kind, burst, cycled)
+    bench.script()
+    mend(bench, DISMISS[kind].mended)
+    check_mended(bench, tasks)
+    return cycled.hits
+
+
+def check_hit(bench: Bench, kind: Kind, burst: Burst, cycled: Cycled) -> None:
+    """Compare the cycle under the fault with the table."""
+    end, wanted, where = DISMISS[kind], burst.value or TASKS, (kind, cycled)
+    outcomes, hits = bench.outcomes(), cycled.hits
+    clean = cycled.made("dismiss") - hits
+    effects = clean + (hits if kind in KINDS_WITH_EFFECT else 0)
+    assert 1 <= hits <= min(wanted, end.most), where
+    assert outcomes[end.outcome] == hits, where
+    assert outcomes[Outcome.CONFIRMED] == clean, where
+    assert outcomes.total() == clean + hits, where
+    assert len(bench.store.effects) == effects, where
+    assert cycled.code == end.code[not burst.is_short], where
+    assert (cycled.result == Result.OK) == (cycled.code == 0), where
+    assert cycled.made("list") == 1, where
+
+
+def check_mended(bench: Bench, tasks: list[str]) -> None:
+    """Each is dismissed, was never asked for once it was, and is counted once."""
+    entries = bench.entries()
+    for task in tasks:
+        ends = [entry.outcome for entry in entries[task]]
+        assert bench.store.status_of(task) == "dismissed", (task, ends)
+        assert bench.store.times(task) == 1, (task, ends)
+        assert ends[-1] is Outcome.CONFIRMED, (task, ends)
+        assert ends.count(Outcome.CONFIRMED) == 1, (task, ends)
+        assert Outcome.UNKNOWN not in ends, (task, ends)
+    assert bench.totals("dismissals") == {("clutter", "testing"): len(tasks)}
+    assert bench.store.status_of("kept") == "pending"
+    assert "kept" not in entries
+
+
+def mend(bench: Bench, mended: Mended) -> None:
+    """Run clean cycles until the stated moment: nothing new before it, all at it."""
+    if mended is not Mended.NEXT_CYCLE:
+        before = bench.outcomes()[Outcome.CONFIRMED]
+        cycled = bench.cycle()
+        assert len(cycled.calls) == (mended is Mended.NEXT_DAY), cycled
+        assert bench.outcomes()[Outcome.CONFIRMED] == before, cycled
+    cycled = bench.cycle(after=mended.value)
+    assert (cycled.code, cycled.result) == (0, Result.OK), cycled
+
+
+@with_bursts(FEW)
+def test_the_list_is_hit(bench: Bench, burst: Burst, report: Report) -> None:
+    """Without a list nothing is done, one call is spent, and the next list mends."""
+    promise = f"Each fault on the list, {SAID[burst]}: one call, nothing dismissed"
+    with report.trial("Faults", promise) as trial:
+        for kind in Kind:
+            with patience_for(kind):
+                hit_list(bench, kind, burst)
+            trial.trials += 1
+        trial.happened = "held; after the last fault each task done once"
+
+
+def hit_list(bench: Bench, kind: Kind, burst: Burst) -> None:
+    """Run one cell of the matrix."""
+    result, code, mended = LIST[kind]
+    bench.clear_table()
+    bench.store.add([a_listed("t1"), a_listed("kept", "ordinary")])
+    bench.script(fault("list", kind, burst))
+    for _ in range(burst.cycles):
+        cycled = bench.cycle()
+        assert (cycled.code, cycled.result) == (code, result), (kind, cycled)
+        assert len(cycled.calls) <= 1, (kind, cycled)
+    assert bench.store.effects == [], kind
+    assert bench.entries() == {}, kind
+    bench.script()
+    mend(bench, mended)
+    check_mended(bench, ["t1"])
+
+
+@with_bursts(FEW)
+def test_the_settling_is_hit(bench: Bench, burst: Burst, report: Report) -> None:
+    """What is unknown stays so until a list tells; the others need not wait for it."""
+    promise = f"Each fault on the list that settles, {SAID[burst]}: unknown until told"
+    with report.trial("Faults", promise) as trial:
+        for kind in Kind:
+            with patience_for(kind):
+                hit_settling(bench, kind, burst)
+            trial.trials += 1
+        trial.happened = f"{2 * trial.trials} unknown, all settled as confirmed"
+
+
+def hit_settling(bench: Bench, kind: Kind, burst: Burst) -> None:
+    """Run one cell of the matrix."""
+    code, goes_on, mended = SETTLING[kind]
+    bench.clear_table()
+    bench.store.add([a_listed("u1"), a_listed("u2")])
+    bench.script(Fault(operation="dismiss", kind=Kind.CUT_AFTER, count=2))
+    bench.cycle()
+    bench.store.add([a_listed("t1"), a_listed("t2"), a_listed("kept", "ordinary")])
+    bench.script(fault(SETTLE, kind, burst))
+    for _ in range(burst.cycles):
+        cycled = bench.cycle()
+        assert cycled.code == code, (kind, cycled)
+        assert cycled.hits <= 1, (kind, cycled)
+        assert bench.outcomes()[Outcome.UNKNOWN] == 2, (kind, cycled)
+    dismissed = {effect.task_id for effect in bench.store.effects}
+    assert dismissed == {"u1", "u2"} | ({"t1", "t2"} if goes_on else set()), kind
+    bench.script()
+    mend(bench, mended)
+    check_mended(bench, ["u1", "u2", "t1", "t2"])
+
+
+def test_an_approval_is_hit(bench: Bench, report: Report) -> None:
+    """One approval is one call, and what comes of it is called by its name."""
+    promise = "Each fault on an approval: one call, named for what is known of it"
+    with report.trial("Faults", promise) as trial:
+        for kind, error in APPROVE.items():
+            bench.clear_table()
+            bench.store.add([a_listed("t1")])
+            bench.script(fault("approve", kind, Burst.ONCE))
+            with patience_for(kind):
+                raised = bench.approve("t1")
+            done = bench.store.status_of("t1") == "approved"
+            assert type(raised) is error, (kind, raised)
+            assert done == (kind in KINDS_WITH_EFFECT), kind
+            assert bench.store.times("t1", "approved") == done, kind
+            trial.trials += 1
+        trial.happened = "held; none was repeated"
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("dismiss:cut-after:p=1", 4),
+        ("dismiss:html:p=1", 4),
+        ("dismiss:404-html:p=1", 0),
+        ("dismiss:401:p=1", 77),
+        ("list:truncated:p=1", 69),
+    ],
+)
+def test_the_same_through_the_real_process(
+    tmp_path: Path, script: str, code: int, report: Report
+) -> None:
+    """What the matrix says of a cycle in this process, the program says too."""
+    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    promise = "Faults through the real program: the exit code that the matrix says"
+    with (
+        report.trial("Faults", promise) as trial,
+        running_sandbox(settings, SystemClock()) as sandbox,
+    ):
+        program, world = Program(tmp_path, sandbox.api_url), sandbox.world
+        add(sandbox, [a_listed(f"t{number}") for number in range(TASKS)])
+        world.faults.add(parse_fault(script))
+        first = program.run("run", "--once").returncode
+        hits = sum(call.fault is not None for call in world.calls)
+        world.faults.clear()
+        program.run("run", "--once")
+
+        assert first == code
+        assert 1 <= hits <= TASKS
+        assert max(world.store.times(f"t{n}") for n in range(TASKS)) <= 1
+        trial.trials, trial.happened = 1, f"{hits} calls hit, 0 done twice"
