@@ -45,7 +45,8 @@ class Record:
     counterexamples: tuple[Counterexample, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# asyncio.run writes the repr of what it returns, tasks and all.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Backtest:
     """All rules' records, and what could not be known."""
 

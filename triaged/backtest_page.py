@@ -34,8 +34,8 @@ def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
         f"<title>{title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
         f"<p>{at:%Y-%m-%d %H:%M} UTC · people approved {result.approved} and"
         f" dismissed {result.dismissed} tasks, not counting {result.ours} that triaged"
-        f" dismissed itself.</p>{sections}<h2>What this cannot know</h2><ul>{notes}</ul>"
-        "</body></html>\n"
+        f" dismissed itself.</p>{sections}"
+        f"<h2>What this cannot know</h2><ul>{notes}</ul></body></html>\n"
     )
 
 

@@ -12,6 +12,7 @@ import structlog
 from triaged import __version__
 from triaged.cycle import CycleReport
 from triaged.errors import KeyRefused, LedgerError, QuotaSpent
+from triaged.guard import MAX_CLOCK_SKEW
 from triaged.health import Health
 from triaged.ledger import DaemonLock
 from triaged.ledger.marks import MarkName
@@ -26,16 +27,13 @@ from triaged.workspace import Workspace
 BEAT_SECONDS: Final = 1
 WATCH_SECONDS: Final = 3
 HEAD_START_SECONDS: Final = 0.05
-UPKEEP_HOURS: Final = 6
+UPKEEP_EVERY: Final = timedelta(hours=6)
 
 # A refused key will not mend itself; each question costs a call of the quota.
 ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
 
 # Longer than one call may take, shorter than systemd's patience of 90 s.
 DRAIN_SECONDS: Final = 70
-
-# Long enough to explain any dismissal that somebody still remembers.
-RETENTION: Final = timedelta(days=400)
 
 if TYPE_CHECKING:
     from triaged.schedule import Schedule
@@ -58,6 +56,7 @@ class Daemon:
         self._hangup = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._stretched: timedelta | None = None
+        self._kept_up_at: datetime | None = None
         self._key_text = workspace.key.reveal()
         self._broken: LedgerError | KeyRefused | None = None
         self.health = Health(
@@ -131,7 +130,6 @@ class Daemon:
         self._schedule = Schedule()
         self._schedule.every(BEAT_SECONDS, self._beat, name="beat")
         self._schedule.every(WATCH_SECONDS, self._watch, name="watch")
-        self._schedule.every(UPKEEP_HOURS * 3600, self._upkeep, name="upkeep")
         if self._running is None and self.health.next_poll_at is not None:
             self._plan_cycle(self.health.next_poll_at)
 
@@ -190,6 +188,7 @@ class Daemon:
         if report.listed:
             health.last_success_at = now
             health.key_accepted = True
+            self._keep_up(now)
         if isinstance(report.error, KeyRefused):
             if health.key_accepted is None:
                 self._broken = report.error
@@ -263,8 +262,17 @@ class Daemon:
             if self.health.key_accepted is False and self._running is None:
                 self._plan_cycle(now)
 
-    async def _upkeep(self) -> None:
-        rows = self._workspace.ledger.prune(before=self._clock.now() - RETENTION)
+    def _keep_up(self, now: datetime) -> None:
+        """Forget what is old, now that the server has said what time it is."""
+        if abs(self._workspace.meter.clock_skew) > MAX_CLOCK_SKEW:
+            # By a wrong clock everything may seem old.
+            return
+        if self._kept_up_at and timedelta(0) <= now - self._kept_up_at < UPKEEP_EVERY:
+            return
+        self._kept_up_at = now
+        rows = self._workspace.ledger.prune(
+            before=now - self._workspace.settings.retention
+        )
         if rows:
             log.info("ledger.pruned", rows=rows)
 

@@ -24,6 +24,7 @@ from triaged.clock import SystemClock
 from triaged.daemon import Daemon
 from triaged.errors import TriagedError
 from triaged.example import example_rules
+from triaged.key import KeySource, check_key
 from triaged.ledger.dismissals import Outcome, Search
 from triaged.logs import configure_logs
 from triaged.notify import Notifier
@@ -33,7 +34,7 @@ from triaged.render import console, say, shorten, table
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, SandboxSettings
 from triaged.sandbox.tasks import generate
-from triaged.settings import KeySource, Settings, check_key
+from triaged.settings import Settings
 from triaged.workspace import Workspace, open_workspace
 
 # A made-up plan with short windows, so that half a minute shows the quota at work.

@@ -9,6 +9,8 @@ import structlog
 
 from triaged.printable import printable
 
+_LONGEST: Final = 1_000
+
 _LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -69,5 +71,7 @@ def make_printable(
 
 def _printable(value: object, keep: str) -> object:
     if isinstance(value, str):
-        return printable(value, keep=keep)
+        # A task's id has no limit of its own; a log line must have one.
+        short = value if keep or len(value) <= _LONGEST else value[:_LONGEST] + "…"
+        return printable(short, keep=keep)
     return [_printable(v, keep) for v in value] if isinstance(value, list) else value

@@ -94,23 +94,26 @@ def read_plan(text: str) -> Plan:
         PlanRefused: it is no plan, or not a whole one.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
         raise PlanRefused("it is not JSON") from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
         raise PlanRefused("it is not a file that plan --out wrote")
-    if document.get("version") != VERSION:
+    if document.get("version") != VERSION or document["version"] is True:
         raise PlanRefused("it was written by another version of triaged")
     made_at = parse_moment(document.get("made_at"))
     rows = document.get("decisions")
     if made_at is None or not isinstance(rows, list):
         raise PlanRefused("it is not whole")
+    entries = tuple(_entry(row) for row in rows)
+    if len({entry.task_id for entry in entries}) < len(entries):
+        raise PlanRefused("it has a task twice")
     return Plan(
         workspace=_text(document, "workspace"),
         api_url=_text(document, "api_url"),
         made_at=made_at,
         rules_sha256=_text(document, "rules_sha256"),
-        entries=tuple(_entry(row) for row in rows),
+        entries=entries,
     )
 
 

@@ -1,12 +1,32 @@
 """Text from outside, made safe to look at."""
 
+from typing import Final
+from unicodedata import category
+
+# No language needs more marks on one letter; hundreds bury the lines around it.
+_MARKS: Final = 8
+_FIRST_MARK: Final = "\u0300"
+
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Show control, format and unassigned characters as escapes."""
-    if text.isascii() and text.isprintable():
+    """Show control, format and unassigned characters and piles of marks as escapes."""
+    if text.isprintable() and (text.isascii() or max(text) < _FIRST_MARK):
         return text
-    return "".join(c if c.isprintable() or c in keep else _escape(c) for c in text)
+    shown: list[str] = []
+    marks = 0
+    for character in text:
+        is_mark = character >= _FIRST_MARK and category(character) in {"Mn", "Me"}
+        marks = marks + 1 if is_mark else 0
+        if marks > _MARKS:
+            shown.append(_escape_in_json(character))
+        elif character.isprintable() or character in keep:
+            shown.append(character)
+        else:
+            shown.append(character.encode("unicode_escape").decode("ascii"))
+    return "".join(shown)
 
 
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _escape_in_json(character: str) -> str:
+    # JSON may hold marks as they are: escaped, it must still be the same JSON.
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

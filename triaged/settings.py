@@ -11,71 +11,28 @@ from urllib.parse import urlsplit
 
 from triaged.engine.duration import parse_duration
 from triaged.errors import ConfigError, Problem
+from triaged.key import CREDENTIAL, KeySource, check_key
 from triaged.quota import PLANS, QuotaSettings
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
-CREDENTIAL: Final = "api-key"
+# Long enough to explain any dismissal that somebody still remembers.
+DEFAULT_RETENTION: Final = timedelta(days=400)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
-_NO_KEY: Final = (
-    "no API key; set TRIAGED_API_KEY_FILE to a file that holds it, or TRIAGED_API_KEY"
-)
-_MAX_KEY_BYTES: Final = 4096
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
 _LONGEST_INTERVAL: Final = timedelta(days=365)
 _LONGEST_WINDOW: Final = timedelta(days=1)
+# Caps of a day are counted from what is kept, and the UTC day is nobody's local one.
+_SHORTEST_RETENTION: Final = timedelta(days=2)
+_LONGEST_RETENTION: Final = timedelta(days=36_500)
 
 T = TypeVar("T")
 D = TypeVar("D")
-
-
-class ApiKey:
-    """The API key; neither its repr nor its text ever shows it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the key itself, for the Authorization header alone."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "ApiKey(…)"
-
-
-@dataclass(frozen=True, slots=True)
-class KeySource:
-    """Where the key comes from; a file is read anew, so that a key can be rotated."""
-
-    value: ApiKey | None = None
-    file: Path | None = None
-
-    def read(self) -> ApiKey:
-        """Return the key.
-
-        Raises:
-            ConfigError: there is none, or what is there cannot be a key.
-        """
-        if self.value is not None:
-            return self.value
-        if self.file is None:
-            raise _problem("api_key", _NO_KEY)
-        try:
-            with self.file.open("rb") as stream:
-                content = stream.read(_MAX_KEY_BYTES + 2)
-            return check_key(content.decode("ascii", "replace"))
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise _problem("api_key_file", f"{self.file}: {why}") from error
-        except ValueError as error:
-            raise _problem("api_key_file", f"{self.file}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +46,7 @@ class Settings:
     quota: QuotaSettings
     interval: timedelta = timedelta(minutes=5)
     state_dir: Path
+    retention: timedelta = DEFAULT_RETENTION
     listen_host: str = "127.0.0.1"
     listen_port: int = 9464
     log_level: str = "info"
@@ -115,6 +73,7 @@ def read_settings(
         quota=_quota(reader),
         interval=reader.read("interval", _interval, default=timedelta(minutes=5)),
         state_dir=reader.read("state_dir", Path, default=None) or _state_dir(reader),
+        retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
         listen_port=port,
         log_level=reader.read("log_level", _log_level, default="info"),
@@ -176,23 +135,6 @@ def _key_source(reader: _Reader) -> KeySource:
     return KeySource()
 
 
-def check_key(text: str) -> ApiKey:
-    """Take a text for a key if it can be one; the message never shows it.
-
-    Raises:
-        ValueError: it is empty, or not one word of printable ASCII.
-    """
-    key = text.strip()
-    if not key:
-        message = "the API key is empty"
-        raise ValueError(message)
-    # Anything else would end up in an HTTP library's complaint, key included.
-    if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
-        message = "the API key must be one word of printable ASCII"
-        raise ValueError(message)
-    return ApiKey(key)
-
-
 def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
@@ -221,6 +163,9 @@ def is_loopback(host: str) -> bool:
     """Say whether a host is this machine's loopback, by name or by address."""
     if host == "localhost":
         return True
+    # A zone can be any text, and loopback has none.
+    if "%" in host:
+        return False
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -273,6 +218,14 @@ def _interval(text: str) -> timedelta:
         message = f"expected at least 1s and at most 365d, found {text!r}"
         raise ValueError(message)
     return interval
+
+
+def _retention(text: str) -> timedelta:
+    retention = parse_duration(text)
+    if not _SHORTEST_RETENTION <= retention <= _LONGEST_RETENTION:
+        message = f"expected at least 2d and at most 36500d, found {text!r}"
+        raise ValueError(message)
+    return retention
 
 
 def _listen(text: str) -> tuple[str, int]:

@@ -17,6 +17,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from triaged.doorkeeper import (
+    BACKLOG,
+    IDLE_SECONDS,
+    MAX_HEAD_BYTES,
+    BoundedProtocol,
+    Doorkeeper,
+)
 from triaged.health import Health
 from triaged.ledger.dismissals import Search
 from triaged.ledger.marks import MarkName
@@ -25,10 +32,11 @@ from triaged.rules_keeper import RulesKeeper
 from triaged.workspace import Workspace
 
 _RECENT: Final = 20
-_MAX_CONNECTIONS: Final = 50
 _SAFE_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -54,7 +62,7 @@ class WebServer:
         self._workspace = workspace
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        self.app = Starlette(
+        app = Starlette(
             routes=[
                 Route("/metrics", self._metrics),
                 Route("/healthz", self._healthz),
@@ -62,19 +70,26 @@ class WebServer:
                 Route("/", self._page),
             ]
         )
+        # A redirect would name the host that the request claims to be for.
+        app.router.redirect_slashes = False
+        self._app = Doorkeeper(app)
 
     def start(self, listener: socket.socket) -> None:
         """Serve on a socket that is bound already."""
         config = uvicorn.Config(
-            self.app,
-            http="h11",
+            self._app,
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=15,
+            headers=list(_SAFE_HEADERS.items()),
+            # Whoever sends us nonsense must not fill the log.
+            log_level="error",
+            backlog=BACKLOG,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
@@ -90,17 +105,17 @@ class WebServer:
         self._shown.refresh_metrics()
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         body = encode(self._workspace.telemetry.registry)
-        return Response(body, media_type=content_type, headers=_SAFE_HEADERS)
+        return Response(body, media_type=content_type)
 
     async def _healthz(self, _: Request) -> Response:
         alive = self._shown.health.is_alive(self._workspace.clock.now())
         text, status = ("ok\n", 200) if alive else ("the loop hangs\n", 503)
-        return PlainTextResponse(text, status, headers=_SAFE_HEADERS)
+        return PlainTextResponse(text, status)
 
     async def _readyz(self, _: Request) -> Response:
         shown = self._shown.health.shown(self._workspace.clock.now())
         status = 200 if shown["ready"] else 503
-        return JSONResponse(shown, status, headers=_SAFE_HEADERS)
+        return JSONResponse(shown, status)
 
     async def _page(self, _: Request) -> Response:
         ledger, now = self._workspace.ledger, self._workspace.clock.now()
@@ -121,7 +136,7 @@ class WebServer:
             recent=ledger.dismissals.find(Search(newest=_RECENT)),
             left=ledger.judgements.left_last(_RECENT),
         )
-        return HTMLResponse(render_page(facts), headers=_SAFE_HEADERS)
+        return HTMLResponse(render_page(facts))
 
 
 class _Server(uvicorn.Server):

@@ -13,30 +13,16 @@ from prometheus_client import CollectorRegistry
 
 from triaged.clock import Clock
 from triaged.cycle import Cycle
-from triaged.errors import ConfigError
 from triaged.gate import Gate
+from triaged.key import KeyHolder
 from triaged.leadlex.client import Connection, Exchange, LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import GateLock, Ledger
 from triaged.meter import Meter, MeteredReader
 from triaged.orders import Attempt
 from triaged.people import People
-from triaged.settings import KeySource, Settings
+from triaged.settings import Settings
 from triaged.telemetry import Telemetry
-
-
-class KeyHolder:
-    """The key as it is in its file now; the last good one while that is unreadable."""
-
-    def __init__(self, source: KeySource) -> None:
-        self._source = source
-        self._last = source.read()
-
-    def reveal(self) -> str:
-        """Return the key for one request."""
-        with contextlib.suppress(ConfigError):
-            self._last = self._source.read()
-        return self._last.reveal()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

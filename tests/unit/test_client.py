@@ -299,7 +299,7 @@ async def test_a_body_beyond_the_limit_is_cut(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An answer that does not end is given up at the limit, and not a byte before."""
-    monkeypatch.setattr(wire, "MAX_BODY_BYTES", len(EMPTY))
+    monkeypatch.setattr(wire, "MAX_LIST_BYTES", len(EMPTY))
     async with connect(saying()) as connection:
         listed = await LexiReader(connection).list_tasks()
     error = await list_error(connect(saying(body=EMPTY + b" ", x_request_id="r")))
@@ -429,7 +429,7 @@ async def test_every_fault_of_the_sandbox(
     sandbox: RunningSandbox, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the client raises never denies what the server may have done."""
-    monkeypatch.setattr(wire, "MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr(wire, "MAX_LIST_BYTES", 1 << 20)
     sandbox.world.faults.add(parse_fault(f"list:{kind}"))
     sandbox.world.faults.add(parse_fault(f"dismiss:{kind}"))
     task_id = sandbox.world.store.ids("pending")[0]

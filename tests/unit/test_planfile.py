@@ -1,7 +1,10 @@
 """Plans as files: whole or refused."""
 
 import contextlib
+import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,6 +55,38 @@ def test_a_plan_is_of_here_and_today(given: dict[str, object], word: str) -> Non
 
     with pytest.raises(PlanRefused, match=word):
         read_plan(a_plan()).check(**{**fits, **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda d: d["decisions"].extend(d["decisions"]), "a task twice"),
+        (lambda d: d.update(version=True), "another version"),
+        (lambda d: d.update(version="1"), "another version"),
+        (lambda d: d.update(kind=["triaged-plan"]), "not a file that plan --out"),
+        (lambda d: d.update(made_at="2026-03-01T00:00:00"), "not whole"),
+        (lambda d: d.update(made_at=1e999), "not whole"),
+        (lambda d: d.update(decisions={}), "not whole"),
+        (lambda d: d.update(rules_sha256=""), "rules_sha256 is missing"),
+        (lambda d: d["decisions"][0].update(task_id=7), "task_id is missing"),
+        (lambda d: d["decisions"].append(None), "no dismissal"),
+        (lambda d: d["decisions"][0].update(decision="leave"), "no dismissal"),
+    ],
+)
+def test_a_plan_that_is_not_what_was_written_is_refused(
+    change: Callable[[dict[str, Any]], object], why: str
+) -> None:
+    """Every entry is one dismissal of one task, and nothing is missing or guessed."""
+    document = json.loads(a_plan())
+    change(document)
+
+    with pytest.raises(PlanRefused, match=why):
+        read_plan(json.dumps(document))
+
+
+def test_a_plan_that_an_editor_saved_is_read() -> None:
+    """A byte order mark in front changes nothing."""
+    assert read_plan("\ufeff" + a_plan()) == read_plan(a_plan())
 
 
 CUTS = st.builds(lambda n: a_plan()[:n] + a_plan()[n + 3 :], st.integers(0))

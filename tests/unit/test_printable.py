@@ -1,5 +1,7 @@
 """Tests of text from outside, made safe to look at."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,31 @@ from triaged.printable import printable
 def test_what_moves_a_cursor_is_escaped(text: str, shown: str) -> None:
     """Letters of all scripts stay; controls, formats and what is no text do not."""
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Việt Nam e\u0302\u0301", "न्दी शक्ति", "กี่", "שָׁלוֹם", "😀\ufe0f", "1\ufe0f\u20e3"],
+)
+def test_letters_keep_their_marks(text: str) -> None:
+    """Accents, vowels and emoji styles of all languages stay as they are."""
+    assert printable(text) == text
+
+
+def test_a_pile_of_marks_is_cut() -> None:
+    """What would grow over the lines around it, or hide a message, is escaped."""
+    assert printable("Z" + "\u0300" * 20 + "a\u0300") == (
+        "Z" + "\u0300" * 8 + r"\u0300" * 12 + "a\u0300"
+    )
+    assert printable("x" + "\U000e0100" * 9).endswith(r"\udb40\udd00")
+
+
+def test_json_with_a_pile_of_marks_stays_the_same_json() -> None:
+    """Cutting a pile in a JSON text changes how it looks, not what it says."""
+    text = json.dumps(["x" + "\U000e0100\u0300" * 90], ensure_ascii=False)
+
+    assert printable(text) != text
+    assert json.loads(printable(text)) == json.loads(text)
 
 
 def test_what_is_to_be_kept_is_kept() -> None:

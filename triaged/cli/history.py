@@ -156,7 +156,7 @@ def _show(entries: Sequence[Entry]) -> None:
     rows = [
         (
             f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
-            entry.task_id,
+            shorten(entry.task_id, 40),
             entry.rule or "—",
             entry.reason,
             entry.outcome or Outcome.UNKNOWN,

@@ -21,6 +21,7 @@ _ABOUT: Final = {
     "reserve": "Share of the day's calls never spent [default: 0.2].",
     "interval": "Wished time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
+    "retention": "How long what is settled is kept, at least 2d [default: 400d].",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",
@@ -32,6 +33,7 @@ LEDGER: Final = ("workspace", "state_dir")
 LOGS: Final = ("log_level", "log_format")
 RULES: Final = ("rules",)
 WEB: Final = ("listen",)
+UPKEEP: Final = ("retention",)
 
 Command = Callable[..., Any]
 

@@ -73,7 +73,8 @@ now_option = click.option(
 NO_LEDGER: Final = Past(held_since=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# asyncio.run writes the repr of what it returns, tasks and all.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Outlook:
     """What a cycle would do with the tasks as they are now."""
 

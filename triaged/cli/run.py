@@ -7,11 +7,21 @@ import click
 
 from triaged.budget import impossible
 from triaged.cli import exits
-from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, WEB, with_settings
+from triaged.cli.options import (
+    API,
+    LEDGER,
+    LOGS,
+    QUOTA,
+    RULES,
+    UPKEEP,
+    WEB,
+    with_settings,
+)
 from triaged.clock import SystemClock
 from triaged.cycle import Result
 from triaged.daemon import Daemon
 from triaged.errors import ConfigError, Problem
+from triaged.guard import MAX_CLOCK_SKEW
 from triaged.ledger import DaemonLock
 from triaged.logs import configure_logs
 from triaged.notify import Notifier
@@ -25,7 +35,7 @@ from triaged.workspace import open_workspace
 @click.command
 @click.option("--once", is_flag=True, help="Run one cycle and end, for cron.")
 @click.option("--dry-run", is_flag=True, help="Decide and report, never dismiss.")
-@with_settings(*API, *RULES, *QUOTA, *LEDGER, *WEB, *LOGS)
+@with_settings(*API, *RULES, *QUOTA, *LEDGER, *UPKEEP, *WEB, *LOGS)
 def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
     _refuse_the_impossible(settings)
@@ -66,6 +76,9 @@ async def _once(settings: Settings, *, dry_run: bool) -> int:
             with signals_set(asyncio.get_running_loop(), stop, None):
                 report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
             counterexamples.look(marks)
+            # By a wrong clock everything may seem old.
+            if report.listed and abs(workspace.meter.clock_skew) <= MAX_CLOCK_SKEW:
+                workspace.ledger.prune(before=clock.now() - settings.retention)
     log_cycle(report)
     if report.result is Result.OK:
         return exits.DONE

@@ -6,7 +6,7 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 import asyncio
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
@@ -17,7 +17,10 @@ from triaged import __version__
 from triaged.clock import Clock
 from triaged.engine.model import Task
 from triaged.errors import Garbled, LexiError, Rejected, Unanswered, Unreachable
+from triaged.key import Scrubber
 from triaged.leadlex import wire
+from triaged.leadlex.echo import Echoes
+from triaged.leadlex.stream import ListDecoder
 from triaged.quota import ServerWord
 
 LIST: Final = "list"
@@ -32,6 +35,11 @@ _SAYS_ENOUGH: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+
+# Of these a chunk of 64 KiB is 64 MiB at most.
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+
+_ECHO: Final = "an earlier answer came again, instead of one to this request"
 
 CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 30.0
@@ -97,6 +105,7 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_exchange = on_exchange
+        self._echoes = Echoes()
         is_secure = base_url.startswith("https:")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
@@ -124,19 +133,29 @@ class Connection:
         await self._http.aclose()
 
     async def call(
-        self, operation: str, method: str, path: str, *, json: object = None
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        feed: Callable[[bytes], None] | None = None,
     ) -> Answer:
-        """Make one call and return a 2xx answer.
+        """Make one call and return a 2xx answer; its body goes to ``feed``, if given.
 
         Raises:
             LexiError: anything else, by its leaf (see ``errors``).
         """
         started = self._clock.monotonic()
         seen: list[Answer] = []
+        key = self._key()
+        scrubber = Scrubber(key)
         try:
             async with asyncio.timeout(CALL_SECONDS):
-                answer = await self._send(operation, method, path, json, seen)
+                request = self._request(operation, method, path, json, key)
+                answer = await self._send(operation, request, seen, feed, scrubber)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            scrubber.error(error)
             raise Unreachable(operation, message=_name(error)) from error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
@@ -145,6 +164,7 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
+            scrubber.error(error)
             if seen and seen[0].status in _SAYS_ENOUGH:
                 # The status alone has the meaning; that the body was cut changes none.
                 status, request_id = seen[0].status, seen[0].request_id
@@ -162,23 +182,35 @@ class Connection:
         return answer
 
     async def _send(
-        self, operation: str, method: str, path: str, json: object, seen: list[Answer]
+        self,
+        operation: str,
+        request: httpx.Request,
+        seen: list[Answer],
+        feed: Callable[[bytes], None] | None,
+        scrubber: Scrubber,
     ) -> Answer:
-        request = self._request(operation, method, path, json)
         response = await self._http.send(request, stream=True)
+        response.headers = _without_key(response.headers, scrubber)
         try:
             word = wire.read_word(response.headers, received_at=self._clock.now())
             request_id = _short(response.headers.get("x-request-id"))
-            seen.append(Answer(response.status_code, b"", word, request_id))
-            body = await _read_body(operation, response, seen)
-            return Answer(response.status_code, body, word, request_id)
+            answer = Answer(response.status_code, b"", word, request_id)
+            seen.append(answer)
+            if self._echoes.heard_before(response.headers.raw):
+                raise _with_word(Garbled(operation, message=_ECHO), seen)
+            try:
+                body = await _read_body(response, feed, scrubber)
+            except ValueError as error:
+                if not response.is_success:
+                    return answer  # the status has the meaning
+                raise garbled(operation, answer, error) from error
+            return replace(answer, body=body)
         finally:
             await response.aclose()
 
     def _request(
-        self, operation: str, method: str, path: str, json: object
+        self, operation: str, method: str, path: str, json: object, key: str
     ) -> httpx.Request:
-        key = self._key()
         try:
             return self._http.build_request(
                 method,
@@ -215,30 +247,49 @@ class LexiReader:
             LexiError: the call did not come about, or the answer is no list.
         """
         path = f"{wire.TASKS_PATH}?status={status}"
-        answer = await self._connection.call(LIST, "GET", path)
+        decoder = ListDecoder()
         try:
-            tasks = wire.decode_list(answer.body)
-        except ValueError as error:
-            raise garbled(LIST, answer, error) from error
+            answer = await self._connection.call(LIST, "GET", path, feed=decoder.feed)
+            try:
+                tasks = decoder.close()
+            except ValueError as error:
+                raise garbled(LIST, answer, error) from error
+        finally:
+            decoder.forget()
         return Listed(tasks=tasks, word=answer.word, request_id=answer.request_id)
 
 
 async def _read_body(
-    operation: str, response: httpx.Response, seen: list[Answer]
+    response: httpx.Response,
+    feed: Callable[[bytes], None] | None,
+    scrubber: Scrubber,
 ) -> bytes:
-    # Each layer multiplies by up to a thousand before any chunk can be measured.
-    if "," in response.headers.get("content-encoding", ""):
-        error = Garbled(operation, message="the answer is compressed more than once")
-        raise _with_word(error, seen)
-    chunks: list[bytes] = []
+    """Read a body to its end; a good one is fed on, and nothing is left to return.
+
+    Raises:
+        ValueError: there is no end in sight, or ``feed`` wants no more of it.
+    """
+    # Others, and each further layer, multiply beyond what a single chunk may hold.
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    if encoding not in _ENCODINGS:
+        raise ValueError(f"compressed as {encoding[:40]!r}, which nobody asked for")
+    is_fed = feed is not None and response.is_success
+    limit = wire.MAX_LIST_BYTES if is_fed else wire.MAX_BODY_BYTES
+    body = bytearray()
+    take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in response.aiter_bytes():
+    async for chunk in scrubber.pieces(response.aiter_bytes()):
         size += len(chunk)
-        if size > wire.MAX_BODY_BYTES:
-            error = Garbled(operation, message="the answer does not end")
-            raise _with_word(error, seen)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if size > limit:
+            # An error keeps its frames, and they would keep what was read.
+            body.clear()
+            raise ValueError(f"longer than {limit // wire.MIB} MiB")
+        take(chunk)
+    return bytes(body)
+
+
+def _without_key(headers: httpx.Headers, scrubber: Scrubber) -> httpx.Headers:
+    return httpx.Headers([(k, scrubber.clean(v)) for k, v in headers.raw])
 
 
 def _no_trust() -> ssl.SSLContext:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import quote
 
-from triaged.engine.model import Json, Task, read_task, valid_text
+from triaged.engine.model import Json, Task, valid_text
 from triaged.errors import (
     Garbled,
     KeyRefused,
@@ -23,13 +23,17 @@ from triaged.errors import (
     TaskGone,
     Unanswered,
 )
+from triaged.leadlex.stream import ListDecoder, refuse_constant
 from triaged.quota import ServerWord
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
 STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
 
+MIB: Final = 1024 * 1024
 # A workspace of 100,000 long tasks fits; anything beyond is not a list answer.
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+MAX_LIST_BYTES: Final = 64 * MIB
+# An answer about one task, or a refusal, takes a hundredth of this.
+MAX_BODY_BYTES: Final = MIB
 
 _MESSAGE_SHOWN: Final = 300
 _LATEST: Final = 253_402_300_799  # the last second that a datetime holds
@@ -52,7 +56,7 @@ def parse_json(body: bytes) -> Json:
         ValueError: it is not JSON, or nested or numbered beyond reason.
     """
     try:
-        value: Json = json.loads(body.decode(), parse_constant=_refuse_constant)
+        value: Json = json.loads(body.decode(), parse_constant=refuse_constant)
     except RecursionError:
         message = "nested too deeply"
         raise ValueError(message) from None
@@ -67,11 +71,9 @@ def decode_list(body: bytes) -> list[Task]:
     Raises:
         ValueError: the answer as a whole is not a list of tasks.
     """
-    tasks = _member(_member(parse_json(body), "data"), "tasks")
-    if not isinstance(tasks, list):
-        message = "no list at data.tasks"
-        raise ValueError(message)  # noqa: TRY004 - a wrong body, not a wrong argument
-    return [read_task(entry) for entry in tasks]
+    decoder = ListDecoder()
+    decoder.feed(body)
+    return decoder.close()
 
 
 def check_done(body: bytes, *, task_id: str, status: str) -> None:
@@ -148,11 +150,6 @@ def _member(value: Json, key: str) -> Json:
         message = f"no object where {key!r} should be"
         raise ValueError(message)  # noqa: TRY004 - a wrong body, not a wrong argument
     return value.get(key)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    message = f"{name} is not JSON"
-    raise ValueError(message)
 
 
 def _count(text: str | None) -> int | None:

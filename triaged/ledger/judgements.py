@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from sqlite3 import Row
-from typing import Any
+from typing import Any, Final
 
 from triaged.engine.conditions import Duplicate
 from triaged.engine.listing import Listing
 from triaged.engine.model import Cause, Decision, Dismissal, Task
 from triaged.ledger.store import Store, from_text, to_text
+
+# As text beside the tasks themselves, all rows at once would double a long list.
+_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ class Judgements:
                 (self._workspace,),
             )
         }
-        rows = []
+        kept, rows = 0, []
         for decision in decisions:
             task_id, content = decision.task.id, decision.task.digest()
             if task_id is None:
@@ -90,6 +93,12 @@ class Judgements:
                 copies = [listing.spare[dup].get(task_id) for dup in duplicates]
                 row = self._row(decision, rules_sha256, at)
                 rows.append((*row, content, json.dumps(copies)))
+            if len(rows) == _AT_ONCE:
+                kept += self._keep(rows)
+                rows.clear()
+        return kept + self._keep(rows)
+
+    def _keep(self, rows: Sequence[Sequence[Any]]) -> int:
         self._store.execute_many(
             "INSERT INTO decision (workspace, task_id, decided_at, cause, rule, reason,"
             " observed, rules_sha256, task, content_sha256, copies)"

@@ -1,0 +1,88 @@
+"""What is fuzzed: any bytes in, a value or an error of the project's own out."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from tests.builders import T0
+from triaged.engine.decide import decide
+from triaged.engine.model import Task, read_task, valid_text
+from triaged.errors import ConfigError, PlanRefused, Problem
+from triaged.leadlex import wire
+from triaged.leadlex.stream import ListDecoder
+from triaged.planfile import read_plan
+from triaged.printable import printable
+from triaged.rulefile.load import parse, run_tests
+
+Target: TypeAlias = Callable[[bytes], None]
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+
+
+def fuzz_rules(data: bytes) -> None:
+    """Load a rules file: it is refused with its problems, or its tests can be run."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        loaded = parse(data, "rules.yaml")
+    except ConfigError as error:
+        problems, loaded = error.problems, None
+    if loaded is not None:
+        run_tests(loaded, now=T0)
+        decide(loaded.ruleset, [read_task({"id": "a"})], now=T0)
+    assert (loaded is None) is bool(problems)
+    assert all(printable(str(problem)).encode() for problem in problems)
+
+
+def fuzz_wire(data: bytes) -> None:
+    """Read an answer as each of the things that it might be, whole and in pieces."""
+    tasks = _listed([data])
+    middle = len(data) // 2
+    pieces = _listed([data[:middle], data[middle:]])
+    assert pieces == tasks
+    for task in tasks or ():
+        assert len(task.digest()) == 64
+        assert printable(task.description or "").isprintable()
+        path = wire.dismiss_path(task.id or "x")
+        assert path.count("/") == wire.TASKS_PATH.count("/") + 2
+    assert all(text == valid_text(text) for text in wire.read_error(data))
+    for status in (200, 400, 404, 429, 500):
+        assert str(wire.error_for("dismiss", status, data, request_id=None)).encode()
+    with contextlib.suppress(ValueError):
+        wire.check_done(data, task_id="a", status="dismissed")
+        assert b"dismissed" in data or b"\\u" in data
+
+
+def _listed(pieces: list[bytes]) -> list[Task] | None:
+    decoder = ListDecoder()
+    try:
+        for piece in pieces:
+            decoder.feed(piece)
+        return decoder.close()
+    except ValueError:
+        return None
+
+
+def fuzz_plan(data: bytes) -> None:
+    """Read a plan file as ``apply`` does: it is a whole plan, or it is refused."""
+    try:
+        plan = read_plan(data.decode("utf-8", "replace"))
+    except PlanRefused:
+        return
+    assert plan.made_at.tzinfo is not None
+    assert all(
+        entry.task_id and entry.content_sha256 and entry.rule and entry.reason
+        for entry in plan.entries
+    )
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "rules": fuzz_rules,
+    "wire": fuzz_wire,
+    "plan": fuzz_plan,
+}
+
+
+def corpus(name: str) -> list[Path]:
+    """Return the files that fuzzing begins with."""
+    return sorted((CORPUS / name).iterdir())
