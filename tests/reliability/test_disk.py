@@ -1,6 +1,5 @@
 """Disks that fail and ledgers that are damaged: told, never made up for in silence."""
 
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,9 +17,6 @@ from triaged.ledger.store import FILE
 pytestmark = pytest.mark.reliability
 
 SEED: Final = 20_260_302
-
-# What reading a row of nonsense raises: no message for people, but nothing is done.
-NONSENSE: Final = (ValueError, LookupError, TypeError, zlib.error)
 
 
 @pytest.fixture
@@ -166,8 +162,6 @@ def _judge(
         found = disk.everything(place)
     except LedgerError:
         return "opened, refused at a row"
-    except NONSENSE:
-        return "opened, stopped at a row of nonsense"
     if found == whole:
         return "right"
     if name == disk.WAL:
@@ -176,6 +170,14 @@ def _judge(
     # SQLite keeps no checksums: what still is a text is another text.
     assert found["entries"], "made anew"
     return "with another text in a row (SQLite keeps no checksums)"
+
+
+def _lists(world: Trial) -> int:
+    """Count the lists, with which each run begins; a dead one's calls may be late."""
+    counted = world.sandbox.world.counted
+    return sum(
+        times for (operation, _), times in counted.items() if operation == "list"
+    )
 
 
 def test_a_damaged_ledger_ends_the_program(
@@ -196,13 +198,13 @@ def test_a_damaged_ledger_ends_the_program(
     with report.trial("Disk and ledger", promise) as row:
         for what, files in torn.items():
             disk.put(files, state)
-            asked = world.sandbox.world.counted.total()
+            asked = _lists(world)
             done = world.program.run("run", "--once")
             row.trials += 1
 
             assert done.returncode == 1, (what, done.stderr)
             assert "begin anew" in done.stderr, (what, done.stderr)
-            assert world.sandbox.world.counted.total() == asked, what
+            assert _lists(world) == asked, what
             left = {p.name: p.read_bytes() for p in state.glob(f"{FILE}*")}
             assert files.items() <= left.items(), what
         row.happened = "all refused: " + ", ".join(torn)

@@ -5,13 +5,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import T0
+from tests.builders import T0, a_task
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
+from triaged.ledger.dismissals import Intent, Source
 from triaged.ledger.store import FILE, Store
 
 WAL = f"{FILE}-wal"
 DAMAGED = "the file is damaged: "
+INTENT = Intent(
+    task=a_task(),
+    rule="clutter",
+    reason="testing",
+    source=Source.DAEMON,
+    cycle="c",
+    decided_at=T0,
+    rules_sha256="0",
+    trace="{}",
+)
 
 
 @pytest.fixture
@@ -104,3 +115,17 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         store.execute("DELETE FROM veto")
 
     assert raised.value.remedy == "give a writable TRIAGED_STATE_DIR"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b'{"id"', b'{"id{'), (b"2026-03-01T", b"2026-13-91T")]
+)
+def test_a_row_of_nonsense_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
+    """What SQLite takes for a row and we cannot read is said to be damage."""
+    with Ledger(tmp_path) as ledger:
+        ledger.dismissals.intend([INTENT])
+    change(tmp_path / FILE, old, new)
+    with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
+        ledger.dismissals.open()
+
+    assert raised.value.remedy.startswith(DAMAGED)
