@@ -16,7 +16,7 @@ from triaged.engine.listing import survey
 from triaged.engine.model import Cause, Task
 from triaged.engine.rules import Ruleset
 from triaged.engine.truth import holds
-from triaged.ledger.dismissals import Outcome, Source
+from triaged.ledger.dismissals import Source
 from triaged.orders import Carried, Order
 from triaged.workspace import Workspace
 
@@ -48,7 +48,7 @@ def sift(
     """Hold wishes against protection, vetoes, what is done and the cap of the day."""
     listing = survey(ruleset.conditions(), tasks, now=now)
     vetoed = workspace.ledger.marks.vetoed()
-    closed = workspace.ledger.dismissals.closed([w.task.id or "" for w in wishes])
+    confirmed = workspace.ledger.dismissals.confirmed([w.task.id or "" for w in wishes])
     spent = sum(workspace.ledger.dismissals.spent_on(now).values())
     room = ruleset.safety.max_dismissals_per_day - spent
     granted: list[Wish] = []
@@ -56,13 +56,10 @@ def sift(
     seen: set[str] = set()
     for wish in wishes:
         task, cause = wish.task, None
-        done = any(
-            end.outcome is Outcome.CONFIRMED for end in closed.get(task.id or "", ())
-        )
         if task.id is None or task.id in seen:
             # Listed twice, nobody knows which of the two is meant.
             cause = Cause.MALFORMED
-        elif not task.is_pending or done:
+        elif not task.is_pending or task.id in confirmed:
             cause = Cause.NOT_PENDING
         elif any(holds(c, task, listing) is not False for c in ruleset.protect):
             cause = Cause.PROTECTED

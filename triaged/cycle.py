@@ -30,7 +30,7 @@ from triaged.orders import Attempt, Carried, Halt, Order, count
 from triaged.people import People
 from triaged.quota import Purpose
 from triaged.rules import Rules
-from triaged.settle import still_pending, vanished_outcome
+from triaged.settle import still_pending, vanished_outcomes
 from triaged.trace import trace_text
 
 log = structlog.get_logger()
@@ -159,8 +159,8 @@ class Cycle:
             round_.error = error
             return
         dismissed = {task.id for task in listed.tasks if task.id}
-        found = [(entry, vanished_outcome(entry, dismissed)) for entry in vanished]
-        self._write_down(round_, found)
+        confirmed = self._ledger.dismissals.confirmed([e.task_id for e in vanished])
+        self._write_down(round_, vanished_outcomes(vanished, dismissed, confirmed))
 
     def _write_down(
         self, round_: "_Round", found: Sequence[tuple[Entry, Outcome]]

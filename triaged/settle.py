@@ -1,6 +1,6 @@
 """What a fresh list says of dismissals whose outcome nobody knew: a pure function."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from triaged.ledger.dismissals import Entry, Outcome
 
@@ -14,6 +14,28 @@ def still_pending(
     for entry in entries:
         (waiting if entry.task_id in pending else vanished).append(entry)
     return waiting, vanished
+
+
+def vanished_outcomes(
+    vanished: Sequence[Entry],
+    dismissed: Collection[str],
+    confirmed: Collection[str],
+) -> list[tuple[Entry, Outcome]]:
+    """Give each its outcome; a task is dismissed once, however often we asked.
+
+    ``confirmed`` are the tasks of which we know already that we dismissed them.
+    """
+    known = set(confirmed)
+    found: list[tuple[Entry, Outcome]] = []
+    # The last attempt first: before it was made, the task was seen pending.
+    for entry in reversed(vanished):
+        outcome = vanished_outcome(entry, dismissed)
+        if outcome is Outcome.CONFIRMED and entry.task_id in known:
+            outcome = Outcome.FAILED
+        if outcome is Outcome.CONFIRMED:
+            known.add(entry.task_id)
+        found.append((entry, outcome))
+    return found
 
 
 def vanished_outcome(entry: Entry, dismissed: Collection[str]) -> Outcome:

@@ -187,6 +187,14 @@ class Dismissals:
                 found.setdefault(row["task_id"], []).append(closed)
         return found
 
+    def confirmed(self, task_ids: Sequence[str]) -> frozenset[str]:
+        """Return which of these tasks are known to be dismissed by us."""
+        return frozenset(
+            task_id
+            for task_id, ends in self.closed(task_ids).items()
+            if any(end.outcome is Outcome.CONFIRMED for end in ends)
+        )
+
     def spent_on(self, day: datetime) -> dict[str | None, int]:
         """Count by rule what was dismissed, or may have been, on a UTC day."""
         start = day.replace(hour=0, minute=0, second=0, microsecond=0)

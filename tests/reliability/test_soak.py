@@ -1,0 +1,117 @@
+"""Weeks of a daemon's life: faults, restarts, reloads, and nothing that adds up."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.reliability.report import FULL, Report
+from tests.reliability.soak import Soak
+from tests.reliability.virtual import VirtualSchedule
+from tests.reliability.weight import Sample, slope
+from triaged import schedule
+
+pytestmark = pytest.mark.reliability
+
+DAYS: Final = 30 if FULL else 3
+RETENTION: Final = timedelta(days=4 if FULL else 1)
+SEED: Final = 6
+# What may be added in the second half and still be called flat: a share of the whole.
+# The auditor's own books grow with each task, and what the kernel gives is coarse.
+RSS_RISE: Final = 0.05
+BLOCKS_RISE: Final = 0.03
+ROWS_RISE: Final = 0.4
+# SQLite writes its log back after so much, 1,000 pages, and then some.
+WAL_KIB: Final = 8 * 1024
+
+
+@pytest.fixture
+def soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Soak:
+    soak = Soak(tmp_path, days=DAYS, retention=RETENTION, seed=SEED)
+    # APScheduler knows no other time than the machine's.
+    monkeypatch.setattr(
+        schedule, "Schedule", lambda: VirtualSchedule(soak.clock, soak.raised.append)
+    )
+    return soak
+
+
+def test_weeks_change_nothing(report: Report, soak: Soak) -> None:
+    """After weeks of faults, restarts and reloads the books agree and nothing grew."""
+    with report.trial(
+        "Long run",
+        "Weeks with faults, restarts and edited rules: nothing twice, nothing that the"
+        " rules leave, books and counters agree, no call beyond the quota",
+    ) as trial:
+        soak.run()
+        found, logged, lives = soak.around.findings, soak.logged.counts, soak.lives
+        trial.trials = found.audits
+
+        assert found.broken == []
+        assert soak.raised == []
+        assert logged["cycle.crashed"] == 0
+        assert min(found.dismissed, found.by_people, found.faults, soak.looks) > 0
+        assert min(lives["stopped"], lives["died at work"], soak.bad_edits) > 0
+        trial.happened = (
+            f"{DAYS} days, {logged['cycle.finished']:,} cycles, {found.calls:,} calls"
+            f" ({found.faults} met a fault), {found.tasks:,} tasks,"
+            f" {found.dismissed:,} dismissed; {lives['stopped']} stops,"
+            f" {lives['died at work']} deaths at work, {soak.edits} edits of the rules"
+            f" ({soak.bad_edits} bad); at most {found.most_calls_a_day} calls a day"
+        )
+    _check_memory(report, soak.samples)
+    _check_restarts(report, soak.restarts)
+    _check_ledger(report, soak.samples)
+
+
+def _check_memory(report: Report, samples: Sequence[Sample]) -> None:
+    with report.trial("Long run", "Memory stays flat over half of these days") as trial:
+        trial.trials = len(samples)
+        rss, blocks = (
+            _rise(samples, lambda sample: sample.rss_kib),
+            _rise(samples, lambda sample: sample.blocks),
+        )
+        last = samples[-1]
+        trial.happened = (
+            f"{last.rss_kib / 1024:.1f} MiB with the sandbox, slope {rss:+.0f} KiB a"
+            f" day; {last.blocks:,} blocks of Python's, slope {blocks:+.0f} a day"
+        )
+        span = last.day - samples[0].day
+
+        assert rss * span < RSS_RISE * last.rss_kib
+        assert blocks * span < BLOCKS_RISE * last.blocks
+
+
+def _check_restarts(report: Report, restarts: Sequence[Sample]) -> None:
+    with report.trial("Long run", "No descriptor or thread outlives its use") as trial:
+        trial.trials = len(restarts)
+        descriptors = sorted({sample.descriptors for sample in restarts})
+        threads = sorted({sample.threads for sample in restarts})
+        trial.happened = f"descriptors {descriptors}, threads {threads} at each restart"
+
+        assert len(descriptors) == len(threads) == 1
+
+
+def _check_ledger(report: Report, samples: Sequence[Sample]) -> None:
+    days = RETENTION / timedelta(days=1)
+    with report.trial(
+        "Long run", "The ledger grows to what its retention keeps, and no further"
+    ) as trial:
+        trial.trials = len(samples)
+        rows = _rise(samples, lambda sample: sample.pruned_rows)
+        size = _rise(samples, lambda sample: sample.ledger_kib)
+        last, span = samples[-1], samples[-1].day - samples[0].day
+        mean = sum(sample.pruned_rows for sample in samples) / len(samples)
+        trial.happened = (
+            f"{days:.0f} days kept: {mean:,.0f} rows on average, slope {rows:+.1f} a"
+            f" day; {last.ledger_kib:,} KiB, slope {size:+.1f} a day"
+        )
+
+        assert rows * span < ROWS_RISE * mean
+        assert size * span < ROWS_RISE * last.ledger_kib
+        assert max(sample.wal_kib for sample in samples) < WAL_KIB
+
+
+def _rise(samples: Sequence[Sample], of: Callable[[Sample], float]) -> float:
+    return slope([(sample.day, of(sample)) for sample in samples])
