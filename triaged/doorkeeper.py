@@ -94,14 +94,18 @@ class BoundedProtocol(H11Protocol):
 
 
 class Doorkeeper:
-    """Lets short requests that only read through to an application."""
+    """Lets short requests that only read through to an application.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``is_local`` says that the port is on loopback, for the people of this machine.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_local: bool) -> None:
         self._app = app
+        self._is_local = is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or have it answered."""
-        refusal = _refusal(scope)
+        refusal = _refusal(scope) or (_refuse_name(scope) if self._is_local else None)
         await (self._app if refusal is None else refusal)(scope, receive, send)
 
 
@@ -115,9 +119,16 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
         return _refuse(431, "the headers are too long")
     if _has_body(headers):
         return _refuse(413, "no request here has a body")
-    # Figures may be asked for under any name; what quotes tasks, not: a site that has
-    # its own name lead to this address must not read the page in a visitor's browser.
-    if scope["path"] == "/" and not all(map(_is_ours, _hosts(headers))):
+    return None
+
+
+def _refuse_name(scope: Scope) -> PlainTextResponse | None:
+    """Refuse what quotes tasks under a foreign name; figures answer to any.
+
+    A site that has its own name lead to loopback must not read the page in a visitor's
+    browser.  Whoever opens the port to others has a proxy with a name of its own.
+    """
+    if scope["path"] == "/" and not all(map(_is_ours, _hosts(scope["headers"]))):
         return _refuse(421, "ask by address, as localhost or by a name without a dot")
     return None
 

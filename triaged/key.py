@@ -32,6 +32,9 @@ _MAX_KEY_BYTES: Final = 4096
 _OTHERS_OF_OURS: Final = 0o077
 _OTHERS_OF_THEIRS: Final = 0o027
 
+# A shorter one is a word, which tasks use too: to mask it would change what they say.
+_SHORTEST: Final = 8
+
 # Of a secret this long, a part this long is never anything else by chance.
 _LONG: Final = 16
 _TELLING: Final = 12
@@ -136,11 +139,12 @@ class Scrubber:
     """
 
     def __init__(self, key: str) -> None:
-        forms = sorted({form.encode() for form in _forms(key)}, key=len, reverse=True)
+        found = {form.encode() for form in _forms(key)} if len(key) >= _SHORTEST else ()
+        forms = sorted(found, key=len, reverse=True)
         self._forms = tuple(forms)
         self._pattern = re.compile(b"|".join(re.escape(form) for form in forms))
         # So much of a piece may be the beginning of a key that the next one ends.
-        self._kept = len(forms[0]) - 1
+        self._kept = len(forms[0]) - 1 if forms else 0
 
     def clean(self, raw: bytes) -> bytes:
         """Return bytes without the key."""

@@ -8,8 +8,8 @@ from typing import Final
 
 from triaged.printable import printable
 
-# To wait for ever for a manager that does not read would stop the work.
-_PATIENCE_SECONDS: Final = 1.0
+# The loop waits with us: a manager that does not read costs a beat, not the work.
+_PATIENCE_SECONDS: Final = 0.02
 
 
 class Notifier:

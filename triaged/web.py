@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import Final, Protocol
 
 import uvicorn
@@ -72,12 +73,13 @@ class WebServer:
         )
         # A redirect would name the host that the request claims to be for.
         app.router.redirect_slashes = False
-        self._app = Doorkeeper(app)
+        self._app = app
 
     def start(self, listener: socket.socket) -> None:
         """Serve on a socket that is bound already."""
+        is_local = ip_address(listener.getsockname()[0]).is_loopback
         config = uvicorn.Config(
-            self._app,
+            Doorkeeper(self._app, is_local=is_local),
             http=BoundedProtocol,
             ws="none",
             lifespan="off",

@@ -42,6 +42,8 @@ WatchdogSec=3s
 RestartSec=100ms
 """
 
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -58,7 +60,8 @@ class Machine:
     ) -> Completed:
         """Run a command as root to its end."""
         inside = ["nsenter", "-t", self.pid, "-m", "-p", "-C", "-u", "-i", "-n"]
-        return run(*inside, *command, ok=ok, stdin=stdin)
+        # Its own programs, not those of an environment that is active outside.
+        return run(*inside, "env", _PATH, *command, ok=ok, stdin=stdin)
 
     def show(self, name: str, unit: str = "triaged.service") -> str:
         """Return one property of a unit."""

@@ -172,6 +172,7 @@ def running_stack(directory: Path) -> Iterator[Stack]:
 def _program(directory: Path, sandbox: RunningSandbox) -> Program:
     home = directory / "triaged"
     home.mkdir()
+    (home / "api-key").touch(mode=0o600)
     (home / "api-key").write_text(KEY)
     settings = {
         "TRIAGED_API_KEY": "",

@@ -4,6 +4,7 @@ The base image is a stand-in of the same name, made from Debian's packages: the 
 was never pulled here.
 """
 
+import os
 import re
 import shlex
 from collections.abc import Iterator
@@ -45,7 +46,11 @@ def options(tmp_path: Path, sandbox: RunningSandbox, image: Any) -> list[str]:
     """Return how to run the image against the sandbox."""
     del image
     (tmp_path / "rules.yaml").write_text(RULES)
-    (tmp_path / "api-key").write_text(KEY)
+    key = tmp_path / "api-key"
+    key.write_text(KEY)
+    # For the image's user alone, as the README has it.
+    os.chown(key, 65532, 65532)
+    key.chmod(0o400)
     environ = {
         "TRIAGED_API_URL": sandbox.api_url,
         "TRIAGED_INTERVAL": "1s",

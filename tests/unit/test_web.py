@@ -74,7 +74,7 @@ class Door:
 
 
 @asynccontextmanager
-async def serving(directory: Path) -> AsyncIterator[Door]:
+async def serving(directory: Path, host: str = "127.0.0.1") -> AsyncIterator[Door]:
     rules = directory / "rules.yaml"
     rules.write_text(RULES)
     settings = Settings(
@@ -83,7 +83,7 @@ async def serving(directory: Path) -> AsyncIterator[Door]:
         quota=QuotaSettings(),
         state_dir=directory / "state",
     )
-    listener = listen("127.0.0.1", 0)
+    listener = listen(host, 0)
     async with open_workspace(settings, ManualClock()) as workspace:
         server = WebServer(Shown(rules), workspace)
         server.start(listener)
@@ -188,6 +188,14 @@ async def test_the_page_is_for_whom_it_seems_to_be(
     """A site that has its name lead here (DNS rebinding) cannot read the page."""
     assert (await door.ask("GET", "/", Host=host)).status_code == status
     assert (await door.ask("GET", "/metrics", Host=host)).status_code == 200
+
+
+async def test_an_open_port_answers_to_a_proxys_name(tmp_path: Path) -> None:
+    """Opened to others on purpose, the page may be asked for under any name."""
+    async with serving(tmp_path, "0.0.0.0") as door:  # noqa: S104 - that is the point
+        answer = await door.ask("GET", "/", Host="triaged.example")
+
+    assert answer.status_code == 200
 
 
 async def test_a_slow_request_is_ended(

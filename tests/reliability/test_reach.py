@@ -1,0 +1,189 @@
+"""Whom the key is sent to, and what a stranger on the web port can do."""
+
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from tests.e2e.harness import Program, RunningDaemon, eventually
+from tests.reliability.report import FULL, Report
+from tests.reliability.tls import Authority, serving
+from tests.sandbox_server import running_sandbox
+from triaged.clock import SystemClock
+from triaged.sandbox.settings import SandboxSettings
+
+pytestmark = pytest.mark.reliability
+
+CHAPTER: Final = "Secrets and reach"
+NONSENSE: Final = (b"\0\1\2\r\n\r\n", b"GET / HTTP/9\r\n\r\n", b"\x16\x03\x01" * 9)
+FLOOD: Final = 2000 if FULL else 500
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    made = Authority(tmp_path_factory.mktemp("authority"))
+    made.make()
+    return made
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    return Program(tmp_path, "https://localhost")
+
+
+def test_only_a_certificate_that_is_trusted(
+    authority: Authority, program: Program, report: Report
+) -> None:
+    """The key is sent to nobody whose certificate does not prove who he is."""
+    good = authority.issue("good", names="IP:127.0.0.1,DNS:localhost")
+    other = authority.issue("other", names="DNS:other.example")
+    expired = authority.issue("expired", names="IP:127.0.0.1", days=-1)
+    trusted = {"SSL_CERT_FILE": str(authority.certificate), "SSL_CERT_DIR": ""}
+    cases: tuple[tuple[Path, dict[str, str], int, str], ...] = (
+        (good, trusted, 0, ""),
+        (good, {}, 69, "certificate verify failed"),
+        (other, trusted, 69, "certificate is not valid for"),
+        (expired, trusted, 69, "certificate has expired"),
+    )
+    with report.trial(CHAPTER, "the key needs a certificate that is trusted") as trial:
+        for certificate, settings, code, why in cases:
+            with serving(certificate) as server:
+                program.settings = {
+                    **settings,
+                    "TRIAGED_API_URL": f"https://127.0.0.1:{server.port}",
+                }
+                ended = program.run("run", "--once")
+            trial.trials += 1
+
+            assert ended.returncode == code, ended.stderr
+            assert why in ended.stderr
+            assert bool(server.headers) is (code == 0)
+        trial.happened = "trusted: taken; unknown, another's, expired: refused with 69"
+
+
+def test_no_redirect_is_followed(program: Program, report: Report) -> None:
+    """Whoever is sent elsewhere does not go there, with or without the key."""
+    statuses = (301, 302, 303, 307, 308) if FULL else (302, 307)
+    with (
+        report.trial(CHAPTER, "no redirect is followed") as trial,
+        serving() as elsewhere,
+    ):
+        target = f"http://127.0.0.1:{elsewhere.port}/"
+        for status in statuses:
+            with serving(status=status, location=target) as server:
+                program.settings["TRIAGED_API_URL"] = f"http://127.0.0.1:{server.port}"
+                ended = program.run("run", "--once")
+            trial.trials += 1
+
+            assert len(server.headers) == 1
+            assert ended.returncode != 0
+        trial.happened = f"the other server was asked {len(elsewhere.headers)} times"
+
+        assert elsewhere.headers == []
+
+
+@pytest.fixture
+def daemon(program: Program) -> Iterator[RunningDaemon]:
+    settings = SandboxSettings(count=5, minute_limit=None, day_limit=None)
+    with running_sandbox(settings, SystemClock()) as sandbox:
+        program.api_url = sandbox.api_url
+        with program.daemon() as running:
+            running.wait_for("cycle.finished")
+            yield running
+
+
+def connection(daemon: RunningDaemon, first: bytes = b"") -> socket.socket:
+    made = socket.create_connection(
+        ("127.0.0.1", int(daemon.url().rpartition(":")[2])), 20
+    )
+    made.sendall(first)
+    return made
+
+
+def test_a_flood_of_connections(daemon: RunningDaemon, report: Report) -> None:
+    """Hundreds of strangers who say nothing keep nobody else from being answered."""
+    slowest = 0.0
+    with report.trial(CHAPTER, "a flood of connections keeps nobody out") as trial:
+        before = len(daemon.named("cycle.finished"))
+        crowd = []
+        for number in range(FLOOD):
+            crowd.append(connection(daemon, b"GET / HTTP/1.1\r\nHo"))
+            if number % 100 == 99:
+                began = time.monotonic()
+                assert daemon.get("/healthz").status_code == 200
+                slowest = max(slowest, time.monotonic() - began)
+        eventually(lambda: len(daemon.named("cycle.finished")) > before + 1)
+        for each in crowd:
+            each.close()
+        trial.trials = FLOOD
+        trial.happened = f"/healthz within {slowest:.1f} s all along; cycles went on"
+
+        assert slowest < 10
+
+
+def test_who_is_slow_is_sent_away(daemon: RunningDaemon, report: Report) -> None:
+    """A header a second, an idle connection, an unread answer: all end in time."""
+    with report.trial(CHAPTER, "slow and idle connections end") as trial:
+        began = time.monotonic()
+        slow = connection(daemon, b"GET / HTTP/1.1\r\n")
+        silent = connection(daemon)
+        idle = connection(daemon, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        again = connection(daemon, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /x")
+        ends: dict[str, float] = {}
+        watched = {"slow": slow, "silent": silent, "idle": idle, "again": again}
+        while len(ends) < len(watched) and time.monotonic() < began + 20:
+            for name, each in watched.items():
+                if name not in ends and is_ended(each):
+                    ends[name] = time.monotonic() - began
+            if "slow" not in ends:
+                trickle(slow)
+            time.sleep(0.5)  # noqa: TID251 - a stranger's clock
+        for each in watched.values():
+            each.close()
+        trial.trials = len(ends)
+        trial.happened = ", ".join(f"{n} after {s:.0f} s" for n, s in ends.items())
+
+        assert ends.keys() == watched.keys()
+        assert max(ends.values()) < 13
+        assert ends["idle"] < 8
+
+
+def is_ended(each: socket.socket) -> bool:
+    """Say whether the other side has closed; read what it sent before."""
+    each.settimeout(0.01)
+    try:
+        return not each.recv(65536)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
+def trickle(each: socket.socket) -> None:
+    try:
+        each.sendall(b"X")
+    except OSError:
+        return
+
+
+def test_nonsense_fills_no_log(daemon: RunningDaemon, report: Report) -> None:
+    """What strangers send is answered or not, and never logged."""
+    with report.trial(CHAPTER, "nonsense on the web port fills no log") as trial:
+        before = len(daemon.events) - len(daemon.named("cycle.finished"))
+        for words in NONSENSE * 100:
+            with connection(daemon, words) as each:
+                each.shutdown(socket.SHUT_WR)
+                each.recv(65536)
+        answered = httpx.get(daemon.url() + "/healthz").status_code
+        logged = len(daemon.events) - len(daemon.named("cycle.finished")) - before
+        trial.trials, trial.happened = 300, f"{logged} lines logged; then {answered}"
+
+        assert logged == 0
+        assert answered == 200
