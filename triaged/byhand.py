@@ -79,32 +79,38 @@ async def carry_out(
     workspace: Workspace,
     ruleset: Ruleset,
     wishes: Sequence[Wish],
+    tasks: Sequence[Task],
     *,
     source: Source,
     listed_at: datetime,
     stop: asyncio.Event,
-) -> Carried:
-    """Dismiss what was granted, once nobody else on this state directory does.
+) -> tuple[Carried, Sifted]:
+    """Dismiss what is granted still, once nobody else on this state directory does.
+
+    While a person thought, a daemon may have spent the day's cap, or somebody vetoed.
 
     Raises:
         LedgerError: nothing can be remembered, so nothing is done.
     """
-    orders = [
-        Order(
-            task=wish.task,
-            rule=None,
-            reason=wish.reason,
-            rules_sha256=ruleset.sha256,
-            trace=json.dumps({"protect": [], "rules": [], "nearest": None}),
-        )
-        for wish in wishes
-    ]
     async with workspace.gate_lock().held():
         workspace.meter.abandon_dismissals()
-        return await workspace.gate().carry_out(
-            orders,
+        now = workspace.clock.now()
+        sifted = sift(workspace, ruleset, wishes, tasks, now=now)
+        carried = await workspace.gate().carry_out(
+            [_order(wish, ruleset) for wish in sifted.granted],
             source=source,
             cycle=uuid.uuid4().hex[:12],
             stop=stop,
             listed_at=listed_at,
         )
+    return carried, sifted
+
+
+def _order(wish: Wish, ruleset: Ruleset) -> Order:
+    return Order(
+        task=wish.task,
+        rule=None,
+        reason=wish.reason,
+        rules_sha256=ruleset.sha256,
+        trace=json.dumps({"protect": [], "rules": [], "nearest": None}),
+    )

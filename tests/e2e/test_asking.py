@@ -1,6 +1,7 @@
 """The one question before what cannot be undone, on a terminal and without one."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,46 @@ def test_nothing_to_dismiss_asks_nothing(
     assert screen.end() == 0
     assert "Nothing to dismiss." in screen.shown
     assert sandbox.world.store.effects == []
+
+
+@pytest.mark.parametrize(("command", "code"), [(DISMISS, 0), (APPLY, 4)])
+def test_what_was_vetoed_while_the_question_stood_stays(
+    program: Program, sandbox: RunningSandbox, command: str, code: int
+) -> None:
+    """A yes is to what holds when it is carried out, not when it was asked."""
+    screen = Terminal(program, *command.split())
+    screen.expect("[y/N]: ")
+    program.run("veto", "t1")
+    screen.press("y\n")
+
+    assert screen.end() == code
+    assert sandbox.world.store.effects == []
+    assert "t1 stays: " in screen.shown
+
+
+@pytest.mark.parametrize("command", [DISMISS, APPLY])
+def test_the_cap_of_the_day_holds_beside_a_daemon(
+    program: Program, sandbox: RunningSandbox, command: str
+) -> None:
+    """What a daemon dismisses while the question stands counts as well."""
+    rules = program.rules.read_text()
+    capped = rules.replace("min_age: 1m", "min_age: 1m, max_dismissals_per_day: 1")
+    program.rules.write_text(capped)
+    if command == APPLY:
+        plan = program.directory / "plan.json"
+        before = load_sha256(rules)
+        plan.write_text(plan.read_text().replace(before, load_sha256(capped)))
+    older = a_listed("t0", created_at="2025-12-31T00:00:00Z")
+    screen = Terminal(program, *command.split())
+    screen.expect("[y/N]: ")
+    add(sandbox, [older])
+    program.run("run", "--once")
+    screen.press("y\n")
+    screen.end()
+
+    assert [effect.task_id for effect in sandbox.world.store.effects] == ["t0"]
+    assert "t1 stays: " in screen.shown
+
+
+def load_sha256(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.clock import SystemClock
 from triaged.cycle import make_orders
 from triaged.engine.listing import survey
-from triaged.engine.model import Decision
+from triaged.engine.model import Decision, Task
 from triaged.judge import Judge
 from triaged.ledger.dismissals import Source
 from triaged.logs import configure_logs
@@ -25,7 +26,7 @@ from triaged.render import console, say, shorten, table
 from triaged.rules import Rules, load_rules
 from triaged.settings import Settings
 from triaged.signals import signals_set
-from triaged.workspace import open_workspace
+from triaged.workspace import Workspace, open_workspace
 
 
 @click.command
@@ -69,22 +70,45 @@ async def _apply(settings: Settings, rules: Rules, plan: Plan, *, yes: bool) -> 
             return exits.DONE
         if not yes and not agreed(f"Dismiss {len(due)} for good?"):
             return exits.DONE
-        listing = survey(rules.ruleset.conditions(), listed.tasks, now=now)
-        stop = asyncio.Event()
-        with signals_set(asyncio.get_running_loop(), stop, None):
-            async with workspace.gate_lock().held():
-                workspace.meter.abandon_dismissals()
-                workspace.ledger.judgements.remember_rules(
-                    rules.ruleset.sha256, rules.text, at=now
-                )
-                carried = await workspace.gate().carry_out(
-                    make_orders(due, rules, listing),
-                    source=Source.APPLY,
-                    cycle=uuid.uuid4().hex[:12],
-                    stop=stop,
-                    listed_at=now,
-                )
-    return say_carried(carried, capped=False)
+        return await _carry_out(workspace, rules, plan, listed.tasks, due, now)
+
+
+async def _carry_out(
+    workspace: Workspace,
+    rules: Rules,
+    plan: Plan,
+    tasks: Sequence[Task],
+    agreed_on: Sequence[Decision],
+    now: datetime,
+) -> int:
+    """Dismiss what was agreed on and holds still, now that nobody else dismisses.
+
+    While a person thought, a daemon may have spent a cap, or somebody vetoed.
+    """
+    ids = {decision.task.id for decision in agreed_on}
+    entries = [entry for entry in plan.entries if entry.task_id in ids]
+    stop = asyncio.Event()
+    with signals_set(asyncio.get_running_loop(), stop, None):
+        async with workspace.gate_lock().held():
+            workspace.meter.abandon_dismissals()
+            screened, _ = Judge(workspace.ledger).assess(
+                rules, tasks, now=now, clock_skew=workspace.meter.clock_skew
+            )
+            due, late = compare(entries, screened.decisions)
+            workspace.ledger.judgements.remember_rules(
+                rules.ruleset.sha256, rules.text, at=now
+            )
+            listing = survey(rules.ruleset.conditions(), tasks, now=now)
+            carried = await workspace.gate().carry_out(
+                make_orders(due, rules, listing),
+                source=Source.APPLY,
+                cycle=uuid.uuid4().hex[:12],
+                stop=stop,
+                listed_at=now,
+            )
+    for entry, why in late:
+        say(f"{shorten(entry.task_id, 40)} stays: {why}")
+    return say_carried(carried, capped=bool(late))
 
 
 def compare(

@@ -17,7 +17,7 @@ from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
 from triaged.engine.duration import parse_duration
-from triaged.engine.model import Task
+from triaged.engine.model import Cause, Task
 from triaged.engine.truth import age_of
 from triaged.ledger.dismissals import Outcome, Source
 from triaged.logs import configure_logs
@@ -130,15 +130,19 @@ async def _dismiss(
             return exits.DONE
         stop = asyncio.Event()
         with signals_set(asyncio.get_running_loop(), stop, None):
-            carried = await carry_out(
+            carried, late = await carry_out(
                 workspace,
                 rules.ruleset,
                 sifted.granted,
+                listed.tasks,
                 source=Source.HAND,
                 listed_at=now,
                 stop=stop,
             )
-    return say_carried(carried, capped=any(c == "over_cap" for _, c in sifted.denied))
+        for wish, cause in late.denied:
+            say(f"{shorten(wish.task.id or '—', 40)} stays: {cause} meanwhile")
+    denied = {cause for _, cause in (*sifted.denied, *late.denied)}
+    return say_carried(carried, capped=Cause.OVER_CAP in denied)
 
 
 def say_carried(carried: Carried, *, capped: bool) -> int:

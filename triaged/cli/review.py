@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from triaged.byhand import Wish, carry_out, sift
+from triaged.byhand import Wish, carry_out
 from triaged.cli import exits
 from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.keys import key, single_keys
@@ -198,22 +198,18 @@ class _Session:
         self._ends["approved"] += 1
 
     async def _dismiss(self, wish: Wish) -> None:
-        sifted = sift(
-            self._workspace, self._rules.ruleset, [wish], self._tasks, now=self._now
-        )
-        for _, cause in sifted.denied:
-            self._fail(f"{shorten(wish.task.id or '—')} stays: {cause}")
-        if not sifted.granted:
-            return
-        carried = await carry_out(
+        carried, sifted = await carry_out(
             self._workspace,
             self._rules.ruleset,
-            sifted.granted,
+            [wish],
+            self._tasks,
             source=Source.REVIEW,
             # The person has just read it, however long ago it was listed.
             listed_at=self._workspace.clock.now(),
             stop=asyncio.Event(),
         )
+        for _, cause in sifted.denied:
+            self._fail(f"{shorten(wish.task.id or '—')} stays: {cause}")
         for attempt in carried.attempts:
             self._ends[str(attempt.outcome)] += 1
         if carried.undone or carried.error is not None:
