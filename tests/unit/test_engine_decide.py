@@ -257,3 +257,30 @@ def test_a_later_rule_may_take_over() -> None:
 
     assert _decide(*rules).rule == "words"
     assert _decide(*rules, task=a_task(description=None)).rule == "searches"
+
+
+def test_every_decision_names_its_task() -> None:
+    """Whatever is decided, and why, it is said of the task that was listed."""
+    ruleset = Ruleset(
+        rules=(
+            _rule("lists", TypeIs(("list_operation",)), None),
+            _rule("searches"),
+        ),
+        protect=(TypeIs(("contact_update",)),),
+    )
+    kinds = ("list_operation", "prospect_search", "contact_update", "campaign_start")
+    tasks = [a_task(id=kind, type=kind) for kind in kinds]
+    tasks += [a_task(id="gone", status="approved"), a_task(id=None)]
+    tasks += [a_task(id="twice"), a_task(id="twice", description="other")]
+
+    decisions = decide(ruleset, tasks, now=T0)
+
+    assert [decision.task for decision in decisions] == tasks
+    assert {decision.cause for decision in decisions} == {
+        None,
+        Cause.LEAVE_RULE,
+        Cause.PROTECTED,
+        Cause.NO_RULE,
+        Cause.NOT_PENDING,
+        Cause.MALFORMED,
+    }

@@ -10,13 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from tests.strategies import conditions, listings, rulesets, tasks
-from triaged.engine.conditions import Aged, All, AnyOf, Condition, Described, TypeIs
+from tests.strategies import conditions, entries, listings, rulesets, tasks
+from triaged.engine.conditions import (
+    Aged,
+    All,
+    AnyOf,
+    Condition,
+    Described,
+    Not,
+    TypeIs,
+)
 from triaged.engine.decide import decide
 from triaged.engine.index import Engine, Prefilter
 from triaged.engine.listing import survey
-from triaged.engine.model import Cause, Task
-from triaged.engine.rules import Rule, Ruleset
+from triaged.engine.model import Cause, Decision, Dismissal, Json, Task, read_task
+from triaged.engine.rules import Mode, Rule, Ruleset
 from triaged.engine.steps import compile_condition
 from triaged.engine.truth import holds
 from triaged.patterns import compile_pattern
@@ -64,12 +72,39 @@ def test_compiled(condition: Condition, task: Task, others: list[Task]) -> None:
     assert compiled is holds(condition, task, listing)
 
 
+def judged() -> st.SearchStrategy[list[Task]]:
+    """Give lists in which every task is pending and has an id of its own."""
+
+    def numbered(listed: list[dict[str, Json]]) -> list[Task]:
+        return [
+            read_task(entry | {"id": str(number), "status": "pending"})
+            for number, entry in enumerate(listed)
+        ]
+
+    return st.lists(entries(), min_size=1, max_size=8).map(numbered)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rulesets(), judged(), st.sampled_from((0, 5_000)))
+def test_same_decisions_where_all_can_be_judged(
+    ruleset: Ruleset, listed: list[Task], room: int
+) -> None:
+    """Both agree too where no task is left for want of an id."""
+    engine = Engine(ruleset, build_prefilter, max_patterns=room)
+
+    assert engine.decide(listed, now=T0) == decide(ruleset, listed, now=T0)
+
+
 def _described(*sources: str) -> Described:
     return Described(tuple(map(compile_pattern, sources)))
 
 
 def _rule(name: str, match: Condition, reason: str | None = "testing") -> Rule:
     return Rule(name=name, match=match, reason=reason)
+
+
+def _engine(*rules: Rule) -> Engine:
+    return Engine(Ruleset(rules=rules), build_prefilter)
 
 
 def test_order_survives() -> None:
@@ -85,6 +120,56 @@ def test_order_survives() -> None:
     (decision,) = Engine(ruleset, build_prefilter).decide([task], now=T0)
 
     assert decision.rule == "second-word"
+
+
+def _watch(name: str, match: Condition, reason: str | None = "testing") -> Rule:
+    return Rule(name=name, match=match, reason=reason, mode=Mode.OBSERVE)
+
+
+def test_what_observes_never_decides() -> None:
+    """Observed dismissals are kept in order, and the first enforced rule decides."""
+    rules = (
+        _watch("kind", TypeIs(("prospect_search",))),
+        _watch("leave", TypeIs(("prospect_search",)), None),
+        _watch("words", _described("CEO"), "duplicate"),
+        _watch("other-words", _described("beta")),
+        Rule(name="off", match=_described("CEO"), reason="testing", mode=Mode.OFF),
+        _rule("enforced", _described("law firms"), "not_relevant"),
+        _watch("too-late", _described("CEO")),
+    )
+    observed = (Dismissal("kind", "testing"), Dismissal("words", "duplicate"))
+
+    (decided,) = _engine(*rules).decide([a_task()], now=T0)
+    (undecided,) = _engine(*rules[:5]).decide([a_task()], now=T0)
+
+    assert decided == Decision(a_task(), None, "enforced", "not_relevant", observed)
+    assert undecided == Decision(a_task(), Cause.NO_RULE, observed=observed)
+
+
+def test_protection_keeps_to_its_type_and_its_words() -> None:
+    """A protect match holds for the tasks that it names, and for no others."""
+    ruleset = Ruleset(
+        protect=(
+            TypeIs(("campaign_start",)),
+            All((TypeIs(("prospect_search",)), _described("board"))),
+        ),
+        rules=(_rule("all", AnyOf((TypeIs(("list_operation",)), _described(".")))),),
+    )
+    tasks = [
+        a_task(id="1", type="campaign_start"),
+        a_task(id="2", type="prospect_search", description="for the board"),
+        a_task(id="3", type="prospect_search", description="for nobody"),
+        a_task(id="4", type="list_operation", description="for the board"),
+    ]
+
+    decisions = Engine(ruleset, build_prefilter).decide(tasks, now=T0)
+
+    assert [decision.cause for decision in decisions] == [
+        Cause.PROTECTED,
+        Cause.PROTECTED,
+        None,
+        None,
+    ]
 
 
 def test_absent_description_still_protects() -> None:
@@ -125,6 +210,39 @@ def test_types_that_exclude_each_other() -> None:
     assert decision.cause is Cause.NO_RULE
 
 
+@pytest.mark.parametrize(
+    ("kind", "description", "rule"),
+    [
+        ("a", "alpha beta", "both"),
+        ("a", "alpha", None),
+        ("a", "beta", None),
+        ("b", "gamma", None),
+        ("c", "gamma", "either"),
+        ("b", "delta", "either"),
+        ("d", "epsilon", "common"),
+        ("e", "epsilon", None),
+        ("f", "epsilon", None),
+    ],
+)
+def test_a_pattern_that_is_found_is_not_the_whole_match(
+    kind: str, description: str, rule: str | None
+) -> None:
+    """A prefilter only chooses: every other part of the match must hold as well."""
+    other = All((_described("gamma"), TypeIs(("c",))))
+    engine = _engine(
+        _rule("both", All((_described("alpha"), _described("beta")))),
+        _rule("either", AnyOf((other, _described("delta")))),
+        _rule(
+            "common",
+            All((TypeIs(("d", "e")), TypeIs(("d", "f")), _described("epsilon"))),
+        ),
+    )
+
+    (decision,) = engine.decide([a_task(type=kind, description=description)], now=T0)
+
+    assert decision.rule == rule
+
+
 def test_alternatives_of_patterns_are_prefiltered() -> None:
     """Any of several descriptions needs one of all their patterns."""
     match = AnyOf((_described("beta"), All((_described("alpha"), TypeIs(("x",))))))
@@ -160,6 +278,20 @@ def test_shared_when_there_are_too_many() -> None:
     assert factory.built == [("alpha", "beta", "gamma")]
 
 
+def test_apart_as_long_as_there_is_room() -> None:
+    """With just enough room each type searches only for what its rules ask for."""
+    rules = (
+        _rule("one", All((TypeIs(("a",)), _described("alpha")))),
+        _rule("two", All((TypeIs(("b",)), _described("beta")))),
+        _rule("any", _described("gamma")),
+    )
+    factory = CountingFactory()
+
+    Engine(Ruleset(rules=rules), factory, max_patterns=5)
+
+    assert sorted(factory.built) == [("alpha", "gamma"), ("beta", "gamma"), ("gamma",)]
+
+
 def test_no_pattern_no_pass() -> None:
     """Rules that ask for no pattern search no text."""
     ruleset = Ruleset(rules=(_rule("kind", TypeIs(("prospect_search",))),))
@@ -178,3 +310,26 @@ def test_compiled_ages(aged: Aged, age: timedelta) -> None:
     task, listing = a_task(age=age), survey([aged], [], now=T0)
 
     assert compile_condition(aged)(task, listing) is holds(aged, task, listing)
+
+
+@pytest.mark.parametrize("kind", ["prospect_search", "campaign_start", None])
+@pytest.mark.parametrize("part", [TypeIs(("prospect_search",)), Aged(DAY / 2)])
+def test_compiled_inside_out(part: Condition, kind: str | None) -> None:
+    """Alone, negated and combined, a compiled condition answers as `holds` does."""
+    task, listing = a_task(type=kind), survey([], [], now=T0)
+
+    for whole in (part, Not(part), Not(Not(part)), All((part,)), AnyOf((part,))):
+        assert compile_condition(whole)(task, listing) is holds(whole, task, listing)
+
+
+def test_an_alternative_without_pattern_needs_none() -> None:
+    """Where one alternative asks for no words, a task may lack those of the others."""
+    either = AnyOf((_described("alpha"), TypeIs(("prospect_search",))))
+    engine = Engine(
+        Ruleset(protect=(either,), rules=(_rule("all", _described(".")),)),
+        build_prefilter,
+    )
+
+    (decision,) = engine.decide([a_task(description="beta")], now=T0)
+
+    assert decision.cause is Cause.PROTECTED

@@ -131,3 +131,20 @@ def test_ordered() -> None:
     found = ordered_duplicates([Not(BY_TEXT), All((by_type, BY_TEXT)), TypeIs(("a",))])
 
     assert found == (BY_TEXT, by_type)
+
+
+def test_a_row_that_nobody_can_believe_makes_no_copies() -> None:
+    """Where an id is listed with two contents, neither is the original of a task."""
+    unclear = [a_task(id="x", age=9 * DAY), a_task(id="x", age=8 * DAY)]
+    again = [a_task(id="y", description="b"), a_task(id="y", description="b")]
+
+    assert _truths(BY_TEXT, *unclear, a_task(id="1")) == [None, None, False]
+    assert _truths(BY_TEXT, a_task(id="1"), a_task(id="2"), *unclear)[:2] == [
+        False,
+        True,
+    ]
+    assert _truths(BY_TEXT, *again, a_task(id="z", description="b")) == [
+        False,
+        False,
+        True,
+    ]

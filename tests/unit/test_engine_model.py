@@ -156,3 +156,52 @@ def test_causes_are_the_contract_s() -> None:
         *("no_rule", "leave_rule", "protected", "young", "held", "over_cap"),
         *("breaker", "paused", "vetoed", "not_pending", "malformed"),
     }
+
+
+def test_the_digest_is_the_same_in_every_version() -> None:
+    """The ledger compares it with what another version wrote: it never changes."""
+    task = read_task(
+        {
+            "id": "task-1",
+            "type": "prospect_search",
+            "status": "pending",
+            "description": "Find Müller & Söhne",
+            "created_at": "2026-03-01T00:00:00Z",
+            "metadata": {"limit": 20, "filters": {"country": "DE"}, "source": None},
+        }
+    )
+
+    assert task.digest() == (
+        "cfe1ef49df41744afc77061627df199a3e7b5ff79d5e80825c5c1ab4847d4c30"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "read"), [(-1, True), (0, True), (1, False), (2, False)]
+)
+def test_depth_ends_at_its_edge(more: int, read: bool) -> None:
+    """Nesting up to the limit is read, the first level beyond it is not."""
+    nested: Json = "bottom"
+    for _ in range(MAX_METADATA_DEPTH + more):
+        nested = [nested]
+
+    task = read_task({"id": "a", "metadata": {"x": nested}})
+
+    assert (task.metadata is not None) is read
+
+
+@pytest.mark.parametrize("task_id", ["task-1", None])
+def test_of_what_is_too_deep_only_id_and_status_are_kept(task_id: Json) -> None:
+    """So what the ledger keeps of it, and its digest, do not nest either."""
+    task = a_task(id=task_id, metadata=_nested(MAX_METADATA_DEPTH + 5))
+
+    assert task.fields == {"id": task_id, "status": "pending"}
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00", "+09:00", "-03:30"])
+def test_moments_are_kept_in_utc(zone: str) -> None:
+    """Whatever zone a moment was written in, and whatever the machine's is."""
+    moment = parse_moment(f"2026-03-01T12:00:00{zone}")
+
+    assert moment is not None
+    assert moment.tzinfo is UTC

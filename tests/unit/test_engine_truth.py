@@ -227,3 +227,20 @@ def test_null_equals_null_alone(left: Json, right: Json) -> None:
     """Null is a type of its own."""
     assert not equal(left, right)
     assert equal(None, None)
+
+
+@pytest.mark.parametrize(
+    ("condition", "truth"),
+    [
+        (All((Aged(over=timedelta(hours=1)),)), True),
+        (AnyOf((Aged(over=timedelta(hours=1)),)), True),
+        (Not(Aged(over=timedelta(hours=1))), False),
+        (Not(Aged(over=timedelta(days=2))), True),
+        (Not(Not(Aged(over=timedelta(days=2)))), False),
+    ],
+)
+def test_combinations_pass_the_moment_on(condition: Condition, truth: Truth) -> None:
+    """An age is judged at the same moment however deep it is nested."""
+    task = a_task(age=timedelta(days=1))
+
+    assert holds(condition, task, survey([condition], [task], now=T0)) is truth

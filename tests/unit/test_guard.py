@@ -213,6 +213,16 @@ def test_what_wants_a_hold_is_told() -> None:
     assert screened.wanting == {("a", "watch"), ("a", "clutter"), ("b", "watch")}
 
 
+def test_a_task_without_id_ends_no_hold() -> None:
+    """Holds of the tasks that are listed after a malformed one go on."""
+    holding = a_rule(hold=timedelta(hours=1))
+    malformed = Decision(a_task(id=None), Cause.MALFORMED)
+
+    screened = screen([malformed, wanted()], rules(holding), Past(), now=T0)
+
+    assert screened.wanting == {("task-1", "clutter")}
+
+
 def test_an_observation_ripens() -> None:
     """An observed dismissal counts once its task is old and its hold has run."""
     hold = timedelta(hours=1)

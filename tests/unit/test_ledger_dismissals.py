@@ -232,6 +232,18 @@ def test_spent_is_what_may_have_been_done(dismissals: Dismissals) -> None:
     assert dismissals.spent_on(T0) == {"clutter": 3, None: 1}
 
 
+def test_all_moments_of_a_day_ask_for_the_same_day(dismissals: Dismissals) -> None:
+    """A cycle late in the day counts what was dismissed at its first moment."""
+    dismissals.intend([an_intent(decided_at=T0)])
+
+    for asked_at in (
+        T0,
+        T0 + timedelta(hours=9, minutes=5, seconds=7),
+        T0 + DAY - MOMENT,
+    ):
+        assert dismissals.spent_on(asked_at) == {"clutter": 1}
+
+
 def test_find_filters_by_all_that_is_given(dismissals: Dismissals) -> None:
     """Each filter restricts, together they are ANDed, and none gives all."""
     other = an_intent("b", rule="other", reason="duplicate", decided_at=T0 + DAY)

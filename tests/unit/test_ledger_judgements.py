@@ -119,6 +119,29 @@ def test_a_task_without_id_is_not_remembered(judgements: Judgements) -> None:
     assert remember(judgements, left(a_task(id=None), Cause.MALFORMED)) == 0
 
 
+def test_a_task_without_id_hides_no_other(judgements: Judgements) -> None:
+    """Those listed after a task without id are remembered all the same."""
+    nameless = left(a_task(id=None), Cause.MALFORMED)
+
+    assert remember(judgements, nameless, left()) == 1
+    assert judgements.last("task-1") is not None
+
+
+def test_left_last_is_newest_first(judgements: Judgements) -> None:
+    """The page shows the last decisions to leave, those of a cycle by id."""
+    remember(judgements, left(a_task(id="old")))
+    remember(
+        judgements,
+        left(a_task(id="b"), Cause.YOUNG),
+        left(a_task(id="a"), Cause.HELD),
+        Decision(a_task(id="going"), None, "clutter", "testing"),
+        at=LATER,
+    )
+
+    assert [j.task_id for j in judgements.left_last(9)] == ["a", "b", "old"]
+    assert [j.cause for j in judgements.left_last(1)] == [Cause.HELD]
+
+
 def test_waiting_is_what_a_cap_stopped(judgements: Judgements) -> None:
     """Only tasks over a cap wait."""
     before = judgements.count_waiting()
@@ -164,6 +187,22 @@ def test_an_observation_is_new_once(judgements: Judgements) -> None:
     assert (first, again) == ([SEEN], [other])
 
 
+@pytest.mark.parametrize("day", [T0, T0 + timedelta(days=1) - timedelta.resolution])
+def test_observed_on_a_day_is_by_rule(judgements: Judgements, day: datetime) -> None:
+    """What was seen first on that UTC day counts, from its first moment to its last."""
+    other = Dismissal("other", "testing")
+    tomorrow = T0 + timedelta(days=1)
+    judgements.observe([(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution)
+    judgements.observe([(a_task(id="b"), SEEN), (a_task(id="a"), SEEN)], at=T0)
+    judgements.observe(
+        [(a_task(id="c"), SEEN), (a_task(id="a"), other)],
+        at=tomorrow - timedelta.resolution,
+    )
+    judgements.observe([(a_task(id="d"), SEEN)], at=tomorrow)
+
+    assert judgements.observed_on(day) == {"watch": 2, "other": 1}
+
+
 def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
     """Judgements and observations from before the moment go, the others stay."""
     with Ledger(tmp_path) as ledger:
@@ -190,10 +229,12 @@ def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
         a.judgements.observe([(a_task(), SEEN)], at=T0)
         theirs = (
             b.judgements.last("task-1"),
+            b.judgements.left_last(9),
+            b.judgements.observed_on(T0),
             b.judgements.count_waiting(),
             b.judgements.holds(),
             b.prune(before=LATER),
             b.judgements.observe([(a_task(), SEEN)], at=T0),
         )
 
-        assert theirs == (None, 0, {}, 0, [SEEN])
+        assert theirs == (None, [], {}, 0, {}, 0, [SEEN])

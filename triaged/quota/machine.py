@@ -119,6 +119,9 @@ class Quota:
         sent_at = now if flight is None else flight.sent_at
         fresh = self._closing.refuse(now, sent_at)
         until = self._after_reset(day)
+        if window == "day" and sent_at < day.began_at:
+            # The share that was used up is yesterday's.
+            until = min(now + self._settings.minute_window, until)
         if window == "minute":
             until = min(self._after_minute(now), until)
             if fresh:
