@@ -1,4 +1,4 @@
-"""The table is shared by all trials of a run, printed, and in full also written."""
+"""The table is shared by all trials of a run, printed, and written."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ import pytest
 from tests.reliability.report import FULL, Report, render
 
 TARGET: Final = Path(__file__).parents[1] / "RELIABILITY.md"
+ARTEFACT: Final = TARGET.parents[1] / "build/artefacts/RELIABILITY.md"
 
 
 @pytest.fixture(scope="session")
@@ -21,5 +22,6 @@ def report(request: pytest.FixtureRequest) -> Iterator[Report]:
     assert capture is not None
     with capture.global_and_fixture_disabled():
         print(f"\n{table}")  # noqa: T201 - the run is there to print it
-    if FULL:
-        TARGET.write_text(table)
+    ARTEFACT.parent.mkdir(parents=True, exist_ok=True)
+    for path in (ARTEFACT, TARGET) if FULL else (ARTEFACT,):
+        path.write_text(table)
