@@ -127,6 +127,16 @@ def test_a_task_without_id_hides_no_other(judgements: Judgements) -> None:
     assert judgements.last("task-1") is not None
 
 
+def test_a_long_list_is_remembered_whole(judgements: Judgements) -> None:
+    """Rows are written in portions, and each of them is kept and counted."""
+    decisions = [left(a_task(id=str(number))) for number in range(2_500)]
+
+    assert remember(judgements, *decisions) == 2_500
+    assert remember(judgements, *decisions) == 0
+    for number in (0, 999, 1_000, 1_999, 2_000, 2_499):
+        assert judgements.last(str(number)) is not None
+
+
 def test_left_last_is_newest_first(judgements: Judgements) -> None:
     """The page shows the last decisions to leave, those of a cycle by id."""
     remember(judgements, left(a_task(id="old")))
@@ -193,14 +203,15 @@ def test_observed_on_a_day_is_by_rule(judgements: Judgements, day: datetime) -> 
     other = Dismissal("other", "testing")
     tomorrow = T0 + timedelta(days=1)
     judgements.observe([(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution)
-    judgements.observe([(a_task(id="b"), SEEN), (a_task(id="a"), SEEN)], at=T0)
+    of_today = [(a_task(id=each), SEEN) for each in ("a", "b", "e")]
+    judgements.observe(of_today, at=T0)
     judgements.observe(
         [(a_task(id="c"), SEEN), (a_task(id="a"), other)],
         at=tomorrow - timedelta.resolution,
     )
     judgements.observe([(a_task(id="d"), SEEN)], at=tomorrow)
 
-    assert judgements.observed_on(day) == {"watch": 2, "other": 1}
+    assert judgements.observed_on(day) == {"watch": 3, "other": 1}
 
 
 def test_prune_forgets_what_is_old(tmp_path: Path) -> None:

@@ -281,3 +281,41 @@ def test_too_many_in_the_window_are_all_waited_for() -> None:
 
     assert admission.until == pytest.approx(NOON + 20 + 60, abs=GRAIN)
     assert admission.window == "minute"
+
+
+@pytest.mark.parametrize(("spent", "may"), [(78, True), (79, False)])
+def test_a_poll_needs_two_calls_and_no_more(spent: int, may: bool) -> None:
+    """Itself, and one for what it finds."""
+    quota = restored(STARTER, day={"spent": spent})
+
+    assert bool(quota.admit(NOON, Purpose.POLL).tickets) is may
+
+
+def test_the_last_calls_of_a_day_tell_when_there_are_more() -> None:
+    """Who gets fewer than wanted hears of the reset, who gets all hears nothing."""
+    enough, scarce = (restored(STARTER, day={"spent": 77}) for _ in range(2))
+    all_of_them = enough.admit(NOON, Purpose.DISMISS, 3)
+    some_of_them = scarce.admit(NOON, Purpose.DISMISS, 4)
+
+    assert len(all_of_them.tickets) == len(some_of_them.tickets) == 3
+    assert (all_of_them.until, all_of_them.window) == (None, None)
+    assert some_of_them.window == "day"
+    assert some_of_them.until is not None
+    assert START + DAY < some_of_them.until <= START + DAY + 60
+
+
+def test_an_accepted_try_raises_the_limit() -> None:
+    """One call beyond a limit that held, accepted: there is more than there was."""
+    settled = {"cap": 30, "base": 30, "settled": True}
+    quota = restored(QuotaSettings(daily_limit=10_000), pace=settled)
+    for second in range(31):
+        call(quota, NOON + second)
+
+    assert quota.view(NOON + 31).minute_limit == 31
+
+
+def test_slow_answers_are_measured_in_windows() -> None:
+    """At 50 a minute, answers that take 6 s keep twelve calls under way."""
+    quota = restored(PRO, latency=6.0)
+
+    assert len(quota.admit(NOON, Purpose.DISMISS, 16).tickets) == 12

@@ -134,3 +134,9 @@ def test_a_try_goes_alone_and_from_the_limit() -> None:
     assert asked(31, 0) is Leave.FULL
     pace.patience = 1
     assert asked(30, 0) is Leave.FULL
+
+
+def test_what_is_not_known_starts_at_the_smallest_plan() -> None:
+    """Without a plan the limit shown is that of the smallest one."""
+    assert Pace.fresh(None).cap == 10
+    assert Pace.fresh(3).cap == 3

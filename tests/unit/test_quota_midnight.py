@@ -30,3 +30,12 @@ def test_a_refusal_of_today_costs_today() -> None:
     quota.refused(MIDNIGHT + 4, send(quota, MIDNIGHT + 3), word)
 
     assert quota.admit(MIDNIGHT + DAY - 1, Purpose.DISMISS).tickets == ()
+
+
+def test_a_late_answer_of_yesterday_does_not_spend_today() -> None:
+    """Without a reset, too: the call left before midnight, so its count is over."""
+    quota = Quota(STARTER)
+    ticket = send(quota, MIDNIGHT - 1)
+    quota.answered(MIDNIGHT + 5, ticket, a_word(limit=100, remaining=3))
+
+    assert quota.view(MIDNIGHT + 5).remaining == 99

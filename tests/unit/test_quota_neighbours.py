@@ -7,7 +7,7 @@ import pytest
 from tests.bench.quota.servers import DAY, START
 from tests.unit.test_quota_calls import EVE, call, restored
 from tests.unit.test_quota_machine import NOON, PRO, STARTER, a_word, fill, send
-from triaged.quota import Quota, QuotaSettings
+from triaged.quota import Purpose, Quota, QuotaSettings
 
 # --- neighbours -------------------------------------------------------------------
 
@@ -48,15 +48,51 @@ def test_others_are_foreseen(rate: float, seconds: float, room: int) -> None:
     assert fill(quota, NOON + seconds) == room
 
 
-def test_calls_that_others_made_before_the_limit_changed_are_no_news() -> None:
+@pytest.mark.parametrize(("first", "then"), [(100, 1_000), (1_000, 100)])
+def test_calls_that_others_made_before_the_limit_changed_are_no_news(
+    first: int, then: int
+) -> None:
     """Another plan counts from another number; nobody called in between."""
     quota = Quota(QuotaSettings(minute_limit=50))
-    quota.answered(NOON, send(quota, NOON), a_word(limit=100, remaining=99))
-    quota.answered(NOON + 1, send(quota, NOON + 1), a_word(limit=1_000, remaining=900))
-    quota.answered(NOON + 2, send(quota, NOON + 2), a_word(limit=1_000, remaining=899))
+    words = [(first, first - 1), (then, then - 40), (then, then - 41)]
+    for second, (limit, remaining) in enumerate(words):
+        word = a_word(limit=limit, remaining=remaining)
+        quota.answered(NOON + second, send(quota, NOON + second), word)
 
     assert quota.state()["others"]["rate"] == 0
     assert quota.state()["log"][2::2] == [1, 1, 1]
+
+
+def test_calls_of_ours_that_overtake_each_other_are_not_others() -> None:
+    """Neither beside another call nor after it was overtaken is a count exact."""
+    quota = Quota(STARTER)
+    call(quota, NOON, remaining=99)
+    slow, fast = quota.admit(NOON + 1, Purpose.DISMISS, 2).tickets
+    quota.answered(NOON + 2, fast, a_word(remaining=96))
+    quota.answered(NOON + 3, slow, a_word(remaining=96))
+
+    assert quota.state()["others"]["rate"] == 0
+
+
+def test_an_answer_to_an_unknown_call_still_tells_the_day() -> None:
+    """Its headers are as good as any other's, but it is no measure of others."""
+    quota = Quota(STARTER)
+    quota.answered(NOON, 4_711, a_word(limit=100, remaining=60))
+
+    assert quota.view(NOON).remaining == 60
+    assert quota.state()["others"]["seen"] is None
+
+
+def test_the_days_limit_tells_the_plan() -> None:
+    """1,000 a day are 50 a minute, which is believed without a refusal."""
+    quota, now = Quota(QuotaSettings()), NOON
+    word = a_word(limit=1_000, remaining=900)
+    while not quota.view(now).plan_known:
+        for ticket in quota.admit(now, Purpose.DISMISS).tickets:
+            quota.answered(now, ticket, word)
+        assert quota.view(now).spent_today <= 50
+
+    assert quota.view(now).minute_limit == 50
 
 
 def test_the_pace_of_others_outlives_the_day() -> None:
@@ -142,3 +178,26 @@ def test_what_is_left_of_the_evening_is_spread_over_it() -> None:
 def test_before_the_first_poll_no_interval_is_told() -> None:
     """Nothing was planned yet."""
     assert Quota(STARTER).view(START).poll_interval == 0
+
+
+def test_beside_a_neighbour_the_last_part_goes_two_by_two() -> None:
+    """Their calls come any moment, so what may be refused together is little."""
+    alone, beside = (
+        restored(PRO, others={"rate": rate, "heard_at": NOON}) for rate in (0.0, 0.05)
+    )
+    for quota in (alone, beside):
+        for _ in range(42):
+            call(quota, NOON)
+
+    assert len(alone.admit(NOON, Purpose.DISMISS, 16).tickets) == 4
+    assert len(beside.admit(NOON, Purpose.DISMISS, 16).tickets) == 2
+
+
+def test_a_full_minute_beside_a_neighbour_waits_for_their_room_too() -> None:
+    """47 slots are ours and four foreseen theirs: two of 50 must come free."""
+    quota = restored(PRO, others={"rate": 0.05, "heard_at": NOON})
+    for second in range(47):
+        call(quota, NOON + second)
+
+    until = quota.admit(NOON + 59, Purpose.DISMISS).until
+    assert until == pytest.approx(NOON + 60 + 1, abs=0.2)

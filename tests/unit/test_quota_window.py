@@ -153,3 +153,14 @@ def test_lasting_correction_is_taken_over() -> None:
         hear(others, NOW + second, 8)
 
     assert len(hear(others, NOW + 6, 9)) == 1
+
+
+def test_a_clock_set_back_loses_no_call() -> None:
+    """Calls of several moments that now lie ahead all count as new."""
+    log = WindowLog(60.0)
+    for second in range(5):
+        log.add(NOW + second, 2)
+    log.rewind(NOW - 100)
+
+    assert log.total == 10
+    assert log.packed()[2::2] == [10]
