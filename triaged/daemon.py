@@ -12,7 +12,6 @@ import structlog
 from triaged import __version__
 from triaged.cycle import CycleReport
 from triaged.errors import KeyRefused, LedgerError, QuotaSpent
-from triaged.guard import MAX_CLOCK_SKEW
 from triaged.health import Health
 from triaged.ledger import DaemonLock
 from triaged.ledger.marks import MarkName
@@ -264,15 +263,12 @@ class Daemon:
 
     def _keep_up(self, now: datetime) -> None:
         """Forget what is old, now that the server has said what time it is."""
-        if abs(self._workspace.meter.clock_skew) > MAX_CLOCK_SKEW:
-            # By a wrong clock everything may seem old.
-            return
         if self._kept_up_at and timedelta(0) <= now - self._kept_up_at < UPKEEP_EVERY:
             return
+        rows = self._workspace.forget_old(now)
+        if rows is None:
+            return
         self._kept_up_at = now
-        rows = self._workspace.ledger.prune(
-            before=now - self._workspace.settings.retention
-        )
         if rows:
             log.info("ledger.pruned", rows=rows)
 

@@ -95,6 +95,11 @@ def screen(
     )
 
 
+def is_clock_wrong(clock_skew: timedelta) -> bool:
+    """Say whether no age can be trusted by a clock that is so far off."""
+    return abs(clock_skew) > MAX_CLOCK_SKEW
+
+
 def is_young(task: Task, safety: Safety, *, now: datetime) -> bool:
     """Say whether a task is too young to be touched, or may be for all we know."""
     if not safety.min_age:
@@ -140,7 +145,7 @@ def _is_held(
 
 def _breaker(decisions: Sequence[Decision], safety: Safety, past: Past) -> str | None:
     """Say why nothing may be dismissed at all; None when all looks ordinary."""
-    if abs(past.clock_skew) > MAX_CLOCK_SKEW:
+    if is_clock_wrong(past.clock_skew):
         seconds = past.clock_skew.total_seconds()
         return f"this machine's clock is {seconds:+.0f} s off the server's"
     pending = [d for d in decisions if d.task.is_pending]

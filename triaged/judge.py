@@ -10,7 +10,7 @@ from typing import Final
 
 from triaged.engine.model import Decision, Task
 from triaged.engine.rules import Ruleset
-from triaged.guard import MAX_CLOCK_SKEW, Past, Screened, screen
+from triaged.guard import Past, Screened, is_clock_wrong, screen
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Closed, Outcome
 from triaged.ledger.judgements import Holding
@@ -88,7 +88,7 @@ def new_holds(
     prints = fingerprints(ruleset)
     by_task = {d.task.id: d.task for d in screened.decisions if d.task.id}
     known = past.held_since or {}
-    may_begin = abs(past.clock_skew) <= MAX_CLOCK_SKEW
+    may_begin = not is_clock_wrong(past.clock_skew)
     return {
         Holding(task_id, rule, _hold_print(by_task[task_id], prints[rule])): (
             known.get((task_id, rule), at)

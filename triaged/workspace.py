@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from zlib import crc32
 
 from prometheus_client import CollectorRegistry
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from triaged.clock import Clock
 from triaged.cycle import Cycle
 from triaged.gate import Gate
+from triaged.guard import is_clock_wrong
 from triaged.key import KeyHolder
 from triaged.leadlex.client import Connection, Exchange, LexiReader
 from triaged.leadlex.writer import LexiWriter
@@ -51,6 +53,15 @@ class Workspace:
     def gate_lock(self) -> GateLock:
         """Return the lock under which this state directory's dismissals are made."""
         return GateLock(self.settings.state_dir, self.clock)
+
+    def forget_old(self, now: datetime) -> int | None:
+        """Forget what is older than the retention; return how many rows.
+
+        By a wrong clock everything may seem old: then nothing is forgotten, and None.
+        """
+        if is_clock_wrong(self.meter.clock_skew):
+            return None
+        return self.ledger.prune(before=now - self.settings.retention)
 
     def people(self) -> People:
         """Return what asks LeadLex what people did with observed tasks."""

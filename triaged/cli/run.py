@@ -21,7 +21,6 @@ from triaged.clock import SystemClock
 from triaged.cycle import Result
 from triaged.daemon import Daemon
 from triaged.errors import ConfigError, Problem
-from triaged.guard import MAX_CLOCK_SKEW
 from triaged.ledger import DaemonLock
 from triaged.logs import configure_logs
 from triaged.notify import Notifier
@@ -76,9 +75,8 @@ async def _once(settings: Settings, *, dry_run: bool) -> int:
             with signals_set(asyncio.get_running_loop(), stop, None):
                 report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
             counterexamples.look(marks)
-            # By a wrong clock everything may seem old.
-            if report.listed and abs(workspace.meter.clock_skew) <= MAX_CLOCK_SKEW:
-                workspace.ledger.prune(before=clock.now() - settings.retention)
+            if report.listed:
+                workspace.forget_old(clock.now())
     log_cycle(report)
     if report.result is Result.OK:
         return exits.DONE

@@ -1,6 +1,6 @@
 """What a rules file says, with the places: for the checks of the whole file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -42,6 +42,17 @@ class ListedTask:
         return read_task(listed)
 
 
+def listed_together(
+    task: ListedTask, others: Sequence[ListedTask], now: datetime
+) -> list[Task]:
+    """Return what would be listed at this moment, the task in question first."""
+    beside = enumerate(others, start=1)
+    return [
+        task.at(now, task_id="test"),
+        *(other.at(now, task_id=f"other-{index}") for index, other in beside),
+    ]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
     """What a test expects; None where it does not say."""
@@ -67,11 +78,7 @@ class RuleTest:
 
     def tasks_at(self, now: datetime) -> list[Task]:
         """Return what would be listed at this moment, the task in question first."""
-        others = enumerate(self.others, start=1)
-        return [
-            self.task.at(now, task_id="test"),
-            *(other.at(now, task_id=f"other-{index}") for index, other in others),
-        ]
+        return listed_together(self.task, self.others, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

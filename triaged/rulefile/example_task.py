@@ -12,7 +12,7 @@ from triaged.engine.listing import survey, unclear_ids
 from triaged.engine.model import Cause, Decision, Json, Task, parse_moment
 from triaged.engine.rules import Ruleset
 from triaged.engine.truth import Truth, holds
-from triaged.rulefile.draft import ListedTask, RuleTest
+from triaged.rulefile.draft import ListedTask, RuleTest, listed_together
 from triaged.rulefile.flow import flow
 from triaged.rulefile.probes import NOW
 from triaged.rulefile.proposals import ORDINARY_TEXT
@@ -29,11 +29,7 @@ class Example:
 
     def tasks(self) -> list[Task]:
         """Return what would be listed, the task in question first."""
-        beside = enumerate(self.others, start=1)
-        return [
-            self.task.at(NOW, task_id="test"),
-            *(other.at(NOW, task_id=f"other-{index}") for index, other in beside),
-        ]
+        return listed_together(self.task, self.others, NOW)
 
     def as_json(self) -> dict[str, Json]:
         """Return the task, and what is listed beside it, as a test has them."""
