@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from triaged.engine.model import Json, Task, read_task
+from triaged.rules.task import Json, Task, read_task
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from tests.builders import T0
-from triaged.engine.model import Json, read_task
-from triaged.errors import KeyRefused, NotPending, TaskGone
-from triaged.leadlex.client import DISMISS, DISMISSED, LIST, PENDING, Done, Listed
+from triaged.leadlex.errors import KeyRefused, NotPending, TaskGone
+from triaged.leadlex.models import DISMISS, DISMISSED, LIST, PENDING, Done, Listed
 from triaged.quota import ServerWord
+from triaged.rules.task import Json, read_task
 
 
 async def let_others_run() -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from tests.builders import T0
 from tests.sandbox_server import LeapingClock
-from triaged.cycle import Cycle, CycleReport
-from triaged.engine.index import Engine
-from triaged.engine.model import Json, Task, read_task
-from triaged.errors import LexiError
-from triaged.gate import Gate
-from triaged.leadlex.client import Done, Listed
+from triaged.leadlex.errors import LexiError
+from triaged.leadlex.models import Done, Listed
 from triaged.ledger import GateLock, Ledger
 from triaged.ledger.dismissals import Search
-from triaged.meter import Meter, MeteredReader
-from triaged.prefilter import build_prefilter
 from triaged.quota import QuotaSettings, ServerWord
-from triaged.rulefile.load import parse
-from triaged.rules import Rules
+from triaged.rules.compiled import Engine
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.task import Json, Task, read_task
+from triaged.rulesfile.loader import Rules, parse
+from triaged.triage.cycle import Cycle
+from triaged.triage.dispatcher import Gate
+from triaged.triage.rate_limiter import Meter, MeteredReader
+from triaged.triage.report import CycleReport
 
 RULES = r"""
 version: 1

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
 
 _TEXTS: Final = Path(__file__).parent / "reliability"
 

@@ -11,7 +11,7 @@ from tests.builders import T0
 from triaged.clock import Clock
 from triaged.sandbox.server import Sandbox, api_url, listen, root_url, serve_on
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.world import World
+from triaged.sandbox.state import World
 
 _PATIENCE_SECONDS = 10
 

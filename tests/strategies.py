@@ -9,7 +9,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.conditions import (
+from triaged.rules.conditions import (
     Aged,
     All,
     AnyOf,
@@ -28,9 +28,9 @@ from triaged.engine.conditions import (
     TypeIs,
     Under,
 )
-from triaged.engine.model import Json, Task, read_task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.patterns import Re2Pattern, compile_pattern
+from triaged.rules.patterns.re2_pattern import Re2Pattern, compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Json, Task, read_task
 
 TYPES: Final = ("prospect_search", "campaign_start", "house_cleaning")
 PATHS: Final = ("limit", "source", "filters.country", "filters")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from triaged.engine.duration import parse_duration
 from triaged.errors import ConfigError, Problem
-from triaged.key import CREDENTIAL, KeySource, check_key
+from triaged.leadlex.api_key import CREDENTIAL, KeySource, check_key
 from triaged.quota import PLANS, QuotaSettings
+from triaged.rules.duration import parse_duration
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")

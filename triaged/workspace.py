@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from prometheus_client import CollectorRegistry
-
 from triaged.clock import Clock
-from triaged.cycle import Cycle
-from triaged.gate import Gate
-from triaged.guard import is_clock_wrong
-from triaged.key import KeyHolder
-from triaged.leadlex.client import Connection, Exchange, LexiReader
+from triaged.leadlex.api_key import KeyHolder
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.models import Exchange
+from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import GateLock, Ledger
-from triaged.meter import Meter, MeteredReader
-from triaged.orders import Attempt
-from triaged.people import People
 from triaged.settings import Settings
-from triaged.telemetry import Telemetry
+from triaged.triage.cycle import Cycle
+from triaged.triage.dispatcher import Gate
+from triaged.triage.feedback import People
+from triaged.triage.guard import is_clock_wrong
+from triaged.triage.rate_limiter import Meter, MeteredReader
+from triaged.triage.requests import Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,6 @@ class Workspace:
     ledger: Ledger
     meter: Meter
     reader: MeteredReader
-    telemetry: Telemetry
 
     def gate(self, on_attempt: Callable[[Attempt], None] = lambda _: None) -> Gate:
         """Make the one object that can dismiss."""
@@ -85,6 +83,7 @@ async def open_workspace(
     clock: Clock,
     *,
     on_exchange: Callable[[Exchange], None] = lambda _: None,
+    on_refused: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Workspace]:
     """Open key, ledger and connection, and close them again.
 
@@ -93,22 +92,19 @@ async def open_workspace(
         LedgerError: the ledger cannot be opened.
     """
     key = KeyHolder(settings.key)
-    telemetry = Telemetry(settings.workspace, CollectorRegistry())
-
-    def tell(exchange: Exchange) -> None:
-        telemetry.exchange(exchange)
-        on_exchange(exchange)
-
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         meter = Meter(
             settings.quota,
             ledger,
             clock,
             seed=_seed(settings),
-            on_refused=telemetry.refused,
+            on_refused=on_refused,
         )
         async with Connection(
-            base_url=settings.api_url, key=key.reveal, clock=clock, on_exchange=tell
+            base_url=settings.api_url,
+            key=key.reveal,
+            clock=clock,
+            on_exchange=on_exchange,
         ) as connection:
             yield Workspace(
                 settings=settings,
@@ -118,7 +114,6 @@ async def open_workspace(
                 ledger=ledger,
                 meter=meter,
                 reader=MeteredReader(LexiReader(connection), meter),
-                telemetry=telemetry,
             )
 
 

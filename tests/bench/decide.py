@@ -19,12 +19,12 @@ from typing import Final, TypeAlias
 
 from tests.bench.differences import count_differences
 from tests.builders import T0, a_task
-from triaged.engine.conditions import Aged, All, Described, TypeIs
-from triaged.engine.index import Engine
-from triaged.engine.model import DOCUMENTED_TYPES, Task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.patterns import compile_pattern
-from triaged.prefilter import build_prefilter
+from triaged.rules.compiled import Engine
+from triaged.rules.conditions import Aged, All, Described, TypeIs
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import DOCUMENTED_TYPES, Task
 
 TARGETS: Final = {10: 2.0, 100: 15.0, 1_000: 50.0}
 TASKS: Final = 10_000

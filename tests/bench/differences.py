@@ -4,9 +4,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from triaged.engine.index import Prefilter
-from triaged.patterns import PatternRefusedError, Re2Pattern, compile_pattern
-from triaged.prefilter import build_filter, build_prefilter, build_set
+from triaged.rules.compiled import Prefilter
+from triaged.rules.patterns.prefilter import build_filter, build_prefilter, build_set
+from triaged.rules.patterns.re2_pattern import (
+    PatternRefusedError,
+    Re2Pattern,
+    compile_pattern,
+)
 
 # Letters that fold in odd ways are over-represented: the Kelvin sign, the long s.
 _PIECES: Final = (

@@ -21,7 +21,7 @@ from typing import Final
 
 import httpx
 
-from triaged.gate import WIDTH
+from triaged.triage.dispatcher import WIDTH
 
 TARGET: Final = 2.0
 KEY: Final = "wbk_bench"

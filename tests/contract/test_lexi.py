@@ -13,10 +13,12 @@ import pytest
 from tests.builders import a_task
 from tests.fakes import InMemoryLexi, ManualClock
 from tests.sandbox_server import RunningSandbox, running_sandbox
-from triaged.engine.model import Json
-from triaged.errors import KeyRefused, LexiError, NotPending, TaskGone
-from triaged.leadlex.client import Connection, Done, LexiReader, Listed
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import KeyRefused, LexiError, NotPending, TaskGone
+from triaged.leadlex.models import Done, Listed
+from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
+from triaged.rules.task import Json
 from triaged.sandbox.settings import SandboxSettings
 
 KEY: Final = "wbk_right"

@@ -24,7 +24,7 @@ from tests.deploy.manifests import (
 from tests.deploy.parts import HERE, load_yaml, need_part, need_program, run
 from tests.deploy.stack import RULES_FILE
 from triaged import __version__
-from triaged.rulefile.load import load
+from triaged.rulesfile.loader import load
 
 pytestmark = pytest.mark.deploy
 
@@ -153,7 +153,9 @@ def test_the_prometheus_rule_is_the_rules_file() -> None:
     ]
 
     assert objects["PrometheusRule/triaged"]["spec"]["groups"] == groups
-    assert (CHART / "triaged.rules.yaml").read_text() == RULES_FILE.read_text()
+    assert (
+        CHART / "triaged.rulesfile.loader.yaml"
+    ).read_text() == RULES_FILE.read_text()
     assert all(url.startswith("/docs/deploy/README.md#") for url in alerts)
 
 

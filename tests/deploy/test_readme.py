@@ -12,7 +12,7 @@ import pytest
 from tests.builders import T0
 from tests.deploy.parts import DEPLOY, ROOT
 from triaged.ledger import Ledger
-from triaged.ledger.marks import MarkName
+from triaged.ledger.flags import MarkName
 
 PAGE = (DEPLOY / "README.md").read_text()
 

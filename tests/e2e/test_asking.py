@@ -9,9 +9,9 @@ import pytest
 from tests.e2e.harness import Program, a_listed, add
 from tests.e2e.terminal import CTRL_C, CTRL_D, Terminal
 from tests.sandbox_server import RunningSandbox
-from triaged.engine.model import Decision, read_task
-from triaged.planfile import write_plan
-from triaged.rulefile.load import load
+from triaged.cli.plan_file import write_plan
+from triaged.rules.task import Decision, read_task
+from triaged.rulesfile.loader import load
 
 DISMISS = "dismiss t1 --reason testing"
 APPLY = "apply plan.json"

@@ -10,8 +10,8 @@ import pytest
 
 from tests.e2e.commands import GOLDEN, INPUTS, NOW
 from tests.e2e.inprocess import CommandLine, FixedClock, settings_for
-from triaged.planfile import write_plan
-from triaged.rulefile.load import load
+from triaged.cli.plan_file import write_plan
+from triaged.rulesfile.loader import load
 
 # Nothing listens there: a plan that is refused must not cost a call.
 NOWHERE: Final = "http://127.0.0.1:9/functions/v1/api-gateway"

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from tests.builders import T0
-from triaged.engine.decide import decide
-from triaged.engine.model import Task, read_task, valid_text
+from triaged.cli.plan_file import read_plan
 from triaged.errors import ConfigError, PlanRefused, Problem
-from triaged.leadlex import wire
-from triaged.leadlex.stream import ListDecoder
-from triaged.planfile import read_plan
-from triaged.printable import printable
-from triaged.rulefile.load import parse, run_tests
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.list_decoder import ListDecoder
+from triaged.rules.decide import decide
+from triaged.rules.task import Task, read_task, valid_text
+from triaged.rulesfile.loader import parse, run_tests
+from triaged.text import printable
 
 Target: TypeAlias = Callable[[bytes], None]
 

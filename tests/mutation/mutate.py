@@ -76,7 +76,7 @@ PARTS: Final[Mapping[str, Part]] = {
         modules=("triaged/engine/[cdilmrst]*.py",),
         tests=("test_engine_*.py", "test_duration.py"),
     ),
-    "guard": Part(modules=("triaged/guard.py",), tests=("test_guard.py",)),
+    "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
     "quota": Part(modules=("triaged/quota/*.py",), tests=("test_quota*.py",)),
     "ledger": Part(
         modules=("triaged/ledger/[djm]*.py",),
@@ -87,7 +87,7 @@ PARTS: Final[Mapping[str, Part]] = {
         ),
     ),
     "outcomes": Part(
-        modules=("triaged/settle.py", "triaged/orders.py"),
+        modules=("triaged/triage/reconcile.py", "triaged/triage/requests.py"),
         tests=("test_settle.py", "test_orders.py"),
     ),
 }

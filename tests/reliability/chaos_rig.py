@@ -14,11 +14,11 @@ from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.chaos_proxy import ChaosProxy, chaos_before
 from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.cycle import CycleReport, Result
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.rules import load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import read_settings
+from triaged.triage.report import CycleReport, Result
 from triaged.workspace import Workspace, open_workspace
 
 # After so many unknown outcomes in a row the gate halts, and no more would leave.

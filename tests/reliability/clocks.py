@@ -14,13 +14,13 @@ from typing import Final
 from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.cycle import CycleReport
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.rules import load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import Fault, FaultScript
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.world import Call
+from triaged.sandbox.state import Call
 from triaged.settings import Settings, read_settings
+from triaged.triage.report import CycleReport
 from triaged.workspace import Workspace, open_workspace
 
 JUMPS: Final = tuple(

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from tests.e2e.harness import Program
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.ledger.store import FILE
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
+from triaged.sandbox.state import Call, World
 from triaged.sandbox.store import API
-from triaged.sandbox.world import Call, World
 
 RULES: Final = r"""
 version: 1

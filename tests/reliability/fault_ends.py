@@ -9,8 +9,7 @@ from enum import Enum
 from typing import Final
 
 from tests.reliability.report import FULL
-from triaged.cycle import Result
-from triaged.errors import (
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -19,9 +18,10 @@ from triaged.errors import (
     Rejected,
     Unanswered,
 )
-from triaged.gate import WIDTH
 from triaged.ledger.dismissals import Outcome
 from triaged.sandbox.faults import Kind
+from triaged.triage.dispatcher import WIDTH
+from triaged.triage.report import Result
 
 TASKS: Final = 12
 # Two answers that came in among those that fail are replaced before the third is bad.

@@ -20,13 +20,13 @@ from tests.e2e.harness import KEY, RULES
 from tests.sandbox_server import LeapingClock, RunningSandbox
 from triaged.cli.run import _once
 from triaged.clock import SystemClock
-from triaged.errors import LexiError
 from triaged.leadlex.approver import LexiApprover
+from triaged.leadlex.errors import LexiError
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Entry, Outcome, Search
 from triaged.sandbox.faults import Fault, FaultScript
+from triaged.sandbox.state import Call
 from triaged.sandbox.store import Store
-from triaged.sandbox.world import Call
 from triaged.settings import Settings, read_settings
 from triaged.workspace import open_workspace
 

@@ -29,7 +29,7 @@ from tests.reliability.model_rules import (
 from tests.reliability.model_server import CRASHES, OUTCOMES, Plan
 from tests.reliability.twin import NOT_SENT, Twin
 from triaged.ledger.dismissals import Search
-from triaged.ledger.marks import MarkName
+from triaged.ledger.flags import MarkName
 
 # Enough that a share of them opens the breaker.
 CROWD: Final = 23

@@ -12,8 +12,7 @@ from math import ceil
 
 from tests.reliability.model import Seen
 from triaged.clock import Clock
-from triaged.engine.model import Json, read_task
-from triaged.errors import (
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -24,8 +23,9 @@ from triaged.errors import (
     Unanswered,
     Unreachable,
 )
-from triaged.leadlex.client import Done, Listed
+from triaged.leadlex.models import Done, Listed
 from triaged.quota import QuotaSettings, ServerWord
+from triaged.rules.task import Json, read_task
 
 # What a fault is for the dismissal that meets it, and whether the task changes.
 OUTCOMES = {

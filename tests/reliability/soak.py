@@ -19,18 +19,17 @@ from tests.builders import T0
 from tests.reliability.soak_world import Around
 from tests.reliability.virtual import VirtualClock, ended, virtual_loop
 from tests.reliability.weight import Sample, weigh
-from triaged.daemon import Daemon
-from triaged.errors import KeyRefused
-from triaged.key import ApiKey, KeySource
+from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.systemd import Notifier
+from triaged.leadlex.api_key import ApiKey, KeySource
+from triaged.leadlex.errors import KeyRefused
 from triaged.ledger import Ledger
-from triaged.ledger.marks import MarkName
-from triaged.notify import Notifier
+from triaged.ledger.flags import MarkName
 from triaged.quota import QuotaSettings
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
 from triaged.sandbox.server import Sandbox, api_url, listen, serve_on
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
-from triaged.workspace import open_workspace
 
 FAULTS: Final = (
     "dismiss:cut-after:p=0.03",
@@ -163,10 +162,12 @@ class Soak:
             self.lives["key refused"] += 1
 
     async def _daemon_life(self) -> None:
-        async with open_workspace(self.settings, self.clock) as workspace:
-            self._daemon = Daemon(workspace, dry_run=False, notifier=Notifier({}))
+        async with open_daemon(
+            self.settings, self.clock, dry_run=False, notifier=Notifier({})
+        ) as daemon:
+            self._daemon = daemon
             try:
-                await self._daemon.run()
+                await daemon.run()
             finally:
                 self._daemon = None
 

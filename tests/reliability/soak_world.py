@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Entry, Outcome, Search
+from triaged.sandbox.state import World
 from triaged.sandbox.store import API, PERSON, Effect, render_moment
-from triaged.sandbox.world import World
 
 RULES: Final = r"""
 version: 1

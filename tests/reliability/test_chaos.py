@@ -11,9 +11,9 @@ import pytest
 from tests.reliability.chaos_proxy import Manner, Mishap
 from tests.reliability.chaos_rig import TOGETHER, rigged
 from tests.reliability.report import FULL, Report
-from triaged.cycle import Result
-from triaged.leadlex import client
+from triaged.leadlex import connection as client
 from triaged.ledger.dismissals import Outcome
+from triaged.triage.report import Result
 
 pytestmark = [pytest.mark.reliability, pytest.mark.anyio]
 

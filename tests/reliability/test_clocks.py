@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.harness import RULES
 from tests.reliability.clocks import JUMPS, Site, site
 from tests.reliability.report import FULL, Report
-from triaged.engine.model import Cause
+from triaged.rules.task import Cause
 
 pytestmark = [pytest.mark.reliability, pytest.mark.anyio]
 

@@ -12,7 +12,7 @@ from tests.reliability import disk
 from tests.reliability.killing import Trial, trial
 from tests.reliability.report import FULL, Report
 from triaged.errors import LedgerError
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
 
 pytestmark = pytest.mark.reliability
 

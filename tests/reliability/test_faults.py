@@ -22,10 +22,10 @@ from tests.reliability.faults import SETTLE, Bench, Cycled, PatientClock, put_on
 from tests.reliability.report import FULL, Report
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
-from triaged.cycle import Result
 from triaged.ledger.dismissals import Outcome
 from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, Kind, parse_fault
 from triaged.sandbox.settings import SandboxSettings
+from triaged.triage.report import Result
 
 pytestmark = pytest.mark.reliability
 
@@ -64,7 +64,7 @@ def bench(
 ) -> Bench:
     sandbox, clock = table
     put_on(monkeypatch, clock)
-    monkeypatch.setattr("triaged.leadlex.wire.MAX_LIST_BYTES", 1 << 20)
+    monkeypatch.setattr("triaged.leadlex.protocol.MAX_LIST_BYTES", 1 << 20)
     return Bench(tmp_path, sandbox, clock)
 
 
@@ -84,7 +84,7 @@ def patience_for(kind: Kind) -> Iterator[None]:
     """Give the client little patience with a fault that is slow."""
     with pytest.MonkeyPatch.context() as patch:
         if kind in SLOW:
-            patch.setattr("triaged.leadlex.client.ANSWER_SECONDS", ANSWER_SECONDS)
+            patch.setattr("triaged.leadlex.connection.ANSWER_SECONDS", ANSWER_SECONDS)
         yield
 
 

@@ -19,7 +19,8 @@ from tests.reliability.hostile import (
     tasks,
 )
 from tests.reliability.report import FULL, Report
-from triaged.leadlex import stream, wire
+from triaged.leadlex import list_decoder as stream
+from triaged.leadlex import protocol as wire
 from triaged.sandbox.store import encode
 
 pytestmark = pytest.mark.reliability

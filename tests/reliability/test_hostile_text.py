@@ -30,8 +30,8 @@ from tests.reliability.hostile_texts import (
 )
 from tests.reliability.report import Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.cli.plan_file import read_plan
 from triaged.clock import SystemClock
-from triaged.planfile import read_plan
 from triaged.sandbox.settings import SandboxSettings
 
 pytestmark = pytest.mark.reliability

@@ -11,7 +11,7 @@ from tests.reliability.report import FULL, Report
 from tests.reliability.soak import Soak
 from tests.reliability.virtual import VirtualSchedule
 from tests.reliability.weight import Sample, slope
-from triaged import schedule
+from triaged.daemon import scheduler as schedule
 
 pytestmark = pytest.mark.reliability
 

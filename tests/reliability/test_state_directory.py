@@ -15,8 +15,8 @@ from tests.reliability import disk
 from tests.reliability.crash import SETTINGS, remember
 from tests.reliability.killing import ROOT, trial
 from tests.reliability.report import FULL, Report
+from triaged.ledger.database import FILE
 from triaged.ledger.schema import VERSION
-from triaged.ledger.store import FILE
 
 pytestmark = pytest.mark.reliability
 

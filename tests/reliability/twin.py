@@ -13,20 +13,20 @@ from tests.reliability.model import Line, Model
 from tests.reliability.model_rules import REASONS, Spec
 from tests.reliability.model_server import OUTCOMES, Asked, Crash, Plan, Server
 from tests.sandbox_server import LeapingClock
-from triaged.cycle import Cycle, make_orders
-from triaged.engine.index import Engine
-from triaged.engine.listing import survey
-from triaged.errors import LexiError, QuotaSpent
-from triaged.gate import Gate
-from triaged.judge import Judge
+from triaged.errors import QuotaSpent
+from triaged.leadlex.errors import LexiError
 from triaged.ledger import GateLock, Ledger
 from triaged.ledger.dismissals import Entry, Search, Source
-from triaged.meter import Meter, MeteredReader
-from triaged.orders import Order
-from triaged.prefilter import build_prefilter
 from triaged.quota import Purpose
-from triaged.rulefile.load import parse
-from triaged.rules import Rules
+from triaged.rules.compiled import Engine
+from triaged.rules.context import survey
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rulesfile.loader import Rules, parse
+from triaged.triage.assessment import Judge
+from triaged.triage.cycle import Cycle, make_orders
+from triaged.triage.dispatcher import Gate
+from triaged.triage.rate_limiter import Meter, MeteredReader
+from triaged.triage.requests import Order
 
 # Not at midnight, where the quota's day and the server's are seconds apart.
 BEGIN: Final = datetime(2026, 3, 1, 9, 30, 17, tzinfo=UTC)

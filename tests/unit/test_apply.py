@@ -2,8 +2,8 @@
 
 from tests.builders import a_task
 from triaged.cli.apply import compare
-from triaged.engine.model import Cause, Decision, Task
-from triaged.planfile import Entry
+from triaged.cli.plan_file import Entry
+from triaged.rules.task import Cause, Decision, Task
 
 
 def an_entry(task: Task, *, rule: str = "clutter") -> Entry:

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from tests.fakes import ManualClock
-from triaged.errors import Garbled, LexiError, NotPending, TaskGone, Unanswered
 from triaged.leadlex.approver import LexiApprover
-from triaged.leadlex.client import Connection
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import Garbled, LexiError, NotPending, TaskGone, Unanswered
 
 pytestmark = pytest.mark.anyio
 

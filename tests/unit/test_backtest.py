@@ -5,12 +5,12 @@ from datetime import timedelta
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.agreement import Word, wilson
-from triaged.backtest import Sample, run_backtest
-from triaged.backtest_page import cannot_know, render_backtest
-from triaged.engine.model import Task
-from triaged.engine.rules import Ruleset
-from triaged.rulefile.load import parse
+from triaged.cli.backtest_html import cannot_know, render_backtest
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Task, Word
+from triaged.rulesfile.loader import parse
+from triaged.triage.agreement import wilson
+from triaged.triage.backtest import Sample, run_backtest
 
 RULES = r"""
 version: 1

@@ -9,9 +9,9 @@ import pytest
 
 from tests.builders import T0, a_task
 from tests.house import House
-from triaged.byhand import Sifted, Wish, sift
-from triaged.engine.model import Cause, Task
 from triaged.ledger.dismissals import Intent, Outcome, Source
+from triaged.rules.task import Cause, Task
+from triaged.triage.manual import Sifted, Wish, sift
 from triaged.workspace import Workspace
 
 RULES = """

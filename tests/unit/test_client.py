@@ -14,7 +14,10 @@ from tests.builders import T0
 from tests.fakes import ManualClock
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
-from triaged.errors import (
+from triaged.leadlex import connection as client
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -24,8 +27,8 @@ from triaged.errors import (
     Unanswered,
     Unreachable,
 )
-from triaged.leadlex import client, wire
-from triaged.leadlex.client import Connection, Exchange, LexiReader
+from triaged.leadlex.models import Exchange
+from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.quota import ServerWord
 from triaged.sandbox.faults import KINDS_WITH_EFFECT, Kind, parse_fault

@@ -9,8 +9,10 @@ import pytest
 
 from tests.builders import T0
 from tests.fakes import ManualClock
-from triaged.errors import KeyRefused, LexiError, Unanswered
-from triaged.leadlex.client import Connection, Exchange, LexiReader
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import KeyRefused, LexiError, Unanswered
+from triaged.leadlex.models import Exchange
+from triaged.leadlex.reader import LexiReader
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.fakes import ManualClock
-from triaged.errors import Garbled, KeyRefused, LexiError, RateLimited, Rejected
-from triaged.leadlex import wire
-from triaged.leadlex.client import Connection, LexiReader
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import Garbled, KeyRefused, LexiError, RateLimited, Rejected
+from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 
 pytestmark = pytest.mark.anyio
@@ -155,7 +156,7 @@ async def test_an_error_does_not_hold_what_was_read() -> None:
 
 
 def _own(value: object) -> bool:
-    return type(value).__module__.startswith("triaged.leadlex.stream")
+    return type(value).__module__.startswith("triaged.leadlex.list_decoder")
 
 
 async def test_gzip_is_understood() -> None:

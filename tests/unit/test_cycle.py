@@ -8,10 +8,7 @@ import pytest
 
 from tests.builders import T0
 from tests.house import RULES, House
-from triaged import gate
-from triaged.cycle import Result
-from triaged.engine.model import Cause
-from triaged.errors import (
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -22,12 +19,15 @@ from triaged.errors import (
     Unanswered,
     Unreachable,
 )
-from triaged.leadlex.client import Listed
+from triaged.leadlex.models import Listed
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.ledger.marks import MarkName
-from triaged.meter import Meter
-from triaged.orders import Halt
+from triaged.ledger.flags import MarkName
 from triaged.quota import QuotaSettings, ServerWord
+from triaged.rules.task import Cause
+from triaged.triage import dispatcher as gate
+from triaged.triage.rate_limiter import Meter
+from triaged.triage.report import Result
+from triaged.triage.requests import Halt
 
 HELD = RULES.replace("  - name: clutter\n", "  - name: clutter\n    hold: 24h\n")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.engine.duration import parse_duration, show_duration
+from triaged.rules.duration import parse_duration, show_duration
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """An answer that comes again is told from the answer to what was asked."""
 
-from triaged.leadlex.echo import Echoes
+from triaged.leadlex.replay import Echoes
 
 HEAD = ((b"X-Request-Id", b"req_1"), (b"Date", b"Sun, 01 Mar 2026 00:00:00 GMT"))
 

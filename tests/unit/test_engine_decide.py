@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
 from tests.strategies import entries, listings, rulesets
-from triaged.engine.conditions import (
+from triaged.rules.conditions import (
     Condition,
     Described,
     Duplicate,
@@ -18,12 +18,12 @@ from triaged.engine.conditions import (
     Missing,
     TypeIs,
 )
-from triaged.engine.decide import decide
-from triaged.engine.listing import survey
-from triaged.engine.model import Cause, Decision, Dismissal, Json, Task, read_task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.engine.truth import holds
-from triaged.patterns import compile_pattern
+from triaged.rules.context import survey
+from triaged.rules.decide import decide
+from triaged.rules.evaluate import holds
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Cause, Decision, Dismissal, Json, Task, read_task
 
 SEARCHES: Final = TypeIs(("prospect_search",))
 UNKNOWN: Final = Metadata("nowhere", Equals(1))

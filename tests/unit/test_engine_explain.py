@@ -8,7 +8,7 @@ from hypothesis import given
 
 from tests.builders import T0, a_task
 from tests.strategies import conditions, rulesets, tasks
-from triaged.engine.conditions import (
+from triaged.rules.conditions import (
     Aged,
     All,
     AnyOf,
@@ -26,13 +26,13 @@ from triaged.engine.conditions import (
     TypeIs,
     Under,
 )
-from triaged.engine.decide import decide
-from triaged.engine.explain import Explanation, Verdict, explain, judge
-from triaged.engine.listing import survey
-from triaged.engine.model import Cause, Task, read_task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.engine.truth import holds
-from triaged.patterns import compile_pattern
+from triaged.rules.context import survey
+from triaged.rules.decide import decide
+from triaged.rules.evaluate import holds
+from triaged.rules.explain import Explanation, Verdict, explain, judge
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Cause, Task, read_task
 
 SEARCHES: Final = TypeIs(("prospect_search",))
 NEVER: Final = TypeIs(("never",))

@@ -11,24 +11,15 @@ from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
 from tests.strategies import conditions, entries, listings, rulesets, tasks
-from triaged.engine.conditions import (
-    Aged,
-    All,
-    AnyOf,
-    Condition,
-    Described,
-    Not,
-    TypeIs,
-)
-from triaged.engine.decide import decide
-from triaged.engine.index import Engine, Prefilter
-from triaged.engine.listing import survey
-from triaged.engine.model import Cause, Decision, Dismissal, Json, Task, read_task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.engine.steps import compile_condition
-from triaged.engine.truth import holds
-from triaged.patterns import compile_pattern
-from triaged.prefilter import build_prefilter
+from triaged.rules.compiled import Engine, Prefilter, compile_condition
+from triaged.rules.conditions import Aged, All, AnyOf, Condition, Described, Not, TypeIs
+from triaged.rules.context import survey
+from triaged.rules.decide import decide
+from triaged.rules.evaluate import holds
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Cause, Decision, Dismissal, Json, Task, read_task
 
 DAY: Final = timedelta(days=1)
 TICK: Final = timedelta(microseconds=1)

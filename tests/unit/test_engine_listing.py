@@ -6,18 +6,10 @@ from typing import Final
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.engine.conditions import (
-    All,
-    AnyOf,
-    Condition,
-    Duplicate,
-    Keep,
-    Not,
-    TypeIs,
-)
-from triaged.engine.listing import duplicates_in, ordered_duplicates, survey
-from triaged.engine.model import Json, Task, read_task
-from triaged.engine.truth import Truth, holds
+from triaged.rules.conditions import All, AnyOf, Condition, Duplicate, Keep, Not, TypeIs
+from triaged.rules.context import duplicates_in, ordered_duplicates, survey
+from triaged.rules.evaluate import Truth, holds
+from triaged.rules.task import Json, Task, read_task
 
 BY_TEXT: Final = Duplicate(("description",))
 DAY: Final = timedelta(days=1)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.engine.model import (
+from triaged.rules.task import (
     MAX_METADATA_DEPTH,
     Cause,
     Json,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
 from tests.strategies import conditions, tasks
-from triaged.engine.conditions import (
+from triaged.rules.conditions import (
     Aged,
     All,
     AnyOf,
@@ -26,9 +26,8 @@ from triaged.engine.conditions import (
     TypeIs,
     Under,
 )
-from triaged.engine.listing import Listing, survey
-from triaged.engine.model import Json, Task, equal
-from triaged.engine.truth import (
+from triaged.rules.context import Listing, survey
+from triaged.rules.evaluate import (
     Truth,
     holds,
     kleene_all,
@@ -36,7 +35,8 @@ from triaged.engine.truth import (
     kleene_not,
     look_up,
 )
-from triaged.patterns import compile_pattern
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.task import Json, Task, equal
 
 ALONE: Final = Listing(T0, {})
 HUGE: Final = 10**400

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.house import House
-from triaged.errors import LexiError, NotPending, RateLimited, Unanswered
+from triaged.leadlex.errors import LexiError, NotPending, RateLimited, Unanswered
 from triaged.ledger.dismissals import Outcome
 
 NOT_PENDING = NotPending("dismiss", status=400)

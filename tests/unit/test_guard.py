@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.engine.conditions import TypeIs
-from triaged.engine.decide import decide
-from triaged.engine.model import Cause, Decision, Dismissal, Task
-from triaged.engine.rules import Mode, Rule, Ruleset, Safety
-from triaged.guard import MAX_CLOCK_SKEW, Past, Screened, is_young, screen
+from triaged.rules.conditions import TypeIs
+from triaged.rules.decide import decide
+from triaged.rules.rule import Mode, Rule, Ruleset, Safety
+from triaged.rules.task import Cause, Decision, Dismissal, Task
+from triaged.triage.guard import MAX_CLOCK_SKEW, Past, Screened, is_young, screen
 
 ANY: Final = TypeIs(("prospect_search",))
 OTHER: Final = TypeIs(("campaign_start",))

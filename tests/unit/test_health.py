@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.builders import T0
-from triaged.cycle import CycleReport, Result
-from triaged.errors import Unreachable
-from triaged.health import Health
+from triaged.daemon.health import Health
+from triaged.leadlex.errors import Unreachable
+from triaged.triage.report import CycleReport, Result
 
 MINUTE = timedelta(minutes=1)
 

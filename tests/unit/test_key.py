@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from triaged.errors import ConfigError
-from triaged.key import ApiKey, KeyHolder, KeySource, Scrubber, check_key
+from triaged.leadlex.api_key import ApiKey, KeyHolder, KeySource, check_key
+from triaged.leadlex.redaction import Scrubber
 
 KEY: Final = "wbk_live_0123456789abcdefghijklmnopqrstuv"
 SECRET: Final = KEY.removeprefix("wbk_live_")

@@ -8,8 +8,8 @@ import pytest
 from tests.builders import T0, a_task
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE, Store
 from triaged.ledger.dismissals import Intent, Source
-from triaged.ledger.store import FILE, Store
 
 WAL = f"{FILE}-wal"
 DAMAGED = "the file is damaged: "

@@ -8,11 +8,11 @@ from typing import Final
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.engine.conditions import Duplicate, Keep
-from triaged.engine.listing import Listing
-from triaged.engine.model import Cause, Decision, Dismissal, Task
 from triaged.ledger import Ledger
-from triaged.ledger.judgements import Holding, Judgement, Judgements
+from triaged.ledger.decisions import Holding, Judgement, Judgements
+from triaged.rules.conditions import Duplicate, Keep
+from triaged.rules.context import Listing
+from triaged.rules.task import Cause, Decision, Dismissal, Task
 
 LATER: Final = T0 + timedelta(hours=1)
 COPY: Final = Duplicate(("description",), Keep.OLDEST)

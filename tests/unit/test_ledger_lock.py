@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes import ManualClock, let_others_run
 from triaged.errors import AlreadyRunning, LedgerError
-from triaged.ledger.lock import DaemonLock, FileLock, GateLock
+from triaged.ledger.locks import DaemonLock, FileLock, GateLock
 
 HOLDER = """
 import sys

@@ -8,7 +8,7 @@ import pytest
 
 from tests.builders import T0
 from triaged.ledger import Ledger
-from triaged.ledger.marks import Mark, MarkName, Marks
+from triaged.ledger.flags import Mark, MarkName, Marks
 
 LATER = T0 + timedelta(hours=1)
 

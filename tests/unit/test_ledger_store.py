@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.builders import T0
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE, Store, from_text, to_text
 from triaged.ledger.schema import VERSION
-from triaged.ledger.store import FILE, Store, from_text, to_text
 
 INSERT = "INSERT INTO veto (workspace, task_id, since) VALUES ('w', ?, 'now')"
 DAMAGED = (

@@ -14,11 +14,11 @@ from tests.builders import T0
 from tests.old_ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE, Store
+from triaged.ledger.decisions import Holding
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.ledger.judgements import Holding
-from triaged.ledger.marks import MarkName
+from triaged.ledger.flags import MarkName
 from triaged.ledger.schema import VERSION
-from triaged.ledger.store import FILE, Store
 
 OPEN: Final = """
 import sys

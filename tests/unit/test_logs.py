@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 import structlog
 
-from triaged.logs import configure_logs
+from triaged.cli.log_setup import configure_logs
 
 LOCAL: Final = "kept-by-a-local-variable"
 

@@ -12,21 +12,21 @@ from tests.builders import T0, a_task
 from tests.fakes import InMemoryLexi, ManualClock, let_others_run
 from tests.sandbox_server import LeapingClock
 from triaged.clock import Clock
-from triaged.errors import (
+from triaged.errors import QuotaSpent
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
-    QuotaSpent,
     RateLimited,
     Rejected,
     TaskGone,
     Unanswered,
     Unreachable,
 )
-from triaged.leadlex.client import Listed
+from triaged.leadlex.models import Listed
 from triaged.ledger import Ledger
-from triaged.meter import Meter, MeteredReader
 from triaged.quota import Purpose, QuotaSettings, ServerWord
+from triaged.triage.rate_limiter import Meter, MeteredReader
 
 STARTER: Final = QuotaSettings(minute_limit=10, daily_limit=100)
 TEN_A_DAY: Final = QuotaSettings(minute_limit=10, daily_limit=10)

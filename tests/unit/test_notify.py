@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from triaged import notify
-from triaged.notify import Notifier
+from triaged.daemon import systemd as notify
+from triaged.daemon.systemd import Notifier
 
 _PATIENCE_SECONDS: Final = 10
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import a_task
-from triaged.errors import (
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -19,7 +19,7 @@ from triaged.errors import (
 )
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
-from triaged.orders import Attempt, Carried, Order, count, outcome_of
+from triaged.triage.requests import Attempt, Carried, Order, count, outcome_of
 
 
 @pytest.fixture

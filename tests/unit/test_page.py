@@ -5,14 +5,14 @@ from datetime import timedelta
 from html import unescape
 
 from tests.builders import T0
-from triaged.engine.model import Cause
-from triaged.engine.rules import Ruleset
-from triaged.health import Health
+from triaged.daemon.health import Health
+from triaged.daemon.status_page import PageFacts, render_page
+from triaged.ledger.decisions import Holding, Judgement
 from triaged.ledger.dismissals import Entry, Outcome, Source
-from triaged.ledger.judgements import Holding, Judgement
-from triaged.page import PageFacts, render_page
 from triaged.quota import Quota, QuotaSettings
-from triaged.rulefile.load import parse
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Cause
+from triaged.rulesfile.loader import parse
 
 RULES = b"""
 version: 1

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.pattern_sample import near_misses, samples
-from triaged.patterns import PatternRefusedError, compile_pattern
+from triaged.rules.patterns.re2_pattern import PatternRefusedError, compile_pattern
+from triaged.rules.patterns.samples import near_misses, samples
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triaged.pattern_syntax import split
-from triaged.patterns import PatternRefusedError, compile_pattern
+from triaged.rules.patterns.re2_pattern import PatternRefusedError, compile_pattern
+from triaged.rules.patterns.syntax import split
 
 
 def refusal(source: str) -> str:

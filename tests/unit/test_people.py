@@ -8,12 +8,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.house import House
-from triaged.agreement import Word
-from triaged.cycle import Result
-from triaged.errors import Unanswered
-from triaged.ledger.words import MAX_ASKED
-from triaged.people import ASK_EVERY, People
-from triaged.reports import CounterexampleLog
+from triaged.leadlex.errors import Unanswered
+from triaged.ledger.feedback import MAX_ASKED
+from triaged.rules.task import Word
+from triaged.triage.feedback import ASK_EVERY, People
+from triaged.triage.report import CounterexampleLog, Result
 
 OBSERVING = r"""
 version: 1

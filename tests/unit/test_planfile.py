@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.engine.model import Decision
+from triaged.cli.plan_file import read_plan, write_plan
 from triaged.errors import PlanRefused
-from triaged.planfile import read_plan, write_plan
+from triaged.rules.task import Decision
 
 
 def a_plan() -> str:

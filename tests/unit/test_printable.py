@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.printable import printable
+from triaged.text import printable
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 
 from triaged.cli import MODULES
 from triaged.clock import SystemClock
-from triaged.rulefile.load import parse
-from triaged.rules import compile_rules, load_rules
-from triaged.rules import test_rules as run_tests
+from triaged.rulesfile.loader import compile_rules, load_rules, parse
+from triaged.rulesfile.loader import test_rules as run_tests
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.render import say_json, shorten, visible_json
+from triaged.cli.output import say_json, shorten, visible_json
 
 ANY_TEXT = st.text(st.characters(codec=None))
 DOCUMENTS = st.recursive(

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.builders import T0
-from triaged.engine.conditions import (
+from triaged.rules.conditions import (
     Aged,
     All,
     AnyOf,
@@ -28,13 +28,13 @@ from triaged.engine.conditions import (
     TypeIs,
     Under,
 )
-from triaged.engine.rules import Mode, Safety
-from triaged.patterns import compile_pattern
-from triaged.rulefile.load import LoadedRules, load, parse, run_tests
-from triaged.rulefile.nodes import Mapping, Node, Scalar, Sequence, compose
-from triaged.rulefile.report import Report
-from triaged.rulefile.scalars import Kind, kind_at, truth_of
-from triaged.rulefile.schema import json_schema
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Safety
+from triaged.rulesfile.loader import LoadedRules, load, parse, run_tests
+from triaged.rulesfile.parser.file import json_schema
+from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence, compose
+from triaged.rulesfile.parser.scalars import Kind, kind_at, truth_of
+from triaged.rulesfile.problems import Report
 
 HERE: Final = Path(__file__).parent
 EXAMPLE: Final = HERE.parents[1] / "rules.example.yaml"

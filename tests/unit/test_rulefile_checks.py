@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.engine.conditions import (
+from triaged.errors import ConfigError, Severity
+from triaged.rules.conditions import (
     All,
     AnyOf,
     Condition,
@@ -18,15 +19,14 @@ from triaged.engine.conditions import (
     TypeIs,
     Under,
 )
-from triaged.engine.listing import survey
-from triaged.engine.model import Json
-from triaged.engine.rules import Mode, Rule
-from triaged.engine.truth import holds
-from triaged.errors import ConfigError, Severity
-from triaged.rulefile.draft import PlacedRule
-from triaged.rulefile.load import LoadedRules, parse
-from triaged.rulefile.reach import find_unreachable
-from triaged.rulefile.report import Place
+from triaged.rules.context import survey
+from triaged.rules.evaluate import holds
+from triaged.rules.rule import Mode, Rule
+from triaged.rules.task import Json
+from triaged.rulesfile.document import PlacedRule
+from triaged.rulesfile.lint.unreachable import find_unreachable
+from triaged.rulesfile.loader import LoadedRules, parse
+from triaged.rulesfile.problems import Place
 
 FOUR = "[prospect_search, campaign_start, contact_update, list_operation]"
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.engine.model import Json, equal
-from triaged.rulefile.flow import can_flow, flow
-from triaged.rulefile.nodes import compose
-from triaged.rulefile.records import JsonValue
-from triaged.rulefile.report import Report
+from triaged.rules.task import Json, equal
+from triaged.rulesfile.lint.yaml_flow import can_flow, flow
+from triaged.rulesfile.parser.containers import JsonValue
+from triaged.rulesfile.parser.nodes import compose
+from triaged.rulesfile.problems import Report
 
 _TEXTS: Final = st.one_of(
     st.text(max_size=12),

@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, assume, given, settings
 
 from tests.builders import T0
 from tests.strategies import TYPES, rulesets
-from triaged.engine.rules import Ruleset
-from triaged.rulefile.killers import Killers, NewTest
-from triaged.rulefile.load import LoadedRules, parse
-from triaged.rulefile.mutants import Mutant, Trials, mutants
-from triaged.rulefile.rule_tests import run_tests
+from triaged.rules.rule import Ruleset
+from triaged.rulesfile.lint.missing_tests import Killers, NewTest
+from triaged.rulesfile.lint.mutation import Mutant, Trials, mutants
+from triaged.rulesfile.loader import LoadedRules, parse
+from triaged.rulesfile.test_runner import run_tests
 
 RULES = """
 version: 1

@@ -6,18 +6,13 @@ import pytest
 from hypothesis import given, settings
 
 from tests.strategies import TYPES, rulesets
-from triaged.engine.decide import decide
-from triaged.engine.listing import survey
-from triaged.engine.rules import Mode, Ruleset
-from triaged.engine.truth import holds
-from triaged.rulefile.load import LoadedRules, parse
-from triaged.rulefile.overlap import (
-    MAX_NAMED,
-    Overlap,
-    Overlaps,
-    find_overlaps,
-)
-from triaged.rulefile.probes import NOW
+from triaged.rules.context import survey
+from triaged.rules.decide import decide
+from triaged.rules.evaluate import holds
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rulesfile.lint.overlaps import MAX_NAMED, Overlap, Overlaps, find_overlaps
+from triaged.rulesfile.lint.sample_tasks import NOW
+from triaged.rulesfile.loader import LoadedRules, parse
 
 
 def overlaps(text: str) -> Overlaps:

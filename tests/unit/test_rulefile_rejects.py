@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.builders import T0
 from triaged.errors import ConfigError
-from triaged.rulefile.load import load, parse, run_tests
-from triaged.rulefile.nodes import MAX_BYTES
-from triaged.rulefile.report import MAX_PROBLEMS
+from triaged.rulesfile.loader import load, parse, run_tests
+from triaged.rulesfile.parser.nodes import MAX_BYTES
+from triaged.rulesfile.problems import MAX_PROBLEMS
 
 ROOT: Final = Path(__file__).parents[2]
 REJECTS: Final = sorted((ROOT / "tests" / "rejects").glob("*.yaml"))

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.builders import T0
-from triaged.engine.decide import decide
-from triaged.engine.model import Decision, Task
-from triaged.engine.rules import Ruleset
-from triaged.rulefile.load import parse, run_tests
+from triaged.rules.decide import decide
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Decision, Task
+from triaged.rulesfile.loader import parse, run_tests
 
 RULES = r"""version: 1
 protect:

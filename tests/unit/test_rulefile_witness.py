@@ -9,17 +9,17 @@ from hypothesis import strategies as st
 
 from tests.builders import T0
 from tests.strategies import conditions, listings, rulesets
-from triaged.engine.conditions import Condition
-from triaged.engine.decide import decide
-from triaged.engine.listing import ordered_duplicates, survey
-from triaged.engine.model import Task
-from triaged.engine.rules import Ruleset
-from triaged.engine.truth import holds
-from triaged.rulefile.example_task import Example, decide_first, example_of
-from triaged.rulefile.load import LoadedRules, parse
-from triaged.rulefile.probes import NOW
-from triaged.rulefile.proposals import Goal
-from triaged.rulefile.witness import Effort, examples
+from triaged.rules.conditions import Condition
+from triaged.rules.context import ordered_duplicates, survey
+from triaged.rules.decide import decide
+from triaged.rules.evaluate import holds
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Task
+from triaged.rulesfile.lint.candidate_values import Goal
+from triaged.rulesfile.lint.example import Example, decide_first, example_of
+from triaged.rulesfile.lint.example_search import Effort, examples
+from triaged.rulesfile.lint.sample_tasks import NOW
+from triaged.rulesfile.loader import LoadedRules, parse
 
 TYPES = ("prospect_search", "campaign_start", "contact_update", "list_operation")
 DESCRIPTION = "description: Find 20 lawyers in Munich"

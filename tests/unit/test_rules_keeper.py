@@ -7,9 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.builders import T0
+from triaged.daemon.rules_watcher import COMPLAIN_EVERY, RulesKeeper
 from triaged.errors import ConfigError, RulesTestsFailed
-from triaged.rules import Rules
-from triaged.rules_keeper import COMPLAIN_EVERY, RulesKeeper
+from triaged.rulesfile.loader import Rules
 
 GOOD = """
 version: 1

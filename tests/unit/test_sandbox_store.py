@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.model import Json
+from triaged.rules.task import Json
 from triaged.sandbox.store import NoLongerPending, NoSuchTask, Store
 
 

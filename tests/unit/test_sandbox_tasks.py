@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.model import DOCUMENTED_TYPES, read_task
+from triaged.rules.task import DOCUMENTED_TYPES, read_task
 from triaged.sandbox.tasks import Fields, generate
 
 TASKS = generate(1, 1_000, T0, history=1.0)

@@ -7,9 +7,9 @@ from typing import Self
 
 import pytest
 
-from triaged import schedule
 from triaged.clock import SystemClock
-from triaged.schedule import Schedule
+from triaged.daemon import scheduler as schedule
+from triaged.daemon.scheduler import Schedule
 
 SOON = timedelta(seconds=0.3)
 PATIENCE_SECONDS = 5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from triaged import settings as settings_module
 from triaged.errors import ConfigError, Problem
-from triaged.key import KeySource
+from triaged.leadlex.api_key import KeySource
 from triaged.quota import QuotaSettings
 from triaged.settings import (
     DEFAULT_URL,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0
 from triaged.ledger.dismissals import Entry, Outcome, Source
-from triaged.settle import still_pending, vanished_outcome
+from triaged.triage.reconcile import still_pending, vanished_outcome
 
 
 def an_entry(task_id: str) -> Entry:

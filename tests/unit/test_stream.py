@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.engine.model import Json, Task, read_task
-from triaged.leadlex import stream
-from triaged.leadlex.stream import ListDecoder
+from triaged.leadlex import list_decoder as stream
+from triaged.leadlex.list_decoder import ListDecoder
+from triaged.rules.task import Json, Task, read_task
 
 BODY: Final = (
     '{"meta":{"n":[1,2.5e3,"a\\"b"]}, "data":{"tasks":[{"id":"a","description":'

@@ -7,14 +7,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import T0
-from triaged.cycle import CycleReport, Result
-from triaged.engine.model import Cause
-from triaged.engine.rules import Ruleset
-from triaged.leadlex.client import Exchange
+from triaged.daemon.metrics import Telemetry
+from triaged.leadlex.models import Exchange
 from triaged.ledger import Ledger
 from triaged.quota import Quota, QuotaSettings, ServerWord
-from triaged.rulefile.load import parse
-from triaged.telemetry import Telemetry
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Cause
+from triaged.rulesfile.loader import parse
+from triaged.triage.report import CycleReport, Result
 
 RULES = """
 version: 1

@@ -9,18 +9,19 @@ from typing import Final
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.builders import T0
 from tests.e2e.harness import KEY, RULES
 from tests.fakes import ManualClock
-from triaged import doorkeeper
-from triaged.health import Health
-from triaged.key import KeySource, check_key
+from triaged.daemon import http_limits as doorkeeper
+from triaged.daemon.health import Health
+from triaged.daemon.http_server import WebServer, listen
+from triaged.daemon.metrics import Telemetry
+from triaged.daemon.rules_watcher import RulesKeeper
+from triaged.leadlex.api_key import KeySource, check_key
 from triaged.quota import QuotaSettings
-from triaged.rules_keeper import RulesKeeper
 from triaged.settings import Settings
-from triaged.sockets import listen
-from triaged.web import WebServer
 from triaged.workspace import open_workspace
 
 pytestmark = pytest.mark.anyio
@@ -41,6 +42,7 @@ class Shown:
     dry_run = False
 
     def __init__(self, rules: Path) -> None:
+        self.metrics = Telemetry("acme", CollectorRegistry())
         self.health = Health(beat_at=T0, interval=timedelta(minutes=5))
         self.keeper = RulesKeeper(
             rules, on_loaded=lambda _: None, on_rejected=lambda: None
@@ -193,7 +195,7 @@ async def test_the_page_is_for_whom_it_seems_to_be(
 async def test_an_open_port_answers_to_a_proxys_name(tmp_path: Path) -> None:
     """Opened to others on purpose, the page may be asked for under any name."""
     async with serving(tmp_path, "0.0.0.0") as door:  # noqa: S104 - that is the point
-        answer = await door.ask("GET", "/", Host="triaged.example")
+        answer = await door.ask("GET", "/", Host="triaged.cli.demo")
 
     assert answer.status_code == 200
 

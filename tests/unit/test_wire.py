@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.model import Json, Task, read_task
-from triaged.errors import (
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.errors import (
     Garbled,
     KeyRefused,
     LexiError,
@@ -21,8 +21,8 @@ from triaged.errors import (
     TaskGone,
     Unanswered,
 )
-from triaged.leadlex import wire
 from triaged.quota import ServerWord
+from triaged.rules.task import Json, Task, read_task
 
 BASE: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 DEEP: Final = b'{"data":{"tasks":' + b"[" * 200_000 + b"]" * 200_000 + b"}}"

@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 from triaged import __version__
-from triaged.cli import exits
+from triaged.cli import exit_codes as exits
 from triaged.errors import TriagedError
-from triaged.printable import printable
+from triaged.text import printable
 
 # In the order of the help; each module holds a command of that name.
 MODULES: Final = {
     "run": "run",
-    "check": "rules",
+    "check": "check",
     "plan": "plan",
     "apply": "apply",
     "explain": "explain",
@@ -23,10 +23,10 @@ MODULES: Final = {
     "dismiss": "dismiss",
     "history": "history",
     "budget": "budget",
-    "veto": "control",
-    "pause": "control",
-    "resume": "control",
-    "schema": "rules",
+    "veto": "veto",
+    "pause": "pause",
+    "resume": "pause",
+    "schema": "schema",
     "sandbox": "sandbox",
     "demo": "demo",
 }

@@ -9,23 +9,23 @@ from pathlib import Path
 
 import click
 
-from triaged.cli import exits
-from triaged.cli.asking import agreed
+from triaged.cli import exit_codes as exits
+from triaged.cli.confirm import agreed
 from triaged.cli.dismiss import say_carried
+from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.output import console, say, shorten, table
+from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
 from triaged.clock import SystemClock
-from triaged.cycle import make_orders
-from triaged.engine.listing import survey
-from triaged.engine.model import Decision, Task
-from triaged.judge import Judge
+from triaged.daemon.signals import signals_set
 from triaged.ledger.dismissals import Source
-from triaged.logs import configure_logs
-from triaged.planfile import MAX_BYTES, Entry, Plan, read_plan
 from triaged.quota import Purpose
-from triaged.render import console, say, shorten, table
-from triaged.rules import Rules, load_rules
+from triaged.rules.context import survey
+from triaged.rules.task import Decision, Task
+from triaged.rulesfile.loader import Rules, load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.assessment import Judge
+from triaged.triage.cycle import make_orders
 from triaged.workspace import Workspace, open_workspace
 
 

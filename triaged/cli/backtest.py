@@ -10,21 +10,27 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from triaged.agreement import SETTLED_STATUSES, Word, word_of
-from triaged.backtest import Backtest, Counterexample, Record, Sample, run_backtest
-from triaged.backtest_page import cannot_know, render_backtest, summary
+from triaged.cli.backtest_html import cannot_know, render_backtest, summary
 from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
+from triaged.cli.output import add_verdict, console, say, say_json, shorten
 from triaged.clock import SystemClock
-from triaged.engine.model import Task
-from triaged.engine.rules import Ruleset
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome, Search
-from triaged.people import note_counterexamples
-from triaged.printable import printable
-from triaged.render import add_verdict, console, say, say_json, shorten
-from triaged.rules import load_rules
+from triaged.rules.explain_json import verdict_json
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Task, Word
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.trace import verdict_json
+from triaged.text import printable
+from triaged.triage.agreement import SETTLED_STATUSES, word_of
+from triaged.triage.backtest import (
+    Backtest,
+    Counterexample,
+    Record,
+    Sample,
+    run_backtest,
+)
+from triaged.triage.feedback import note_counterexamples
 from triaged.workspace import Workspace, open_workspace
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 
 from triaged.budget import Budget, make_budget
-from triaged.cli import exits
+from triaged.cli import exit_codes as exits
 from triaged.cli.options import (
     LEDGER,
     QUOTA,
@@ -17,17 +17,17 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
+from triaged.cli.output import say, say_json
 from triaged.clock import SystemClock
-from triaged.engine.duration import show_duration
-from triaged.engine.rules import Safety
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
-from triaged.ledger.store import FILE
-from triaged.meter import Meter
+from triaged.ledger.database import FILE
 from triaged.quota import QuotaView
-from triaged.render import say, say_json
-from triaged.rulefile.load import load
+from triaged.rules.duration import show_duration
+from triaged.rules.rule import Safety
+from triaged.rulesfile.loader import load
 from triaged.settings import Settings
+from triaged.triage.rate_limiter import Meter
 
 _MINUTE: Final = timedelta(minutes=1)
 

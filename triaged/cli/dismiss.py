@@ -10,24 +10,28 @@ from typing import Final, TypeVar
 
 import click
 
-from triaged.byhand import Sifted, Wish, carry_out, sift
-from triaged.cli import exits
-from triaged.cli.asking import agreed
+from triaged.cli import exit_codes as exits
+from triaged.cli.confirm import agreed
+from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.output import console, say, shorten, table
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.engine.duration import parse_duration
-from triaged.engine.model import Cause, Task
-from triaged.engine.truth import age_of
+from triaged.daemon.signals import signals_set
 from triaged.ledger.dismissals import Outcome, Source
-from triaged.logs import configure_logs
-from triaged.orders import Carried
-from triaged.patterns import PatternRefusedError, Re2Pattern, compile_pattern
 from triaged.quota import Purpose
-from triaged.render import console, say, shorten, table
-from triaged.rules import Rules, load_rules
+from triaged.rules.duration import parse_duration
+from triaged.rules.evaluate import age_of
+from triaged.rules.patterns.re2_pattern import (
+    PatternRefusedError,
+    Re2Pattern,
+    compile_pattern,
+)
+from triaged.rules.task import Cause, Task
+from triaged.rulesfile.loader import Rules, load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.manual import Sifted, Wish, carry_out, sift
+from triaged.triage.requests import Carried
 from triaged.workspace import open_workspace
 
 T = TypeVar("T")

@@ -17,30 +17,22 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
+from triaged.cli.output import add_verdict, console, rule_tree, say, say_json, shorten
 from triaged.cli.plan import NO_LEDGER, look, now_option
 from triaged.clock import SystemClock
-from triaged.engine.explain import explain as explain_task
-from triaged.engine.listing import Listing, ordered_duplicates, survey
-from triaged.engine.model import Decision, Json, Task, read_task
 from triaged.errors import TriagedError
-from triaged.guard import screen
-from triaged.leadlex import wire
+from triaged.leadlex import protocol as wire
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE
+from triaged.ledger.decisions import Judgement
 from triaged.ledger.dismissals import Search
-from triaged.ledger.judgements import Judgement
-from triaged.ledger.store import FILE
-from triaged.render import (
-    add_verdict,
-    console,
-    rule_tree,
-    say,
-    say_json,
-    shorten,
-)
-from triaged.rulefile.load import parse
-from triaged.rules import Rules, load_rules
+from triaged.rules.context import Listing, ordered_duplicates, survey
+from triaged.rules.explain import explain as explain_task
+from triaged.rules.explain_json import decision_json, explanation_json
+from triaged.rules.task import Decision, Json, Task, read_task
+from triaged.rulesfile.loader import Rules, load_rules, parse
 from triaged.settings import Settings
-from triaged.trace import decision_json, explanation_json
+from triaged.triage.guard import screen
 
 
 class UnknownTask(TriagedError):

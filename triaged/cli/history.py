@@ -9,18 +9,18 @@ from typing import Any
 
 import click
 
-from triaged.cli.agreement import show_agreement
-from triaged.cli.held import show_held
+from triaged.cli.history_agreement import show_agreement
+from triaged.cli.history_holds import show_held
 from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
+from triaged.cli.output import console, say, say_json, shorten, table
 from triaged.clock import SystemClock
-from triaged.engine.duration import parse_duration
-from triaged.engine.model import parse_moment
 from triaged.ledger import Ledger
+from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.ledger.store import FILE
-from triaged.printable import printable
-from triaged.render import console, say, say_json, shorten, table
+from triaged.rules.duration import parse_duration
+from triaged.rules.task import parse_moment
 from triaged.settings import Settings
+from triaged.text import printable
 
 
 class HistoryFormat(StrEnum):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli import exits
+from triaged.cli import exit_codes as exits
 from triaged.cli.options import (
     API,
     LEDGER,
@@ -21,26 +21,19 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
+from triaged.cli.output import console, say, say_json, shorten, table, visible_json
+from triaged.cli.plan_file import write_plan
 from triaged.clock import SystemClock
-from triaged.engine.duration import show_duration
-from triaged.engine.model import Cause, Decision, Task, parse_moment
-from triaged.engine.truth import age_of
-from triaged.guard import Past, Screened, screen
-from triaged.judge import Judge
-from triaged.leadlex import wire
-from triaged.planfile import write_plan
+from triaged.leadlex import protocol as wire
 from triaged.quota import Purpose
-from triaged.render import (
-    console,
-    say,
-    say_json,
-    shorten,
-    table,
-    visible_json,
-)
-from triaged.rules import Rules, load_rules
+from triaged.rules.duration import show_duration
+from triaged.rules.evaluate import age_of
+from triaged.rules.explain_json import decision_json
+from triaged.rules.task import Cause, Decision, Task, parse_moment
+from triaged.rulesfile.loader import Rules, load_rules
 from triaged.settings import Settings
-from triaged.trace import decision_json
+from triaged.triage.assessment import Judge
+from triaged.triage.guard import Past, Screened, screen
 from triaged.workspace import open_workspace
 
 

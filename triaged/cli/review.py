@@ -10,26 +10,27 @@ from typing import Final
 
 import click
 
-from triaged.byhand import Wish, carry_out
-from triaged.cli import exits
+from triaged.cli import exit_codes as exits
 from triaged.cli.dismiss import BULK_REASON
-from triaged.cli.keys import key, single_keys
+from triaged.cli.keypress import key, single_keys
+from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.output import say, shorten
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.engine.model import Cause, Decision, Task
-from triaged.engine.truth import age_of
-from triaged.errors import LexiError, QuotaSpent
-from triaged.guard import seniority
-from triaged.judge import Judge
+from triaged.errors import QuotaSpent
 from triaged.leadlex.approver import LexiApprover
+from triaged.leadlex.errors import LexiError
 from triaged.ledger.dismissals import Source
-from triaged.ledger.marks import MarkName
-from triaged.logs import configure_logs
+from triaged.ledger.flags import MarkName
 from triaged.quota import Purpose
-from triaged.render import say, shorten
-from triaged.rules import Rules, load_rules
+from triaged.rules.evaluate import age_of
+from triaged.rules.task import Cause, Decision, Task
+from triaged.rulesfile.loader import Rules, load_rules
 from triaged.settings import Settings
+from triaged.triage.assessment import Judge
+from triaged.triage.guard import seniority
+from triaged.triage.manual import Wish, carry_out
 from triaged.workspace import Workspace, open_workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"

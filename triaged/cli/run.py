@@ -6,7 +6,8 @@ import sys
 import click
 
 from triaged.budget import impossible
-from triaged.cli import exits
+from triaged.cli import exit_codes as exits
+from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
     LEDGER,
@@ -18,16 +19,14 @@ from triaged.cli.options import (
     with_settings,
 )
 from triaged.clock import SystemClock
-from triaged.cycle import Result
-from triaged.daemon import Daemon
+from triaged.daemon.service import open_daemon
+from triaged.daemon.signals import signals_set
+from triaged.daemon.systemd import Notifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
-from triaged.logs import configure_logs
-from triaged.notify import Notifier
-from triaged.reports import CounterexampleLog, log_cycle
-from triaged.rules import load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.report import CounterexampleLog, Result, log_cycle
 from triaged.workspace import open_workspace
 
 
@@ -59,8 +58,9 @@ def _refuse_the_impossible(settings: Settings) -> None:
 
 
 async def _forever(settings: Settings, *, dry_run: bool) -> None:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        daemon = Daemon(workspace, dry_run=dry_run, notifier=Notifier())
+    async with open_daemon(
+        settings, SystemClock(), dry_run=dry_run, notifier=Notifier()
+    ) as daemon:
         await daemon.run()
 
 

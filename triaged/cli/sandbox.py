@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import click
 
-from triaged.engine.duration import parse_duration
-from triaged.render import say
+from triaged.cli.output import say
+from triaged.daemon.signals import signals_set
+from triaged.rules.duration import parse_duration
 from triaged.sandbox.faults import Fault, parse_fault
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
-from triaged.signals import signals_set
 
 
 @click.command

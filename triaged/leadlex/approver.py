@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from triaged.leadlex import wire
-from triaged.leadlex.client import Connection, Done, garbled
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.connection import Connection, garbled
+from triaged.leadlex.models import Done
 
 APPROVE: Final = "approve"
 APPROVED: Final = "approved"

@@ -1,7 +1,8 @@
 """The calls that change something; only the gate is given one of these."""
 
-from triaged.leadlex import wire
-from triaged.leadlex.client import DISMISS, DISMISSED, Connection, Done, garbled
+from triaged.leadlex import protocol as wire
+from triaged.leadlex.connection import Connection, garbled
+from triaged.leadlex.models import DISMISS, DISMISSED, Done
 
 
 class LexiWriter:

@@ -10,8 +10,8 @@ from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.engine.model import Task
-from triaged.ledger.store import Store, from_text, to_text
+from triaged.ledger.database import Store, from_text, to_text
+from triaged.rules.task import Task
 
 
 class Outcome(StrEnum):

@@ -5,11 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+from triaged.ledger.database import Store
+from triaged.ledger.decisions import Judgements
 from triaged.ledger.dismissals import Dismissals
-from triaged.ledger.judgements import Judgements
-from triaged.ledger.marks import Marks
-from triaged.ledger.store import Store
-from triaged.ledger.words import Words
+from triaged.ledger.feedback import Words
+from triaged.ledger.flags import Marks
 
 
 class Ledger:

@@ -13,10 +13,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triaged.clock import Clock
-from triaged.sandbox import answers
-from triaged.sandbox.control import Control
-from triaged.sandbox.gateway import Gateway
-from triaged.sandbox.world import World
+from triaged.sandbox import responses as answers
+from triaged.sandbox.admin_api import Control
+from triaged.sandbox.api import Gateway
+from triaged.sandbox.state import World
 
 
 def build_app(world: World) -> ASGIApp:

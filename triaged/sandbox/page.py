@@ -9,8 +9,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from triaged.sandbox.state import World
 from triaged.sandbox.store import render_moment
-from triaged.sandbox.world import World
 
 _SHOWN: Final = 20
 _STYLE: Final = """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from triaged.engine.model import Json
+from triaged.rules.task import Json
 
 STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
 ORDERS: Final = ("newest", "oldest", "added")

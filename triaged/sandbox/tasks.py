@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
-from triaged.engine.model import DOCUMENTED_TYPES, Json
-from triaged.sandbox import people
+from triaged.rules.task import DOCUMENTED_TYPES, Json
+from triaged.sandbox import sample_data as people
 from triaged.sandbox.store import render_moment
 
 Fields: TypeAlias = dict[str, Json]

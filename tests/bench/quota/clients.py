@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from tests.bench.quota.servers import START, WINDOW
-from triaged.gate import CLEARED, WIDTH
 from triaged.quota import Purpose, Quota, QuotaSettings, ServerWord
+from triaged.triage.dispatcher import CLEARED, WIDTH
 
 # What the gate adds to a moment it was told, and how soon it asks without one.
 NAP_SLACK: Final = 0.01
@@ -35,7 +35,7 @@ class Client(Protocol):
 
 
 class Ours:
-    """The product's quota, asked in the way ``triaged.gate`` asks it."""
+    """The product's quota, asked in the way ``triaged.triage.dispatcher`` asks it."""
 
     def __init__(self, settings: QuotaSettings, tasks: int) -> None:
         self.quota = Quota(settings)
