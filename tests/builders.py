@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from triaged.rules.task import Json, Task, read_task
+from triaged.rules.task import Json, Task, parse_task
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -18,4 +18,4 @@ def a_task(*, age: timedelta = timedelta(days=1), **fields: Json) -> Task:
         "created_at": (T0 - age).isoformat(),
         "metadata": {},
     }
-    return read_task(listed | fields)
+    return parse_task(listed | fields)

@@ -5,10 +5,17 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from tests.builders import T0
-from triaged.leadlex.errors import KeyRefused, NotPending, TaskGone
-from triaged.leadlex.models import DISMISS, DISMISSED, LIST, PENDING, Done, Listed
+from triaged.leadlex.errors import KeyRejected, NotPending, TaskNotFound
+from triaged.leadlex.models import (
+    DISMISS,
+    DISMISSED,
+    LIST,
+    PENDING,
+    Confirmation,
+    TaskList,
+)
 from triaged.quota import ServerWord
-from triaged.rules.task import Json, read_task
+from triaged.rules.task import Json, parse_task
 
 
 async def let_others_run() -> None:
@@ -67,22 +74,22 @@ class InMemoryLexi:
         """Return a task's status."""
         return self._entries[task_id]["status"]
 
-    async def list_tasks(self, status: str = PENDING) -> Listed:
+    async def list_tasks(self, status: str = PENDING) -> TaskList:
         self._check_key(LIST)
         found = [e for e in self._entries.values() if e["status"] == status]
-        tasks = [read_task(dict(entry)) for entry in found]
-        return Listed(tasks=tasks, word=ServerWord(), request_id=None)
+        tasks = [parse_task(dict(entry)) for entry in found]
+        return TaskList(tasks=tasks, rate_limit=ServerWord(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Done:
+    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
         self._check_key(DISMISS)
         if task_id not in self._entries:
-            raise TaskGone(DISMISS, status=404, code="not_found")
+            raise TaskNotFound(DISMISS, status=404, code="not_found")
         if self._entries[task_id]["status"] != PENDING:
             raise NotPending(DISMISS, status=400, code="validation_error")
         self._entries[task_id]["status"] = DISMISSED
         self.reasons[task_id] = reason
-        return Done(word=ServerWord(), request_id=None)
+        return Confirmation(rate_limit=ServerWord(), request_id=None)
 
     def _check_key(self, operation: str) -> None:
         if not self.accepts_key:
-            raise KeyRefused(operation, status=401, code="invalid_key")
+            raise KeyRejected(operation, status=401, code="invalid_key")

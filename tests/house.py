@@ -8,17 +8,17 @@ from pathlib import Path
 from tests.builders import T0
 from tests.sandbox_server import LeapingClock
 from triaged.leadlex.errors import LexiError
-from triaged.leadlex.models import Done, Listed
-from triaged.ledger import GateLock, Ledger
-from triaged.ledger.dismissals import Search
+from triaged.leadlex.models import Confirmation, TaskList
+from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger.dismissals import DismissalFilter
 from triaged.quota import QuotaSettings, ServerWord
-from triaged.rules.compiled import Engine
+from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.patterns.prefilter import build_prefilter
-from triaged.rules.task import Json, Task, read_task
-from triaged.rulesfile.loader import Rules, parse
+from triaged.rules.task import Json, Task, parse_task
+from triaged.rulesfile.loader import CompiledRules, parse
 from triaged.triage.cycle import Cycle
-from triaged.triage.dispatcher import Gate
-from triaged.triage.rate_limiter import Meter, MeteredReader
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.report import CycleReport
 
 RULES = r"""
@@ -35,7 +35,7 @@ rules:
 """
 
 
-class Lexi:
+class FakeLeadLex:
     """LeadLex in memory: tasks by id, a script of errors, a record of dismissals."""
 
     def __init__(self) -> None:
@@ -61,17 +61,19 @@ class Lexi:
             }
 
     def _with(self, status: str) -> list[Task]:
-        return [read_task(t) for t in self.tasks.values() if t["status"] == status]
+        return [parse_task(t) for t in self.tasks.values() if t["status"] == status]
 
-    async def list_tasks(self, status: str = "pending") -> Listed:
+    async def list_tasks(self, status: str = "pending") -> TaskList:
         self.calls.append(f"list {status}")
         if self.on_list is not None:
             await self.on_list(status)
         if self.list_errors:
             raise self.list_errors.pop(0)
-        return Listed(tasks=self._with(status), word=self.word, request_id="req_1")
+        return TaskList(
+            tasks=self._with(status), rate_limit=self.word, request_id="req_1"
+        )
 
-    async def dismiss(self, task_id: str, reason: str) -> Done:
+    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
         self.calls.append(f"dismiss {task_id}")
         self.before()
         error = self.errors.pop(0) if self.errors else None
@@ -82,45 +84,48 @@ class Lexi:
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, no time passes
         if error is not None:
             raise error
-        return Done(word=self.word, request_id="req_2")
+        return Confirmation(rate_limit=self.word, request_id="req_2")
 
 
-class House:
+class TriageHarness:
     """A workspace's worth of parts around the fake."""
 
     def __init__(
         self, directory: Path, *, limit: int = 1000, daily_limit: int = 10_000
     ) -> None:
         self.clock = LeapingClock()
-        self.lexi = Lexi()
+        self.lexi = FakeLeadLex()
         self.ledger = Ledger(directory)
         settings = QuotaSettings(minute_limit=limit, daily_limit=daily_limit)
-        self.meter = Meter(settings, self.ledger, self.clock)
-        self.reader = MeteredReader(self.lexi, self.meter)
-        self.lock = GateLock(directory, self.clock)
+        self.rate_limiter = RateLimiter(settings, self.ledger, self.clock)
+        self.reader = RateLimitedReader(self.lexi, self.rate_limiter)
+        self.lock = DispatchLock(directory, self.clock)
         self.stop = asyncio.Event()
         self.rules(RULES)
 
     def rules(self, text: str) -> None:
         loaded = parse(text.encode(), "rules.yaml")
-        engine = Engine(loaded.ruleset, build_prefilter)
-        self.ready = Rules(ruleset=loaded.ruleset, engine=engine, text=text)
+        engine = CompiledRuleset(loaded.ruleset, build_prefilter)
+        self.ready = CompiledRules(ruleset=loaded.ruleset, engine=engine, source=text)
 
     async def cycle(self, *, dry_run: bool = False) -> CycleReport:
-        writer = Gate(
-            lexi=self.lexi, ledger=self.ledger, meter=self.meter, clock=self.clock
+        writer = Dispatcher(
+            lexi=self.lexi,
+            ledger=self.ledger,
+            rate_limiter=self.rate_limiter,
+            clock=self.clock,
         )
         cycle = Cycle(
             reader=self.reader,
-            gate=None if dry_run else writer,
-            gate_lock=self.lock,
+            dispatcher=None if dry_run else writer,
+            dispatch_lock=self.lock,
             ledger=self.ledger,
-            meter=self.meter,
+            rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
         return await cycle.run(self.ready, stop=self.stop)
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         """Return all outcomes; the clock stands still, so no order is told."""
-        found = self.ledger.dismissals.find(Search())
+        found = self.ledger.dismissals.query(DismissalFilter())
         return sorted((e.task_id, e.outcome) for e in found)

@@ -11,7 +11,7 @@ from tests.builders import T0
 from triaged.clock import Clock
 from triaged.sandbox.server import Sandbox, api_url, listen, root_url, serve_on
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.state import World
+from triaged.sandbox.state import SandboxState
 
 _PATIENCE_SECONDS = 10
 
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 10
 class RunningSandbox:
     """Where it listens, and the world behind it."""
 
-    world: World
+    world: SandboxState
     url: str
     api_url: str
 

@@ -63,7 +63,7 @@ class ConfigError(TriagedError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
-class RulesTestsFailed(TriagedError):
+class RuleTestsFailed(TriagedError):
     """The rules load, but not all of the tests in their file pass."""
 
     def __init__(self, failures: Iterable[str]) -> None:
@@ -75,7 +75,7 @@ class RulesTestsFailed(TriagedError):
         return "\n".join(self.failures)
 
 
-class QuotaSpent(TriagedError):
+class QuotaExhausted(TriagedError):
     """The day's share of calls is gone."""
 
     def __init__(self, until: datetime) -> None:
@@ -95,13 +95,11 @@ class LedgerError(TriagedError):
         super().__init__(path, problem, remedy)
         self.path = path
         self.problem = problem
-        self.remedy = remedy
+        self.hint = remedy
 
     def __str__(self) -> str:
         """Say which file, what is wrong and the way out."""
-        return f"{self.path}: {self.problem}" + (
-            f"; {self.remedy}" if self.remedy else ""
-        )
+        return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 
 class AlreadyRunning(TriagedError):
@@ -119,13 +117,13 @@ class AlreadyRunning(TriagedError):
         )
 
 
-class PlanRefused(TriagedError):
+class PlanRejected(TriagedError):
     """A plan that must not be applied."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
-        self.why = why
+        self.reason = why
 
     def __str__(self) -> str:
         """Say why."""
-        return f"the plan is refused: {self.why}"
+        return f"the plan is refused: {self.reason}"

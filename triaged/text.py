@@ -8,16 +8,16 @@ _MARKS: Final = 8
 _FIRST_MARK: Final = "\u0300"
 
 
-def printable(text: str, *, keep: str = "") -> str:
+def escape_unprintable(text: str, *, keep: str = "") -> str:
     """Show control, format and unassigned characters and piles of marks as escapes."""
     if text.isprintable() and (text.isascii() or max(text) < _FIRST_MARK):
         return text
     shown: list[str] = []
-    marks = 0
+    flags = 0
     for character in text:
         is_mark = character >= _FIRST_MARK and category(character) in {"Mn", "Me"}
-        marks = marks + 1 if is_mark else 0
-        if marks > _MARKS:
+        flags = flags + 1 if is_mark else 0
+        if flags > _MARKS:
             shown.append(_escape_in_json(character))
         elif character.isprintable() or character in keep:
             shown.append(character)

@@ -7,7 +7,7 @@ from typing import Final
 from triaged.rules.compiled import Prefilter
 from triaged.rules.patterns.prefilter import build_filter, build_prefilter, build_set
 from triaged.rules.patterns.re2_pattern import (
-    PatternRefusedError,
+    InvalidPatternError,
     Re2Pattern,
     compile_pattern,
 )
@@ -59,7 +59,7 @@ def _accepted_pattern(dice: random.Random) -> Re2Pattern:
         source = dice.choice(("", "", "(?i)", "(?s)", "(?U)")) + _any_pattern(dice, 3)
         try:
             return compile_pattern(source)
-        except PatternRefusedError:
+        except InvalidPatternError:
             continue
 
 

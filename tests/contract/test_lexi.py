@@ -14,8 +14,8 @@ from tests.builders import a_task
 from tests.fakes import InMemoryLexi, ManualClock
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.leadlex.connection import Connection
-from triaged.leadlex.errors import KeyRefused, LexiError, NotPending, TaskGone
-from triaged.leadlex.models import Done, Listed
+from triaged.leadlex.errors import KeyRejected, LexiError, NotPending, TaskNotFound
+from triaged.leadlex.models import Confirmation, TaskList
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.rules.task import Json
@@ -31,9 +31,9 @@ Entry: TypeAlias = dict[str, Json]
 class Lexi(Protocol):
     """What the cycle and the gate need of LeadLex."""
 
-    async def list_tasks(self, status: str = "pending") -> Listed: ...
+    async def list_tasks(self, status: str = "pending") -> TaskList: ...
 
-    async def dismiss(self, task_id: str, reason: str) -> Done: ...
+    async def dismiss(self, task_id: str, reason: str) -> Confirmation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +160,14 @@ def opened(request: pytest.FixtureRequest) -> Opened:
 
 
 def an_entry(task_id: str = "task-1", **fields: Json) -> Entry:
-    return dict(a_task().fields) | {"id": task_id} | fields
+    return dict(a_task().raw) | {"id": task_id} | fields
 
 
 def one_of_each() -> list[Entry]:
     return [an_entry(f"task-{status}", status=status) for status in STATUSES]
 
 
-def ids(listed: Listed) -> list[str | None]:
+def ids(listed: TaskList) -> list[str | None]:
     return [task.id for task in listed.tasks]
 
 
@@ -180,8 +180,8 @@ async def refusal(lexi: Lexi, task_id: str) -> LexiError:
 @pytest.mark.anyio
 async def test_an_empty_workspace_lists_nothing(opened: Opened) -> None:
     """No tasks is a list without tasks, not an error."""
-    async with opened([]) as house:
-        listed = await house.lexi.list_tasks()
+    async with opened([]) as harness:
+        listed = await harness.lexi.list_tasks()
 
     assert listed.tasks == []
 
@@ -189,8 +189,8 @@ async def test_an_empty_workspace_lists_nothing(opened: Opened) -> None:
 @pytest.mark.anyio
 async def test_pending_tasks_are_listed(opened: Opened) -> None:
     """Unless told otherwise, a list has the pending tasks and no others."""
-    async with opened(one_of_each()) as house:
-        listed = await house.lexi.list_tasks()
+    async with opened(one_of_each()) as harness:
+        listed = await harness.lexi.list_tasks()
 
     assert ids(listed) == ["task-pending"]
 
@@ -199,8 +199,8 @@ async def test_pending_tasks_are_listed(opened: Opened) -> None:
 @pytest.mark.parametrize("status", STATUSES)
 async def test_any_status_can_be_listed(opened: Opened, status: str) -> None:
     """A list of one status has exactly the tasks of that status."""
-    async with opened(one_of_each()) as house:
-        listed = await house.lexi.list_tasks(status)
+    async with opened(one_of_each()) as harness:
+        listed = await harness.lexi.list_tasks(status)
 
     assert ids(listed) == [f"task-{status}"]
 
@@ -211,43 +211,43 @@ async def test_a_task_is_listed_as_it_is(opened: Opened) -> None:
     entry = an_entry(
         description="Hans Müller \U0001f600 \n", metadata={"a": [1, {"b": None}]}, new=1
     )
-    async with opened([entry]) as house:
-        listed = await house.lexi.list_tasks()
+    async with opened([entry]) as harness:
+        listed = await harness.lexi.list_tasks()
 
-    assert [dict(task.fields) for task in listed.tasks] == [entry]
+    assert [dict(task.raw) for task in listed.tasks] == [entry]
 
 
 @pytest.mark.anyio
 async def test_a_dismissal_takes_the_task_out_of_pending(opened: Opened) -> None:
     """A dismissed task is listed as dismissed, with its reason, and the rest stays."""
-    async with opened([an_entry("a"), an_entry("b")]) as house:
-        await house.lexi.dismiss("a", "testing")
-        pending = ids(await house.lexi.list_tasks())
-        dismissed = ids(await house.lexi.list_tasks("dismissed"))
+    async with opened([an_entry("a"), an_entry("b")]) as harness:
+        await harness.lexi.dismiss("a", "testing")
+        pending = ids(await harness.lexi.list_tasks())
+        dismissed = ids(await harness.lexi.list_tasks("dismissed"))
 
         assert (pending, dismissed) == (["b"], ["a"])
-        assert house.reasons() == {"a": "testing"}
+        assert harness.reasons() == {"a": "testing"}
 
 
 @pytest.mark.anyio
 async def test_a_second_dismissal_is_refused(opened: Opened) -> None:
     """Dismissing twice changes nothing the second time, and says so."""
-    async with opened([an_entry("a")]) as house:
-        await house.lexi.dismiss("a", "testing")
-        error = await refusal(house.lexi, "a")
+    async with opened([an_entry("a")]) as harness:
+        await harness.lexi.dismiss("a", "testing")
+        error = await refusal(harness.lexi, "a")
 
         assert type(error) is NotPending
         assert (error.operation, error.status) == ("dismiss", 400)
-        assert house.reasons() == {"a": "testing"}
+        assert harness.reasons() == {"a": "testing"}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", STATUSES[1:])
 async def test_only_pending_tasks_are_dismissed(opened: Opened, status: str) -> None:
     """What is settled stays what it is."""
-    async with opened([an_entry("a", status=status)]) as house:
-        error = await refusal(house.lexi, "a")
-        still = ids(await house.lexi.list_tasks(status))
+    async with opened([an_entry("a", status=status)]) as harness:
+        error = await refusal(harness.lexi, "a")
+        still = ids(await harness.lexi.list_tasks(status))
 
     assert type(error) is NotPending
     assert still == ["a"]
@@ -256,11 +256,11 @@ async def test_only_pending_tasks_are_dismissed(opened: Opened, status: str) -> 
 @pytest.mark.anyio
 async def test_an_unknown_task_is_gone(opened: Opened) -> None:
     """There is nothing to dismiss under an id that nobody knows."""
-    async with opened([an_entry("a")]) as house:
-        error = await refusal(house.lexi, "b")
-        pending = ids(await house.lexi.list_tasks())
+    async with opened([an_entry("a")]) as harness:
+        error = await refusal(harness.lexi, "b")
+        pending = ids(await harness.lexi.list_tasks())
 
-    assert type(error) is TaskGone
+    assert type(error) is TaskNotFound
     assert (error.operation, error.status) == ("dismiss", 404)
     assert pending == ["a"]
 
@@ -268,15 +268,15 @@ async def test_an_unknown_task_is_gone(opened: Opened) -> None:
 @pytest.mark.anyio
 async def test_a_wrong_key_does_nothing(opened: Opened) -> None:
     """Without the right key nothing is listed and nothing dismissed."""
-    async with opened([an_entry("a")], accepts_key=False) as house:
-        error = await refusal(house.lexi, "a")
-        with pytest.raises(KeyRefused) as raised:
-            await house.lexi.list_tasks()
+    async with opened([an_entry("a")], accepts_key=False) as harness:
+        error = await refusal(harness.lexi, "a")
+        with pytest.raises(KeyRejected) as raised:
+            await harness.lexi.list_tasks()
 
-        assert type(error) is KeyRefused
+        assert type(error) is KeyRejected
         assert (error.operation, error.status) == ("dismiss", 401)
         assert raised.value.operation == "list"
-        assert house.reasons() == {}
+        assert harness.reasons() == {}
 
 
 @pytest.mark.anyio
@@ -301,9 +301,9 @@ async def test_a_wrong_key_does_nothing(opened: Opened) -> None:
 )
 async def test_an_id_means_itself(opened: Opened, task_id: str) -> None:
     """Whatever characters an id has, it dismisses that task and no other."""
-    async with opened([an_entry(task_id), an_entry("x"), an_entry("a")]) as house:
-        await house.lexi.dismiss(task_id, "testing")
-        pending = ids(await house.lexi.list_tasks())
+    async with opened([an_entry(task_id), an_entry("x"), an_entry("a")]) as harness:
+        await harness.lexi.dismiss(task_id, "testing")
+        pending = ids(await harness.lexi.list_tasks())
 
-        assert house.reasons() == {task_id: "testing"}
+        assert harness.reasons() == {task_id: "testing"}
         assert pending == ["x", "a"]

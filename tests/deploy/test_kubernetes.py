@@ -68,7 +68,7 @@ def test_kustomize_and_helm_make_the_same_daemon() -> None:
     chart = rendered(
         **MONITORED,
         image={"repository": "registry.internal/triaged"},
-        settings={"TRIAGED_PLAN": "pro"},
+        settings={"TRIAGED_API_PLAN": "pro"},
     )
     for each in (*base.values(), *chart.values()):
         each["metadata"].pop("namespace", None)
@@ -218,7 +218,7 @@ def test_rules_arrive_as_they_are(text: str) -> None:
     [
         ({"flavour": "statefulset"}, "/flavour"),
         ({"settings": {"TRIAGED_API_KEY": "wbk_secret"}}, "'TRIAGED_API_KEY'"),
-        ({"settings": {"TRIAGED_INTERVAL": 5}}, "/settings/TRIAGED_INTERVAL"),
+        ({"settings": {"TRIAGED_POLL_INTERVAL": 5}}, "/settings/TRIAGED_POLL_INTERVAL"),
         ({"rules": "rules: []"}, "/rules"),
         ({"rulez": ""}, "'rulez'"),
         ({"persistence": {"size": "lots"}}, "/persistence/size"),

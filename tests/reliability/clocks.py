@@ -14,11 +14,11 @@ from typing import Final
 from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.ledger.dismissals import Outcome, Search
+from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import Fault, FaultScript
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.state import Call
+from triaged.sandbox.state import RecordedCall
 from triaged.settings import Settings, read_settings
 from triaged.triage.report import CycleReport
 from triaged.workspace import Workspace, open_workspace
@@ -112,7 +112,7 @@ class Site:
     def wait_for_next_poll(self, wished: timedelta, jump: timedelta) -> timedelta:
         """Wait as the schedule does, while the clock jumps; return for how long."""
         now = self.machine.now()
-        planned = self.workspace.meter.next_poll(wished) - now
+        planned = self.workspace.rate_limiter.next_poll(wished) - now
         # A schedule goes along with a clock set back, and is late on one set forward.
         waits = max(planned - max(jump, timedelta(0)), timedelta(seconds=1))
         self.machine.pass_by(waits)
@@ -123,13 +123,15 @@ class Site:
         """Return the tasks that were dismissed."""
         return {effect.task_id for effect in self.sandbox.world.store.effects}
 
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedCall]:
         """Return all calls that the server has seen."""
         return list(self.sandbox.world.calls)
 
     def confirmed(self) -> list[str]:
         """Return the tasks that the ledger says were dismissed."""
-        found = self.workspace.ledger.dismissals.find(Search(outcome=Outcome.CONFIRMED))
+        found = self.workspace.ledger.dismissals.query(
+            DismissalFilter(outcome=Outcome.CONFIRMED)
+        )
         return [e.task_id for e in found if NOT_SENT not in (e.detail or "")]
 
 

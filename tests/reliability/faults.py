@@ -18,14 +18,14 @@ from structlog.testing import capture_logs
 
 from tests.e2e.harness import KEY, RULES
 from tests.sandbox_server import LeapingClock, RunningSandbox
-from triaged.cli.run import _once
+from triaged.cli.run import _run_once
 from triaged.clock import SystemClock
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.faults import Fault, FaultScript
-from triaged.sandbox.state import Call
+from triaged.sandbox.state import RecordedCall
 from triaged.sandbox.store import Store
 from triaged.settings import Settings, read_settings
 from triaged.workspace import open_workspace
@@ -76,7 +76,7 @@ class Cycled:
 
     code: int
     event: dict[str, Any]
-    calls: tuple[Call, ...]
+    calls: tuple[RecordedCall, ...]
 
     @property
     def result(self) -> str:
@@ -133,7 +133,7 @@ class Bench:
         self._script.lists = 0
         before = len(self._sandbox.world.calls)
         with capture_logs() as logs:
-            code = asyncio.run(_once(self._settings(), dry_run=False))
+            code = asyncio.run(_run_once(self._settings(), dry_run=False))
         self._await_sandbox()
         return Cycled(
             code=code,
@@ -155,11 +155,11 @@ class Bench:
                 return error
         return None
 
-    def entries(self) -> dict[str, list[Entry]]:
+    def entries(self) -> dict[str, list[DismissalRecord]]:
         """Return what the ledger says of calls that were made, by task."""
         with Ledger(self.state) as ledger:
-            found = ledger.dismissals.find(Search())
-        ends: dict[str, list[Entry]] = {}
+            found = ledger.dismissals.query(DismissalFilter())
+        ends: dict[str, list[DismissalRecord]] = {}
         for entry in found:
             if NOT_SENT not in (entry.detail or ""):
                 ends.setdefault(entry.task_id, []).append(entry)
@@ -173,7 +173,7 @@ class Bench:
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
         with Ledger(self.state) as ledger:
-            return dict(ledger.marks.totals(name))
+            return dict(ledger.flags.counters(name))
 
     def _settings(self) -> Settings:
         environ = {

@@ -20,11 +20,11 @@ from tests.reliability.soak_world import Around
 from tests.reliability.virtual import VirtualClock, ended, virtual_loop
 from tests.reliability.weight import Sample, weigh
 from triaged.daemon.service import Daemon, open_daemon
-from triaged.daemon.systemd import Notifier
+from triaged.daemon.systemd import SystemdNotifier
 from triaged.leadlex.api_key import ApiKey, KeySource
-from triaged.leadlex.errors import KeyRefused
+from triaged.leadlex.errors import KeyRejected
 from triaged.ledger import Ledger
-from triaged.ledger.flags import MarkName
+from triaged.ledger.flags import FlagName
 from triaged.quota import QuotaSettings
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
 from triaged.sandbox.server import Sandbox, api_url, listen, serve_on
@@ -158,12 +158,12 @@ class Soak:
             self._daemon.stop()
         try:
             await living
-        except KeyRefused:
+        except KeyRejected:
             self.lives["key refused"] += 1
 
     async def _daemon_life(self) -> None:
         async with open_daemon(
-            self.settings, self.clock, dry_run=False, notifier=Notifier({})
+            self.settings, self.clock, dry_run=False, notifier=SystemdNotifier({})
         ) as daemon:
             self._daemon = daemon
             try:
@@ -208,7 +208,7 @@ class Soak:
         self.looks += 1
 
     def _total(self) -> int:
-        return sum(self._beside.marks.totals("dismissals").values())
+        return sum(self._beside.flags.counters("dismissals").values())
 
     def _tick(self) -> bool:
         """Let five minutes' worth of things happen; say whether it is audit time."""
@@ -227,12 +227,12 @@ class Soak:
         return False
 
     def _pause_or_resume(self, now: datetime) -> None:
-        marks = self._beside.marks
+        flags = self._beside.flags
         if self._unpause_at is not None and now >= self._unpause_at:
-            marks.remove(MarkName.PAUSED)
+            flags.clear(FlagName.PAUSED)
             self._unpause_at = self.around.paused_since = None
         elif self._unpause_at is None and self._random.random() < 1 / 200:
-            marks.put(MarkName.PAUSED, note="", at=now)
+            flags.set(FlagName.PAUSED, note="", at=now)
             self.around.paused_since, self._unpause_at = now, now + 2 * HOUR
 
     def _edit(self, *, good: bool) -> None:

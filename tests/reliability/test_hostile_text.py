@@ -98,7 +98,7 @@ def test_what_commands_print(report: Report, program: Program) -> None:
             program.run("backtest"),
             program.run("run", "--once"),
             program.run("history"),
-            program.run("history", "--pending"),
+            program.run("history", "--held"),
             program.run("explain", "t-clear"),
             program.run("explain", "t-odd"),
             program.run("explain", f"clear {TEXTS['clear']}"),
@@ -134,7 +134,7 @@ def _json(program: Program) -> list[object]:
     commands = (
         ("plan",),
         ("history",),
-        ("history", "--pending"),
+        ("history", "--held"),
         ("explain", "t-clear"),
         ("explain", "t-key"),
         ("backtest",),

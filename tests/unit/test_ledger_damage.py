@@ -29,7 +29,7 @@ INTENT = Intent(
 def crashed(tmp_path: Path) -> Path:
     """Return the directory of a ledger whose program died before it tidied up."""
     with Ledger(tmp_path / "live") as ledger:
-        ledger.marks.veto("task-1", at=T0)
+        ledger.flags.veto("task-1", at=T0)
         directory = tmp_path / "crashed"
         directory.mkdir()
         for name in (FILE, WAL):
@@ -48,7 +48,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 def test_what_was_logged_is_there(crashed: Path) -> None:
     """A ledger is read with what had not been written back to it."""
     with Ledger(crashed) as ledger:
-        vetoed = ledger.marks.vetoed()
+        vetoed = ledger.flags.vetoed()
 
     assert vetoed == {"task-1"}
 
@@ -62,7 +62,7 @@ def test_a_damaged_ledger_keeps_its_log(crashed: Path) -> None:
     with pytest.raises(LedgerError) as raised:
         Store(crashed)
 
-    assert raised.value.remedy.startswith(DAMAGED)
+    assert raised.value.hint.startswith(DAMAGED)
     assert (path.read_bytes(), log.read_bytes()) == before
 
 
@@ -73,7 +73,7 @@ def test_a_log_without_its_ledger_is_refused(crashed: Path) -> None:
         Store(crashed)
 
     assert raised.value.problem == f"is gone, and its {WAL} is not"
-    assert raised.value.remedy == "put it back, or move that away too to begin anew"
+    assert raised.value.hint == "put it back, or move that away too to begin anew"
     assert [path.name for path in crashed.iterdir()] == [WAL]
 
 
@@ -93,7 +93,7 @@ def test_tables_that_make_no_sense(tmp_path: Path, new: bytes) -> None:
     with pytest.raises(LedgerError) as raised:
         Store(tmp_path)
 
-    assert raised.value.remedy.startswith(DAMAGED)
+    assert raised.value.hint.startswith(DAMAGED)
 
 
 def test_tables_of_another_shape(tmp_path: Path) -> None:
@@ -101,10 +101,10 @@ def test_tables_of_another_shape(tmp_path: Path) -> None:
     Store(tmp_path).close()
     change(tmp_path / FILE, b"fingerprint", b"fingerprunt")
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
-        ledger.judgements.holds()
+        ledger.decisions.holds()
 
     assert "no such column: fingerprint" in raised.value.problem
-    assert raised.value.remedy.startswith(DAMAGED)
+    assert raised.value.hint.startswith(DAMAGED)
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="readonly") as raised:
         store.execute("DELETE FROM veto")
 
-    assert raised.value.remedy == "give a writable TRIAGED_STATE_DIR"
+    assert raised.value.hint == "give a writable TRIAGED_STATE_DIR"
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_row_of_nonsense_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
     """What SQLite takes for a row and we cannot read is said to be damage."""
     with Ledger(tmp_path) as ledger:
-        ledger.dismissals.intend([INTENT])
+        ledger.dismissals.record_intents([INTENT])
     change(tmp_path / FILE, old, new)
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
-        ledger.dismissals.open()
+        ledger.dismissals.unresolved()
 
-    assert raised.value.remedy.startswith(DAMAGED)
+    assert raised.value.hint.startswith(DAMAGED)

@@ -15,9 +15,9 @@ from tests.old_ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE, Store
-from triaged.ledger.decisions import Holding
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.ledger.flags import MarkName
+from triaged.ledger.decisions import Hold
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.ledger.flags import FlagName
 from triaged.ledger.schema import VERSION
 
 OPEN: Final = """
@@ -56,9 +56,11 @@ def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
     """Every room of the ledger reads what version 1 wrote."""
     write_old(tmp_path, 1)
     with Ledger(tmp_path) as ledger:
-        ends = {e.task_id: e.outcome for e in ledger.dismissals.find(Search())}
-        unsettled = {entry.task_id for entry in ledger.dismissals.open()}
-        marks, judgements = ledger.marks, ledger.judgements
+        ends = {
+            e.task_id: e.outcome for e in ledger.dismissals.query(DismissalFilter())
+        }
+        unsettled = {entry.task_id for entry in ledger.dismissals.unresolved()}
+        flags, judgements = ledger.flags, ledger.decisions
 
         assert ends == {
             "confirmed": Outcome.CONFIRMED,
@@ -70,12 +72,12 @@ def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
             "intended": None,
         }
         assert unsettled == {"unknown", "intended"}
-        assert marks.totals("dismissals") == {("clutter", "testing"): 1}
-        assert marks.vetoed() == {"kept"}
-        assert marks.get(MarkName.PAUSED) is not None
-        assert marks.quota(unless_version=0) == (7, {"format": 2})
-        assert judgements.holds() == {Holding("held", "slow", "print"): T0}
-        assert judgements.last("left") is not None
+        assert flags.counters("dismissals") == {("clutter", "testing"): 1}
+        assert flags.vetoed() == {"kept"}
+        assert flags.get(FlagName.PAUSED) is not None
+        assert flags.load_quota(unless_version=0) == (7, {"format": 2})
+        assert judgements.holds() == {Hold("held", "slow", "print"): T0}
+        assert judgements.latest("left") is not None
 
 
 def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
@@ -112,6 +114,6 @@ def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
         for each in tmp_path.glob(f"{FILE}*"):
             shutil.copy(each, crashed)
     with Ledger(crashed) as ledger:
-        vetoed = ledger.marks.vetoed()
+        vetoed = ledger.flags.vetoed()
 
     assert vetoed == {"kept", "late"}

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Kind, parse_fault
+from triaged.sandbox.faults import KINDS_WITH_EFFECT, FaultKind, parse_fault
 from triaged.sandbox.settings import SandboxSettings
 
 KEY = {"Authorization": "Bearer wbk_test"}
@@ -223,12 +223,14 @@ def test_huge(api: httpx.Client, sandbox: RunningSandbox) -> None:
     assert api.get(TASKS).status_code == 200
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.HUGE])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FaultKind if kind is not FaultKind.HUGE]
+)
 def test_every_fault_passes(
-    api: httpx.Client, sandbox: RunningSandbox, kind: Kind
+    api: httpx.Client, sandbox: RunningSandbox, kind: FaultKind
 ) -> None:
     """Each fault meets one call; its effect is as stated; the next call is good."""
-    name = f"{kind}=1" if kind in {Kind.SLOW, Kind.SLOW_AFTER} else str(kind)
+    name = f"{kind}=1" if kind in {FaultKind.SLOW, FaultKind.SLOW_AFTER} else str(kind)
     with suppress(httpx.TransportError):
         dismiss(api, sandbox, name)
 

@@ -4,9 +4,9 @@ from datetime import datetime
 from html import escape
 from typing import Final
 
-from triaged.rules.explain import Verdict
-from triaged.text import printable
-from triaged.triage.backtest import Backtest, Counterexample, Record
+from triaged.rules.explain import ConditionResult
+from triaged.text import escape_unprintable
+from triaged.triage.backtest import Backtest, FalsePositive, Record
 
 _STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -27,7 +27,7 @@ def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
     """Write the whole page."""
     title = f"Backtest of {_text(workspace)}"
     sections = "".join(_section(record) for record in result.records)
-    notes = "".join(f"<li>{_text(note)}</li>" for note in cannot_know(result))
+    notes = "".join(f"<li>{_text(note)}</li>" for note in limitations(result))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -39,15 +39,15 @@ def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
     )
 
 
-def cannot_know(result: Backtest) -> list[str]:
+def limitations(result: Backtest) -> list[str]:
     """Say what the figures do not tell."""
     notes = [
         "A task that people have not decided on yet is not here.",
         "The API does not say who dismissed a task, nor what it leaves out of a list.",
     ]
-    if result.times_unknown:
+    if result.unknown_times:
         notes.append(
-            f"When {result.times_unknown} of the tasks were decided is not known; their"
+            f"When {result.unknown_times} of the tasks were decided is not known; their"
             " age is taken as of now, which is older than it was."
         )
     if result.uses_duplicates:
@@ -71,14 +71,14 @@ def summary(record: Record) -> str:
 
 def _section(record: Record) -> str:
     bar = ""
-    if record.agreement.share is not None:
-        agree = 100 * record.agreement.share
+    if record.agreement.value is not None:
+        agree = 100 * record.agreement.value
         bar = (
             f'<div class="bar" role="img" aria-label="{agree:.0f} % agreement">'
             f'<div class="agree" style="width:{agree:.2f}%"></div>'
             f'<div class="against" style="width:{100 - agree:.2f}%"></div></div>'
         )
-    examples = "".join(_example(example) for example in record.counterexamples)
+    examples = "".join(_example(example) for example in record.false_positives)
     listed = f"<p>Approved by people, though:</p>{examples}" if examples else ""
     return (
         f"<h2>{_text(record.rule)}</h2>{bar}"
@@ -86,7 +86,7 @@ def _section(record: Record) -> str:
     )
 
 
-def _example(example: Counterexample) -> str:
+def _example(example: FalsePositive) -> str:
     """Show a task that speaks against the rule; why the rule wants it unfolds."""
     task = example.task
     return (
@@ -96,11 +96,11 @@ def _example(example: Counterexample) -> str:
     )
 
 
-def _verdict(verdict: Verdict) -> str:
-    said = f"{verdict.what}: wanted {verdict.wanted}; saw {verdict.seen}"
-    parts = "".join(_verdict(part) for part in verdict.parts)
+def _verdict(verdict: ConditionResult) -> str:
+    said = f"{verdict.condition}: wanted {verdict.expected}; saw {verdict.actual}"
+    parts = "".join(_verdict(part) for part in verdict.children)
     inner = f"<ul>{parts}</ul>" if parts else ""
-    return f"<li>{_MARKS[verdict.truth]} {_text(said)}{inner}</li>"
+    return f"<li>{_MARKS[verdict.result]} {_text(said)}{inner}</li>"
 
 
 def _short(text: str) -> str:
@@ -108,4 +108,4 @@ def _short(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text))
+    return escape(escape_unprintable(text))

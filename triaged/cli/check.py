@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli import exit_codes as exits
-from triaged.cli.options import RULES, Format, with_format, with_settings
-from triaged.cli.output import say, say_json
+from triaged.cli import exit_codes
+from triaged.cli.options import RULES_OPTIONS, Format, with_format, with_settings
+from triaged.cli.output import echo, echo_json
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, Problem, Severity
 from triaged.rulesfile.lint.missing_tests import Killers, NewTest
-from triaged.rulesfile.lint.mutation import Mutant, Trials, mutants
+from triaged.rulesfile.lint.mutation import Mutant, MutationRunner, mutants
 from triaged.rulesfile.lint.overlaps import Overlap, find_overlaps
-from triaged.rulesfile.loader import LoadedRules, compile_rules, load, test_rules
+from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
 
@@ -37,7 +37,7 @@ _MOST_TESTS: Final = 500
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
 @with_format
-@with_settings(*RULES)
+@with_settings(*RULES_OPTIONS)
 def check(
     *,
     settings: Settings,
@@ -56,7 +56,7 @@ def check(
             checked.problems += error.problems
             continue
         checked.problems += loaded.warnings
-        report = test_rules(loaded, compile_rules(loaded), now=now)
+        report = run_rule_tests(loaded, compile_rules(loaded), now=now)
         checked.reports.append((loaded.file, report))
         if mutate and not report.failures:
             checked.add_survivors(loaded, now)
@@ -64,7 +64,7 @@ def check(
         if form is Format.TABLE:
             _say_loaded(loaded, report)
     if form is Format.JSON:
-        say_json(_as_json(checked))
+        echo_json(_as_json(checked))
     else:
         _say_problems(checked)
         _say_overlaps(checked)
@@ -86,7 +86,7 @@ class _Checked:
 
     def add_survivors(self, loaded: LoadedRules, now: datetime) -> None:
         """Warn of each condition that could be dropped with all tests staying green."""
-        trials = Trials(loaded.tests, loaded.ruleset, now=now)
+        trials = MutationRunner(loaded.tests, loaded.ruleset, now=now)
         killers = Killers(loaded.ruleset, loaded.tests, loaded.task_types)
         for mutant in mutants(loaded.ruleset):
             if trials.survives(mutant):
@@ -118,15 +118,15 @@ def _survived(mutant: Mutant, file: str, *, known: bool) -> Problem:
 
 def _code(checked: _Checked, *, strict: bool) -> int:
     if any(problem.severity == "error" for problem in checked.problems):
-        return exits.CONFIG
+        return exit_codes.CONFIG
     if any(report.failures for _, report in checked.reports):
-        return exits.TESTS_FAILED
-    return exits.CONFIG if strict and checked.problems else exits.DONE
+        return exit_codes.TESTS_FAILED
+    return exit_codes.CONFIG if strict and checked.problems else exit_codes.OK
 
 
 def _say_loaded(loaded: LoadedRules, report: TestReport) -> None:
     rules, tests = len(loaded.ruleset.rules), report.passed + len(report.failures)
-    say(
+    echo(
         f"{loaded.file}: {rules} {'rule' if rules == 1 else 'rules'},"
         f" {report.passed} of {tests} {'test' if tests == 1 else 'tests'} passed"
     )
@@ -134,27 +134,27 @@ def _say_loaded(loaded: LoadedRules, report: TestReport) -> None:
 
 def _say_problems(checked: _Checked) -> None:
     for problem in checked.problems:
-        say(str(problem))
+        echo(str(problem))
         if problem in checked.wanted:
-            say(str(checked.wanted[problem]))
+            echo(str(checked.wanted[problem]))
     for file, report in checked.reports:
         for failure in report.failures:
-            say(f"{file}:{failure.line}: {failure}")
+            echo(f"{file}:{failure.line}: {failure}")
 
 
 def _say_overlaps(checked: _Checked) -> None:
     """Name the overlaps that no test in the file shows its author to know."""
     untested = [one for one in checked.overlaps if not one[2].tested]
     for file, line, overlap in untested[:_MOST_NOTES]:
-        say(
+        echo(
             f"{file}:{line}: note: {overlap.rule} means this as well, but"
             f" {overlap.earlier} before it decides: {overlap.example}"
         )
     more = len(untested) - _MOST_NOTES
     if more > 0:
-        say(f"note: {more} more overlaps; --format json lists them")
+        echo(f"note: {more} more overlaps; --format json lists them")
     for file in checked.cut:
-        say(
+        echo(
             f"{file}: note: too many pairs of rules; not all were searched for overlaps"
         )
 

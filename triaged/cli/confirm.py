@@ -5,10 +5,10 @@ import sys
 
 import click
 
-from triaged.cli.output import say
+from triaged.cli.output import echo
 
 
-def agreed(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask; anything but a yes is a no, Ctrl-C and Ctrl-D too.
 
     Raises:
@@ -23,10 +23,10 @@ def agreed(question: str) -> bool:
             raise click.UsageError(
                 "nobody answered, so nothing was dismissed; scripts say --yes"
             ) from None
-        say("", error=True)
+        echo("", error=True)
         yes = False
     finally:
         signal.signal(signal.SIGINT, handler)
     if not yes:
-        say("Nothing was dismissed.")
+        echo("Nothing was dismissed.")
     return yes

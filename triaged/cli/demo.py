@@ -19,19 +19,19 @@ from rich.text import Text
 
 import triaged
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.output import console, say, shorten, table
+from triaged.cli.output import console, echo, table, truncate
 from triaged.clock import SystemClock
 from triaged.daemon.service import Daemon, open_daemon
-from triaged.daemon.systemd import Notifier
+from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import TriagedError
-from triaged.leadlex.api_key import KeySource, check_key
-from triaged.ledger.dismissals import Outcome, Search
+from triaged.leadlex.api_key import KeySource, parse_key
+from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.quota import QuotaSettings
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, SandboxSettings
 from triaged.sandbox.tasks import generate
 from triaged.settings import Settings
-from triaged.text import printable
+from triaged.text import escape_unprintable
 from triaged.workspace import Workspace
 
 
@@ -51,9 +51,9 @@ def demo(*, seconds: int, seed: int) -> None:
 
 # A made-up plan with short windows, so that half a minute shows the quota at work.
 MINUTE_SECONDS: Final = 5.0
-CALLS_A_MINUTE: Final = 10
-CALLS_A_DAY: Final = 100
-POLL: Final = timedelta(seconds=4)
+CALLS_PER_MINUTE: Final = 10
+CALLS_PER_DAY: Final = 100
+POLL_INTERVAL: Final = timedelta(seconds=4)
 TASKS: Final = 60
 
 _LINES: Final = 12
@@ -61,7 +61,7 @@ _FRAME_SECONDS: Final = 0.25
 _NEWCOMER_SECONDS: Final = 6.0
 
 
-class DemoTrouble(TriagedError):
+class DemoFailed(TriagedError):
     """The demo's two sides do not agree, or a part of it ended early."""
 
     def __init__(self, what: str) -> None:
@@ -84,9 +84,9 @@ class Demo:
             SandboxSettings(
                 seed=seed,
                 count=TASKS,
-                minute_limit=CALLS_A_MINUTE,
+                minute_limit=CALLS_PER_MINUTE,
                 minute_window=MINUTE_SECONDS,
-                day_limit=CALLS_A_DAY,
+                day_limit=CALLS_PER_DAY,
             )
         )
         self._listed = TASKS
@@ -114,21 +114,21 @@ class Demo:
         rules = directory / "rules.yaml"
         rules.write_bytes(example_rules())
         settings = Settings(
-            key=KeySource(value=check_key(DEFAULT_KEY)),
+            key=KeySource(value=parse_key(DEFAULT_KEY)),
             api_url=url,
             rules=rules,
             workspace="demo",
             quota=QuotaSettings(
-                minute_limit=CALLS_A_MINUTE,
+                minute_limit=CALLS_PER_MINUTE,
                 minute_window=MINUTE_SECONDS,
-                daily_limit=CALLS_A_DAY,
+                daily_limit=CALLS_PER_DAY,
             ),
-            interval=POLL,
+            poll_interval=POLL_INTERVAL,
             state_dir=directory / "state",
             listen_port=0,
         )
         async with open_daemon(
-            settings, self._clock, dry_run=False, notifier=Notifier({})
+            settings, self._clock, dry_run=False, notifier=SystemdNotifier({})
         ) as daemon:
             workspace = daemon.workspace
             running = asyncio.create_task(daemon.run())
@@ -146,7 +146,7 @@ class Demo:
             while (passed := self._clock.monotonic() - started) < self._seconds:
                 if running.done():
                     running.result()
-                    raise DemoTrouble("the daemon ended early")
+                    raise DemoFailed("the daemon ended early")
                 if self._clock.monotonic() > newcomers:
                     newcomers += _NEWCOMER_SECONDS
                     self._add_tasks()
@@ -162,30 +162,34 @@ class Demo:
 
     def _frame(self, workspace: Workspace, daemon: Daemon, passed: float) -> Group:
         counts = self._sandbox.world.store.counts()
-        view = workspace.meter.view()
+        view = workspace.rate_limiter.snapshot()
         head = Text(
             f"triaged demo · {max(self._seconds - passed, 0):.0f} s left ·"
             f" {counts['pending']} tasks pending, {counts['dismissed']} dismissed"
         )
         quota = Text(
             f"quota: {view.remaining} of {view.daily_limit} calls left today,"
-            f" {view.reserved} kept for people; at most {CALLS_A_MINUTE}"
+            f" {view.reserved} kept for people; at most {CALLS_PER_MINUTE}"
             f" in {MINUTE_SECONDS:g} s"
         )
-        meter = Table.grid(padding=(0, 1))
+        rate_limiter = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=view.daily_limit, completed=view.remaining, width=24)
-        meter.add_row(bar, quota)
-        last = daemon.health.last
-        left = ", ".join(f"{n} {c}" for c, n in last.left.items()) if last else "—"
+        rate_limiter.add_row(bar, quota)
+        last = daemon.health.last_report
+        left = (
+            ", ".join(f"{n} {c}" for c, n in last.left_by_cause.items())
+            if last
+            else "—"
+        )
         return Group(
             Text.assemble((head.plain, "bold")),
-            meter,
+            rate_limiter,
             Text(f"left alone: {left}"),
             self._recent(workspace),
         )
 
     def _recent(self, workspace: Workspace) -> Table:
-        newest = workspace.ledger.dismissals.find(Search(newest=_LINES))
+        newest = workspace.ledger.dismissals.query(DismissalFilter(last=_LINES))
         return table(
             ("time", "rule", "reason", "outcome", "task"),
             [
@@ -194,7 +198,7 @@ class Demo:
                     entry.rule or "",
                     entry.reason,
                     entry.outcome or "under way",
-                    shorten(str(entry.task.get("description") or "—"), 50),
+                    truncate(str(entry.task.get("description") or "—"), 50),
                 )
                 for entry in newest
             ],
@@ -202,7 +206,7 @@ class Demo:
 
     def _sum_up(self, workspace: Workspace) -> None:
         store = self._sandbox.world.store
-        entries = workspace.ledger.dismissals.find(Search())
+        entries = workspace.ledger.dismissals.query(DismissalFilter())
         confirmed = [e for e in entries if e.outcome is Outcome.CONFIRMED]
         counts = store.counts()
         calls = sum(self._sandbox.world.counted.values())
@@ -212,23 +216,23 @@ class Demo:
             if status == "429"
         )
         per_rule = Counter((e.rule or "", e.reason) for e in confirmed)
-        say("\nWhat happened")
+        echo("\nWhat happened")
         rows = [(rule, reason, str(n)) for (rule, reason), n in per_rule.most_common()]
         console().print(table(("rule", "reason", "dismissed"), rows))
         dismissed, pending = counts["dismissed"], counts["pending"]
-        say(
+        echo(
             f"\n{self._listed} tasks = {dismissed} dismissed + {pending} left pending."
             f"\nThe ledger has {len(confirmed)} confirmed dismissals;"
             f" the sandbox saw {len(store.effects)}."
             f"\n{calls} API calls spent, {refused} of them refused."
         )
         if self._listed != dismissed + pending:
-            raise DemoTrouble("tasks were lost")
+            raise DemoFailed("tasks were lost")
         if {e.task_id for e in confirmed} != {e.task_id for e in store.effects}:
-            raise DemoTrouble("ledger and sandbox do not agree")
+            raise DemoFailed("ledger and sandbox do not agree")
         if not confirmed:
-            raise DemoTrouble("nothing was dismissed")
-        say("Both sides agree. Next: README.md, 'The first real run'.")
+            raise DemoFailed("nothing was dismissed")
+        echo("Both sides agree. Next: README.md, 'The first real run'.")
 
 
 class _Lines:
@@ -245,7 +249,7 @@ class _Lines:
         numbers = text.rpartition("·")[2]
         if numbers != self._last:
             self._last = numbers
-            self._out.print(Text(printable(text)))
+            self._out.print(Text(escape_unprintable(text)))
 
 
 @contextlib.contextmanager

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from triaged.errors import ConfigError, QuotaSpent, RulesTestsFailed, TriagedError
-from triaged.leadlex.errors import KeyRefused, RateLimited, Unanswered, Unreachable
+from triaged.errors import ConfigError, QuotaExhausted, RuleTestsFailed, TriagedError
+from triaged.leadlex.errors import KeyRejected, NoResponse, RateLimited, Unreachable
 
-DONE: Final = 0
+OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 TESTS_FAILED: Final = 3
@@ -15,18 +15,18 @@ KEY_REFUSED: Final = 77
 CONFIG: Final = 78
 
 
-def code_for(error: TriagedError) -> int:
+def exit_code_for(error: TriagedError) -> int:
     """Return the exit code that an error ends in."""
     match error:
         case ConfigError():
             return CONFIG
-        case RulesTestsFailed():
+        case RuleTestsFailed():
             return TESTS_FAILED
-        case KeyRefused():
+        case KeyRejected():
             return KEY_REFUSED
-        case Unreachable() | Unanswered():
+        case Unreachable() | NoResponse():
             return UNREACHABLE
-        case QuotaSpent() | RateLimited():
+        case QuotaExhausted() | RateLimited():
             return INCOMPLETE
         case _:
             return FAILED

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from triaged.cli import exit_codes as exits
-from triaged.cli.output import console, say, say_json, shorten, table
+from triaged.cli import exit_codes
+from triaged.cli.output import console, echo, echo_json, table, truncate
 from triaged.clock import SystemClock
 from triaged.errors import TriagedError
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
 from triaged.ledger.feedback import Observation
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Word
+from triaged.rules.task import HumanDecision
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
-from triaged.text import printable
+from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
-from triaged.triage.feedback import asked_lately
+from triaged.triage.feedback import last_refresh
 from triaged.workspace import open_workspace
 
 # Four calls are a twentieth of the smallest plan's day.
@@ -39,7 +39,7 @@ class Observed:
     seen: int
     agreement: Agreement
     ours: int
-    counterexamples: tuple[Observation, ...]
+    false_positives: tuple[Observation, ...]
 
     @property
     def open(self) -> int:
@@ -54,19 +54,19 @@ def show_agreement(settings: Settings, *, as_json: bool) -> int:
     """
     ruleset = load(settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
-        say(f"triaged: no ledger in {settings.state_dir} yet", error=True)
-        return exits.DONE
-    code = exits.DONE
+        echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
+        return exit_codes.OK
+    code = exit_codes.OK
     try:
         asyncio.run(_ask(settings))
     except TriagedError as error:
-        say(f"triaged: not asked what people did: {error}", error=True)
-        code = exits.code_for(error)
+        echo(f"triaged: not asked what people did: {error}", error=True)
+        code = exit_codes.exit_code_for(error)
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        found = summarise(ledger.words.observations(), ruleset)
+        found = summarise(ledger.feedback.observations(), ruleset)
         if as_json:
             rows = [_as_json(one, ledger) for one in found]
-            say_json(rows)
+            echo_json(rows)
         else:
             _show(found, ledger)
     return code
@@ -76,15 +76,15 @@ async def _ask(settings: Settings) -> None:
     clock = SystemClock()
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         now = clock.now()
-        if not ledger.words.open(seen_before=now):
+        if not ledger.feedback.undecided(seen_before=now):
             return
-        asked = asked_lately(ledger, now, ASK_AGAIN_AFTER)
+        asked = last_refresh(ledger, now, ASK_AGAIN_AFTER)
     if asked is not None:
         said = f"as people had decided at {asked:%H:%M:%S} UTC"
-        say(f"triaged: {said}; asked anew a quarter of an hour later", error=True)
+        echo(f"triaged: {said}; asked anew a quarter of an hour later", error=True)
         return
     async with open_workspace(settings, clock) as workspace:
-        await workspace.people().ask()
+        await workspace.feedback().refresh()
 
 
 def summarise(
@@ -101,16 +101,24 @@ def summarise(
 
 def _summary(name: str, seen: Sequence[Observation], ruleset: Ruleset) -> Observed:
     rule = ruleset.rule(name)
-    theirs = [one for one in seen if one.word is not None and not one.ours]
+    theirs = [
+        one
+        for one in seen
+        if one.human_decision is not None and not one.dismissed_by_triaged
+    ]
     reason = seen[-1].reason if seen else None
     return Observed(
         rule=name,
         reason=(rule.reason if rule is not None else None) or reason or "",
         mode=None if rule is None else rule.mode,
         seen=len(seen),
-        agreement=Agreement.of(one.word for one in theirs if one.word is not None),
-        ours=sum(one.ours for one in seen),
-        counterexamples=tuple(one for one in theirs if one.word is Word.APPROVED),
+        agreement=Agreement.of(
+            one.human_decision for one in theirs if one.human_decision is not None
+        ),
+        ours=sum(one.dismissed_by_triaged for one in seen),
+        false_positives=tuple(
+            one for one in theirs if one.human_decision is HumanDecision.APPROVED
+        ),
     )
 
 
@@ -125,28 +133,30 @@ def _as_json(observed: Observed, ledger: Ledger) -> dict[str, Any]:
         "approved": agreement.approved,
         "dismissed_by_triaged": observed.ours,
         "open": observed.open,
-        "agreement": agreement.share,
+        "agreement": agreement.value,
         "interval": agreement.interval,
-        "counterexamples": [
+        "false_positives": [
             {
                 "task_id": one.task_id,
                 "description": _description(ledger, one.task_id),
                 "observed_at": one.seen_at.isoformat(),
             }
-            for one in observed.counterexamples
+            for one in observed.false_positives
         ],
     }
 
 
 def _description(ledger: Ledger, task_id: str) -> str | None:
-    judgement = ledger.judgements.last(task_id)
-    text = None if judgement is None else judgement.task.get("description")
+    record = ledger.decisions.latest(task_id)
+    text = None if record is None else record.task.get("description")
     return text if isinstance(text, str) else None
 
 
 def _show(found: Sequence[Observed], ledger: Ledger) -> None:
     if not found:
-        say("No rule observes anything; give one mode: observe, or run with --dry-run.")
+        echo(
+            "No rule observes anything; give one mode: observe, or run with --dry-run."
+        )
         return
     headings = ("rule", "mode", "observed", "dismissed", "approved", "by us", "open")
     rows = [
@@ -164,6 +174,8 @@ def _show(found: Sequence[Observed], ledger: Ledger) -> None:
     ]
     console().print(table((*headings, "agreement"), rows))
     for observed in found:
-        for one in observed.counterexamples:
-            what = shorten(_description(ledger, one.task_id) or "—", 100)
-            say(f"{observed.rule}: people approved {printable(one.task_id)} {what}")
+        for one in observed.false_positives:
+            what = truncate(_description(ledger, one.task_id) or "—", 100)
+            echo(
+                f"{observed.rule}: people approved {escape_unprintable(one.task_id)} {what}"
+            )

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from typing import Final
 
 # Ctrl-C, Ctrl-D, and what a terminal that is gone reads as.
-_LEAVING: Final = frozenset({"\x03", "\x04", ""})
+_QUIT_KEYS: Final = frozenset({"\x03", "\x04", ""})
 
 
 @contextlib.contextmanager
-def single_keys() -> Iterator[None]:
+def cbreak_mode() -> Iterator[None]:
     """Read keys as they are pressed, also those that are typed ahead."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
@@ -30,14 +30,14 @@ def single_keys() -> Iterator[None]:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def key(known: str) -> str | None:
+def read_key(known: str) -> str | None:
     """Wait for one of these keys; None when the person leaves instead."""
     while True:
         try:
             pressed = os.read(sys.stdin.fileno(), 1).decode("ascii", "replace").lower()
         except OSError:
             return None
-        if pressed in _LEAVING:
+        if pressed in _QUIT_KEYS:
             return None
         if pressed in known:
             return pressed

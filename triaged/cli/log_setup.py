@@ -7,7 +7,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from triaged.text import printable
+from triaged.text import escape_unprintable
 
 _LONGEST: Final = 1_000
 
@@ -35,7 +35,7 @@ def configure_logs(
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        make_printable,
+        escape_event,
     ]
     structlog.configure(
         processors=[*chain, renderer],
@@ -59,7 +59,7 @@ def configure_logs(
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
 
-def make_printable(
+def escape_event(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Keep control characters out of terminals and log viewers."""
@@ -73,5 +73,5 @@ def _printable(value: object, keep: str) -> object:
     if isinstance(value, str):
         # A task's id has no limit of its own; a log line must have one.
         short = value if keep or len(value) <= _LONGEST else value[:_LONGEST] + "…"
-        return printable(short, keep=keep)
+        return escape_unprintable(short, keep=keep)
     return [_printable(v, keep) for v in value] if isinstance(value, list) else value

@@ -11,27 +11,27 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from triaged.text import printable
+from triaged.text import escape_unprintable
 
 # Wide enough for a pipe; a terminal says how wide it is itself.
-_PIPE_WIDTH: Final = 160
+NON_TTY_WIDTH: Final = 160
 _MARKS: Final = {True: "✓", False: "✗", None: "?"}
 _STYLES: Final = {True: "green", False: "red", None: "yellow"}
 
 
-def say(text: str, *, error: bool = False, end: str = "\n") -> None:
+def echo(text: str, *, error: bool = False, end: str = "\n") -> None:
     """Print a line, with control characters made visible."""
     stream = sys.stderr if error else sys.stdout
-    stream.write(printable(text, keep="\n") + end)
+    stream.write(escape_unprintable(text, keep="\n") + end)
 
 
-def say_json(document: object) -> None:
+def echo_json(document: object) -> None:
     """Print a document as JSON."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    sys.stdout.write(visible_json(text) + "\n")
+    sys.stdout.write(escape_json(text) + "\n")
 
 
-def visible_json(text: str) -> str:
+def escape_json(text: str) -> str:
     """Escape what a JSON text holds that cannot be seen, so that it stays JSON."""
     return "\n".join(
         line
@@ -51,7 +51,7 @@ def console() -> Console:
     """Return where tables go."""
     if sys.stdout.isatty():
         return Console(highlight=False)
-    return Console(highlight=False, width=_PIPE_WIDTH)
+    return Console(highlight=False, width=NON_TTY_WIDTH)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -60,11 +60,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for heading in headings:
         made.add_column(Text(heading), overflow="fold")
     for row in rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
+        made.add_row(*(Text(escape_unprintable(cell)) for cell in row))
     return made
 
 
-def shorten(text: str, width: int = 60) -> str:
+def truncate(text: str, width: int = 60) -> str:
     """Cut a text for a table cell."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
@@ -72,14 +72,16 @@ def shorten(text: str, width: int = 60) -> str:
 
 def rule_tree(rule: dict[str, Any]) -> Tree:
     """Draw one rule's condition tree, as it stands in a trace."""
-    notes = [rule["wants"]]
+    notes = [rule["action"]]
     if rule["mode"] != "enforce":
         notes.append(rule["mode"])
-    if rule["acted"]:
-        notes.append("acted")
-    elif not rule["reached"]:
+    if rule["applied"]:
+        notes.append("applied")
+    elif not rule["evaluated"]:
         notes.append("not reached")
-    title = Text(f"{printable(rule['rule'])} ({', '.join(notes)})", style="bold")
+    title = Text(
+        f"{escape_unprintable(rule['rule'])} ({', '.join(notes)})", style="bold"
+    )
     tree = Tree(title)
     add_verdict(tree, rule["match"])
     return tree
@@ -87,13 +89,15 @@ def rule_tree(rule: dict[str, Any]) -> Tree:
 
 def add_verdict(tree: Tree, verdict: dict[str, Any]) -> None:
     """Hang one condition's verdict, and those of its parts, into a tree."""
-    truth = verdict["truth"]
+    truth = verdict["result"]
     line = Text()
     line.append(f"{_MARKS[truth]} ", style=_STYLES[truth])
-    line.append(f"{printable(verdict['what'])}: wanted {printable(verdict['wanted'])}")
-    line.append(f"; saw {printable(verdict['seen'])}")
+    line.append(
+        f"{escape_unprintable(verdict['condition'])}: expected {escape_unprintable(verdict['expected'])}"
+    )
+    line.append(f"; saw {escape_unprintable(verdict['actual'])}")
     if truth is None:
         line.append(" (cannot be judged)", style="yellow")
     branch = tree.add(line)
-    for part in verdict.get("parts", ()):
+    for part in verdict.get("children", ()):
         add_verdict(branch, part)

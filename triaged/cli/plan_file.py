@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from triaged.errors import PlanRefused
-from triaged.rules.explain_json import decision_json
-from triaged.rules.task import Decision, parse_moment
+from triaged.errors import PlanRejected
+from triaged.rules.explain_json import decision_to_dict
+from triaged.rules.task import Decision, parse_timestamp
 
 KIND: Final = "triaged-plan"
 VERSION: Final = 1
@@ -45,14 +45,14 @@ class Plan:
             PlanRefused: says what does not fit.
         """
         if self.workspace != workspace or self.api_url != api_url:
-            raise PlanRefused(
+            raise PlanRejected(
                 f"it is of workspace {self.workspace!r} at {self.api_url}, not of"
                 f" {workspace!r} at {api_url}"
             )
         if self.rules_sha256 != rules_sha256:
-            raise PlanRefused("the rules have changed since; make a new plan")
+            raise PlanRejected("the rules have changed since; make a new plan")
         if not timedelta(0) <= now - self.made_at < MAX_AGE:
-            raise PlanRefused(
+            raise PlanRejected(
                 f"it was made at {self.made_at:%Y-%m-%d %H:%M:%SZ}; a plan is good for"
                 " a day"
             )
@@ -76,8 +76,8 @@ def write_plan(
         "rules_sha256": rules_sha256,
         "decisions": [
             {
-                **decision_json(decision),
-                "content_sha256": decision.task.digest(),
+                **decision_to_dict(decision),
+                "content_sha256": decision.task.content_hash(),
                 "type": decision.task.type,
                 "description": decision.task.description,
             }
@@ -96,18 +96,18 @@ def read_plan(text: str) -> Plan:
     try:
         document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:
-        raise PlanRefused("it is not JSON") from error
+        raise PlanRejected("it is not JSON") from error
     if not isinstance(document, dict) or document.get("kind") != KIND:
-        raise PlanRefused("it is not a file that plan --out wrote")
+        raise PlanRejected("it is not a file that plan --out wrote")
     if document.get("version") != VERSION or document["version"] is True:
-        raise PlanRefused("it was written by another version of triaged")
-    made_at = parse_moment(document.get("made_at"))
+        raise PlanRejected("it was written by another version of triaged")
+    made_at = parse_timestamp(document.get("made_at"))
     rows = document.get("decisions")
     if made_at is None or not isinstance(rows, list):
-        raise PlanRefused("it is not whole")
+        raise PlanRejected("it is not whole")
     entries = tuple(_entry(row) for row in rows)
     if len({entry.task_id for entry in entries}) < len(entries):
-        raise PlanRefused("it has a task twice")
+        raise PlanRejected("it has a task twice")
     return Plan(
         workspace=_text(document, "workspace"),
         api_url=_text(document, "api_url"),
@@ -119,7 +119,7 @@ def read_plan(text: str) -> Plan:
 
 def _entry(row: object) -> Entry:
     if not isinstance(row, dict) or row.get("decision") != "dismiss":
-        raise PlanRefused("it has an entry that is no dismissal")
+        raise PlanRejected("it has an entry that is no dismissal")
     return Entry(
         task_id=_text(row, "task_id"),
         content_sha256=_text(row, "content_sha256"),
@@ -131,5 +131,5 @@ def _entry(row: object) -> Entry:
 def _text(document: Mapping[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not value:
-        raise PlanRefused(f"it is not whole: {key} is missing")
+        raise PlanRejected(f"it is not whole: {key} is missing")
     return value

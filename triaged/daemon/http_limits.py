@@ -22,7 +22,7 @@ BACKLOG: Final = MAX_CONNECTIONS // 4
 # From the first byte of a request to the last of its answer.
 REQUEST_SECONDS: Final = 10
 IDLE_SECONDS: Final = 5
-MAX_HEAD_BYTES: Final = 8192
+MAX_HEADER_BYTES: Final = 8192
 MAX_TARGET_BYTES: Final = 1024
 
 _READING: Final = ("GET", "HEAD")
@@ -30,7 +30,7 @@ _READING: Final = ("GET", "HEAD")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-class BoundedProtocol(H11Protocol):
+class LimitedHttpProtocol(H11Protocol):
     """One connection that is bounded in time and must make room for newer ones."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -82,9 +82,9 @@ class BoundedProtocol(H11Protocol):
         self.transport.abort()
 
     def _make_room(self) -> None:
-        ours = [c for c in self.connections if isinstance(c, BoundedProtocol)]
+        ours = [c for c in self.connections if isinstance(c, LimitedHttpProtocol)]
         if len(ours) >= MAX_CONNECTIONS:
-            min(ours, key=BoundedProtocol._precedence).abort()
+            min(ours, key=LimitedHttpProtocol._precedence).abort()
 
     def _precedence(self) -> tuple[bool, float]:
         """Say who goes last: who is being answered, and among equals the newer one."""
@@ -93,7 +93,7 @@ class BoundedProtocol(H11Protocol):
         return (cycle is not None and not cycle.response_complete, self.began)
 
 
-class Doorkeeper:
+class RequestFilter:
     """Lets short requests that only read through to an application.
 
     ``is_local`` says that the port is on loopback, for the people of this machine.
@@ -115,7 +115,7 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
         return _refuse(405, "here is only to read", Allow=", ".join(_READING))
     if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         return _refuse(414, "no address here is that long")
-    if sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
         return _refuse(431, "the headers are too long")
     if _has_body(headers):
         return _refuse(413, "no request here has a body")

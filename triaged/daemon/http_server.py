@@ -22,20 +22,24 @@ from triaged.daemon.health import Health
 from triaged.daemon.http_limits import (
     BACKLOG,
     IDLE_SECONDS,
-    MAX_HEAD_BYTES,
-    BoundedProtocol,
-    Doorkeeper,
+    MAX_HEADER_BYTES,
+    LimitedHttpProtocol,
+    RequestFilter,
 )
-from triaged.daemon.metrics import Telemetry
-from triaged.daemon.rules_watcher import RulesKeeper
-from triaged.daemon.status_page import CONTENT_SECURITY_POLICY, PageFacts, render_page
+from triaged.daemon.metrics import Metrics
+from triaged.daemon.rules_watcher import RulesWatcher
+from triaged.daemon.status_page import (
+    CONTENT_SECURITY_POLICY,
+    StatusPageData,
+    render_page,
+)
 from triaged.errors import ConfigError, Problem
-from triaged.ledger.dismissals import Search
-from triaged.ledger.flags import MarkName
+from triaged.ledger.dismissals import DismissalFilter
+from triaged.ledger.flags import FlagName
 from triaged.workspace import Workspace
 
 _RECENT: Final = 20
-_SAFE_HEADERS: Final = {
+_SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -45,23 +49,23 @@ _SAFE_HEADERS: Final = {
 }
 
 
-class Shown(Protocol):
+class DaemonView(Protocol):
     """What is shown of a daemon."""
 
     health: Health
-    keeper: RulesKeeper
+    rules_watcher: RulesWatcher
     dry_run: bool
-    metrics: Telemetry
+    metrics: Metrics
 
     def refresh_metrics(self) -> None:
         """Bring metrics that others may have changed up to date."""
         ...
 
 
-class WebServer:
+class HttpServer:
     """Serves one daemon's state within the daemon's own loop."""
 
-    def __init__(self, shown: Shown, workspace: Workspace) -> None:
+    def __init__(self, shown: DaemonView, workspace: Workspace) -> None:
         self._shown = shown
         self._workspace = workspace
         self._server: _Server | None = None
@@ -82,18 +86,18 @@ class WebServer:
         """Serve on a socket that is bound already."""
         is_local = ip_address(listener.getsockname()[0]).is_loopback
         config = uvicorn.Config(
-            Doorkeeper(self._app, is_local=is_local),
-            http=BoundedProtocol,
+            RequestFilter(self._app, is_local=is_local),
+            http=LimitedHttpProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            headers=list(_SAFE_HEADERS.items()),
+            headers=list(_SECURITY_HEADERS.items()),
             # Whoever sends us nonsense must not fill the log.
             log_level="error",
             backlog=BACKLOG,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
         )
@@ -118,28 +122,28 @@ class WebServer:
         return PlainTextResponse(text, status)
 
     async def _readyz(self, _: Request) -> Response:
-        shown = self._shown.health.shown(self._workspace.clock.now())
+        shown = self._shown.health.to_dict(self._workspace.clock.now())
         status = 200 if shown["ready"] else 503
         return JSONResponse(shown, status)
 
     async def _page(self, _: Request) -> Response:
         ledger, now = self._workspace.ledger, self._workspace.clock.now()
-        paused = ledger.marks.get(MarkName.PAUSED)
-        breaker = ledger.marks.get(MarkName.BREAKER)
-        facts = PageFacts(
+        paused = ledger.flags.get(FlagName.PAUSED)
+        breaker = ledger.flags.get(FlagName.BREAKER)
+        facts = StatusPageData(
             workspace=ledger.workspace,
             now=now,
             dry_run=self._shown.dry_run,
             health=self._shown.health,
-            quota=self._workspace.meter.view(),
-            ruleset=self._shown.keeper.rules.ruleset,
-            paused=None if paused is None else paused.note,
-            breaker=None if breaker is None else breaker.note,
-            spent=ledger.dismissals.spent_on(now),
-            held=tuple(ledger.judgements.holds().items()),
-            observed=ledger.judgements.observed_on(now),
-            recent=ledger.dismissals.find(Search(newest=_RECENT)),
-            left=ledger.judgements.left_last(_RECENT),
+            quota=self._workspace.rate_limiter.snapshot(),
+            ruleset=self._shown.rules_watcher.rules.ruleset,
+            paused=None if paused is None else paused.reason,
+            breaker=None if breaker is None else breaker.reason,
+            spent=ledger.dismissals.count_by_rule(now),
+            held=tuple(ledger.decisions.holds().items()),
+            observed=ledger.decisions.count_observations(now),
+            recent=ledger.dismissals.query(DismissalFilter(last=_RECENT)),
+            left=ledger.decisions.latest_left(_RECENT),
         )
         return HTMLResponse(render_page(facts))
 

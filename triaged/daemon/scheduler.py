@@ -18,10 +18,10 @@ from triaged.clock import SystemClock
 # Coroutines only: anything else APScheduler would run in a thread.
 Job = Callable[[], Awaitable[None]]
 
-LOOK_SECONDS: Final = 1.0
+CLOCK_CHECK_SECONDS: Final = 1.0
 
 
-class Schedule:
+class Scheduler:
     """Runs jobs in the daemon's own loop; a late job is late, not left out."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Schedule:
         self._clock = SystemClock()
         self._ahead = self._measure()
         self._loop = asyncio.get_running_loop()
-        self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._looking = self._loop.call_later(CLOCK_CHECK_SECONDS, self._look)
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._scheduler.start()
 
@@ -45,11 +45,11 @@ class Schedule:
 
         def plan() -> None:
             at = self._clock.now() + timedelta(seconds=seconds)
-            self.once(at, again, name=name)
+            self.at(at, again, name=name)
 
         plan()
 
-    def once(self, at: datetime, job: Job, *, name: str) -> None:
+    def at(self, at: datetime, job: Job, *, name: str) -> None:
         """Run a job at a moment, instead of when it was planned before."""
         self._scheduler.add_job(
             job,
@@ -74,11 +74,11 @@ class Schedule:
         """Move all jobs along with a clock that was set back."""
         ahead = self._measure()
         back = self._ahead - ahead
-        if back > LOOK_SECONDS:
+        if back > CLOCK_CHECK_SECONDS:
             for job in self._scheduler.get_jobs():
                 job.modify(next_run_time=job.next_run_time - timedelta(seconds=back))
         self._ahead = ahead
-        self._looking = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._looking = self._loop.call_later(CLOCK_CHECK_SECONDS, self._look)
 
     def _measure(self) -> float:
         """Return how far the wall clock is ahead of the one that never jumps."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def signals_set(
+def signal_events(
     loop: asyncio.AbstractEventLoop, stop: asyncio.Event, reload: asyncio.Event | None
 ) -> Iterator[None]:
     """Turn SIGTERM and SIGINT into ``stop`` and SIGHUP into ``reload`` meanwhile."""

@@ -10,11 +10,11 @@ from html import escape
 from typing import Final
 
 from triaged.daemon.health import Health
-from triaged.ledger.decisions import Holding, Judgement
-from triaged.ledger.dismissals import Entry
+from triaged.ledger.decisions import DecisionRecord, Hold
+from triaged.ledger.dismissals import DismissalRecord
 from triaged.quota import QuotaView
 from triaged.rules.rule import Ruleset
-from triaged.text import printable
+from triaged.text import escape_unprintable
 from triaged.triage.report import CycleReport
 
 # The style's hash could be pinned, but a page without scripts has no use for more.
@@ -47,7 +47,7 @@ meter { width: 100%; height: 1.2rem; }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PageFacts:
+class StatusPageData:
     """Everything the page shows, as of one moment."""
 
     workspace: str
@@ -60,12 +60,12 @@ class PageFacts:
     breaker: str | None
     spent: Mapping[str | None, int]
     observed: Mapping[str, int]
-    held: Sequence[tuple[Holding, datetime]]
-    recent: Sequence[Entry]
-    left: Sequence[Judgement]
+    held: Sequence[tuple[Hold, datetime]]
+    recent: Sequence[DismissalRecord]
+    left: Sequence[DecisionRecord]
 
 
-def render_page(facts: PageFacts) -> str:
+def render_page(facts: StatusPageData) -> str:
     """Write the whole page."""
     title = f"triaged · {_text(facts.workspace)}"
     return (
@@ -74,14 +74,14 @@ def render_page(facts: PageFacts) -> str:
         f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
         f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}"
-        f"{_recent(facts.recent)}{_left_alone(facts.left)}"
+        f"{_recent(facts.recent)}{_recently_left(facts.left)}"
         f'<p class="quiet">As of {_moment(facts.now)} · '
         '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
         "</body></html>"
     )
 
 
-def _state(facts: PageFacts) -> str:
+def _state(facts: StatusPageData) -> str:
     warnings = list(facts.health.reasons_not_ready(facts.now))
     if facts.paused is not None:
         warnings.append("Dismissing is paused: " + (facts.paused or "by hand"))
@@ -93,7 +93,7 @@ def _state(facts: PageFacts) -> str:
             + facts.health.rules_rejected
         )
     said = "".join(f'<p class="warning">{_text(text)}</p>' for text in warnings)
-    last, pending = facts.health.last, "no list yet"
+    last, pending = facts.health.last_report, "no list yet"
     if last is not None and last.listed:
         pending = f"{sum(last.pending.values())} tasks pending"
     mode = "dry run: nothing is dismissed" if facts.dry_run else "at work"
@@ -107,9 +107,9 @@ def _state(facts: PageFacts) -> str:
 
 def _left(last: CycleReport | None) -> str:
     """Say why the last cycle left what it left."""
-    if last is None or not last.left:
+    if last is None or not last.left_by_cause:
         return ""
-    counts = sorted(last.left.items(), key=lambda left: -left[1])
+    counts = sorted(last.left_by_cause.items(), key=lambda left: -left[1])
     said = ", ".join(f"{number:,} {cause}" for cause, number in counts)
     return f"<p>Left in the last cycle: {said}.</p>"
 
@@ -124,7 +124,7 @@ def _quota(quota: QuotaView) -> str:
     )
 
 
-def _rules(facts: PageFacts) -> str:
+def _rules(facts: StatusPageData) -> str:
     rows = [
         (
             rule.name,
@@ -139,7 +139,7 @@ def _rules(facts: PageFacts) -> str:
     return "<h2>Rules</h2>" + _table(headings, rows)
 
 
-def _held(facts: PageFacts) -> str:
+def _held(facts: StatusPageData) -> str:
     """Show which tasks a hold keeps waiting, and when it lets them go."""
     if not facts.held:
         return ""
@@ -152,7 +152,7 @@ def _held(facts: PageFacts) -> str:
     return "<h2>Held</h2>" + _table(("Task", "Rule", "Until"), rows[:_HELD_SHOWN])
 
 
-def _recent(entries: Sequence[Entry]) -> str:
+def _recent(entries: Sequence[DismissalRecord]) -> str:
     if not entries:
         return "<h2>Last dismissals</h2><p>None yet.</p>"
     rows = [
@@ -169,19 +169,19 @@ def _recent(entries: Sequence[Entry]) -> str:
     return "<h2>Last dismissals</h2>" + _table(headings, rows)
 
 
-def _left_alone(judgements: Sequence[Judgement]) -> str:
+def _recently_left(judgements: Sequence[DecisionRecord]) -> str:
     """Show which tasks it was decided last to leave, and why."""
     if not judgements:
         return "<h2>Last decisions to leave</h2><p>None yet.</p>"
     rows = [
         (
-            f"{judgement.decided_at:%Y-%m-%d %H:%M:%S}",
-            judgement.task_id,
-            _short(judgement.task.get("description")),
-            judgement.cause or "",
-            judgement.rule or "—",
+            f"{record.decided_at:%Y-%m-%d %H:%M:%S}",
+            record.task_id,
+            _short(record.task.get("description")),
+            record.cause or "",
+            record.rule or "—",
         )
-        for judgement in judgements
+        for record in judgements
     ]
     headings = ("When (UTC)", "Task", "Description", "Cause", "Rule")
     return "<h2>Last decisions to leave</h2>" + _table(headings, rows)
@@ -211,4 +211,4 @@ def _short(value: object) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text))
+    return escape(escape_unprintable(text))

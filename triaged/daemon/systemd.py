@@ -6,13 +6,13 @@ import socket
 from collections.abc import Mapping
 from typing import Final
 
-from triaged.text import printable
+from triaged.text import escape_unprintable
 
 # The loop waits with us: a manager that does not read costs a beat, not the work.
-_PATIENCE_SECONDS: Final = 0.02
+_SEND_TIMEOUT: Final = 0.02
 
 
-class Notifier:
+class SystemdNotifier:
     """Speaks to the service manager, if there is one."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -27,9 +27,9 @@ class Notifier:
     def status(self, text: str) -> None:
         """Say in a line what the daemon is doing."""
         # A line break would begin another word to the manager.
-        self._send(f"STATUS={printable(text)}")
+        self._send(f"STATUS={escape_unprintable(text)}")
 
-    def beat(self) -> None:
+    def watchdog(self) -> None:
         """Feed the watchdog."""
         self._send("WATCHDOG=1")
 
@@ -45,5 +45,5 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s,
         ):
-            s.settimeout(_PATIENCE_SECONDS)
+            s.settimeout(_SEND_TIMEOUT)
             s.sendto(message.encode(), self._address)

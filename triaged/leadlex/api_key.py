@@ -11,7 +11,7 @@ import structlog
 
 from triaged.errors import ConfigError, Problem
 
-CREDENTIAL: Final = "api-key"
+CREDENTIAL_NAME: Final = "api-key"
 
 _NO_KEY: Final = (
     "no API key; set TRIAGED_API_KEY_FILE to a file that holds it, or TRIAGED_API_KEY"
@@ -19,13 +19,13 @@ _NO_KEY: Final = (
 _NO_FILE: Final = (
     "this is a key, not the name of a file; put it into a file, or set TRIAGED_API_KEY"
 )
-_KEYS_BEGIN: Final = "wbk_"
+KEY_PREFIX: Final = "wbk_"
 _MAX_KEY_BYTES: Final = 4096
 
 # As ssh does: a file of our own is for us alone.  Somebody else's file may be read by a
 # group: systemd (an ACL) and Kubernetes (fsGroup) give the key to a service like that.
-_OTHERS_OF_OURS: Final = 0o077
-_OTHERS_OF_THEIRS: Final = 0o027
+_FORBIDDEN_BITS_OWN: Final = 0o077
+_FORBIDDEN_BITS_FOREIGN: Final = 0o027
 
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class ApiKey:
         return "ApiKey(…)"
 
 
-def check_key(text: str) -> ApiKey:
+def parse_key(text: str) -> ApiKey:
     """Take a text for a key if it can be one; the message never shows it.
 
     Raises:
@@ -83,11 +83,11 @@ class KeySource:
         if self.file is None:
             raise _problem("TRIAGED_API_KEY", _NO_KEY)
         is_there = os.path.exists(self.file)  # noqa: PTH110 - it never raises
-        if str(self.file).startswith(_KEYS_BEGIN) and not is_there:
+        if str(self.file).startswith(KEY_PREFIX) and not is_there:
             # The key in the wrong variable; to name this file would show it.
             raise _problem("TRIAGED_API_KEY_FILE", _NO_FILE)
         try:
-            return check_key(_read_private(self.file).decode("ascii", "replace"))
+            return parse_key(_read_private(self.file).decode("ascii", "replace"))
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise _problem("TRIAGED_API_KEY_FILE", f"{self.file}: {why}") from error
@@ -95,7 +95,7 @@ class KeySource:
             raise _problem("TRIAGED_API_KEY_FILE", f"{self.file}: {error}") from error
 
 
-class KeyHolder:
+class ApiKeyProvider:
     """The key as it is in its file now; the last good one while that is unusable."""
 
     def __init__(self, source: KeySource) -> None:
@@ -110,9 +110,7 @@ class KeyHolder:
         except ConfigError as error:
             if self._unusable != str(error):
                 self._unusable = str(error)
-                log.warning(
-                    "key.unusable", problem=str(error), kept="the last good key"
-                )
+                log.warning("api_key.unreadable", problem=str(error))
         else:
             self._unusable = ""
         return self._last.reveal()
@@ -141,7 +139,7 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         raise ValueError(f"is {kind}; the key is looked for in a file, again and again")
     mode, us = stat.S_IMODE(status.st_mode), os.geteuid()
     is_ours = status.st_uid == us
-    if not mode & (_OTHERS_OF_OURS if is_ours else _OTHERS_OF_THEIRS):
+    if not mode & (_FORBIDDEN_BITS_OWN if is_ours else _FORBIDDEN_BITS_FOREIGN):
         return
     remedy = (
         f"chmod 600 {path}"

@@ -15,14 +15,20 @@ import httpx
 
 from triaged import __version__
 from triaged.clock import Clock
-from triaged.leadlex import protocol as wire
-from triaged.leadlex.errors import Garbled, LexiError, Rejected, Unanswered, Unreachable
-from triaged.leadlex.models import Answer, Exchange
-from triaged.leadlex.redaction import Scrubber
-from triaged.leadlex.replay import Echoes
+from triaged.leadlex import protocol
+from triaged.leadlex.errors import (
+    LexiError,
+    MalformedResponse,
+    NoResponse,
+    RequestRejected,
+    Unreachable,
+)
+from triaged.leadlex.models import ApiCall, ApiResponse
+from triaged.leadlex.redaction import Redactor
+from triaged.leadlex.replay import ReplayDetector
 from triaged.quota import ServerWord
 
-_SAYS_ENOUGH: Final = frozenset(
+_BODY_NOT_NEEDED: Final = frozenset(
     {
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
@@ -33,12 +39,12 @@ _SAYS_ENOUGH: Final = frozenset(
 # Of these a chunk of 64 KiB is 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 
-_ECHO: Final = "an earlier answer came again, instead of one to this request"
+_REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
-CONNECT_SECONDS: Final = 10.0
-ANSWER_SECONDS: Final = 30.0
+CONNECT_TIMEOUT: Final = 10.0
+READ_TIMEOUT: Final = 30.0
 # Per-read time-outs do not end a body that trickles; this does.
-CALL_SECONDS: Final = 60.0
+TOTAL_TIMEOUT: Final = 60.0
 
 
 class Connection:
@@ -54,20 +60,20 @@ class Connection:
         base_url: str,
         key: Callable[[], str],
         clock: Clock,
-        on_exchange: Callable[[Exchange], None] = lambda _: None,
+        on_call: Callable[[ApiCall], None] = lambda _: None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._key = key
         self._clock = clock
-        self._on_exchange = on_exchange
-        self._echoes = Echoes()
+        self._on_call = on_call
+        self._echoes = ReplayDetector()
         is_secure = base_url.startswith("https:")
         self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=False,
             trust_env=is_secure,
-            verify=ssl.create_default_context() if is_secure else _no_trust(),
+            verify=ssl.create_default_context() if is_secure else _no_ca_context(),
             transport=transport,
             # A cookie that no header can carry would spoil all later calls.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -96,23 +102,23 @@ class Connection:
         *,
         json: object = None,
         feed: Callable[[bytes], None] | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Make one call and return a 2xx answer; its body goes to ``feed``, if given.
 
         Raises:
             LexiError: anything else, by its leaf (see ``errors``).
         """
         started = self._clock.monotonic()
-        seen: list[Answer] = []
+        seen: list[ApiResponse] = []
         key = self._key()
-        scrubber = Scrubber(key)
+        scrubber = Redactor(key)
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(TOTAL_TIMEOUT):
                 request = self._request(operation, method, path, json, key)
                 answer = await self._send(operation, request, seen, feed, scrubber)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            scrubber.error(error)
-            raise Unreachable(operation, message=_name(error)) from error
+            scrubber.redact_exception(error)
+            raise Unreachable(operation, message=_describe(error)) from error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
             httpx.HTTPError,
@@ -120,46 +126,50 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
-            scrubber.error(error)
-            if seen and seen[0].status in _SAYS_ENOUGH:
+            scrubber.redact_exception(error)
+            if seen and seen[0].status in _BODY_NOT_NEEDED:
                 # The status alone has the meaning; that the body was cut changes none.
                 status, request_id = seen[0].status, seen[0].request_id
-                refusal = wire.error_for(operation, status, b"", request_id=request_id)
-                raise _with_word(refusal, seen) from error
-            unanswered = Unanswered(operation, message=_name(error))
-            raise _with_word(unanswered, seen) from error
+                refusal = protocol.error_from_response(
+                    operation, status, b"", request_id=request_id
+                )
+                raise _attach_response(refusal, seen) from error
+            unanswered = NoResponse(operation, message=_describe(error))
+            raise _attach_response(unanswered, seen) from error
         finally:
             self._report(operation, started, seen)
         if not httpx.codes.is_success(answer.status):
-            refusal = wire.error_for(
+            refusal = protocol.error_from_response(
                 operation, answer.status, answer.body, request_id=answer.request_id
             )
-            raise _with_word(refusal, seen)
+            raise _attach_response(refusal, seen)
         return answer
 
     async def _send(
         self,
         operation: str,
         request: httpx.Request,
-        seen: list[Answer],
+        seen: list[ApiResponse],
         feed: Callable[[bytes], None] | None,
-        scrubber: Scrubber,
-    ) -> Answer:
+        scrubber: Redactor,
+    ) -> ApiResponse:
         response = await self._http.send(request, stream=True)
-        response.headers = _without_key(response.headers, scrubber)
+        response.headers = _redact_headers(response.headers, scrubber)
         try:
-            word = wire.read_word(response.headers, received_at=self._clock.now())
+            word = protocol.read_word(response.headers, received_at=self._clock.now())
             request_id = _short(response.headers.get("x-request-id"))
-            answer = Answer(response.status_code, b"", word, request_id)
+            answer = ApiResponse(response.status_code, b"", word, request_id)
             seen.append(answer)
-            if self._echoes.heard_before(response.headers.raw):
-                raise _with_word(Garbled(operation, message=_ECHO), seen)
+            if self._echoes.is_replay(response.headers.raw):
+                raise _attach_response(
+                    MalformedResponse(operation, message=_REPLAYED), seen
+                )
             try:
                 body = await _read_body(response, feed, scrubber)
             except ValueError as error:
                 if not response.is_success:
                     return answer  # the status has the meaning
-                raise garbled(operation, answer, error) from error
+                raise malformed_response(operation, answer, error) from error
             return replace(answer, body=body)
         finally:
             await response.aclose()
@@ -176,16 +186,16 @@ class Connection:
             )
         except (httpx.InvalidURL, UnicodeError) as error:
             # An id too long for any URL costs itself, not the cycle.
-            raise Rejected(operation, message=_name(error)) from error
+            raise RequestRejected(operation, message=_describe(error)) from error
 
-    def _report(self, operation: str, started: float, seen: list[Answer]) -> None:
-        self._on_exchange(
-            Exchange(
+    def _report(self, operation: str, started: float, seen: list[ApiResponse]) -> None:
+        self._on_call(
+            ApiCall(
                 operation=operation,
                 status=seen[0].status if seen else None,
                 seconds=self._clock.monotonic() - started,
                 request_id=seen[0].request_id if seen else None,
-                word=seen[0].word if seen else ServerWord(),
+                rate_limit=seen[0].rate_limit if seen else ServerWord(),
             )
         )
 
@@ -193,7 +203,7 @@ class Connection:
 async def _read_body(
     response: httpx.Response,
     feed: Callable[[bytes], None] | None,
-    scrubber: Scrubber,
+    scrubber: Redactor,
 ) -> bytes:
     """Read a body to its end; a good one is fed on, and nothing is left to return.
 
@@ -205,50 +215,52 @@ async def _read_body(
     if encoding not in _ENCODINGS:
         raise ValueError(f"compressed as {encoding[:40]!r}, which nobody asked for")
     is_fed = feed is not None and response.is_success
-    limit = wire.MAX_LIST_BYTES if is_fed else wire.MAX_BODY_BYTES
+    limit = protocol.MAX_LIST_BYTES if is_fed else protocol.MAX_BODY_BYTES
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in scrubber.pieces(response.aiter_bytes()):
+    async for chunk in scrubber.redact_stream(response.aiter_bytes()):
         size += len(chunk)
         if size > limit:
             # An error keeps its frames, and they would keep what was read.
             body.clear()
-            raise ValueError(f"longer than {limit // wire.MIB} MiB")
+            raise ValueError(f"longer than {limit // protocol.MIB} MiB")
         take(chunk)
     return bytes(body)
 
 
-def _without_key(headers: httpx.Headers, scrubber: Scrubber) -> httpx.Headers:
-    return httpx.Headers([(k, scrubber.clean(v)) for k, v in headers.raw])
+def _redact_headers(headers: httpx.Headers, scrubber: Redactor) -> httpx.Headers:
+    return httpx.Headers([(k, scrubber.redact_bytes(v)) for k, v in headers.raw])
 
 
-def _no_trust() -> ssl.SSLContext:
+def _no_ca_context() -> ssl.SSLContext:
     """Return a context that trusts nobody: plain http to loopback needs no more."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def garbled(operation: str, answer: Answer, error: ValueError) -> LexiError:
+def malformed_response(
+    operation: str, answer: ApiResponse, error: ValueError
+) -> LexiError:
     """Say that an answer is not what the protocol says."""
-    garbled = Garbled(
+    malformed_response = MalformedResponse(
         operation,
         status=answer.status,
         message=str(error)[:200],
         request_id=answer.request_id,
     )
-    garbled.word = answer.word
-    return garbled
+    malformed_response.rate_limit = answer.rate_limit
+    return malformed_response
 
 
-def _with_word(error: LexiError, seen: list[Answer]) -> LexiError:
+def _attach_response(error: LexiError, seen: list[ApiResponse]) -> LexiError:
     if seen:
-        error.word = seen[0].word
+        error.rate_limit = seen[0].rate_limit
         error.status = error.status or seen[0].status
         error.request_id = error.request_id or seen[0].request_id
     return error
 
 
-def _name(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     text = str(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -25,7 +25,7 @@ class LexiError(TriagedError):
     is what the answer's headers said of the quota.
     """
 
-    sentence = "LeadLex did not do it"
+    summary = "LeadLex did not do it"
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.word = ServerWord()
+        self.rate_limit = ServerWord()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""
@@ -50,7 +50,7 @@ class LexiError(TriagedError):
         detail = ": ".join(part for part in (self.code, self.message) if part)
         tail = f" [request {self.request_id}]" if self.request_id else ""
         said = f": {detail}" if detail else ""
-        return f"{self.operation}: {self.sentence}{status}{said}{tail}"
+        return f"{self.operation}: {self.summary}{status}{said}{tail}"
 
 
 class Unreachable(LexiError):
@@ -59,13 +59,13 @@ class Unreachable(LexiError):
     sentence = "LeadLex cannot be reached"
 
 
-class Unanswered(LexiError):
+class NoResponse(LexiError):
     """Sent, but no usable answer came: a time-out, a cut connection, a 5xx."""
 
     sentence = "LeadLex gave no usable answer"
 
 
-class Garbled(LexiError):
+class MalformedResponse(LexiError):
     """An answer came that is not what the protocol says."""
 
     sentence = "LeadLex answered something that the protocol does not know"
@@ -77,7 +77,7 @@ class RateLimited(LexiError):
     sentence = "LeadLex refused: rate limit"
 
 
-class KeyRefused(LexiError):
+class KeyRejected(LexiError):
     """The server does not accept the key, or not for this operation (401, 403)."""
 
     sentence = "LeadLex refused the API key"
@@ -93,7 +93,7 @@ class KeyRefused(LexiError):
         return super().__str__() + hint
 
 
-class TaskGone(LexiError):
+class TaskNotFound(LexiError):
     """There is no such task (any more)."""
 
     sentence = "LeadLex does not know the task"
@@ -105,7 +105,7 @@ class NotPending(LexiError):
     sentence = "the task is not pending any more"
 
 
-class Rejected(LexiError):
+class RequestRejected(LexiError):
     """The server refused for a reason of its own."""
 
     sentence = "LeadLex refused the request"

@@ -10,17 +10,17 @@ from codecs import getincrementaldecoder
 from collections.abc import Generator
 from typing import Final, NoReturn, TypeAlias
 
-from triaged.rules.task import Json, Task, read_task
+from triaged.rules.task import Json, Task, parse_task
 
 # A workspace of 100,000 long tasks fits; anything beyond is not a list answer.
 MAX_TASKS: Final = 200_000
 # In [[],[],[]] a value takes two bytes of theirs and eighty of ours.
 MAX_VALUES: Final = 3_000_000
 # An entry is held as text until it is whole, at up to four bytes a character.
-MAX_ENTRY: Final = 16 * 1024 * 1024
+MAX_ENTRY_CHARS: Final = 16 * 1024 * 1024
 
-_STEP: Final = 64 * 1024
-_GOES_ON: Final = ("", ".", "e", "E")
+_FEED_BYTES: Final = 64 * 1024
+_NUMBER_CONTINUATION: Final = ("", ".", "e", "E")
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 
 # A step of the reading: it yields when it needs more text, and returns what it read.
@@ -30,7 +30,7 @@ _Json: TypeAlias = Generator[None, None, Json]
 _Nothing: TypeAlias = Generator[None, None, None]
 
 
-def refuse_constant(name: str) -> NoReturn:
+def reject_constant(name: str) -> NoReturn:
     """Refuse what Python takes for JSON and RFC 8259 does not: NaN and Infinity."""
     message = f"{name} is not JSON"
     raise ValueError(message)
@@ -46,7 +46,7 @@ class ListDecoder:
         self._utf8 = getincrementaldecoder("utf-8")()
         self._keys: dict[str, str] = {}
         self._json = json.JSONDecoder(
-            object_pairs_hook=self._object_of, parse_constant=refuse_constant
+            object_pairs_hook=self._object_of, parse_constant=reject_constant
         )
         self._tasks: list[Task] = []
         self._values = 0
@@ -63,8 +63,8 @@ class ListDecoder:
         Raises:
             ValueError: this cannot become a list of tasks any more.
         """
-        for start in range(0, len(piece), _STEP):
-            step = piece[start : start + _STEP]
+        for start in range(0, len(piece), _FEED_BYTES):
+            step = piece[start : start + _FEED_BYTES]
             self._values += step.count(b",") + step.count(b"[") + step.count(b"{")
             if self._values > MAX_VALUES:
                 raise ValueError(f"more than {MAX_VALUES:,} values")
@@ -82,7 +82,7 @@ class ListDecoder:
             raise ValueError("no list: it was given up before")
         return self._tasks
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Let go of all that was read; an error keeps its frames, and they us."""
         self._tasks, self._text, self._fresh = [], "", []
         self._keys.clear()
@@ -91,8 +91,8 @@ class ListDecoder:
         self._fresh.append(text)
         self._waiting += len(text)
         left = len(self._text) - self._at
-        if left + self._waiting > MAX_ENTRY:
-            raise ValueError(f"an entry of more than {MAX_ENTRY:,} characters")
+        if left + self._waiting > MAX_ENTRY_CHARS:
+            raise ValueError(f"an entry of more than {MAX_ENTRY_CHARS:,} characters")
         # What was cut is read again once it has doubled: the work stays linear.
         if self._waiting < left and not self._ended:
             return
@@ -135,7 +135,7 @@ class ListDecoder:
                 yield
             if len(self._tasks) == MAX_TASKS:
                 raise ValueError(f"more than {MAX_TASKS:,} tasks")
-            self._tasks.append(read_task(found[0]))
+            self._tasks.append(parse_task(found[0]))
             # As _take, which costs more.
             if self._skip() == ",":
                 self._at += 1
@@ -190,7 +190,7 @@ class ListDecoder:
             problem, self._ended = "nested too deeply", True
         else:
             # A number at the end of the text may go on in what comes next.
-            if self._text[end : end + 1] not in _GOES_ON:
+            if self._text[end : end + 1] not in _NUMBER_CONTINUATION:
                 self._at = end
                 return (value,)
         # Out of the handler: an error of json's holds all of the text.

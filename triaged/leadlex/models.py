@@ -19,38 +19,38 @@ DISMISSED: Final = "dismissed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class ApiCall:
     """One call and what came of it, for whoever counts or logs calls."""
 
     operation: str
     status: int | None
     seconds: float
     request_id: str | None
-    word: ServerWord
+    rate_limit: ServerWord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class TaskList:
     """The tasks of one status, as listed at one moment."""
 
     tasks: list[Task]
-    word: ServerWord
+    rate_limit: ServerWord
     request_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Confirmation:
     """A write that the server says it carried out."""
 
-    word: ServerWord
+    rate_limit: ServerWord
     request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A whole answer, not yet looked into."""
 
     status: int
     body: bytes
-    word: ServerWord
+    rate_limit: ServerWord
     request_id: str | None

@@ -13,18 +13,18 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from triaged.leadlex.errors import (
-    Garbled,
-    KeyRefused,
+    KeyRejected,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     NotPending,
     RateLimited,
-    Rejected,
-    TaskGone,
-    Unanswered,
+    RequestRejected,
+    TaskNotFound,
 )
-from triaged.leadlex.list_decoder import ListDecoder, refuse_constant
+from triaged.leadlex.list_decoder import ListDecoder, reject_constant
 from triaged.quota import ServerWord
-from triaged.rules.task import Json, Task, valid_text
+from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
 STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
@@ -36,7 +36,7 @@ MAX_LIST_BYTES: Final = 64 * MIB
 MAX_BODY_BYTES: Final = MIB
 
 _MESSAGE_SHOWN: Final = 300
-_LATEST: Final = 253_402_300_799  # the last second that a datetime holds
+_MAX_EPOCH: Final = 253_402_300_799  # the last second that a datetime holds
 
 
 def dismiss_path(task_id: str) -> str:
@@ -56,7 +56,7 @@ def parse_json(body: bytes) -> Json:
         ValueError: it is not JSON, or nested or numbered beyond reason.
     """
     try:
-        value: Json = json.loads(body.decode(), parse_constant=refuse_constant)
+        value: Json = json.loads(body.decode(), parse_constant=reject_constant)
     except RecursionError:
         message = "nested too deeply"
         raise ValueError(message) from None
@@ -76,7 +76,7 @@ def decode_list(body: bytes) -> list[Task]:
     return decoder.close()
 
 
-def check_done(body: bytes, *, task_id: str, status: str) -> None:
+def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
     """Check that an answer says of this very task that the wish was carried out.
 
     Raises:
@@ -88,7 +88,7 @@ def check_done(body: bytes, *, task_id: str, status: str) -> None:
         raise ValueError(message)
 
 
-def error_for(
+def error_from_response(
     operation: str, status: int, body: bytes, *, request_id: str | None
 ) -> LexiError:
     """Name what an answer other than 2xx means.
@@ -99,21 +99,21 @@ def error_for(
     code, message = read_error(body)
     kind: type[LexiError]
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        kind = KeyRefused
+        kind = KeyRejected
     elif status == HTTPStatus.TOO_MANY_REQUESTS:
         kind = RateLimited
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        kind = Unanswered
+        kind = NoResponse
     elif status < HTTPStatus.BAD_REQUEST:
-        kind = Garbled
+        kind = MalformedResponse
     elif operation == "list":
-        kind = Rejected
+        kind = RequestRejected
     elif status == HTTPStatus.NOT_FOUND and code.endswith("not_found"):
-        kind = TaskGone
+        kind = TaskNotFound
     elif status == HTTPStatus.BAD_REQUEST and code == "validation_error":
         kind = NotPending
     else:
-        kind = Rejected
+        kind = RequestRejected
     return kind(
         operation, status=status, code=code, message=message, request_id=request_id
     )
@@ -127,8 +127,10 @@ def read_error(body: bytes) -> tuple[str, str]:
     except ValueError:
         return "", ""
     return (
-        valid_text(code[:_MESSAGE_SHOWN]) if isinstance(code, str) else "",
-        valid_text(message[:_MESSAGE_SHOWN]) if isinstance(message, str) else "",
+        replace_invalid_unicode(code[:_MESSAGE_SHOWN]) if isinstance(code, str) else "",
+        replace_invalid_unicode(message[:_MESSAGE_SHOWN])
+        if isinstance(message, str)
+        else "",
     )
 
 
@@ -155,12 +157,12 @@ def _member(value: Json, key: str) -> Json:
 def _count(text: str | None) -> int | None:
     if text is None or not text.isascii() or not text.strip().isdigit():
         return None
-    return int(text) if len(text) < len(str(_LATEST)) else None
+    return int(text) if len(text) < len(str(_MAX_EPOCH)) else None
 
 
 def _epoch(text: str | None) -> datetime | None:
     seconds = _count(text)
-    if seconds is None or not 0 < seconds <= _LATEST:
+    if seconds is None or not 0 < seconds <= _MAX_EPOCH:
         return None
     return datetime.fromtimestamp(seconds, UTC)
 

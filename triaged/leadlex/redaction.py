@@ -9,14 +9,14 @@ from typing import Final
 from urllib.parse import quote
 
 # A shorter one is a word, which tasks use too: to mask it would change what they say.
-_SHORTEST: Final = 8
+_MIN_LENGTH: Final = 8
 
 
 # Of a secret this long, a part this long is never anything else by chance.
-_LONG: Final = 16
+_MIN_FOR_FRAGMENTS: Final = 16
 
 
-_TELLING: Final = 12
+_FRAGMENT: Final = 12
 
 
 _PREFIX: Final = re.compile(r"[a-z]+_(?:[a-z]+_)?")
@@ -25,7 +25,7 @@ _PREFIX: Final = re.compile(r"[a-z]+_(?:[a-z]+_)?")
 _MASK: Final = b"[API key]"
 
 
-class Scrubber:
+class Redactor:
     """Takes the key out of what comes from outside, in each form that servers echo.
 
     An error page may repeat the Authorization header, a task's text may quote the key;
@@ -33,23 +33,27 @@ class Scrubber:
     """
 
     def __init__(self, key: str) -> None:
-        found = {form.encode() for form in _forms(key)} if len(key) >= _SHORTEST else ()
+        found = (
+            {form.encode() for form in _encodings_of(key)}
+            if len(key) >= _MIN_LENGTH
+            else ()
+        )
         forms = sorted(found, key=len, reverse=True)
         self._forms = tuple(forms)
         self._pattern = re.compile(b"|".join(re.escape(form) for form in forms))
         # So much of a piece may be the beginning of a key that the next one ends.
         self._kept = len(forms[0]) - 1 if forms else 0
 
-    def clean(self, raw: bytes) -> bytes:
+    def redact_bytes(self, raw: bytes) -> bytes:
         """Return bytes without the key."""
         return self._pattern.sub(_MASK, raw) if self._is_in(raw) else raw
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         """Return a text without the key."""
         raw = text.encode(errors="surrogatepass")
-        return self.clean(raw).decode(errors="surrogatepass")
+        return self.redact_bytes(raw).decode(errors="surrogatepass")
 
-    def error(self, error: Exception) -> None:
+    def redact_exception(self, error: Exception) -> None:
         """Take the key out of an error and from all that it comes from.
 
         A protocol's error quotes what it could not read, and a traceback quotes it.
@@ -57,21 +61,22 @@ class Scrubber:
         link: BaseException | None = error
         while link is not None:
             link.args = tuple(
-                self.text(arg) if isinstance(arg, str) else arg for arg in link.args
+                self.redact_text(arg) if isinstance(arg, str) else arg
+                for arg in link.args
             )
             link = link.__cause__ or link.__context__
 
-    async def pieces(self, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    async def redact_stream(self, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
         """Pass on an answer without the key, which may lie across two pieces."""
         raw = b""
         async for piece in pieces:
             raw += piece
             cut = self._cut(raw)
             if cut > 0:
-                yield self.clean(raw[:cut])
+                yield self.redact_bytes(raw[:cut])
                 raw = raw[cut:]
         if raw:
-            yield self.clean(raw)
+            yield self.redact_bytes(raw)
 
     def _cut(self, raw: bytes) -> int:
         """Return where to cut, so that no key is cut in two."""
@@ -87,12 +92,12 @@ class Scrubber:
         return any(form in raw for form in self._forms)
 
 
-def _forms(key: str) -> Iterator[str]:
+def _encodings_of(key: str) -> Iterator[str]:
     parts = [key]
     # Masked by its end or its beginning, the rest still tells; the prefix does not.
     secret = _PREFIX.sub("", key, count=1)
-    if len(secret) >= _LONG:
-        parts += [secret, secret[:_TELLING], secret[-_TELLING:]]
+    if len(secret) >= _MIN_FOR_FRAGMENTS:
+        parts += [secret, secret[:_FRAGMENT], secret[-_FRAGMENT:]]
         yield from _in_base64(secret)
     for part in parts:
         yield from (part, html.escape(part), quote(part, safe=""))

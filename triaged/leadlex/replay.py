@@ -12,13 +12,13 @@ from typing import Final
 _REMEMBERED: Final = 64
 
 
-class Echoes:
+class ReplayDetector:
     """Remembers the heads of the last answers: with a request id, no two are equal."""
 
     def __init__(self) -> None:
         self._heads: deque[tuple[tuple[bytes, bytes], ...]] = deque(maxlen=_REMEMBERED)
 
-    def heard_before(self, head: Iterable[tuple[bytes, bytes]]) -> bool:
+    def is_replay(self, head: Iterable[tuple[bytes, bytes]]) -> bool:
         """Say whether the very same head came before, and remember it."""
         heard = tuple(head)
         if not any(name.lower() == b"x-request-id" for name, _ in heard):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from triaged.errors import LedgerError
-from triaged.ledger.schema import CHANGES, VERSION, migrate
+from triaged.ledger.schema import MIGRATIONS, VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
 _BUSY_SECONDS: Final = 10.0
@@ -26,20 +26,28 @@ _HEADER_BYTES: Final = 100
 _APPLICATION_ID: Final = 0x74726764
 
 # Text that is no text, in an error's own message too, is not SQLite's error.
-_FAULTS: Final = (sqlite3.Error, UnicodeDecodeError)
+_SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 # Our statements are right, so whoever does not understand them has other tables.
-_DAMAGE: Final = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PLACE: Final = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}
+_CORRUPTION: Final = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+_NO_ACCESS: Final = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+}
 
 
-def to_text(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """Write a moment as the ledger keeps it."""
     # strftime would write the year 999 with three digits.
     text = moment.astimezone(UTC).isoformat(timespec="microseconds")
     return text.removesuffix("+00:00") + "Z"
 
 
-def from_text(text: str) -> datetime:
+def parse_stored_timestamp(text: str) -> datetime:
     """Read a moment as the ledger keeps it."""
     return datetime.fromisoformat(text)
 
@@ -130,11 +138,11 @@ class Store:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except _FAULTS as error:
+        except _SQLITE_ERRORS as error:
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> LedgerError:
-        return LedgerError(str(self.path), str(error), _remedy(error))
+        return LedgerError(str(self.path), str(error), _hint(error))
 
     def _is_there(self) -> bool:
         try:
@@ -164,7 +172,7 @@ class Store:
             with contextlib.closing(sqlite3.connect(draft)) as connection:
                 connection.executescript(
                     f"PRAGMA application_id={_APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{''.join(CHANGES)}"
+                    f"PRAGMA user_version={VERSION};{''.join(MIGRATIONS)}"
                 )
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
@@ -231,7 +239,7 @@ class Store:
         return int(version)
 
 
-def _remedy(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     """Say what helps against an error: of the file, the place, or the moment."""
     code = getattr(error, "sqlite_errorcode", None)
     if _is_damage(error, code):
@@ -239,7 +247,7 @@ def _remedy(error: Exception) -> str:
             "the file is damaged: move it away, with its -wal, and restore a backup or"
             " begin anew"
         )
-    if code is not None and code & 0xFF in _PLACE:
+    if code is not None and code & 0xFF in _NO_ACCESS:
         return "give a writable TRIAGED_STATE_DIR"
     return "nothing is dismissed until it can be written"
 
@@ -247,4 +255,4 @@ def _remedy(error: Exception) -> str:
 def _is_damage(error: Exception, code: int | None) -> bool:
     if code is None:
         return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
-    return code & 0xFF in _DAMAGE
+    return code & 0xFF in _CORRUPTION

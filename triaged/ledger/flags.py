@@ -7,52 +7,52 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from triaged.ledger.database import Store, from_text, to_text
+from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
 
 
-class MarkName(StrEnum):
+class FlagName(StrEnum):
     """Which facts of the whole workspace are kept."""
 
     PAUSED = "paused"
     BREAKER = "breaker"
-    REVIEW = "review"
-    PEOPLE_ASKED = "people_asked"
+    REVIEW_POSITION = "review"
+    FEEDBACK_REFRESHED = "people_asked"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Flag:
     """A fact that holds since a moment, and why."""
 
     since: datetime
-    note: str
+    reason: str
 
 
-class Marks:
+class Flags:
     """The marks, vetoes, totals and quota of one workspace."""
 
     def __init__(self, store: Store, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
-    def get(self, name: MarkName) -> Mark | None:
+    def get(self, name: FlagName) -> Flag | None:
         """Return a mark; None when it is not set."""
         row = self._store.row(
             "SELECT since, note FROM mark WHERE workspace = ? AND name = ?",
             (self._workspace, name),
         )
-        return Mark(from_text(row["since"]), row["note"]) if row else None
+        return Flag(parse_stored_timestamp(row["since"]), row["note"]) if row else None
 
-    def put(self, name: MarkName, *, note: str, at: datetime) -> bool:
+    def set(self, name: FlagName, *, note: str, at: datetime) -> bool:
         """Set a mark, keeping since when it is set; say whether it is new."""
         known = self.get(name) is not None
         self._store.execute(
             "INSERT INTO mark (workspace, name, since, note) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (workspace, name) DO UPDATE SET note = excluded.note",
-            (self._workspace, name, to_text(at), note),
+            (self._workspace, name, format_timestamp(at), note),
         )
         return not known
 
-    def remove(self, name: MarkName) -> bool:
+    def clear(self, name: FlagName) -> bool:
         """Take a mark away; say whether it was set."""
         return bool(
             self._store.execute(
@@ -67,11 +67,11 @@ class Marks:
             self._store.execute(
                 "INSERT INTO veto (workspace, task_id, since) VALUES (?, ?, ?)"
                 " ON CONFLICT DO NOTHING",
-                (self._workspace, task_id, to_text(at)),
+                (self._workspace, task_id, format_timestamp(at)),
             )
         )
 
-    def lift_veto(self, task_id: str) -> bool:
+    def remove_veto(self, task_id: str) -> bool:
         """Take a veto back; say whether there was one."""
         return bool(
             self._store.execute(
@@ -87,7 +87,9 @@ class Marks:
         )
         return frozenset(row["task_id"] for row in rows)
 
-    def add(self, name: str, label: str, label2: str = "", *, count: int = 1) -> None:
+    def increment(
+        self, name: str, label: str, label2: str = "", *, count: int = 1
+    ) -> None:
         """Add to a total, in the same transaction as what it counts."""
         self._store.execute(
             "INSERT INTO tally (workspace, name, label, label2, count)"
@@ -96,7 +98,7 @@ class Marks:
             (self._workspace, name, label, label2, count),
         )
 
-    def totals(self, name: str) -> Mapping[tuple[str, str], int]:
+    def counters(self, name: str) -> Mapping[tuple[str, str], int]:
         """Return all totals of one name by their two labels."""
         rows = self._store.rows(
             "SELECT label, label2, count FROM tally WHERE workspace = ? AND name = ?",
@@ -104,7 +106,9 @@ class Marks:
         )
         return {(row["label"], row["label2"]): row["count"] for row in rows}
 
-    def quota(self, *, unless_version: int) -> tuple[int, dict[str, Any] | None] | None:
+    def load_quota(
+        self, *, unless_version: int
+    ) -> tuple[int, dict[str, Any] | None] | None:
         """Return version and state of the quota; None when the version is known."""
         row = self._store.row(
             "SELECT version FROM quota WHERE workspace = ?", (self._workspace,)
@@ -118,7 +122,7 @@ class Marks:
         with self._store.reading():
             return version, json.loads(row["state"]) if row else None
 
-    def put_quota(self, version: int, state: Mapping[str, Any]) -> None:
+    def save_quota(self, version: int, state: Mapping[str, Any]) -> None:
         """Keep the quota's state under its next version."""
         self._store.execute(
             "INSERT INTO quota (workspace, version, state) VALUES (?, ?, ?)"

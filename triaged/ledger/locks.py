@@ -26,7 +26,7 @@ class FileLock:
         self._path = path
         self._descriptor: int | None = None
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Try to take the lock; say whether that worked.
 
         Raises:
@@ -38,7 +38,7 @@ class FileLock:
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _sign(descriptor)
+                _write_owner(descriptor)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -51,7 +51,7 @@ class FileLock:
         self._descriptor = descriptor
         return True
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Let go, if held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
@@ -66,7 +66,7 @@ class FileLock:
             return "another process"
 
 
-def _sign(descriptor: int) -> None:
+def _write_owner(descriptor: int) -> None:
     os.ftruncate(descriptor, 0)
     me = {"pid": os.getpid(), "host": socket.gethostname()}
     os.pwrite(descriptor, json.dumps(me).encode(), 0)
@@ -85,16 +85,16 @@ class DaemonLock:
         Raises:
             AlreadyRunning: somebody else has it; says who.
         """
-        if not self._lock.take():
+        if not self._lock.acquire():
             raise AlreadyRunning(str(self._directory), self._lock.holder())
         return self
 
     def __exit__(self, *_: object) -> None:
         """Let go."""
-        self._lock.drop()
+        self._lock.release()
 
 
-class GateLock:
+class DispatchLock:
     """Held while dismissals are under way, by whichever process makes them.
 
     Under it, an intent without an outcome is nobody's call in flight: its process
@@ -106,11 +106,11 @@ class GateLock:
         self._clock = clock
 
     @contextlib.asynccontextmanager
-    async def held(self) -> AsyncIterator[None]:
+    async def acquired(self) -> AsyncIterator[None]:
         """Wait until nobody else dismisses, and keep it that way."""
-        while not self._lock.take():
+        while not self._lock.acquire():
             await self._clock.sleep(_POLL_SECONDS)
         try:
             yield
         finally:
-            self._lock.drop()
+            self._lock.release()

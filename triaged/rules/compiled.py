@@ -11,18 +11,37 @@ from datetime import datetime, timedelta
 from functools import cache, partial
 from typing import Final, Protocol, TypeAlias
 
-from triaged.rules.conditions import Aged, All, AnyOf, Condition, Described, Not, TypeIs
-from triaged.rules.context import Listing, duplicates_in, survey, unclear_ids
-from triaged.rules.decide import unfit
-from triaged.rules.evaluate import Truth, holds, kleene_all, kleene_any, kleene_not
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Condition,
+    DescriptionMatches,
+    Not,
+    TypeIn,
+)
+from triaged.rules.context import (
+    EvaluationContext,
+    ambiguous_rows,
+    build_context,
+    iter_duplicates,
+)
+from triaged.rules.decide import ineligible_cause
+from triaged.rules.evaluate import (
+    TriState,
+    evaluate,
+    kleene_all,
+    kleene_any,
+    kleene_not,
+)
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Cause, Decision, Dismissal, Task
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
-Judge: TypeAlias = Callable[[Task, Listing], Truth]
+Evaluator: TypeAlias = Callable[[Task, EvaluationContext], TriState]
 
 # No age lies outside these, so a bound that is not given changes nothing.
-_NO_OVER: Final = timedelta(microseconds=-1)
-_NO_UNDER: Final = timedelta.max
+_MIN_AGE: Final = timedelta(microseconds=-1)
+_MAX_AGE: Final = timedelta.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,82 +55,86 @@ class Step:
     """
 
     types: frozenset[str] | None
-    sources: tuple[str, ...] | None
-    rest: tuple[Judge, ...]
-    lenient: bool
-    cause: Cause | None = None
+    required_patterns: tuple[str, ...] | None
+    remaining: tuple[Evaluator, ...]
+    matches_unknown: bool
+    cause: LeaveCause | None = None
     rule: str | None = None
     reason: str | None = None
-    observes: Dismissal | None = None
+    observed: ProposedDismissal | None = None
 
-    def acts(self, task: Task, listing: Listing) -> bool:
+    def applies(self, task: Task, context: EvaluationContext) -> bool:
         """Say whether the step acts on a task that has what it cannot do without."""
-        for judge in self.rest:
-            truth = judge(task, listing)
-            if not truth and (truth is False or not self.lenient):
+        for judge in self.remaining:
+            truth = judge(task, context)
+            if not truth and (truth is False or not self.matches_unknown):
                 return False
         return True
 
 
-def steps_of(ruleset: Ruleset) -> Iterator[Step]:
+def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
     """Give the steps that can act, in the order in which they are asked."""
     for shield in ruleset.protect:
-        types, sources, rest = _take_apart(shield)
+        types, sources, rest = _extract_filters(shield)
         yield Step(
-            types=types, sources=sources, rest=rest, lenient=True, cause=Cause.PROTECTED
+            types=types,
+            required_patterns=sources,
+            remaining=rest,
+            matches_unknown=True,
+            cause=LeaveCause.PROTECTED,
         )
     for rule in ruleset.rules:
         leaves, observes = rule.reason is None, rule.mode is Mode.OBSERVE
         if rule.mode is Mode.OFF or (leaves and observes):
             continue
-        types, sources, rest = _take_apart(rule.match)
+        types, sources, rest = _extract_filters(rule.match)
         yield Step(
             types=types,
-            sources=sources,
-            rest=rest,
-            lenient=leaves,
-            cause=Cause.LEAVE_RULE if leaves else None,
+            required_patterns=sources,
+            remaining=rest,
+            matches_unknown=leaves,
+            cause=LeaveCause.LEAVE_RULE if leaves else None,
             rule=rule.name,
             reason=rule.reason,
-            observes=Dismissal(rule.name, rule.reason)
+            observed=ProposedDismissal(rule.name, rule.reason)
             if observes and rule.reason is not None
             else None,
         )
 
 
-def compile_condition(condition: Condition) -> Judge:
-    """Return a function that answers as ``holds`` does for this condition."""
+def compile_condition(condition: Condition) -> Evaluator:
+    """Return a function that answers as ``evaluate`` does for this condition."""
     match condition:
-        case TypeIs(types):
-            return _typed(frozenset(types))
-        case Aged(over, under):
-            return _aged(
-                _NO_OVER if over is None else over,
-                _NO_UNDER if under is None else under,
+        case TypeIn(types):
+            return _type_check(frozenset(types))
+        case AgeBetween(over, under):
+            return _age_check(
+                _MIN_AGE if over is None else over,
+                _MAX_AGE if under is None else under,
             )
-        case All(parts):
+        case AllOf(parts):
             judges = tuple(map(compile_condition, parts))
-            return lambda task, listing: kleene_all(j(task, listing) for j in judges)
+            return lambda task, context: kleene_all(j(task, context) for j in judges)
         case AnyOf(parts):
             judges = tuple(map(compile_condition, parts))
-            return lambda task, listing: kleene_any(j(task, listing) for j in judges)
+            return lambda task, context: kleene_any(j(task, context) for j in judges)
         case Not(part):
             judge = compile_condition(part)
-            return lambda task, listing: kleene_not(judge(task, listing))
+            return lambda task, context: kleene_not(judge(task, context))
         case _:
-            return partial(holds, condition)
+            return partial(evaluate, condition)
 
 
-def _typed(types: frozenset[str]) -> Judge:
-    def judge(task: Task, _: Listing, /) -> Truth:
+def _type_check(types: frozenset[str]) -> Evaluator:
+    def judge(task: Task, _: EvaluationContext, /) -> TriState:
         return None if task.type is None else task.type in types
 
     return judge
 
 
-def _aged(over: timedelta, under: timedelta) -> Judge:
-    def judge(task: Task, listing: Listing, /) -> Truth:
-        created_at, now = task.created_at, listing.now
+def _age_check(over: timedelta, under: timedelta) -> Evaluator:
+    def judge(task: Task, context: EvaluationContext, /) -> TriState:
+        created_at, now = task.created_at, context.now
         if created_at is None or created_at > now:
             return None
         return over < now - created_at < under
@@ -119,42 +142,42 @@ def _aged(over: timedelta, under: timedelta) -> Judge:
     return judge
 
 
-def _take_apart(
+def _extract_filters(
     match: Condition,
-) -> tuple[frozenset[str] | None, tuple[str, ...] | None, tuple[Judge, ...]]:
+) -> tuple[frozenset[str] | None, tuple[str, ...] | None, tuple[Evaluator, ...]]:
     types: frozenset[str] | None = None
     sources: tuple[str, ...] | None = None
-    rest: list[Judge] = []
+    rest: list[Evaluator] = []
     for part in _conjuncts(match):
-        if isinstance(part, TypeIs):
+        if isinstance(part, TypeIn):
             wanted = frozenset(part.types)
             types = wanted if types is None else types & wanted
             continue
-        needed = _needed_patterns(part) if sources is None else None
+        needed = _required_patterns(part) if sources is None else None
         sources = needed if sources is None else sources
-        if needed is None or not isinstance(part, Described):
+        if needed is None or not isinstance(part, DescriptionMatches):
             rest.append(compile_condition(part))
     return types, sources, tuple(rest)
 
 
 def _conjuncts(condition: Condition) -> Iterator[Condition]:
-    if isinstance(condition, All):
+    if isinstance(condition, AllOf):
         for part in condition.parts:
             yield from _conjuncts(part)
     else:
         yield condition
 
 
-def _needed_patterns(condition: Condition) -> tuple[str, ...] | None:
+def _required_patterns(condition: Condition) -> tuple[str, ...] | None:
     """Find patterns without any of which a description makes the condition false."""
     match condition:
-        case Described(patterns):
+        case DescriptionMatches(patterns):
             return tuple(pattern.source for pattern in patterns)
-        case All(parts):
-            needs = (_needed_patterns(part) for part in parts)
+        case AllOf(parts):
+            needs = (_required_patterns(part) for part in parts)
             return next((needed for needed in needs if needed is not None), None)
         case AnyOf(parts):
-            alternatives = [_needed_patterns(part) for part in parts]
+            alternatives = [_required_patterns(part) for part in parts]
             needed = [n for n in alternatives if n is not None]
             return sum(needed, ()) if len(needed) == len(alternatives) else None
         case _:
@@ -165,7 +188,7 @@ def _needed_patterns(condition: Condition) -> tuple[str, ...] | None:
 # pass for all types, but only up to so many in all: memory has an end.
 MAX_PATTERNS: Final = 5_000
 
-_NO_RULE: Final = Cause.NO_RULE
+_NO_RULE: Final = LeaveCause.NO_RULE
 _new: Final = tuple.__new__
 
 
@@ -180,7 +203,7 @@ class Prefilter(Protocol):
 PrefilterFactory: TypeAlias = Callable[[Sequence[str]], Prefilter]
 
 
-class Engine:
+class CompiledRuleset:
     """One ruleset, made ready to decide on any number of lists."""
 
     def __init__(
@@ -190,56 +213,60 @@ class Engine:
         *,
         max_patterns: int = MAX_PATTERNS,
     ) -> None:
-        self._surveyed = tuple(c for c in ruleset.conditions() if any(duplicates_in(c)))
-        steps = tuple(steps_of(ruleset))
+        self._surveyed = tuple(
+            c for c in ruleset.conditions() if any(iter_duplicates(c))
+        )
+        steps = tuple(compile_steps(ruleset))
         types = {kind for step in steps for kind in step.types or ()}
         chosen: dict[str | None, list[Step]] = {
             kind: [s for s in steps if s.types is None or kind in s.types]
             for kind in types
         }
-        chosen[None] = [s for s in steps if s.types is None or s.lenient]
+        chosen[None] = [s for s in steps if s.types is None or s.matches_unknown]
         others = [s for s in steps if s.types is None]
         apart = sum(len(_sources(c)) for c in chosen.values()) <= max_patterns
         shared = None if apart else _sources(steps)
         # Sections that ask for the same patterns then share one prefilter.
         build = cache(prefilter_factory)
         self._sections = {
-            kind: _Section(some, build, shared) for kind, some in chosen.items()
+            kind: _TypeBucket(some, build, shared) for kind, some in chosen.items()
         }
-        self._others = _Section(others, build, shared)
+        self._others = _TypeBucket(others, build, shared)
 
     def decide(self, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
         """Decide on each task, in the order listed, as ``decide.decide`` does."""
-        listing = survey(self._surveyed, tasks, now=now)
+        context = build_context(self._surveyed, tasks, now=now)
         section_of, others = self._sections.get, self._others
         decisions = []
         for task in tasks:
             steps = section_of(task.type, others).candidates(task.description)
             if steps or task.id is None or task.status != "pending":
-                decisions.append(_decide_one(steps, task, listing))
+                decisions.append(_decide_one(steps, task, context))
             else:
                 # As Decision(…) would, in half the time: most tasks end here.
                 decisions.append(_new(Decision, (task, _NO_RULE, None, None, ())))
         if len({task.id for task in tasks}) < len(tasks):
-            for index in unclear_ids(tasks):
-                decisions[index] = Decision(tasks[index], Cause.MALFORMED)
+            for index in ambiguous_rows(tasks):
+                decisions[index] = Decision(tasks[index], LeaveCause.MALFORMED)
         return decisions
 
 
-def _decide_one(steps: Sequence[Step], task: Task, listing: Listing) -> Decision:
-    if (cause := unfit(task)) is not None:
+def _decide_one(
+    steps: Sequence[Step], task: Task, context: EvaluationContext
+) -> Decision:
+    if (cause := ineligible_cause(task)) is not None:
         return Decision(task, cause)
-    observed: tuple[Dismissal, ...] = ()
+    observed: tuple[ProposedDismissal, ...] = ()
     for step in steps:
-        if not step.acts(task, listing):
+        if not step.applies(task, context):
             continue
-        if step.observes is None:
+        if step.observed is None:
             return Decision(task, step.cause, step.rule, step.reason, observed)
-        observed += (step.observes,)
-    return Decision(task, Cause.NO_RULE, None, None, observed)
+        observed += (step.observed,)
+    return Decision(task, LeaveCause.NO_RULE, None, None, observed)
 
 
-class _Section:
+class _TypeBucket:
     """The steps that may act on the tasks of one type."""
 
     def __init__(
@@ -253,13 +280,17 @@ class _Section:
             sources = shared
         self._steps = steps
         self._prefilter = build(sources) if sources else None
-        self._asking_nothing = [i for i, s in enumerate(steps) if s.sources is None]
+        self._asking_nothing = [
+            i for i, s in enumerate(steps) if s.required_patterns is None
+        ]
         self._if_unfound = [steps[place] for place in self._asking_nothing]
-        self._if_absent = [s for s in steps if s.sources is None or s.lenient]
+        self._if_absent = [
+            s for s in steps if s.required_patterns is None or s.matches_unknown
+        ]
         numbers = {source: number for number, source in enumerate(sources)}
         self._asking: list[list[int]] = [[] for _ in sources]
         for place, step in enumerate(steps):
-            for source in step.sources or ():
+            for source in step.required_patterns or ():
                 self._asking[numbers[source]].append(place)
 
     def candidates(self, description: str | None) -> Sequence[Step]:
@@ -276,4 +307,6 @@ class _Section:
 
 
 def _sources(steps: Iterable[Step]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(s for step in steps for s in step.sources or ()))
+    return tuple(
+        dict.fromkeys(s for step in steps for s in step.required_patterns or ())
+    )

@@ -32,21 +32,21 @@ class Keep(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class TypeIs:
+class TypeIn:
     """The task is of one of these types."""
 
     types: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class DescriptionMatches:
     """One of the patterns occurs in the description."""
 
     patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Aged:
+class AgeBetween:
     """The task is older than ``over`` and younger than ``under``, both strictly."""
 
     over: timedelta | None = None
@@ -61,28 +61,28 @@ class Equals:
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
+class In:
     """The value is one of these."""
 
     values: tuple[Json, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Matches:
+class Regex:
     """The value is a text in which one of the patterns occurs."""
 
     patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
+class GreaterThan:
     """The value is a number above this one."""
 
     bound: float
 
 
 @dataclass(frozen=True, slots=True)
-class Under:
+class LessThan:
     """The value is a number below this one."""
 
     bound: float
@@ -92,22 +92,22 @@ class Under:
 class Missing:
     """The value is absent or null (or, when not ``wanted``, is neither)."""
 
-    wanted: bool
+    expected: bool
 
 
-Test: TypeAlias = Equals | OneOf | Matches | Over | Under | Missing
+MetadataTest: TypeAlias = Equals | In | Regex | GreaterThan | LessThan | Missing
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
+class MetadataMatches:
     """A test on the metadata value at a dotted path."""
 
     path: str
-    test: Test
+    test: MetadataTest
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicate:
+class DuplicateOf:
     """Another pending task has the same texts here, and is the one to keep."""
 
     of: tuple[str, ...]
@@ -115,7 +115,7 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
-class All:
+class AllOf:
     """Every part holds."""
 
     parts: tuple["Condition", ...]
@@ -136,5 +136,12 @@ class Not:
 
 
 Condition: TypeAlias = (
-    TypeIs | Described | Aged | Metadata | Duplicate | All | AnyOf | Not
+    TypeIn
+    | DescriptionMatches
+    | AgeBetween
+    | MetadataMatches
+    | DuplicateOf
+    | AllOf
+    | AnyOf
+    | Not
 )

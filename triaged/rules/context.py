@@ -7,22 +7,22 @@ from datetime import datetime
 from typing import assert_never
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Keep,
-    Metadata,
+    MetadataMatches,
     Not,
-    TypeIs,
+    TypeIn,
 )
-from triaged.rules.task import Json, Task, equal
+from triaged.rules.task import Json, Task, json_equal
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class EvaluationContext:
     """The moment of judgement, and what must be known of all listed tasks.
 
     ``spare`` says for each duplicate condition which task ids are a copy (True) or
@@ -30,42 +30,44 @@ class Listing:
     """
 
     now: datetime
-    spare: Mapping[Duplicate, Mapping[str, bool]]
+    is_duplicate: Mapping[DuplicateOf, Mapping[str, bool]]
 
 
-def survey(
+def build_context(
     conditions: Iterable[Condition], tasks: Sequence[Task], *, now: datetime
-) -> Listing:
+) -> EvaluationContext:
     """Learn once, from all tasks, what the conditions need to know of the others."""
-    wanted = {dup for condition in conditions for dup in duplicates_in(condition)}
-    if wanted and (unclear := unclear_ids(tasks)):
+    wanted = {dup for condition in conditions for dup in iter_duplicates(condition)}
+    if wanted and (unclear := ambiguous_rows(tasks)):
         tasks = [task for row, task in enumerate(tasks) if row not in unclear]
-    return Listing(now, {dup: _find_spare(dup, tasks, now) for dup in wanted})
+    return EvaluationContext(
+        now, {dup: _find_duplicates(dup, tasks, now) for dup in wanted}
+    )
 
 
-def ordered_duplicates(conditions: Iterable[Condition]) -> tuple[Duplicate, ...]:
+def duplicate_conditions(conditions: Iterable[Condition]) -> tuple[DuplicateOf, ...]:
     """Return every duplicate condition once, in the order in which they come up."""
-    found = [dup for condition in conditions for dup in duplicates_in(condition)]
+    found = [dup for condition in conditions for dup in iter_duplicates(condition)]
     return tuple(dict.fromkeys(found))
 
 
-def duplicates_in(condition: Condition) -> Iterator[Duplicate]:
+def iter_duplicates(condition: Condition) -> Iterator[DuplicateOf]:
     """Find every duplicate condition inside a condition."""
     match condition:
-        case Duplicate():
+        case DuplicateOf():
             yield condition
-        case All(parts) | AnyOf(parts):
+        case AllOf(parts) | AnyOf(parts):
             for part in parts:
-                yield from duplicates_in(part)
+                yield from iter_duplicates(part)
         case Not(part):
-            yield from duplicates_in(part)
-        case TypeIs() | Described() | Aged() | Metadata():
+            yield from iter_duplicates(part)
+        case TypeIn() | DescriptionMatches() | AgeBetween() | MetadataMatches():
             return
         case _:
             assert_never(condition)
 
 
-def unclear_ids(tasks: Sequence[Task]) -> frozenset[int]:
+def ambiguous_rows(tasks: Sequence[Task]) -> frozenset[int]:
     """Find the rows whose id does not say which task is meant.
 
     An id listed again is one task, judged once; where its rows differ nobody knows
@@ -78,20 +80,20 @@ def unclear_ids(tasks: Sequence[Task]) -> frozenset[int]:
     unclear: set[int] = set()
     for indices in rows.values():
         if len(indices) > 1:
-            first = dict(tasks[indices[0]].fields)
-            same = all(equal(first, dict(tasks[i].fields)) for i in indices[1:])
+            first = dict(tasks[indices[0]].raw)
+            same = all(json_equal(first, dict(tasks[i].raw)) for i in indices[1:])
             unclear.update(indices[1:] if same else indices)
     return frozenset(unclear)
 
 
-def _find_spare(
-    duplicate: Duplicate, tasks: Sequence[Task], now: datetime
+def _find_duplicates(
+    duplicate: DuplicateOf, tasks: Sequence[Task], now: datetime
 ) -> Mapping[str, bool]:
     groups: dict[tuple[str, ...], list[tuple[datetime, str]]] = defaultdict(list)
     for task in tasks:
         if not task.is_pending or task.created_at is None or task.created_at > now:
             continue
-        texts = tuple(_folded(task.fields, path) for path in duplicate.of)
+        texts = tuple(_normalize(task.raw, path) for path in duplicate.of)
         if task.id is not None and all(texts):
             groups[texts].append((task.created_at, task.id))
     spare: dict[str, bool] = {}
@@ -101,7 +103,7 @@ def _find_spare(
     return spare
 
 
-def _folded(fields: Mapping[str, Json], path: str) -> str:
+def _normalize(fields: Mapping[str, Json], path: str) -> str:
     """Return the text at a dotted path for comparison; empty when there is none."""
     value: Json = dict(fields)
     for key in path.split("."):

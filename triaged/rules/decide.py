@@ -7,49 +7,49 @@ Caps, holds and the other belts are the guard's, which sees these decisions next
 from collections.abc import Sequence
 from datetime import datetime
 
-from triaged.rules.context import Listing, survey, unclear_ids
-from triaged.rules.evaluate import holds
+from triaged.rules.context import EvaluationContext, ambiguous_rows, build_context
+from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Cause, Decision, Dismissal, Task
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
 
 def decide(ruleset: Ruleset, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
     """Decide on each task, in the order listed."""
-    listing = survey(ruleset.conditions(), tasks, now=now)
-    unclear = unclear_ids(tasks)
+    context = build_context(ruleset.conditions(), tasks, now=now)
+    unclear = ambiguous_rows(tasks)
     return [
-        Decision(task, Cause.MALFORMED)
+        Decision(task, LeaveCause.MALFORMED)
         if index in unclear
-        else decide_one(ruleset, task, listing)
+        else decide_one(ruleset, task, context)
         for index, task in enumerate(tasks)
     ]
 
 
-def decide_one(ruleset: Ruleset, task: Task, listing: Listing) -> Decision:
+def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Decision:
     """Decide on one task: protection first, then the rules in order."""
-    if (cause := unfit(task)) is not None:
+    if (cause := ineligible_cause(task)) is not None:
         return Decision(task, cause)
-    if any(holds(shield, task, listing) is not False for shield in ruleset.protect):
-        return Decision(task, Cause.PROTECTED)
-    observed: list[Dismissal] = []
+    if any(evaluate(shield, task, context) is not False for shield in ruleset.protect):
+        return Decision(task, LeaveCause.PROTECTED)
+    observed: list[ProposedDismissal] = []
     for rule in ruleset.rules:
         if rule.mode is Mode.OFF:
             continue
-        truth = holds(rule.match, task, listing)
+        truth = evaluate(rule.match, task, context)
         if rule.reason is None:
             if truth is not False and rule.mode is Mode.ENFORCE:
                 return Decision(
-                    task, Cause.LEAVE_RULE, rule.name, None, tuple(observed)
+                    task, LeaveCause.LEAVE_RULE, rule.name, None, tuple(observed)
                 )
         elif truth is True:
             if rule.mode is Mode.ENFORCE:
                 return Decision(task, None, rule.name, rule.reason, tuple(observed))
-            observed.append(Dismissal(rule.name, rule.reason))
-    return Decision(task, Cause.NO_RULE, observed=tuple(observed))
+            observed.append(ProposedDismissal(rule.name, rule.reason))
+    return Decision(task, LeaveCause.NO_RULE, observed=tuple(observed))
 
 
-def unfit(task: Task) -> Cause | None:
+def ineligible_cause(task: Task) -> LeaveCause | None:
     """Say why a task cannot be judged at all; None when it can."""
     if task.id is None:
-        return Cause.MALFORMED
-    return None if task.is_pending else Cause.NOT_PENDING
+        return LeaveCause.MALFORMED
+    return None if task.is_pending else LeaveCause.NOT_PENDING

@@ -26,7 +26,7 @@ def parse_duration(text: str) -> timedelta:
         raise ValueError(message) from None
 
 
-def show_duration(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Write a duration the way ``parse_duration`` reads it, to the second."""
     left = int(duration.total_seconds())
     if left <= 0:

@@ -9,49 +9,53 @@ from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Equals,
-    Matches,
-    Metadata,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
     Missing,
     Not,
-    OneOf,
-    Over,
     Pattern,
-    Test,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
-from triaged.rules.context import Listing
-from triaged.rules.task import Json, Task, equal, is_number
+from triaged.rules.context import EvaluationContext
+from triaged.rules.task import Json, Task, is_number, json_equal
 
-Truth: TypeAlias = bool | None
+TriState: TypeAlias = bool | None
 
 
-def holds(condition: Condition, task: Task, listing: Listing) -> Truth:
+def evaluate(condition: Condition, task: Task, context: EvaluationContext) -> TriState:
     """Say whether the condition holds for the task; None when that is unknown."""
     match condition:
-        case TypeIs(types):
+        case TypeIn(types):
             return None if task.type is None else task.type in types
-        case Described(patterns):
-            return _found(patterns, task.description)
-        case Aged(over, under):
-            return _aged(task, listing.now, over, under)
-        case Metadata(path, test):
-            return _passes(test, look_up(task.metadata, path))
-        case Duplicate():
-            return None if task.id is None else listing.spare[condition].get(task.id)
-        case All(parts):
-            return kleene_all(holds(part, task, listing) for part in parts)
+        case DescriptionMatches(patterns):
+            return _any_match(patterns, task.description)
+        case AgeBetween(over, under):
+            return _aged(task, context.now, over, under)
+        case MetadataMatches(path, test):
+            return _evaluate_test(test, get_path(task.metadata, path))
+        case DuplicateOf():
+            return (
+                None
+                if task.id is None
+                else context.is_duplicate[condition].get(task.id)
+            )
+        case AllOf(parts):
+            return kleene_all(evaluate(part, task, context) for part in parts)
         case AnyOf(parts):
-            return kleene_any(holds(part, task, listing) for part in parts)
+            return kleene_any(evaluate(part, task, context) for part in parts)
         case Not(part):
-            return kleene_not(holds(part, task, listing))
+            return kleene_not(evaluate(part, task, context))
         case _:
             assert_never(condition)
 
@@ -63,7 +67,7 @@ def age_of(task: Task, now: datetime) -> timedelta | None:
     return now - task.created_at
 
 
-def look_up(metadata: Mapping[str, Json] | None, path: str) -> Json:
+def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
     """Return the value at a dotted path; None when absent, as for null."""
     if metadata is None:
         return None
@@ -78,7 +82,7 @@ def look_up(metadata: Mapping[str, Json] | None, path: str) -> Json:
     return value
 
 
-def _found(patterns: tuple[Pattern, ...], text: str | None) -> Truth:
+def _any_match(patterns: tuple[Pattern, ...], text: str | None) -> TriState:
     if text is None:
         return None
     return any(pattern.search(text) for pattern in patterns)
@@ -86,36 +90,36 @@ def _found(patterns: tuple[Pattern, ...], text: str | None) -> Truth:
 
 def _aged(
     task: Task, now: datetime, over: timedelta | None, under: timedelta | None
-) -> Truth:
+) -> TriState:
     age = age_of(task, now)
     if age is None:
         return None
     return (over is None or age > over) and (under is None or age < under)
 
 
-def _passes(test: Test, value: Json) -> Truth:
+def _evaluate_test(test: MetadataTest, value: Json) -> TriState:
     if isinstance(test, Missing):
-        return (value is None) is test.wanted
+        return (value is None) is test.expected
     if value is None:
         return None
     match test:
         case Equals(wanted):
-            return equal(value, wanted)
-        case OneOf(values):
-            return any(equal(value, wanted) for wanted in values)
-        case Matches(patterns):
-            return _found(patterns, value if isinstance(value, str) else None)
-        case Over(bound):
+            return json_equal(value, wanted)
+        case In(values):
+            return any(json_equal(value, wanted) for wanted in values)
+        case Regex(patterns):
+            return _any_match(patterns, value if isinstance(value, str) else None)
+        case GreaterThan(bound):
             return value > bound if is_number(value) else None
-        case Under(bound):
+        case LessThan(bound):
             return value < bound if is_number(value) else None
         case _:
             assert_never(test)
 
 
-def kleene_all(truths: Iterable[Truth]) -> Truth:
+def kleene_all(truths: Iterable[TriState]) -> TriState:
     """Return the conjunction: one false decides, else one unknown clouds."""
-    answer: Truth = True
+    answer: TriState = True
     for truth in truths:
         if truth is False:
             return False
@@ -124,9 +128,9 @@ def kleene_all(truths: Iterable[Truth]) -> Truth:
     return answer
 
 
-def kleene_any(truths: Iterable[Truth]) -> Truth:
+def kleene_any(truths: Iterable[TriState]) -> TriState:
     """Return the disjunction: one true decides, else one unknown clouds."""
-    answer: Truth = False
+    answer: TriState = False
     for truth in truths:
         if truth is True:
             return True
@@ -135,6 +139,6 @@ def kleene_any(truths: Iterable[Truth]) -> Truth:
     return answer
 
 
-def kleene_not(truth: Truth) -> Truth:
+def kleene_not(truth: TriState) -> TriState:
     """Return the negation; unknown stays unknown."""
     return None if truth is None else not truth

@@ -6,67 +6,67 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Equals,
-    Matches,
-    Metadata,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
     Missing,
     Not,
-    OneOf,
-    Over,
     Pattern,
-    Test,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
-from triaged.rules.context import Listing, duplicates_in
+from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.decide import decide_one
-from triaged.rules.duration import show_duration
+from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import (
-    Truth,
+    TriState,
     age_of,
-    holds,
+    evaluate,
+    get_path,
     kleene_all,
     kleene_any,
     kleene_not,
-    look_up,
 )
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Cause, Decision, Json, Task, read_task
+from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_task
 
 # What is shown of one value; the whole task is stored beside the explanation.
 _SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ConditionResult:
     """What became of one condition: its truth, what was wanted and what was seen.
 
     ``seen`` holds text from the task, which is untrusted.
     """
 
-    what: str
-    truth: Truth
-    wanted: str
-    seen: str
-    parts: tuple["Verdict", ...] = ()
+    condition: str
+    result: TriState
+    expected: str
+    actual: str
+    children: tuple["ConditionResult", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class RuleVerdict:
+class RuleResult:
     """One rule's match, judged, and whether the rule acted on it or was reached."""
 
     rule: str
     mode: Mode
-    wants: str
-    match: Verdict
-    reached: bool
-    acted: bool
+    action: str
+    match: ConditionResult
+    evaluated: bool
+    applied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,144 +75,150 @@ class Explanation:
 
     decision: Decision
     now: datetime
-    protect: tuple[Verdict, ...]
-    rules: tuple[RuleVerdict, ...]
+    protect: tuple[ConditionResult, ...]
+    rules: tuple[RuleResult, ...]
 
-    def nearest(self) -> RuleVerdict | None:
+    def closest_rule(self) -> RuleResult | None:
         """Return the rule that came nearest to acting but did not; None if none."""
-        others = [r for r in self.rules if not r.acted and r.mode is not Mode.OFF]
+        others = [r for r in self.rules if not r.applied and r.mode is not Mode.OFF]
         return min(others, key=lambda r: _distance(r.match), default=None)
 
 
-def explain(ruleset: Ruleset, task: Task, listing: Listing) -> Explanation:
+def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explanation:
     """Judge every rule for one task and say which of them decided."""
-    decision = decide_one(ruleset, task, listing)
+    decision = decide_one(ruleset, task, context)
     spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
-    verdicts: list[RuleVerdict] = []
-    reached = decision.cause in {None, Cause.LEAVE_RULE, Cause.NO_RULE}
+    verdicts: list[RuleResult] = []
+    reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
     for rule in ruleset.rules:
         verdicts.append(
-            RuleVerdict(
+            RuleResult(
                 rule=rule.name,
                 mode=rule.mode,
-                wants="leave" if rule.reason is None else f"dismiss as {rule.reason}",
-                match=judge(rule.match, task, listing),
-                reached=reached and rule.mode is not Mode.OFF,
-                acted=rule.name in spoke,
+                action="leave" if rule.reason is None else f"dismiss as {rule.reason}",
+                match=explain_condition(rule.match, task, context),
+                evaluated=reached and rule.mode is not Mode.OFF,
+                applied=rule.name in spoke,
             )
         )
         reached = reached and rule.name != decision.rule
-    protect = tuple(judge(shield, task, listing) for shield in ruleset.protect)
-    return Explanation(decision, listing.now, protect, tuple(verdicts))
+    protect = tuple(
+        explain_condition(shield, task, context) for shield in ruleset.protect
+    )
+    return Explanation(decision, context.now, protect, tuple(verdicts))
 
 
-def judge(condition: Condition, task: Task, listing: Listing) -> Verdict:
-    """Answer as ``holds`` does, with the whole tree of what was seen and wanted."""
+def explain_condition(
+    condition: Condition, task: Task, context: EvaluationContext
+) -> ConditionResult:
+    """Answer as ``evaluate`` does, with the whole tree of what was seen and wanted."""
     match condition:
-        case All(parts):
-            verdicts = tuple(judge(part, task, listing) for part in parts)
-            return _combined("all", kleene_all(v.truth for v in verdicts), verdicts)
+        case AllOf(parts):
+            verdicts = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("all", kleene_all(v.result for v in verdicts), verdicts)
         case AnyOf(parts):
-            verdicts = tuple(judge(part, task, listing) for part in parts)
-            return _combined("any", kleene_any(v.truth for v in verdicts), verdicts)
+            verdicts = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("any", kleene_any(v.result for v in verdicts), verdicts)
         case Not(part):
-            verdict = judge(part, task, listing)
-            return _combined("not", kleene_not(verdict.truth), (verdict,))
-        case TypeIs(types):
-            what, wanted, seen = "type", " or ".join(types), _show(task.type)
-        case Described(patterns):
-            what, wanted = "description", _show_patterns(patterns)
-            seen = _show(task.description)
-        case Aged(over, under):
-            what, wanted = "age", _show_range(over, under)
-            seen = _show_age(task, listing.now)
-        case Metadata(path, test):
-            what, wanted = f"metadata.{path}", _show_test(test)
-            seen = _show(look_up(task.metadata, path))
-        case Duplicate(of, keep):
+            verdict = explain_condition(part, task, context)
+            return _combine("not", kleene_not(verdict.result), (verdict,))
+        case TypeIn(types):
+            what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
+        case DescriptionMatches(patterns):
+            what, wanted = "description", _format_patterns(patterns)
+            seen = _format_value(task.description)
+        case AgeBetween(over, under):
+            what, wanted = "age", _format_range(over, under)
+            seen = _format_age(task, context.now)
+        case MetadataMatches(path, test):
+            what, wanted = f"metadata.{path}", _format_test(test)
+            seen = _format_value(get_path(task.metadata, path))
+        case DuplicateOf(of, keep):
             what = "duplicate"
             wanted = f"same {', '.join(of)} as another task, {keep} kept"
-            seen = _show_spare(holds(condition, task, listing))
+            seen = _format_duplicate(evaluate(condition, task, context))
         case _:
             assert_never(condition)
-    return Verdict(what, holds(condition, task, listing), wanted, seen)
+    return ConditionResult(what, evaluate(condition, task, context), wanted, seen)
 
 
-def name_of(condition: Condition) -> str:
+def describe_condition(condition: Condition) -> str:
     """Say in a few words what a condition asks for, whatever the task."""
     if isinstance(condition, Not):
-        return f"not: {name_of(condition.part)}"
-    if isinstance(condition, All | AnyOf):
-        word = "all" if isinstance(condition, All) else "any"
-        return f"{word} of [{'; '.join(map(name_of, condition.parts))}]"
-    known: dict[Duplicate, dict[str, bool]] = {
-        duplicate: {} for duplicate in duplicates_in(condition)
+        return f"not: {describe_condition(condition.part)}"
+    if isinstance(condition, AllOf | AnyOf):
+        word = "all" if isinstance(condition, AllOf) else "any"
+        return f"{word} of [{'; '.join(map(describe_condition, condition.parts))}]"
+    known: dict[DuplicateOf, dict[str, bool]] = {
+        duplicate: {} for duplicate in iter_duplicates(condition)
     }
-    nobody = Listing(datetime.min.replace(tzinfo=UTC), known)
-    verdict = judge(condition, read_task({}), nobody)
-    return f"{verdict.what} {verdict.wanted}"
+    nobody = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
+    verdict = explain_condition(condition, parse_task({}), nobody)
+    return f"{verdict.condition} {verdict.expected}"
 
 
-def _combined(what: str, truth: Truth, parts: tuple[Verdict, ...]) -> Verdict:
-    met = sum(part.truth is True for part in parts)
+def _combine(
+    what: str, truth: TriState, parts: tuple[ConditionResult, ...]
+) -> ConditionResult:
+    met = sum(part.result is True for part in parts)
     seen = f"{met} of {len(parts)} hold"
     wanted = {"all": "every one", "any": "at least one", "not": "that it does not hold"}
-    return Verdict(what, truth, wanted[what], seen, parts)
+    return ConditionResult(what, truth, wanted[what], seen, parts)
 
 
-def _distance(verdict: Verdict) -> float:
+def _distance(verdict: ConditionResult) -> float:
     """Measure how far a verdict is from true: 0 is true, 1 is as false as can be."""
-    if verdict.truth is True:
+    if verdict.result is True:
         return 0.0
-    if not verdict.parts or verdict.what == "not":
-        return 1.0 if verdict.truth is False else 0.5
-    distances = [_distance(part) for part in verdict.parts]
-    if verdict.what == "any":
+    if not verdict.children or verdict.condition == "not":
+        return 1.0 if verdict.result is False else 0.5
+    distances = [_distance(part) for part in verdict.children]
+    if verdict.condition == "any":
         return min(distances)
     return sum(distances) / len(distances)
 
 
-def _show(value: Json) -> str:
+def _format_value(value: Json) -> str:
     if value is None:
         return "absent"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def _show_patterns(patterns: tuple[Pattern, ...]) -> str:
+def _format_patterns(patterns: tuple[Pattern, ...]) -> str:
     return " or ".join(f"/{pattern.source}/" for pattern in patterns)
 
 
-def _show_range(over: timedelta | None, under: timedelta | None) -> str:
+def _format_range(over: timedelta | None, under: timedelta | None) -> str:
     bounds = []
     if over is not None:
-        bounds.append(f"over {show_duration(over)}")
+        bounds.append(f"over {format_duration(over)}")
     if under is not None:
-        bounds.append(f"under {show_duration(under)}")
+        bounds.append(f"under {format_duration(under)}")
     return " and ".join(bounds)
 
 
-def _show_age(task: Task, now: datetime) -> str:
+def _format_age(task: Task, now: datetime) -> str:
     age = age_of(task, now)
     if age is not None:
-        return show_duration(age)
+        return format_duration(age)
     if task.created_at is not None:
         return f"in the future ({task.created_at.isoformat()})"
-    listed = task.fields.get("created_at")
-    return "absent" if listed is None else f"unusable: {_show(listed)}"
+    listed = task.raw.get("created_at")
+    return "absent" if listed is None else f"unusable: {_format_value(listed)}"
 
 
-def _show_test(test: Test) -> str:
+def _format_test(test: MetadataTest) -> str:
     match test:
         case Equals(value):
-            return f"equals {_show(value)}"
-        case OneOf(values):
-            return "in " + ", ".join(_show(value) for value in values)
-        case Matches(patterns):
-            return _show_patterns(patterns)
-        case Over(bound):
+            return f"equals {_format_value(value)}"
+        case In(values):
+            return "in " + ", ".join(_format_value(value) for value in values)
+        case Regex(patterns):
+            return _format_patterns(patterns)
+        case GreaterThan(bound):
             return f"over {bound}"
-        case Under(bound):
+        case LessThan(bound):
             return f"under {bound}"
         case Missing(wanted):
             return "missing" if wanted else "present"
@@ -220,6 +226,6 @@ def _show_test(test: Test) -> str:
             assert_never(test)
 
 
-def _show_spare(truth: Truth) -> str:
+def _format_duplicate(truth: TriState) -> str:
     words = {True: "a copy of a kept task", False: "unique, or the kept one"}
     return "a field that it compares is missing" if truth is None else words[truth]

@@ -1,20 +1,20 @@
 """Explanations as JSON: how a decision's trace is stored and printed.
 
-Texts from tasks stay as they are; whoever shows them to a terminal cleans them.
+Texts from tasks are stored unchanged; what writes to a terminal escapes them.
 """
 
 import json
 from typing import Any
 
-from triaged.rules.explain import Explanation, RuleVerdict, Verdict
+from triaged.rules.explain import ConditionResult, Explanation, RuleResult
 from triaged.rules.task import Decision
 
 
-def decision_json(decision: Decision) -> dict[str, Any]:
+def decision_to_dict(decision: Decision) -> dict[str, Any]:
     """Return the row that ``plan`` prints for one task."""
     return {
         "task_id": decision.task.id,
-        "decision": "dismiss" if decision.dismisses else "leave",
+        "decision": "dismiss" if decision.is_dismissal else "leave",
         "rule": decision.rule,
         "reason": decision.reason,
         "cause": decision.cause,
@@ -22,43 +22,43 @@ def decision_json(decision: Decision) -> dict[str, Any]:
     }
 
 
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
+def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
     """Return everything that bears on one decision."""
-    nearest = explanation.nearest()
+    closest = explanation.closest_rule()
     return {
-        "decision": decision_json(explanation.decision),
+        "decision": decision_to_dict(explanation.decision),
         "now": explanation.now.isoformat(),
-        "protect": [verdict_json(verdict) for verdict in explanation.protect],
-        "rules": [_rule_json(rule) for rule in explanation.rules],
-        "nearest": nearest.rule if nearest else None,
+        "protect": [result_to_dict(match) for match in explanation.protect],
+        "rules": [_rule_to_dict(rule) for rule in explanation.rules],
+        "closest_rule": closest.rule if closest else None,
     }
 
 
-def verdict_json(verdict: Verdict) -> dict[str, Any]:
-    """Return one condition's verdict; truth is true, false or null for unknown."""
-    shown: dict[str, Any] = {
-        "what": verdict.what,
-        "truth": verdict.truth,
-        "wanted": verdict.wanted,
-        "seen": verdict.seen,
+def result_to_dict(result: ConditionResult) -> dict[str, Any]:
+    """Return one condition's result: true, false or null for unknown."""
+    document: dict[str, Any] = {
+        "condition": result.condition,
+        "result": result.result,
+        "expected": result.expected,
+        "actual": result.actual,
     }
-    if verdict.parts:
-        shown["parts"] = [verdict_json(part) for part in verdict.parts]
-    return shown
+    if result.children:
+        document["children"] = [result_to_dict(child) for child in result.children]
+    return document
 
 
-def trace_text(explanation: Explanation) -> str:
+def dump_trace(explanation: Explanation) -> str:
     """Return the trace as the ledger keeps it."""
-    full = explanation_json(explanation)
+    full = explanation_to_dict(explanation)
     return json.dumps(full, ensure_ascii=False, separators=(",", ":"))
 
 
-def _rule_json(verdict: RuleVerdict) -> dict[str, Any]:
+def _rule_to_dict(rule: RuleResult) -> dict[str, Any]:
     return {
-        "rule": verdict.rule,
-        "mode": verdict.mode,
-        "wants": verdict.wants,
-        "reached": verdict.reached,
-        "acted": verdict.acted,
-        "match": verdict_json(verdict.match),
+        "rule": rule.rule,
+        "mode": rule.mode,
+        "action": rule.action,
+        "evaluated": rule.evaluated,
+        "applied": rule.applied,
+        "match": result_to_dict(rule.match),
     }

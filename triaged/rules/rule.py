@@ -33,7 +33,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Safety:
+class SafetyLimits:
     """The belts; all on unless the file loosens them, and none can be taken off."""
 
     max_dismissals_per_cycle: int = 25
@@ -48,7 +48,7 @@ class Ruleset:
 
     rules: tuple[Rule, ...] = ()
     protect: tuple[Condition, ...] = ()
-    safety: Safety = field(default_factory=Safety)
+    safety: SafetyLimits = field(default_factory=SafetyLimits)
     sha256: str = ""
 
     def rule(self, name: str) -> Rule | None:

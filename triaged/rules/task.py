@@ -31,10 +31,17 @@ DOCUMENTED_REASONS: Final = (
 # Metadata is small in practice; deeper nesting is an attack on our own recursion.
 MAX_METADATA_DEPTH: Final = 32
 
-_CONTENT: Final = ("id", "type", "status", "description", "created_at", "metadata")
+_HASHED_FIELDS: Final = (
+    "id",
+    "type",
+    "status",
+    "description",
+    "created_at",
+    "metadata",
+)
 
 
-class Cause(StrEnum):
+class LeaveCause(StrEnum):
     """Why a task was left alone; a closed set, used as a metric label."""
 
     NO_RULE = "no_rule"
@@ -64,21 +71,21 @@ class Task:
     description: str | None
     created_at: datetime | None
     metadata: Mapping[str, Json] | None
-    fields: Mapping[str, Json]
+    raw: Mapping[str, Json]
 
     @property
     def is_pending(self) -> bool:
         """Say whether the task can be judged at all: it has an id and waits."""
         return self.id is not None and self.status == "pending"
 
-    def digest(self) -> str:
+    def content_hash(self) -> str:
         """Return a SHA-256 of what a person would see of the task, as hex."""
-        content = {key: self.fields.get(key) for key in _CONTENT}
+        content = {key: self.raw.get(key) for key in _HASHED_FIELDS}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Dismissal(NamedTuple):
+class ProposedDismissal(NamedTuple):
     """What a dismiss rule asks for: which rule, with which reason code."""
 
     rule: str
@@ -93,18 +100,18 @@ class Decision(NamedTuple):
     """
 
     task: Task
-    cause: Cause | None
+    cause: LeaveCause | None
     rule: str | None = None
     reason: str | None = None
-    observed: tuple[Dismissal, ...] = ()
+    observed: tuple[ProposedDismissal, ...] = ()
 
     @property
-    def dismisses(self) -> bool:
+    def is_dismissal(self) -> bool:
         """Say whether the task is to be dismissed."""
         return self.cause is None
 
 
-def read_task(value: Json) -> Task:
+def parse_task(value: Json) -> Task:
     """Read one entry of a list answer; what cannot be judged becomes None.
 
     Text that is not valid Unicode is kept with replacement characters, except in
@@ -114,22 +121,25 @@ def read_task(value: Json) -> Task:
     listed_id = _text(fields.get("id"))
     listed_status = _text(fields.get("status"))
     try:
-        fields = {valid_text(key): _valid(item, 0) for key, item in fields.items()}
+        fields = {
+            replace_invalid_unicode(key): _clean(item, 0)
+            for key, item in fields.items()
+        }
     except _TooDeepError:
-        fields = {"id": _valid(listed_id, 0), "status": _valid(listed_status, 0)}
+        fields = {"id": _clean(listed_id, 0), "status": _clean(listed_status, 0)}
     metadata = fields.get("metadata")
     return Task(
-        id=_usable_id(listed_id),
+        id=_valid_id(listed_id),
         type=_text(fields.get("type")),
         status=_text(fields.get("status")),
         description=_text(fields.get("description")),
-        created_at=parse_moment(fields.get("created_at")),
+        created_at=parse_timestamp(fields.get("created_at")),
         metadata=metadata if isinstance(metadata, dict) else None,
-        fields=fields,
+        raw=fields,
     )
 
 
-def parse_moment(value: Json) -> datetime | None:
+def parse_timestamp(value: Json) -> datetime | None:
     """Read an ISO 8601 moment; None unless it is a text with a time zone."""
     if not isinstance(value, str):
         return None
@@ -140,17 +150,17 @@ def parse_moment(value: Json) -> datetime | None:
         return None
 
 
-def equal(left: Json, right: Json) -> bool:
+def json_equal(left: Json, right: Json) -> bool:
     """Compare as JSON: numbers by value, and never across types."""
     if is_number(left) and is_number(right):
         return left == right
     if type(left) is not type(right):
         return False
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(equal, left, right))
+        return len(left) == len(right) and all(map(json_equal, left, right))
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(
-            equal(value, right[key]) for key, value in left.items()
+            json_equal(value, right[key]) for key, value in left.items()
         )
     return left == right
 
@@ -168,34 +178,36 @@ def _text(value: Json) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _usable_id(value: Json) -> str | None:
+def _valid_id(value: Json) -> str | None:
     # "." and ".." are path segments that clients and servers resolve away.
     if not isinstance(value, str) or not value.strip() or value in {".", ".."}:
         return None
-    return value if valid_text(value) == value else None
+    return value if replace_invalid_unicode(value) == value else None
 
 
-def valid_text(text: str) -> str:
+def replace_invalid_unicode(text: str) -> str:
     """Replace what is not valid Unicode (lone surrogates) by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-def _valid(value: Json, depth: int) -> Json:
+def _clean(value: Json, depth: int) -> Json:
     if isinstance(value, str):
-        return valid_text(value)
+        return replace_invalid_unicode(value)
     if depth > MAX_METADATA_DEPTH:
         raise _TooDeepError
     if isinstance(value, dict):
-        return {valid_text(k): _valid(v, depth + 1) for k, v in value.items()}
+        return {
+            replace_invalid_unicode(k): _clean(v, depth + 1) for k, v in value.items()
+        }
     if isinstance(value, list):
-        return [_valid(item, depth + 1) for item in value]
+        return [_clean(item, depth + 1) for item in value]
     # JSON numbers may overflow a float; infinity is nobody's limit.
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class Word(StrEnum):
+class HumanDecision(StrEnum):
     """What a person did with a task."""
 
     APPROVED = "approved"

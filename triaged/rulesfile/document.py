@@ -5,51 +5,51 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from triaged.rules.conditions import Condition
-from triaged.rules.rule import Rule, Safety
-from triaged.rules.task import Cause, Json, Task, read_task
-from triaged.rulesfile.problems import Place
+from triaged.rules.rule import Rule, SafetyLimits
+from triaged.rules.task import Json, LeaveCause, Task, parse_task
+from triaged.rulesfile.problems import Location
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedMatch:
+class LocatedMatch:
     """A match and where it stands."""
 
     condition: Condition
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedRule:
+class LocatedRule:
     """A rule, where it stands, and where its match does."""
 
     rule: Rule
-    place: Place
-    match_place: Place
+    place: Location
+    match_place: Location
 
 
 @dataclass(frozen=True, slots=True)
-class ListedTask:
+class TestTask:
     """A task as a test writes it; its age is counted back from the test's moment."""
 
     fields: Mapping[str, Json]
     age: timedelta | None = None
 
-    def at(self, now: datetime, *, task_id: str) -> Task:
+    def to_task(self, now: datetime, *, task_id: str) -> Task:
         """Return the task as it would be listed at this moment."""
         listed: dict[str, Json] = {"id": task_id, "status": "pending", **self.fields}
         if self.age is not None:
             listed["created_at"] = (now - self.age).isoformat()
-        return read_task(listed)
+        return parse_task(listed)
 
 
-def listed_together(
-    task: ListedTask, others: Sequence[ListedTask], now: datetime
+def build_task_list(
+    task: TestTask, others: Sequence[TestTask], now: datetime
 ) -> list[Task]:
     """Return what would be listed at this moment, the task in question first."""
     beside = enumerate(others, start=1)
     return [
-        task.at(now, task_id="test"),
-        *(other.at(now, task_id=f"other-{index}") for index, other in beside),
+        task.to_task(now, task_id="test"),
+        *(other.to_task(now, task_id=f"other-{index}") for index, other in beside),
     ]
 
 
@@ -60,7 +60,7 @@ class Expectation:
     dismiss: bool
     rule: str | None = None
     reason: str | None = None
-    cause: Cause | None = None
+    cause: LeaveCause | None = None
     observed: tuple[str, ...] | None = None
 
 
@@ -69,25 +69,25 @@ class RuleTest:
     """One test of a rules file: a task among others, and what must become of it."""
 
     name: str
-    task: ListedTask
+    task: TestTask
     expect: Expectation
-    place: Place
-    expect_place: Place
-    others: tuple[ListedTask, ...] = ()
+    place: Location
+    expect_place: Location
+    other_tasks: tuple[TestTask, ...] = ()
     now: datetime | None = None
 
-    def tasks_at(self, now: datetime) -> list[Task]:
+    def tasks(self, now: datetime) -> list[Task]:
         """Return what would be listed at this moment, the task in question first."""
-        return listed_together(self.task, self.others, now)
+        return build_task_list(self.task, self.other_tasks, now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class RulesDocument:
     """Everything that could be read of a file."""
 
     task_types: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
-    safety: Safety = field(default_factory=Safety)
-    protect: tuple[PlacedMatch, ...] = ()
-    rules: tuple[PlacedRule, ...] = ()
+    safety: SafetyLimits = field(default_factory=SafetyLimits)
+    protect: tuple[LocatedMatch, ...] = ()
+    rules: tuple[LocatedRule, ...] = ()
     tests: tuple[RuleTest, ...] = ()

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from triaged.errors import ConfigError, Problem, RulesTestsFailed
-from triaged.rules.compiled import Engine
+from triaged.errors import ConfigError, Problem, RuleTestsFailed
+from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.decide import decide as decide_plainly
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Decision, Task
 from triaged.rulesfile import test_runner as rule_tests
 from triaged.rulesfile.document import RuleTest
-from triaged.rulesfile.lint.checks import check_file, warn_of_doubts
+from triaged.rulesfile.lint.checks import find_errors, find_warnings
 from triaged.rulesfile.parser.file import read_file
 from triaged.rulesfile.parser.nodes import MAX_BYTES, compose
-from triaged.rulesfile.problems import Report, in_order
-from triaged.rulesfile.test_runner import Decide, TestReport
+from triaged.rulesfile.problems import ProblemCollector, sorted_by_location
+from triaged.rulesfile.test_runner import DecideFunction, TestReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class LoadedRules:
     ruleset: Ruleset
     tests: tuple[RuleTest, ...]
     warnings: tuple[Problem, ...]
-    text: str
+    source: str
     file: str
     reasons: tuple[str, ...]
     task_types: tuple[str, ...]
@@ -61,12 +61,12 @@ def parse(data: bytes, file: str) -> LoadedRules:
     Raises:
         ConfigError: they cannot be used; with every problem.
     """
-    report = Report(file)
+    report = ProblemCollector(file)
     draft = read_file(compose(data, report), report)
     types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
-    check_file(draft, types, report)
+    find_errors(draft, types, report)
     report.raise_if_wrong()
-    warn_of_doubts(draft, types, report)
+    find_warnings(draft, types, report)
     return LoadedRules(
         ruleset=Ruleset(
             rules=tuple(placed.rule for placed in draft.rules),
@@ -75,8 +75,8 @@ def parse(data: bytes, file: str) -> LoadedRules:
             sha256=hashlib.sha256(data).hexdigest(),
         ),
         tests=draft.tests,
-        warnings=in_order(report.warnings),
-        text=data.decode("utf-8-sig"),
+        warnings=sorted_by_location(report.warnings),
+        source=data.decode("utf-8-sig"),
         file=file,
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
         task_types=types,
@@ -85,28 +85,28 @@ def parse(data: bytes, file: str) -> LoadedRules:
 
 
 def run_tests(
-    loaded: LoadedRules, *, now: datetime, decide: Decide = decide_plainly
+    loaded: LoadedRules, *, now: datetime, decide: DecideFunction = decide_plainly
 ) -> TestReport:
     """Run the tests of a file; those without a moment of their own at this one."""
     return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class CompiledRules:
     """One loaded rules file, ready to decide by."""
 
     ruleset: Ruleset
-    engine: Engine
-    text: str
+    engine: CompiledRuleset
+    source: str
 
 
-def compile_rules(loaded: LoadedRules) -> Rules:
+def compile_rules(loaded: LoadedRules) -> CompiledRules:
     """Make loaded rules ready to decide by."""
-    engine = Engine(loaded.ruleset, build_prefilter)
-    return Rules(ruleset=loaded.ruleset, engine=engine, text=loaded.text)
+    engine = CompiledRuleset(loaded.ruleset, build_prefilter)
+    return CompiledRules(ruleset=loaded.ruleset, engine=engine, source=loaded.source)
 
 
-def load_rules(path: Path, *, now: datetime) -> tuple[Rules, LoadedRules]:
+def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules]:
     """Load a rules file and run the tests in it: the same at start and at reload.
 
     Raises:
@@ -115,15 +115,17 @@ def load_rules(path: Path, *, now: datetime) -> tuple[Rules, LoadedRules]:
     """
     loaded = load(path)
     rules = compile_rules(loaded)
-    report = test_rules(loaded, rules, now=now)
+    report = run_rule_tests(loaded, rules, now=now)
     if report.failures:
-        raise RulesTestsFailed(
+        raise RuleTestsFailed(
             f"{loaded.file}:{failure.line}: {failure}" for failure in report.failures
         )
     return rules, loaded
 
 
-def test_rules(loaded: LoadedRules, rules: Rules, *, now: datetime) -> TestReport:
+def run_rule_tests(
+    loaded: LoadedRules, rules: CompiledRules, *, now: datetime
+) -> TestReport:
     """Run the tests of a rules file on the very engine that will decide."""
 
     def decide(

@@ -11,7 +11,7 @@ from triaged.rules.task import Decision, Task
 from triaged.rulesfile.document import Expectation, RuleTest
 
 
-class Decide(Protocol):
+class DecideFunction(Protocol):
     """What says what becomes of each listed task, in the order listed."""
 
     def __call__(
@@ -48,7 +48,7 @@ def run_tests(
     ruleset: Ruleset,
     *,
     now: datetime,
-    decide: Decide = decide_plainly,
+    decide: DecideFunction = decide_plainly,
 ) -> TestReport:
     """Run each test, at its own moment or else at this one."""
     failures = [
@@ -60,20 +60,20 @@ def run_tests(
 
 
 def _run(
-    test: RuleTest, ruleset: Ruleset, *, now: datetime, decide: Decide
+    test: RuleTest, ruleset: Ruleset, *, now: datetime, decide: DecideFunction
 ) -> Failure | None:
     moment = test.now or now
-    decision = decide(ruleset, test.tasks_at(moment), now=moment)[0]
-    if _agrees(test.expect, decision):
+    decision = decide(ruleset, test.tasks(moment), now=moment)[0]
+    if _matches(test.expect, decision):
         return None
     got = _show_got(decision) + _show_absent(decision.task)
     return Failure(test.name, test.place.line, _show_expected(test.expect), got)
 
 
-def _agrees(expect: Expectation, decision: Decision) -> bool:
+def _matches(expect: Expectation, decision: Decision) -> bool:
     observed = {dismissal.rule for dismissal in decision.observed}
     return (
-        expect.dismiss == decision.dismisses
+        expect.dismiss == decision.is_dismissal
         and expect.rule in {None, decision.rule}
         and expect.reason in {None, decision.reason}
         and expect.cause in {None, decision.cause}
@@ -95,7 +95,7 @@ def _show_expected(expect: Expectation) -> str:
 def _show_got(decision: Decision) -> str:
     observed = ", ".join(dismissal.rule for dismissal in decision.observed)
     return _sentence(
-        dismiss=decision.dismisses,
+        dismiss=decision.is_dismissal,
         rule=decision.rule,
         reason=decision.reason,
         cause=decision.cause,

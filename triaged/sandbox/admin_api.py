@@ -12,23 +12,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from triaged.rules.task import Json
-from triaged.sandbox import page
-from triaged.sandbox import responses as answers
+from triaged.sandbox import page, responses
 from triaged.sandbox.faults import parse_fault
-from triaged.sandbox.state import World
+from triaged.sandbox.state import SandboxState
 from triaged.sandbox.store import (
     PERSON,
     STATUSES,
-    NoLongerPending,
-    NoSuchTask,
+    TaskNotPending,
+    UnknownTaskError,
     render_moment,
 )
 
 
-class Control:
+class AdminRoutes:
     """Answers the requests that turn one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SandboxState) -> None:
         self._world = world
 
     def routes(self) -> list[Route]:
@@ -51,7 +50,7 @@ class Control:
 
     async def state(self, _: Request) -> Response:
         """Tell the state to a program."""
-        return answers.json_answer(self._world.state())
+        return responses.json_answer(self._world.state())
 
     async def add_faults(self, request: Request) -> Response:
         """Add to the script: ``{"faults": ["dismiss:cut-after:3"]}``."""
@@ -82,7 +81,7 @@ class Control:
             tasks = [self._completed(task) for task in tasks]
         self._world.store.add(tasks)
         ids = [task.get("id") for task in tasks if isinstance(task, dict)]
-        return answers.json_answer({"ids": ids}, HTTPStatus.CREATED)
+        return responses.json_answer({"ids": ids}, HTTPStatus.CREATED)
 
     def _completed(self, task: Json) -> Json:
         given: Mapping[str, Json] = task if isinstance(task, dict) else {}
@@ -109,17 +108,17 @@ class Control:
             self._world.store.settle(
                 task_id, status, now=self._world.clock.now(), by=PERSON
             )
-        except NoSuchTask:
+        except UnknownTaskError:
             return _wrong("there is no such task", HTTPStatus.NOT_FOUND)
-        except NoLongerPending as settled:
+        except TaskNotPending as settled:
             return _wrong(f"the task is {settled.status}", HTTPStatus.CONFLICT)
-        return answers.json_answer({"task_id": task_id, "status": status})
+        return responses.json_answer({"task_id": task_id, "status": status})
 
     async def remove(self, request: Request) -> Response:
         """Make a task vanish."""
         try:
             self._world.store.remove(request.path_params["task_id"])
-        except NoSuchTask:
+        except UnknownTaskError:
             return _wrong("there is no such task", HTTPStatus.NOT_FOUND)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
@@ -154,4 +153,4 @@ def _texts(value: Json, name: str) -> list[str]:
 
 
 def _wrong(message: str, status: int = HTTPStatus.BAD_REQUEST) -> Response:
-    return answers.json_answer({"message": message}, status)
+    return responses.json_answer({"message": message}, status)

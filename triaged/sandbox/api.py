@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from triaged.sandbox import responses as answers
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, Kind
+from triaged.sandbox import responses
+from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, FaultKind
 from triaged.sandbox.limits import Allowance
-from triaged.sandbox.state import CUT, Call, World
-from triaged.sandbox.store import STATUSES, NoLongerPending, NoSuchTask
+from triaged.sandbox.state import CUT, RecordedCall, SandboxState
+from triaged.sandbox.store import STATUSES, TaskNotPending, UnknownTaskError
 
 BASE: Final = "/functions/v1/api-gateway"
 TASKS: Final = f"{BASE}/v1/lexi/tasks"
@@ -40,10 +40,10 @@ class _Asked:
     body: bytes
 
 
-class Gateway:
+class ApiRoutes:
     """Answers the API's requests from one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SandboxState) -> None:
         self._world = world
 
     def routes(self) -> list[Route]:
@@ -104,9 +104,9 @@ class Gateway:
     ) -> Response:
         request_id = self._world.request_id()
         response.headers["X-Request-ID"] = request_id
-        is_cut = isinstance(response, answers.Cut)
+        is_cut = isinstance(response, responses.AbortConnection)
         self._world.record(
-            Call(
+            RecordedCall(
                 at=self._world.clock.now(),
                 operation=asked.operation,
                 status=CUT if is_cut else str(response.status_code),
@@ -118,7 +118,7 @@ class Gateway:
         return response
 
     def _over_limit(self, allowance: Allowance) -> Response:
-        response = _with(answers.rate_limited(), allowance)
+        response = _with(responses.rate_limited(), allowance)
         if self._world.settings.retry_after:
             response.headers["Retry-After"] = str(allowance.retry_after)
         return response
@@ -130,10 +130,10 @@ class Gateway:
         act: Callable[[_Asked], Response],
         allowance: Allowance,
     ) -> Response:
-        if fault.kind is Kind.SLOW:
+        if fault.kind is FaultKind.SLOW:
             await self._world.pause(fault.seconds)
         acted = act(asked) if fault.kind in KINDS_WITH_EFFECT else None
-        if fault.kind is Kind.SLOW_AFTER:
+        if fault.kind is FaultKind.SLOW_AFTER:
             await self._world.pause(fault.seconds)
         response = _broken(fault.kind, asked, acted)
         for name, value in _headers(fault.kind, allowance).items():
@@ -144,7 +144,7 @@ class Gateway:
         if asked.status not in STATUSES:
             return _invalid("status", f"must be one of {', '.join(STATUSES)}")
         row_cap = self._world.settings.row_cap
-        return answers.json_bytes(
+        return responses.json_bytes(
             self._world.store.list_body(asked.status, row_cap=row_cap)
         )
 
@@ -164,47 +164,47 @@ class Gateway:
             self._world.store.settle(
                 task_id, status, reason=reason, now=self._world.clock.now()
             )
-        except NoSuchTask:
+        except UnknownTaskError:
             return _not_found(asked)
-        except NoLongerPending as settled:
+        except TaskNotPending as settled:
             return _not_pending(settled.status)
         answer: dict[str, object] = {"task_id": task_id, "status": status}
         if status == "approved":
             answer["execution_started"] = True
-        return answers.json_answer({"data": answer})
+        return responses.json_answer({"data": answer})
 
 
-def _broken(kind: Kind, asked: _Asked, acted: Response | None) -> Response:
+def _broken(kind: FaultKind, asked: _Asked, acted: Response | None) -> Response:
     """Return what the client gets to see instead of, or made of, the answer."""
     if acted is not None:
         return _broken_after(kind, asked, acted)
     return _BEFORE[kind]()
 
 
-def _broken_after(kind: Kind, asked: _Asked, acted: Response) -> Response:
+def _broken_after(kind: FaultKind, asked: _Asked, acted: Response) -> Response:
     match kind:
-        case Kind.ERROR_AFTER:
+        case FaultKind.ERROR_AFTER:
             return _server_error()
-        case Kind.CUT_AFTER:
-            return answers.Cut()
-        case Kind.TRUNCATED:
-            return answers.Truncated(acted)
-        case Kind.WRONG_SHAPE:
-            return answers.json_answer(_WRONG_SHAPES.get(asked.operation, {}))
+        case FaultKind.CUT_AFTER:
+            return responses.AbortConnection()
+        case FaultKind.TRUNCATED:
+            return responses.TruncatedResponse(acted)
+        case FaultKind.WRONG_SHAPE:
+            return responses.json_answer(_WRONG_SHAPES.get(asked.operation, {}))
         case _:  # only late
             return acted
 
 
-def _headers(kind: Kind, allowance: Allowance) -> dict[str, str]:
-    if kind is Kind.MINUTE_LIMIT:
-        return answers.minute_spent_headers(allowance)
-    if kind is Kind.DAY_LIMIT:
-        return answers.day_spent_headers(allowance)
-    return answers.quota_headers(allowance)
+def _headers(kind: FaultKind, allowance: Allowance) -> dict[str, str]:
+    if kind is FaultKind.MINUTE_LIMIT:
+        return responses.minute_spent_headers(allowance)
+    if kind is FaultKind.DAY_LIMIT:
+        return responses.day_spent_headers(allowance)
+    return responses.quota_headers(allowance)
 
 
 def _with(response: Response, allowance: Allowance) -> Response:
-    response.headers.update(answers.quota_headers(allowance))
+    response.headers.update(responses.quota_headers(allowance))
     return response
 
 
@@ -222,7 +222,7 @@ def _read_reason(body: bytes) -> str | None:
 
 
 def _invalid(field: str, message: str) -> Response:
-    return answers.refusal(
+    return responses.refusal(
         HTTPStatus.BAD_REQUEST,
         "validation_error",
         "Validation failed",
@@ -232,49 +232,49 @@ def _invalid(field: str, message: str) -> Response:
 
 def _not_pending(status: str) -> Response:
     message = f"Task has already been {status}"
-    return answers.refusal(HTTPStatus.BAD_REQUEST, "validation_error", message)
+    return responses.refusal(HTTPStatus.BAD_REQUEST, "validation_error", message)
 
 
 def _not_found(asked: _Asked) -> Response:
     what = "Task" if asked.task_id is not None else "Resource"
-    return answers.refusal(HTTPStatus.NOT_FOUND, "not_found", f"{what} not found")
+    return responses.refusal(HTTPStatus.NOT_FOUND, "not_found", f"{what} not found")
 
 
 def _key_refused() -> Response:
     message = "Invalid or expired API key"
-    return answers.refusal(HTTPStatus.UNAUTHORIZED, "invalid_key", message)
+    return responses.refusal(HTTPStatus.UNAUTHORIZED, "invalid_key", message)
 
 
 def _forbidden() -> Response:
     message = "API key lacks the 'lexi' permission"
-    return answers.refusal(HTTPStatus.FORBIDDEN, "insufficient_permissions", message)
+    return responses.refusal(HTTPStatus.FORBIDDEN, "insufficient_permissions", message)
 
 
 def _server_error() -> Response:
     status = HTTPStatus.INTERNAL_SERVER_ERROR
-    return answers.refusal(status, "internal_error", "Something went wrong")
+    return responses.refusal(status, "internal_error", "Something went wrong")
 
 
 def _unavailable() -> Response:
-    return answers.platform_refusal(
+    return responses.platform_refusal(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "BOOT_ERROR",
         "Function failed to start (please check logs)",
     )
 
 
-_BEFORE: Final[dict[Kind, Callable[[], Response]]] = {
-    Kind.MINUTE_LIMIT: answers.rate_limited,
-    Kind.DAY_LIMIT: answers.rate_limited,
-    Kind.ERROR_500: _server_error,
-    Kind.ERROR_502: lambda: answers.html(HTTPStatus.BAD_GATEWAY, "Bad Gateway"),
-    Kind.ERROR_503: _unavailable,
-    Kind.CUT_BEFORE: answers.Cut,
-    Kind.HTML: lambda: answers.html(HTTPStatus.OK, "Scheduled maintenance"),
-    Kind.REDIRECT: lambda: answers.redirect(HTTPStatus.TEMPORARY_REDIRECT),
-    Kind.HUGE: answers.Huge,
-    Kind.KEY_REFUSED: _key_refused,
-    Kind.FORBIDDEN: _forbidden,
-    Kind.NOT_FOUND_HTML: lambda: answers.html(HTTPStatus.NOT_FOUND, "Not Found"),
-    Kind.NOT_PENDING: lambda: _not_pending("dismissed"),
+_BEFORE: Final[dict[FaultKind, Callable[[], Response]]] = {
+    FaultKind.MINUTE_LIMIT: responses.rate_limited,
+    FaultKind.DAY_LIMIT: responses.rate_limited,
+    FaultKind.ERROR_500: _server_error,
+    FaultKind.ERROR_502: lambda: responses.html(HTTPStatus.BAD_GATEWAY, "Bad Gateway"),
+    FaultKind.ERROR_503: _unavailable,
+    FaultKind.CUT_BEFORE: responses.AbortConnection,
+    FaultKind.HTML: lambda: responses.html(HTTPStatus.OK, "Scheduled maintenance"),
+    FaultKind.REDIRECT: lambda: responses.redirect(HTTPStatus.TEMPORARY_REDIRECT),
+    FaultKind.HUGE: responses.EndlessResponse,
+    FaultKind.KEY_REFUSED: _key_refused,
+    FaultKind.FORBIDDEN: _forbidden,
+    FaultKind.NOT_FOUND_HTML: lambda: responses.html(HTTPStatus.NOT_FOUND, "Not Found"),
+    FaultKind.NOT_PENDING: lambda: _not_pending("dismissed"),
 }

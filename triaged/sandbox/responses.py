@@ -99,7 +99,7 @@ def day_spent_headers(allowance: Allowance) -> dict[str, str]:
     }
 
 
-class Cut(Response):
+class AbortConnection(Response):
     """Close the connection without a word."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +109,7 @@ class Cut(Response):
         await _gone(receive)
 
 
-class Truncated(Response):
+class TruncatedResponse(Response):
     """Promise a whole answer, send half of it, and close."""
 
     def __init__(self, whole: Response) -> None:
@@ -131,7 +131,7 @@ class Truncated(Response):
         await _gone(receive)
 
 
-class Huge(Response):
+class EndlessResponse(Response):
     """Begin a list that never ends."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from triaged.sandbox.api import BASE
 from triaged.sandbox.app import build_app
 from triaged.sandbox.responses import TRANSPORT
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.state import World
+from triaged.sandbox.state import SandboxState
 
 
 class Sandbox:
@@ -26,7 +26,7 @@ class Sandbox:
     def __init__(
         self, settings: SandboxSettings | None = None, clock: Clock | None = None
     ) -> None:
-        self.world = World(settings or SandboxSettings(), clock)
+        self.world = SandboxState(settings or SandboxSettings(), clock)
         self.app = build_app(self.world)
 
 

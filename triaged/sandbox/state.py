@@ -27,7 +27,7 @@ _ID_LETTERS: Final = "".join(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class RecordedCall:
     """One call to the API: what was asked, and how it was answered."""
 
     at: datetime
@@ -38,7 +38,7 @@ class Call:
     fault: str | None = None
 
 
-class World:
+class SandboxState:
     """All that a sandbox remembers; ``reset`` makes it as it was at the start."""
 
     def __init__(self, settings: SandboxSettings, clock: Clock | None = None) -> None:
@@ -65,7 +65,7 @@ class World:
             refused_count=settings.refused_count,
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
-        self.calls: deque[Call] = deque(maxlen=_CALLS_KEPT)
+        self.calls: deque[RecordedCall] = deque(maxlen=_CALLS_KEPT)
         self.counted: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
 
@@ -77,7 +77,7 @@ class World:
         """Make the id of one request."""
         return "req_" + "".join(self._random.choices(_ID_LETTERS, k=26))
 
-    def record(self, call: Call) -> None:
+    def record(self, call: RecordedCall) -> None:
         """Remember a call."""
         self.calls.append(call)
         self.counted[call.operation, call.status] += 1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Final
 
-from triaged.rules.task import Word
+from triaged.rules.task import HumanDecision
 
 # The 97.5th percentile of the normal distribution, for a 95 % interval.
 _Z: Final = 1.959963984540054
@@ -13,7 +13,7 @@ _Z: Final = 1.959963984540054
 # The statuses that say what became of a task, dismissed first: most will be there.
 DISMISSED_STATUS: Final = "dismissed"
 APPROVED_STATUSES: Final = ("approved", "completed", "failed")
-SETTLED_STATUSES: Final = (DISMISSED_STATUS, *APPROVED_STATUSES)
+FINAL_STATUSES: Final = (DISMISSED_STATUS, *APPROVED_STATUSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Agreement:
     approved: int
 
     @classmethod
-    def of(cls, words: Iterable[Word]) -> "Agreement":
+    def of(cls, words: Iterable[HumanDecision]) -> "Agreement":
         """Count what people said."""
         said = list(words)
-        approved = sum(word is Word.APPROVED for word in said)
+        approved = sum(word is HumanDecision.APPROVED for word in said)
         return cls(len(said) - approved, approved)
 
     @property
@@ -36,29 +36,33 @@ class Agreement:
         return self.dismissed + self.approved
 
     @property
-    def share(self) -> float | None:
+    def value(self) -> float | None:
         """Return the share that people dismissed too; None where they said nothing."""
         return self.dismissed / self.total if self.total else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """Return the 95 % Wilson interval of the share."""
-        return wilson(self.dismissed, self.total) if self.total else None
+        return wilson_interval(self.dismissed, self.total) if self.total else None
 
     def __str__(self) -> str:
         """Say the share and how sure it is."""
-        if self.share is None or self.interval is None:
+        if self.value is None or self.interval is None:
             return "nobody has decided yet"
         low, high = self.interval
-        return f"{self.share:.0%} (95%: {low:.0%} to {high:.0%})"
+        return f"{self.value:.0%} (95%: {low:.0%} to {high:.0%})"
 
 
-def word_of(status: str) -> Word:
+def human_decision_for(status: str) -> HumanDecision:
     """Return what a person must have done for a task to have this status."""
-    return Word.DISMISSED if status == DISMISSED_STATUS else Word.APPROVED
+    return (
+        HumanDecision.DISMISSED
+        if status == DISMISSED_STATUS
+        else HumanDecision.APPROVED
+    )
 
 
-def wilson(hits: int, trials: int) -> tuple[float, float]:
+def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a share (Wilson 1927)."""
     share, z2 = hits / trials, _Z * _Z
     middle = share + z2 / (2 * trials)

@@ -8,30 +8,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from triaged.rules.context import Listing, ordered_duplicates
-from triaged.rules.evaluate import holds
-from triaged.rules.explain import Verdict, judge
+from triaged.rules.context import EvaluationContext, duplicate_conditions
+from triaged.rules.evaluate import evaluate
+from triaged.rules.explain import ConditionResult, explain_condition
 from triaged.rules.rule import Mode, Rule, Ruleset
-from triaged.rules.task import Task, Word
+from triaged.rules.task import HumanDecision, Task
 from triaged.triage.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class LabeledTask:
     """A task that a person decided on; ``at`` is when, or now where nobody knows."""
 
     task: Task
-    word: Word
-    at: datetime
-    is_time_known: bool
+    label: HumanDecision
+    evaluated_at: datetime
+    time_is_known: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Counterexample:
+class FalsePositive:
     """A task that a person approved though the rule wants it gone, and why it does."""
 
     task: Task
-    verdict: Verdict
+    verdict: ConditionResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Record:
     reason: str
     mode: Mode
     agreement: Agreement
-    counterexamples: tuple[Counterexample, ...]
+    false_positives: tuple[FalsePositive, ...]
 
 
 # asyncio.run writes the repr of what it returns, tasks and all.
@@ -54,14 +54,16 @@ class Backtest:
     approved: int
     dismissed: int
     ours: int
-    times_unknown: int
+    unknown_times: int
     uses_duplicates: bool
 
 
-def run_backtest(ruleset: Ruleset, samples: Sequence[Sample], *, ours: int) -> Backtest:
+def run_backtest(
+    ruleset: Ruleset, samples: Sequence[LabeledTask], *, ours: int
+) -> Backtest:
     """Judge each dismissing rule by what people did; ``ours`` were left out before."""
-    duplicates = ordered_duplicates(ruleset.conditions())
-    everyone = Agreement.of(sample.word for sample in samples)
+    duplicates = duplicate_conditions(ruleset.conditions())
+    everyone = Agreement.of(sample.label for sample in samples)
     return Backtest(
         records=tuple(
             _record(rule, ruleset, samples)
@@ -71,36 +73,40 @@ def run_backtest(ruleset: Ruleset, samples: Sequence[Sample], *, ours: int) -> B
         approved=everyone.approved,
         dismissed=everyone.dismissed,
         ours=ours,
-        times_unknown=sum(not sample.is_time_known for sample in samples),
+        unknown_times=sum(not sample.time_is_known for sample in samples),
         uses_duplicates=bool(duplicates),
     )
 
 
-def _record(rule: Rule, ruleset: Ruleset, samples: Iterable[Sample]) -> Record:
+def _record(rule: Rule, ruleset: Ruleset, samples: Iterable[LabeledTask]) -> Record:
     wanted = [sample for sample in samples if _wants(rule, ruleset, sample)]
     return Record(
         rule=rule.name,
         reason=rule.reason or "",
         mode=rule.mode,
-        agreement=Agreement.of(sample.word for sample in wanted),
-        counterexamples=tuple(
-            Counterexample(
+        agreement=Agreement.of(sample.label for sample in wanted),
+        false_positives=tuple(
+            FalsePositive(
                 sample.task,
-                judge(rule.match, sample.task, _listing(ruleset, sample.at)),
+                explain_condition(
+                    rule.match, sample.task, _listing(ruleset, sample.evaluated_at)
+                ),
             )
             for sample in wanted
-            if sample.word is Word.APPROVED
+            if sample.label is HumanDecision.APPROVED
         ),
     )
 
 
-def _wants(rule: Rule, ruleset: Ruleset, sample: Sample) -> bool:
-    listing = _listing(ruleset, sample.at)
-    if any(holds(c, sample.task, listing) is not False for c in ruleset.protect):
+def _wants(rule: Rule, ruleset: Ruleset, sample: LabeledTask) -> bool:
+    context = _listing(ruleset, sample.evaluated_at)
+    if any(evaluate(c, sample.task, context) is not False for c in ruleset.protect):
         return False
-    return holds(rule.match, sample.task, listing) is True
+    return evaluate(rule.match, sample.task, context) is True
 
 
-def _listing(ruleset: Ruleset, at: datetime) -> Listing:
+def _listing(ruleset: Ruleset, at: datetime) -> EvaluationContext:
     """Return what is known of a past moment: the time, and nothing of other tasks."""
-    return Listing(at, {d: {} for d in ordered_duplicates(ruleset.conditions())})
+    return EvaluationContext(
+        at, {d: {} for d in duplicate_conditions(ruleset.conditions())}
+    )

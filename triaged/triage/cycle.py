@@ -12,26 +12,26 @@ from datetime import datetime
 import structlog
 
 from triaged.clock import Clock
-from triaged.errors import QuotaSpent
-from triaged.leadlex.errors import KeyRefused, LexiError, RateLimited
+from triaged.errors import QuotaExhausted
+from triaged.leadlex.errors import KeyRejected, LexiError, RateLimited
 from triaged.leadlex.models import DISMISSED, PENDING
-from triaged.ledger import GateLock, Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Source
-from triaged.ledger.flags import MarkName
+from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger.dismissals import DismissalRecord, Outcome, Source
+from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.rules.context import Listing, ordered_duplicates, survey
+from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
 from triaged.rules.explain import explain
-from triaged.rules.explain_json import trace_text
-from triaged.rules.task import Cause, Decision, Dismissal, Task
-from triaged.rulesfile.loader import Rules
-from triaged.triage.assessment import Judge, new_holds
-from triaged.triage.dispatcher import Gate
-from triaged.triage.feedback import People
-from triaged.triage.guard import Past, Screened
-from triaged.triage.rate_limiter import Meter, MeteredReader
-from triaged.triage.reconcile import still_pending, vanished_outcomes
-from triaged.triage.report import CycleReport, Result
-from triaged.triage.requests import Carried, Order, count
+from triaged.rules.explain_json import dump_trace
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+from triaged.rulesfile.loader import CompiledRules
+from triaged.triage.assessment import Judge, next_holds
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.feedback import FeedbackCollector
+from triaged.triage.guard import GuardResult, History
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+from triaged.triage.reconcile import resolve_missing, split_pending
+from triaged.triage.report import CycleReport, CycleResult
+from triaged.triage.requests import DismissRequest, DispatchResult, record_attempt
 
 log = structlog.get_logger()
 
@@ -42,23 +42,23 @@ class Cycle:
     def __init__(
         self,
         *,
-        reader: MeteredReader,
-        gate: Gate | None,
-        gate_lock: GateLock,
+        reader: RateLimitedReader,
+        dispatcher: Dispatcher | None,
+        dispatch_lock: DispatchLock,
         ledger: Ledger,
-        meter: Meter,
+        rate_limiter: RateLimiter,
         clock: Clock,
     ) -> None:
         self._reader = reader
-        self._gate = gate
-        self._gate_lock = gate_lock
+        self._dispatcher = dispatcher
+        self._dispatch_lock = dispatch_lock
         self._ledger = ledger
-        self._meter = meter
+        self._rate_limiter = rate_limiter
         self._clock = clock
         self._judge = Judge(ledger)
-        self._people = People(reader, ledger, meter, clock)
+        self._people = FeedbackCollector(reader, ledger, rate_limiter, clock)
 
-    async def run(self, rules: Rules, *, stop: asyncio.Event) -> CycleReport:
+    async def run(self, rules: CompiledRules, *, stop: asyncio.Event) -> CycleReport:
         """Run one cycle; what LeadLex or the quota denies ends up in the report.
 
         Raises:
@@ -67,59 +67,61 @@ class Cycle:
         started, clock = self._clock.monotonic(), self._clock.now()
         cycle_id = uuid.uuid4().hex[:12]
         with structlog.contextvars.bound_contextvars(cycle=cycle_id):
-            async with self._gate_lock.held():
-                self._meter.abandon_dismissals()
-                round_ = _Round(cycle_id, clock)
+            async with self._dispatch_lock.acquired():
+                self._rate_limiter.expire_dismissals()
+                round_ = _CycleState(cycle_id, clock)
                 try:
-                    await self._go(round_, rules, stop)
-                except (LexiError, QuotaSpent) as error:
+                    await self._run(round_, rules, stop)
+                except (LexiError, QuotaExhausted) as error:
                     round_.error = error
                 return round_.report(self._clock.monotonic() - started)
 
-    async def _go(self, round_: "_Round", rules: Rules, stop: asyncio.Event) -> None:
+    async def _run(
+        self, round_: "_CycleState", rules: CompiledRules, stop: asyncio.Event
+    ) -> None:
         listed = await self._reader.list_tasks(PENDING)
         listed_at = self._clock.now()
-        round_.see(listed.tasks)
-        await self._settle(round_, listed.tasks)
-        skew = self._meter.clock_skew
-        screened, past = self._judge.assess(
+        round_.record_list(listed.tasks)
+        await self._reconcile(round_, listed.tasks)
+        skew = self._rate_limiter.clock_skew
+        guarded, history = self._judge.assess(
             rules, listed.tasks, now=listed_at, clock_skew=skew
         )
-        round_.screened = screened
-        listing = survey(rules.ruleset.conditions(), listed.tasks, now=listed_at)
+        round_.screened = guarded
+        context = build_context(rules.ruleset.conditions(), listed.tasks, now=listed_at)
         with self._ledger.transaction():
-            self._remember(round_, rules, screened, past, listing)
-        if self._gate is not None and screened.due:
-            round_.carried = await self._gate.carry_out(
-                make_orders(screened.due, rules, listing),
+            self._record_decisions(round_, rules, guarded, history, context)
+        if self._dispatcher is not None and guarded.to_dismiss:
+            round_.carried = await self._dispatcher.dispatch(
+                build_requests(guarded.to_dismiss, rules, context),
                 source=Source.DAEMON,
                 cycle=round_.id,
                 stop=stop,
                 listed_at=listed_at,
             )
-        if round_.is_at_ease() and not stop.is_set():
+        if round_.is_idle() and not stop.is_set():
             pending = {task.id for task in listed.tasks if task.id}
-            await self._people.ask_when_due(pending, now=self._clock.now())
+            await self._people.refresh_if_due(pending, now=self._clock.now())
 
-    async def _settle(self, round_: "_Round", tasks: Sequence[Task]) -> None:
+    async def _reconcile(self, round_: "_CycleState", tasks: Sequence[Task]) -> None:
         """Find out what became of the dismissals that nobody knows about."""
-        entries = self._ledger.dismissals.open()
+        entries = self._ledger.dismissals.unresolved()
         if not entries:
             return
         pending = {task.id for task in tasks if task.is_pending and task.id}
-        waiting, vanished = still_pending(entries, pending)
+        waiting, vanished = split_pending(entries, pending)
         found = [(entry, Outcome.FAILED) for entry in waiting]
-        self._write_down(round_, found)
+        self._record_outcomes(round_, found)
         if vanished:
-            await self._settle_vanished(round_, vanished)
+            await self._reconcile_missing(round_, vanished)
 
-    async def _settle_vanished(
-        self, round_: "_Round", vanished: Sequence[Entry]
+    async def _reconcile_missing(
+        self, round_: "_CycleState", vanished: Sequence[DismissalRecord]
     ) -> None:
         """Ask once, for all at once, which of them are dismissed."""
         try:
             listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.SETTLE)
-        except KeyRefused:
+        except KeyRejected:
             raise
         except LexiError as error:
             # They stay unknown until a later list tells; the others need not wait.
@@ -127,60 +129,61 @@ class Cycle:
             return
         dismissed = {task.id for task in listed.tasks if task.id}
         confirmed = self._ledger.dismissals.confirmed([e.task_id for e in vanished])
-        self._write_down(round_, vanished_outcomes(vanished, dismissed, confirmed))
+        self._record_outcomes(round_, resolve_missing(vanished, dismissed, confirmed))
 
-    def _write_down(
-        self, round_: "_Round", found: Sequence[tuple[Entry, Outcome]]
+    def _record_outcomes(
+        self, round_: "_CycleState", found: Sequence[tuple[DismissalRecord, Outcome]]
     ) -> None:
         at = self._clock.now()
         with self._ledger.transaction():
             for entry, outcome in found:
-                self._ledger.dismissals.settle(entry.id, outcome, at=at)
-                count(self._ledger, entry.rule, entry.reason, outcome)
+                self._ledger.dismissals.record_outcome(entry.id, outcome, at=at)
+                record_attempt(self._ledger, entry.rule, entry.reason, outcome)
         for entry, outcome in found:
             log.info(
-                "dismissal.settled",
+                "dismissal.resolved",
                 task=entry.task_id,
                 rule=entry.rule,
                 reason=entry.reason,
                 outcome=outcome,
             )
-        round_.settled += found
+        round_.resolved += found
 
-    def _remember(
+    def _record_decisions(
         self,
-        round_: "_Round",
-        rules: Rules,
-        screened: Screened,
-        past: Past,
-        listing: Listing,
+        round_: "_CycleState",
+        rules: CompiledRules,
+        guarded: GuardResult,
+        history: History,
+        context: EvaluationContext,
     ) -> None:
-        judgements, marks = self._ledger.judgements, self._ledger.marks
-        sha256, at = rules.ruleset.sha256, listing.now
-        judgements.remember_rules(sha256, rules.text, at=at)
-        judgements.remember(
-            screened.decisions,
+        judgements, flags = self._ledger.decisions, self._ledger.flags
+        sha256, at = rules.ruleset.sha256, context.now
+        judgements.save_ruleset(sha256, rules.source, at=at)
+        judgements.save(
+            guarded.decisions,
             rules_sha256=sha256,
-            listing=listing,
-            duplicates=ordered_duplicates(rules.ruleset.conditions()),
+            context=context,
+            duplicates=duplicate_conditions(rules.ruleset.conditions()),
             at=at,
         )
-        judgements.replace_holds(new_holds(rules.ruleset, screened, past, at))
-        ripe = list(screened.ripe)
-        if self._gate is None:
+        judgements.replace_holds(next_holds(rules.ruleset, guarded, history, at))
+        ripe = list(guarded.observed)
+        if self._dispatcher is None:
             ripe += [
-                (d.task, Dismissal(d.rule or "", d.reason or "")) for d in screened.due
+                (d.task, ProposedDismissal(d.rule or "", d.reason or ""))
+                for d in guarded.to_dismiss
             ]
-        round_.observed = judgements.observe(ripe, at=at)
+        round_.observed = judgements.record_observations(ripe, at=at)
         for rule, reason in round_.observed:
-            marks.add("observed", rule, reason)
-        if screened.breaker is None:
-            marks.remove(MarkName.BREAKER)
-        elif marks.put(MarkName.BREAKER, note=screened.breaker, at=at):
-            log.warning("breaker.opened", why=screened.breaker)
+            flags.increment("observed", rule, reason)
+        if guarded.breaker is None:
+            flags.clear(FlagName.BREAKER)
+        elif flags.set(FlagName.BREAKER, note=guarded.breaker, at=at):
+            log.warning("breaker.opened", reason=guarded.breaker)
 
 
-class _Round:
+class _CycleState:
     """What one cycle has come to know so far; becomes its report."""
 
     def __init__(self, cycle_id: str, started_at: datetime) -> None:
@@ -188,43 +191,43 @@ class _Round:
         self._started_at = started_at
         self._pending: Counter[str] | None = None
         self._oldest_at: datetime | None = None
-        self.settled: list[tuple[Entry, Outcome]] = []
-        self.observed: list[Dismissal] = []
-        self.screened: Screened | None = None
-        self.carried: Carried | None = None
-        self.error: LexiError | QuotaSpent | None = None
+        self.resolved: list[tuple[DismissalRecord, Outcome]] = []
+        self.observed: list[ProposedDismissal] = []
+        self.screened: GuardResult | None = None
+        self.carried: DispatchResult | None = None
+        self.error: LexiError | QuotaExhausted | None = None
 
-    def see(self, tasks: Sequence[Task]) -> None:
+    def record_list(self, tasks: Sequence[Task]) -> None:
         """Count what was listed."""
         pending = [task for task in tasks if task.is_pending]
         self._pending = Counter(task.type or "" for task in pending)
         moments = [t.created_at for t in pending if t.created_at is not None]
         self._oldest_at = min(moments, default=None)
 
-    def is_at_ease(self) -> bool:
+    def is_idle(self) -> bool:
         """Say whether nothing is left to do, so that there is time for questions."""
-        return self._result() is Result.OK
+        return self._result() is CycleResult.OK
 
     def report(self, seconds: float) -> CycleReport:
         """Sum up."""
-        screened, carried = self.screened, self.carried
-        error = self.error or (carried.error if carried else None)
+        guarded, dispatched = self.screened, self.carried
+        error = self.error or (dispatched.error if dispatched else None)
         return CycleReport(
             id=self.id,
             started_at=self._started_at,
-            seconds=seconds,
+            duration_seconds=seconds,
             result=self._result(),
             listed=self._pending is not None,
             pending=self._pending or {},
             oldest_at=self._oldest_at,
-            left=screened.left if screened else {},
-            matched=_matched(screened.decisions) if screened else frozenset(),
-            attempts=carried.attempts if carried else (),
-            settled=tuple(self.settled),
+            left_by_cause=guarded.left if guarded else {},
+            matched_rules=_matched(guarded.decisions) if guarded else frozenset(),
+            attempts=dispatched.attempts if dispatched else (),
+            resolved=tuple(self.resolved),
             observed=tuple(self.observed),
             backlog=self._backlog(),
-            breaker=screened.breaker if screened else None,
-            halt=carried.halt if carried else None,
+            breaker=guarded.breaker if guarded else None,
+            halt=dispatched.halt if dispatched else None,
             error=error,
         )
 
@@ -232,29 +235,31 @@ class _Round:
         """Count the dismissals that are due but wait for a later cycle."""
         if self.screened is None:
             return 0
-        undone = self.carried.undone if self.carried else 0
-        return undone + self.screened.left[Cause.OVER_CAP]
+        undone = self.carried.remaining if self.carried else 0
+        return undone + self.screened.left[LeaveCause.OVER_CAP]
 
-    def _result(self) -> Result:
+    def _result(self) -> CycleResult:
         if self.screened is None:
-            scarce = isinstance(self.error, QuotaSpent | RateLimited)
-            return Result.INCOMPLETE if scarce else Result.FAILED
-        unknown = self.carried.count(Outcome.UNKNOWN) if self.carried else 0
+            scarce = isinstance(self.error, QuotaExhausted | RateLimited)
+            return CycleResult.INCOMPLETE if scarce else CycleResult.FAILED
+        unknown = self.carried.count_outcome(Outcome.UNKNOWN) if self.carried else 0
         cut = self.error is not None or self.screened.breaker is not None
         if cut or unknown or self._backlog():
-            return Result.INCOMPLETE
-        return Result.OK
+            return CycleResult.INCOMPLETE
+        return CycleResult.OK
 
 
-def make_orders(due: Sequence[Decision], rules: Rules, listing: Listing) -> list[Order]:
+def build_requests(
+    due: Sequence[Decision], rules: CompiledRules, context: EvaluationContext
+) -> list[DismissRequest]:
     """Put what explains it beside each dismissal that is due."""
     return [
-        Order(
+        DismissRequest(
             task=decision.task,
             rule=decision.rule,
             reason=decision.reason or "",
             rules_sha256=rules.ruleset.sha256,
-            trace=trace_text(explain(rules.ruleset, decision.task, listing)),
+            trace=dump_trace(explain(rules.ruleset, decision.task, context)),
         )
         for decision in due
     ]

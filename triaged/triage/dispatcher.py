@@ -16,52 +16,59 @@ import structlog
 
 from triaged.clock import Clock
 from triaged.leadlex.errors import (
-    Garbled,
-    KeyRefused,
+    KeyRejected,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     RateLimited,
-    Unanswered,
     Unreachable,
 )
-from triaged.leadlex.models import Done
+from triaged.leadlex.models import Confirmation
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Intent, Outcome, Search, Source
-from triaged.ledger.flags import MarkName
+from triaged.ledger.dismissals import DismissalFilter, Intent, Outcome, Source
+from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.triage.flights import Dismisser, Flight, Flights, Landing
-from triaged.triage.rate_limiter import Meter
-from triaged.triage.requests import Attempt, Carried, Halt, Order, count, outcome_of
+from triaged.triage.flights import Call, CallPool, CallResult, Dismisser
+from triaged.triage.rate_limiter import RateLimiter
+from triaged.triage.requests import (
+    Attempt,
+    DismissRequest,
+    DispatchResult,
+    HaltReason,
+    outcome_of,
+    record_attempt,
+)
 
 # Enough to use 200 calls a minute when an answer takes two seconds, and no more than
 # what one crash should leave unknown.
-WIDTH: Final = 8
+MAX_CONCURRENT: Final = 8
 
 # Intents are written this many at a time: a commit costs as much as a fast call.
-CLEARED: Final = 2 * WIDTH
+BATCH_SIZE: Final = 2 * MAX_CONCURRENT
 
 # One unknown outcome may be bad luck; this many in a row is a server in trouble.
 MAX_UNKNOWN_IN_A_ROW: Final = 3
 
 # What was listed longer ago than this is looked at anew before anything is done.
-MAX_LISTING_AGE: Final = timedelta(minutes=15)
+MAX_LIST_AGE: Final = timedelta(minutes=15)
 
-_ASK_AGAIN: Final = 0.1
+_RETRY_SECONDS: Final = 0.1
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Means:
+class _Dependencies:
     """What a batch works with."""
 
     lexi: Dismisser
     ledger: Ledger
-    meter: Meter
+    rate_limiter: RateLimiter
     clock: Clock
     on_attempt: Callable[[Attempt], None]
 
 
-class Gate:
+class Dispatcher:
     """Carries out dismissals for one workspace."""
 
     def __init__(
@@ -69,23 +76,27 @@ class Gate:
         *,
         lexi: Dismisser,
         ledger: Ledger,
-        meter: Meter,
+        rate_limiter: RateLimiter,
         clock: Clock,
         on_attempt: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
-        self._means = _Means(
-            lexi=lexi, ledger=ledger, meter=meter, clock=clock, on_attempt=on_attempt
+        self._means = _Dependencies(
+            lexi=lexi,
+            ledger=ledger,
+            rate_limiter=rate_limiter,
+            clock=clock,
+            on_attempt=on_attempt,
         )
 
-    async def carry_out(
+    async def dispatch(
         self,
-        orders: Sequence[Order],
+        orders: Sequence[DismissRequest],
         *,
         source: Source,
         cycle: str,
         stop: asyncio.Event,
         listed_at: datetime,
-    ) -> Carried:
+    ) -> DispatchResult:
         """Dismiss in the order given, several at a time, until done or halted.
 
         Calls in flight are always awaited; ``stop`` only keeps new ones from leaving.
@@ -93,18 +104,18 @@ class Gate:
         Raises:
             LedgerError: an intent or outcome cannot be remembered; nothing leaves.
         """
-        return await _Batch(
+        return await _DispatchRun(
             self._means, orders, source=source, cycle=cycle, listed_at=listed_at
         ).run(stop)
 
 
-class _Batch:
+class _DispatchRun:
     """One run of the gate over a list of orders."""
 
     def __init__(
         self,
-        means: _Means,
-        orders: Sequence[Order],
+        means: _Dependencies,
+        orders: Sequence[DismissRequest],
         *,
         source: Source,
         cycle: str,
@@ -115,20 +126,20 @@ class _Batch:
         self._source = source
         self._cycle = cycle
         self._listed_at = listed_at
-        self._flights = Flights(means.lexi, means.clock, width=WIDTH)
+        self._flights = CallPool(means.lexi, means.clock, width=MAX_CONCURRENT)
         self._ask_at: float | None = None
         self._attempts: list[Attempt] = []
-        self._halt: Halt | None = None
+        self._halt: HaltReason | None = None
         self._error: LexiError | None = None
         self._unknown_in_a_row = 0
 
-    async def run(self, stop: asyncio.Event) -> Carried:
+    async def run(self, stop: asyncio.Event) -> DispatchResult:
         """Take calls in and let calls out until there is nothing left to wait for."""
         stopping = asyncio.create_task(stop.wait())
         try:
             while True:
                 if stop.is_set():
-                    self._stop_for(Halt.STOPPING)
+                    self._stop_for(HaltReason.STOPPING)
                 if self._is_step_due():
                     self._step()
                 self._flights.launch()
@@ -141,9 +152,9 @@ class _Batch:
         finally:
             stopping.cancel()
             self._flights.abandon()
-        return Carried(
+        return DispatchResult(
             attempts=tuple(self._attempts),
-            undone=len(self._queue),
+            remaining=len(self._queue),
             halt=self._halt if self._queue else None,
             error=self._error,
         )
@@ -151,7 +162,7 @@ class _Batch:
     def _step(self) -> None:
         """Write down what came back and what leaves next, in one durable step."""
         attempts: list[Attempt] = []
-        with self._means.meter.step():
+        with self._means.rate_limiter.transaction():
             landed = self._flights.take_landed()
             attempts += [self._settle(landing) for landing in landed]
             refused = any(isinstance(a.error, RateLimited) for a in attempts)
@@ -166,7 +177,7 @@ class _Batch:
 
     def _is_step_due(self) -> bool:
         flights = self._flights
-        if not flights.cleared or self._is_halted() or flights.landed >= WIDTH:
+        if not flights.cleared or self._is_halted() or flights.landed >= MAX_CONCURRENT:
             return True
         # Bad news may have to stop what is cleared already.
         return flights.has_bad_news
@@ -180,71 +191,71 @@ class _Batch:
         """Charge the quota and write the intents of the calls that may leave next."""
         self._ask_at = None
         self._look_once_more()
-        room = min(CLEARED - self._flights.cleared, len(self._queue))
+        room = min(BATCH_SIZE - self._flights.cleared, len(self._queue))
         if room <= 0 or self._is_halted():
             return
-        admission = self._means.meter.admit(Purpose.DISMISS, room)
+        admission = self._means.rate_limiter.admit(Purpose.DISMISS, room)
         now = self._means.clock.now()
         orders = [self._queue.popleft() for _ in admission.tickets]
         intents = [self._intent(order, now) for order in orders]
-        ids = self._means.ledger.dismissals.intend(intents)
-        self._flights.clear(map(Flight, orders, ids, admission.tickets))
+        ids = self._means.ledger.dismissals.record_intents(intents)
+        self._flights.clear(map(Call, orders, ids, admission.tickets))
         idle = self._flights.is_idle
         if admission.window == "day":
             # Nothing to wait for but what flies; after that the day is over.
             if idle and admission.until is not None:
-                self._stop_for(Halt.QUOTA)
+                self._stop_for(HaltReason.QUOTA)
         elif self._queue:
             self._ask_at = admission.until
             if self._ask_at is None and idle:
-                self._ask_at = now.timestamp() + _ASK_AGAIN
+                self._ask_at = now.timestamp() + _RETRY_SECONDS
 
     def _call_back(self) -> None:
         """Undo the intents of cleared calls that will not leave any more."""
         at = self._means.clock.now()
         for flight in reversed(self._flights.call_back()):
             never = Unreachable("dismiss", message="not sent")
-            self._means.meter.failed(flight.ticket, never)
-            self._means.ledger.dismissals.settle(
+            self._means.rate_limiter.on_error(flight.ticket, never)
+            self._means.ledger.dismissals.record_outcome(
                 flight.entry_id, Outcome.FAILED, at=at, detail="not sent"
             )
             self._queue.appendleft(flight.order)
 
     def _look_once_more(self) -> None:
         """Heed what people said, and how old our knowledge is, since the decision."""
-        marks = self._means.ledger.marks
-        if self._means.clock.now() - self._listed_at > MAX_LISTING_AGE:
-            self._stop_for(Halt.STALE)
+        flags = self._means.ledger.flags
+        if self._means.clock.now() - self._listed_at > MAX_LIST_AGE:
+            self._stop_for(HaltReason.STALE)
         if self._source is not Source.DAEMON:
             return
-        if marks.get(MarkName.PAUSED) is not None:
-            self._stop_for(Halt.PAUSED)
-        if vetoed := marks.vetoed():
+        if flags.get(FlagName.PAUSED) is not None:
+            self._stop_for(HaltReason.PAUSED)
+        if vetoed := flags.vetoed():
             self._queue = deque(o for o in self._queue if o.task.id not in vetoed)
 
-    def _settle(self, landing: Landing) -> Attempt:
+    def _settle(self, landing: CallResult) -> Attempt:
         """Write down what became of one call, and learn from it."""
         means, at = self._means, self._means.clock.now()
         flight, error, end = landing.flight, landing.error, landing.end
-        if isinstance(end, Done):
+        if isinstance(end, Confirmation):
             outcome = Outcome.CONFIRMED
-            means.meter.answered(flight.ticket, end.word)
+            means.rate_limiter.on_response(flight.ticket, end.rate_limit)
         else:
             outcome = self._outcome(flight, end)
-            means.meter.failed(flight.ticket, end)
-        means.ledger.dismissals.settle(
+            means.rate_limiter.on_error(flight.ticket, end)
+        means.ledger.dismissals.record_outcome(
             flight.entry_id,
             outcome,
             at=at,
             request_id=end.request_id,
             detail=None if error is None else str(error),
         )
-        count(means.ledger, flight.order.rule, flight.order.reason, outcome)
+        record_attempt(means.ledger, flight.order.rule, flight.order.reason, outcome)
         _log(landing, outcome)
         self._heed(flight, error)
         return Attempt(order=flight.order, outcome=outcome, error=error)
 
-    def _outcome(self, flight: Flight, error: LexiError) -> Outcome:
+    def _outcome(self, flight: Call, error: LexiError) -> Outcome:
         """Say what an error means for a task that may have been tried before."""
         outcome = outcome_of(error)
         if outcome is Outcome.ALREADY_HANDLED and self._was_tried(flight.task_id):
@@ -254,37 +265,37 @@ class _Batch:
         return outcome
 
     def _was_tried(self, task_id: str) -> bool:
-        search = Search(task_id=task_id, outcome=Outcome.FAILED)
-        tried = self._means.ledger.dismissals.find(search)
+        search = DismissalFilter(task_id=task_id, outcome=Outcome.FAILED)
+        tried = self._means.ledger.dismissals.query(search)
         # In a batch of its own only what surely was not done is tried again.
         return any(entry.cycle != self._cycle for entry in tried)
 
-    def _heed(self, flight: Flight, error: LexiError | None) -> None:
+    def _heed(self, flight: Call, error: LexiError | None) -> None:
         """Decide from one call's end whether others may still leave."""
-        if isinstance(error, Unanswered | Garbled):
+        if isinstance(error, NoResponse | MalformedResponse):
             self._unknown_in_a_row += 1
             if self._unknown_in_a_row >= MAX_UNKNOWN_IN_A_ROW:
-                self._stop_for(Halt.FAULTS, error)
+                self._stop_for(HaltReason.FAULTS, error)
             return
         self._unknown_in_a_row = 0
         if isinstance(error, RateLimited):
             # Refused is not done: the task keeps its place, the quota says when.
             self._queue.appendleft(flight.order)
-        elif isinstance(error, KeyRefused):
+        elif isinstance(error, KeyRejected):
             self._queue.appendleft(flight.order)
-            self._stop_for(Halt.KEY, error)
+            self._stop_for(HaltReason.KEY, error)
         elif isinstance(error, Unreachable):
             self._queue.appendleft(flight.order)
-            self._stop_for(Halt.UNREACHABLE, error)
+            self._stop_for(HaltReason.UNREACHABLE, error)
 
     def _is_halted(self) -> bool:
         return self._halt is not None
 
-    def _stop_for(self, halt: Halt, error: LexiError | None = None) -> None:
+    def _stop_for(self, halt: HaltReason, error: LexiError | None = None) -> None:
         if self._halt is None:
             self._halt, self._error = halt, error
 
-    def _intent(self, order: Order, now: datetime) -> Intent:
+    def _intent(self, order: DismissRequest, now: datetime) -> Intent:
         return Intent(
             task=order.task,
             rule=order.rule,
@@ -297,7 +308,7 @@ class _Batch:
         )
 
 
-def _log(landing: Landing, outcome: Outcome) -> None:
+def _log(landing: CallResult, outcome: Outcome) -> None:
     order, error = landing.flight.order, landing.error
     write = log.info if outcome is Outcome.CONFIRMED else log.warning
     write(

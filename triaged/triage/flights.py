@@ -11,25 +11,25 @@ from typing import Any, Final, Protocol
 
 from triaged.clock import Clock
 from triaged.leadlex.errors import LexiError
-from triaged.leadlex.models import Done
-from triaged.triage.requests import Order
+from triaged.leadlex.models import Confirmation
+from triaged.triage.requests import DismissRequest
 
-_NAP_SLACK: Final = 0.01
+_TIMER_SLACK: Final = 0.01
 
 
 class Dismisser(Protocol):
     """Whoever can dismiss; in a dry run nobody can."""
 
-    async def dismiss(self, task_id: str, reason: str) -> Done:
+    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
         """Dismiss a task for good."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class Call:
     """One call that may leave: what for, its intent in the ledger, its ticket."""
 
-    order: Order
+    order: DismissRequest
     entry_id: str
     ticket: int
 
@@ -40,11 +40,11 @@ class Flight:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class CallResult:
     """What came of one call: done, or the error that it met."""
 
-    flight: Flight
-    end: Done | LexiError
+    flight: Call
+    end: Confirmation | LexiError
 
     @property
     def error(self) -> LexiError | None:
@@ -52,16 +52,16 @@ class Landing:
         return self.end if isinstance(self.end, LexiError) else None
 
 
-class Flights:
+class CallPool:
     """The calls of one batch, so many in the air at once."""
 
     def __init__(self, lexi: Dismisser, clock: Clock, *, width: int) -> None:
         self._lexi = lexi
         self._clock = clock
         self._width = width
-        self._cleared: deque[Flight] = deque()
-        self._flying: dict[asyncio.Task[Done], Flight] = {}
-        self._landed: list[tuple[Flight, asyncio.Task[Done]]] = []
+        self._cleared: deque[Call] = deque()
+        self._flying: dict[asyncio.Task[Confirmation], Call] = {}
+        self._landed: list[tuple[Call, asyncio.Task[Confirmation]]] = []
 
     @property
     def cleared(self) -> int:
@@ -83,11 +83,11 @@ class Flights:
         """Say whether a call came back with an error."""
         return any(task.exception() is not None for _, task in self._landed)
 
-    def clear(self, flights: Iterable[Flight]) -> None:
+    def clear(self, flights: Iterable[Call]) -> None:
         """Let calls leave, in this order, as soon as there is room."""
         self._cleared += flights
 
-    def call_back(self) -> list[Flight]:
+    def call_back(self) -> list[Call]:
         """Take back the calls that have not left, in their order."""
         called = list(self._cleared)
         self._cleared.clear()
@@ -108,7 +108,7 @@ class Flights:
         nap = None
         if until is not None:
             seconds = max(until - self._clock.now().timestamp(), 0)
-            nap = asyncio.create_task(self._clock.sleep(seconds + _NAP_SLACK))
+            nap = asyncio.create_task(self._clock.sleep(seconds + _TIMER_SLACK))
             waiting.add(nap)
         try:
             if waiting:
@@ -119,14 +119,14 @@ class Flights:
         for task in [task for task in self._flying if task.done()]:
             self._landed.append((self._flying.pop(task), task))
 
-    def take_landed(self) -> list[Landing]:
+    def take_landed(self) -> list[CallResult]:
         """Return what came of the calls that are back.
 
         Any error but LeadLex's own is raised: nobody knows what was sent, so the intent
         stays open for the next list.
         """
         landed, self._landed = self._landed, []
-        return [Landing(flight, _end(task)) for flight, task in landed]
+        return [CallResult(flight, _end(task)) for flight, task in landed]
 
     def abandon(self) -> None:
         """Cancel what still flies."""
@@ -134,7 +134,7 @@ class Flights:
             task.cancel()
 
 
-def _end(task: asyncio.Task[Done]) -> Done | LexiError:
+def _end(task: asyncio.Task[Confirmation]) -> Confirmation | LexiError:
     error = task.exception()
     if error is None:
         return task.result()

@@ -1,7 +1,7 @@
 """The belts between a decision and a dismissal, as arithmetic on values.
 
 The guard only ever turns a dismissal into a leave.  It reads no clock and no ledger:
-what it must know of the past comes in as ``Past``.  It does not know LeadLex.
+what it must know of the past comes in as ``History``.  It does not know LeadLex.
 """
 
 from collections import Counter
@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Final
 
 from triaged.rules.evaluate import age_of
-from triaged.rules.rule import Ruleset, Safety
-from triaged.rules.task import Cause, Decision, Dismissal, Task
+from triaged.rules.rule import Ruleset, SafetyLimits
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
 # A share says little about a handful of tasks.
 BREAKER_MIN_TASKS: Final = 20
@@ -23,7 +23,7 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
+class History:
     """What the ledger knows that bears on whether a dismissal may go ahead.
 
     ``done`` are tasks that were dismissed or found handled before, ``refused`` those
@@ -33,16 +33,16 @@ class Past:
     """
 
     vetoed: frozenset[str] = frozenset()
-    done: frozenset[str] = frozenset()
-    refused: frozenset[str] = frozenset()
+    handled: frozenset[str] = frozenset()
+    recently_rejected: frozenset[str] = frozenset()
     held_since: Mapping[tuple[str, str], datetime] | None = field(default_factory=dict)
-    spent: Mapping[str | None, int] = field(default_factory=dict)
+    dismissed_today: Mapping[str | None, int] = field(default_factory=dict)
     paused: bool = False
     clock_skew: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Screened:
+class GuardResult:
     """What the guard lets through, and what it found on the way.
 
     ``decisions`` are in the order given; ``due`` are those that dismiss, oldest
@@ -51,47 +51,49 @@ class Screened:
     """
 
     decisions: tuple[Decision, ...]
-    due: tuple[Decision, ...]
+    to_dismiss: tuple[Decision, ...]
     breaker: str | None
-    wanting: frozenset[tuple[str, str]]
-    ripe: tuple[tuple[Task, Dismissal], ...]
+    on_hold_rules: frozenset[tuple[str, str]]
+    observed: tuple[tuple[Task, ProposedDismissal], ...]
 
     @property
-    def left(self) -> Counter[Cause]:
+    def left(self) -> Counter[LeaveCause]:
         """Count the tasks that are left, by cause."""
         return Counter(d.cause for d in self.decisions if d.cause is not None)
 
 
-def screen(
-    decisions: Sequence[Decision], ruleset: Ruleset, past: Past, *, now: datetime
-) -> Screened:
+def apply_guard(
+    decisions: Sequence[Decision], ruleset: Ruleset, history: History, *, now: datetime
+) -> GuardResult:
     """Pass each decision through all belts, and keep the oldest under each cap."""
     holds = {rule.name: rule.hold for rule in ruleset.rules if rule.hold}
-    breaker = _breaker(decisions, ruleset.safety, past)
-    common = _common_cause(breaker, past)
-    causes: dict[int, Cause] = {}
+    breaker = _breaker(decisions, ruleset.safety, history)
+    common = _global_cause(breaker, history)
+    causes: dict[int, LeaveCause] = {}
     due: list[int] = []
     for index, decision in enumerate(decisions):
-        if not decision.dismisses:
+        if not decision.is_dismissal:
             continue
-        cause = _own_cause(decision, ruleset.safety, holds, past, now) or common
+        cause = _task_cause(decision, ruleset.safety, holds, history, now) or common
         if cause is None:
             due.append(index)
         else:
             causes[index] = cause
-    due.sort(key=lambda index: seniority(decisions[index].task))
-    admitted = _under_caps([decisions[index] for index in due], ruleset, past.spent)
+    due.sort(key=lambda index: oldest_first(decisions[index].task))
+    admitted = _apply_caps(
+        [decisions[index] for index in due], ruleset, history.dismissed_today
+    )
     kept = [index for index, ok in zip(due, admitted, strict=True) if ok]
-    causes |= dict.fromkeys(set(due) - set(kept), Cause.OVER_CAP)
-    return Screened(
+    causes |= dict.fromkeys(set(due) - set(kept), LeaveCause.OVER_CAP)
+    return GuardResult(
         decisions=tuple(
             decision._replace(cause=causes[index]) if index in causes else decision
             for index, decision in enumerate(decisions)
         ),
-        due=tuple(decisions[index] for index in kept),
+        to_dismiss=tuple(decisions[index] for index in kept),
         breaker=breaker,
-        wanting=frozenset(_wanting(decisions, holds)),
-        ripe=tuple(_ripe(decisions, ruleset.safety, holds, past, now)),
+        on_hold_rules=frozenset(_wanting(decisions, holds)),
+        observed=tuple(_ripe(decisions, ruleset.safety, holds, history, now)),
     )
 
 
@@ -100,7 +102,7 @@ def is_clock_wrong(clock_skew: timedelta) -> bool:
     return abs(clock_skew) > MAX_CLOCK_SKEW
 
 
-def is_young(task: Task, safety: Safety, *, now: datetime) -> bool:
+def is_below_min_age(task: Task, safety: SafetyLimits, *, now: datetime) -> bool:
     """Say whether a task is too young to be touched, or may be for all we know."""
     if not safety.min_age:
         return False
@@ -108,23 +110,25 @@ def is_young(task: Task, safety: Safety, *, now: datetime) -> bool:
     return age is None or age < safety.min_age
 
 
-def _own_cause(
+def _task_cause(
     decision: Decision,
-    safety: Safety,
+    safety: SafetyLimits,
     holds: Mapping[str, timedelta],
-    past: Past,
+    history: History,
     now: datetime,
-) -> Cause | None:
+) -> LeaveCause | None:
     """Name the belt that stops this task whatever becomes of the others."""
     task = decision.task
-    if task.id in past.done:
-        return Cause.NOT_PENDING
-    if task.id in past.vetoed:
-        return Cause.VETOED
-    if is_young(task, safety, now=now):
-        return Cause.YOUNG
-    if task.id in past.refused or _is_held(task, decision.rule, holds, past, now):
-        return Cause.HELD
+    if task.id in history.handled:
+        return LeaveCause.NOT_PENDING
+    if task.id in history.vetoed:
+        return LeaveCause.VETOED
+    if is_below_min_age(task, safety, now=now):
+        return LeaveCause.YOUNG
+    if task.id in history.recently_rejected or _is_held(
+        task, decision.rule, holds, history, now
+    ):
+        return LeaveCause.HELD
     return None
 
 
@@ -132,26 +136,30 @@ def _is_held(
     task: Task,
     rule: str | None,
     holds: Mapping[str, timedelta],
-    past: Past,
+    history: History,
     now: datetime,
 ) -> bool:
     if rule is None or task.id is None or rule not in holds:
         return False
-    if past.held_since is None:
+    if history.held_since is None:
         return False
-    since = past.held_since.get((task.id, rule))
+    since = history.held_since.get((task.id, rule))
     return since is None or now - since < holds[rule]
 
 
-def _breaker(decisions: Sequence[Decision], safety: Safety, past: Past) -> str | None:
+def _breaker(
+    decisions: Sequence[Decision], safety: SafetyLimits, history: History
+) -> str | None:
     """Say why nothing may be dismissed at all; None when all looks ordinary."""
-    if is_clock_wrong(past.clock_skew):
-        seconds = past.clock_skew.total_seconds()
+    if is_clock_wrong(history.clock_skew):
+        seconds = history.clock_skew.total_seconds()
         return f"this machine's clock is {seconds:+.0f} s off the server's"
     pending = [d for d in decisions if d.task.is_pending]
-    pending = [d for d in pending if d.cause is not Cause.MALFORMED]
+    pending = [d for d in pending if d.cause is not LeaveCause.MALFORMED]
     wanted = sum(
-        d.dismisses and d.task.id not in past.vetoed and d.task.id not in past.done
+        d.is_dismissal
+        and d.task.id not in history.vetoed
+        and d.task.id not in history.handled
         for d in pending
     )
     share = safety.max_share_of_pending
@@ -165,13 +173,13 @@ def _breaker(decisions: Sequence[Decision], safety: Safety, past: Past) -> str |
     return None
 
 
-def _common_cause(breaker: str | None, past: Past) -> Cause | None:
+def _global_cause(breaker: str | None, history: History) -> LeaveCause | None:
     if breaker is not None:
-        return Cause.BREAKER
-    return Cause.PAUSED if past.paused else None
+        return LeaveCause.BREAKER
+    return LeaveCause.PAUSED if history.paused else None
 
 
-def _under_caps(
+def _apply_caps(
     due: Sequence[Decision], ruleset: Ruleset, spent: Mapping[str | None, int]
 ) -> list[bool]:
     safety = ruleset.safety
@@ -199,7 +207,7 @@ def _wanting(
         if decision.task.id is None:
             continue
         rules = [dismissal.rule for dismissal in decision.observed]
-        if decision.dismisses and decision.rule is not None:
+        if decision.is_dismissal and decision.rule is not None:
             rules.append(decision.rule)
         for rule in rules:
             if rule in holds:
@@ -208,19 +216,19 @@ def _wanting(
 
 def _ripe(
     decisions: Iterable[Decision],
-    safety: Safety,
+    safety: SafetyLimits,
     holds: Mapping[str, timedelta],
-    past: Past,
+    history: History,
     now: datetime,
-) -> Iterable[tuple[Task, Dismissal]]:
+) -> Iterable[tuple[Task, ProposedDismissal]]:
     for decision in decisions:
-        if decision.observed and not is_young(decision.task, safety, now=now):
+        if decision.observed and not is_below_min_age(decision.task, safety, now=now):
             for dismissal in decision.observed:
-                if not _is_held(decision.task, dismissal.rule, holds, past, now):
+                if not _is_held(decision.task, dismissal.rule, holds, history, now):
                     yield decision.task, dismissal
 
 
-def seniority(task: Task) -> tuple[bool, float, str]:
+def oldest_first(task: Task) -> tuple[bool, float, str]:
     """Sort the oldest first, those without a usable moment last, ties by id."""
     created = task.created_at
     return created is None, created.timestamp() if created else 0.0, task.id or ""

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from triaged.ledger.dismissals import Source
-from triaged.rules.context import survey
-from triaged.rules.evaluate import holds
+from triaged.rules.context import build_context
+from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Ruleset
-from triaged.rules.task import Cause, Task
-from triaged.triage.requests import Carried, Order
+from triaged.rules.task import LeaveCause, Task
+from triaged.triage.requests import DismissRequest, DispatchResult
 from triaged.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ManualDismissal:
     """One task that a person wants dismissed, and the reason code."""
 
     task: Task
@@ -30,61 +30,61 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
+class ManualScreening:
     """Which wishes may be carried out, and why the others may not."""
 
-    granted: tuple[Wish, ...]
-    denied: tuple[tuple[Wish, Cause], ...]
+    accepted: tuple[ManualDismissal, ...]
+    refused: tuple[tuple[ManualDismissal, LeaveCause], ...]
 
 
-def sift(
+def screen_manual(
     workspace: Workspace,
     ruleset: Ruleset,
-    wishes: Sequence[Wish],
+    wishes: Sequence[ManualDismissal],
     tasks: Sequence[Task],
     *,
     now: datetime,
-) -> Sifted:
+) -> ManualScreening:
     """Hold wishes against protection, vetoes, what is done and the cap of the day."""
-    listing = survey(ruleset.conditions(), tasks, now=now)
-    vetoed = workspace.ledger.marks.vetoed()
+    context = build_context(ruleset.conditions(), tasks, now=now)
+    vetoed = workspace.ledger.flags.vetoed()
     confirmed = workspace.ledger.dismissals.confirmed([w.task.id or "" for w in wishes])
-    spent = sum(workspace.ledger.dismissals.spent_on(now).values())
+    spent = sum(workspace.ledger.dismissals.count_by_rule(now).values())
     room = ruleset.safety.max_dismissals_per_day - spent
-    granted: list[Wish] = []
-    denied: list[tuple[Wish, Cause]] = []
+    granted: list[ManualDismissal] = []
+    denied: list[tuple[ManualDismissal, LeaveCause]] = []
     seen: set[str] = set()
     for wish in wishes:
         task, cause = wish.task, None
         if task.id is None or task.id in seen:
             # Listed twice, nobody knows which of the two is meant.
-            cause = Cause.MALFORMED
+            cause = LeaveCause.MALFORMED
         elif not task.is_pending or task.id in confirmed:
-            cause = Cause.NOT_PENDING
-        elif any(holds(c, task, listing) is not False for c in ruleset.protect):
-            cause = Cause.PROTECTED
+            cause = LeaveCause.NOT_PENDING
+        elif any(evaluate(c, task, context) is not False for c in ruleset.protect):
+            cause = LeaveCause.PROTECTED
         elif task.id in vetoed:
-            cause = Cause.VETOED
+            cause = LeaveCause.VETOED
         elif len(granted) >= room:
-            cause = Cause.OVER_CAP
+            cause = LeaveCause.OVER_CAP
         seen.add(task.id or "")
         if cause is None:
             granted.append(wish)
         else:
             denied.append((wish, cause))
-    return Sifted(granted=tuple(granted), denied=tuple(denied))
+    return ManualScreening(accepted=tuple(granted), refused=tuple(denied))
 
 
-async def carry_out(
+async def dispatch_manual(
     workspace: Workspace,
     ruleset: Ruleset,
-    wishes: Sequence[Wish],
+    wishes: Sequence[ManualDismissal],
     tasks: Sequence[Task],
     *,
     source: Source,
     listed_at: datetime,
     stop: asyncio.Event,
-) -> tuple[Carried, Sifted]:
+) -> tuple[DispatchResult, ManualScreening]:
     """Dismiss what is granted still, once nobody else on this state directory does.
 
     While a person thought, a daemon may have spent the day's cap, or somebody vetoed.
@@ -92,25 +92,25 @@ async def carry_out(
     Raises:
         LedgerError: nothing can be remembered, so nothing is done.
     """
-    async with workspace.gate_lock().held():
-        workspace.meter.abandon_dismissals()
+    async with workspace.dispatch_lock().acquired():
+        workspace.rate_limiter.expire_dismissals()
         now = workspace.clock.now()
-        sifted = sift(workspace, ruleset, wishes, tasks, now=now)
-        carried = await workspace.gate().carry_out(
-            [_order(wish, ruleset) for wish in sifted.granted],
+        sifted = screen_manual(workspace, ruleset, wishes, tasks, now=now)
+        dispatched = await workspace.dispatcher().dispatch(
+            [_order(wish, ruleset) for wish in sifted.accepted],
             source=source,
             cycle=uuid.uuid4().hex[:12],
             stop=stop,
             listed_at=listed_at,
         )
-    return carried, sifted
+    return dispatched, sifted
 
 
-def _order(wish: Wish, ruleset: Ruleset) -> Order:
-    return Order(
+def _order(wish: ManualDismissal, ruleset: Ruleset) -> DismissRequest:
+    return DismissRequest(
         task=wish.task,
         rule=None,
         reason=wish.reason,
         rules_sha256=ruleset.sha256,
-        trace=json.dumps({"protect": [], "rules": [], "nearest": None}),
+        trace=json.dumps({"protect": [], "rules": [], "closest_rule": None}),
     )

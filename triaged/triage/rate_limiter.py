@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from triaged.clock import Clock
-from triaged.errors import QuotaSpent
+from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError, RateLimited, Unreachable
-from triaged.leadlex.models import PENDING, Listed
+from triaged.leadlex.models import PENDING, TaskList
 from triaged.ledger import Ledger
 from triaged.quota import (
     Admission,
@@ -28,15 +28,15 @@ _SKEW_NOISE: Final = timedelta(seconds=2)
 _SHORTEST_WAIT: Final = 0.05
 
 
-class Lister(Protocol):
+class TaskLister(Protocol):
     """Whoever can list tasks."""
 
-    async def list_tasks(self, status: str) -> Listed:
+    async def list_tasks(self, status: str) -> TaskList:
         """List the tasks of one status."""
         ...
 
 
-class Meter:
+class RateLimiter:
     """Says when a call may leave, and learns from what came of it."""
 
     def __init__(
@@ -59,7 +59,7 @@ class Meter:
         self.clock_skew = timedelta(0)
 
     @contextlib.contextmanager
-    def step(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Make what is inside one durable step, of the quota and of the ledger.
 
         The state is read once, since another process may have changed it, and
@@ -84,10 +84,10 @@ class Meter:
 
     def admit(self, purpose: Purpose, wanted: int = 1) -> Admission:
         """Charge up to so many calls that may leave now; durable after the step."""
-        with self.step():
+        with self.transaction():
             return self._quota.admit(self._now(), purpose, wanted)
 
-    async def wait(self, purpose: Purpose) -> int:
+    async def acquire(self, purpose: Purpose) -> int:
         """Wait until one call may leave, charge it and return its ticket.
 
         Raises:
@@ -99,19 +99,19 @@ class Meter:
                 return admission.tickets[0]
             until = admission.until or self._now()
             if admission.window == "day":
-                raise QuotaSpent(datetime.fromtimestamp(until, UTC))
+                raise QuotaExhausted(datetime.fromtimestamp(until, UTC))
             await self._clock.sleep(max(until - self._now(), _SHORTEST_WAIT))
 
-    def answered(self, ticket: int, word: ServerWord) -> None:
+    def on_response(self, ticket: int, word: ServerWord) -> None:
         """Learn from an answer that came in, whatever it said of the task."""
-        word = self._heard(word)
-        with self.step():
+        word = self._to_local_time(word)
+        with self.transaction():
             self._quota.answered(self._now(), ticket, word)
 
-    def failed(self, ticket: int, error: LexiError) -> None:
+    def on_error(self, ticket: int, error: LexiError) -> None:
         """Learn from a call that did not come about."""
-        word = self._heard(error.word)
-        with self.step():
+        word = self._to_local_time(error.rate_limit)
+        with self.transaction():
             now = self._now()
             if isinstance(error, RateLimited):
                 self._on_refused(self._quota.refused(now, ticket, word))
@@ -122,9 +122,9 @@ class Meter:
             else:
                 self._quota.answered(now, ticket, word)
 
-    def abandon_dismissals(self) -> None:
+    def expire_dismissals(self) -> None:
         """Give up the dismissals in flight; only under the gate lock, where none is."""
-        with self.step():
+        with self.transaction():
             self._quota.abandon_dismissals(self._now())
 
     def next_poll(self, wished: timedelta, *, backlog: int = 0) -> datetime:
@@ -134,7 +134,7 @@ class Meter:
         at = self._quota.next_poll(now, wished.total_seconds(), backlog=backlog)
         return datetime.fromtimestamp(at, UTC)
 
-    def view(self) -> QuotaView:
+    def snapshot(self) -> QuotaView:
         """Return the state of the quota, for people and metrics."""
         self._reload()
         return self._quota.view(self._now())
@@ -144,16 +144,16 @@ class Meter:
 
     def _reload(self) -> None:
         """Take over what another process wrote since."""
-        found = self._ledger.marks.quota(unless_version=self._version)
+        found = self._ledger.flags.load_quota(unless_version=self._version)
         if found is not None:
             self._version, state = found
             self._quota = Quota(self._settings, state, seed=self._seed)
 
     def _save(self) -> None:
         self._version += 1
-        self._ledger.marks.put_quota(self._version, self._quota.state())
+        self._ledger.flags.save_quota(self._version, self._quota.state())
 
-    def _heard(self, word: ServerWord) -> ServerWord:
+    def _to_local_time(self, word: ServerWord) -> ServerWord:
         """Measure the clocks against each other, and speak of ours from here on."""
         if word.date is None:
             return word
@@ -178,27 +178,27 @@ def _moved(moment: datetime | None, skew: timedelta) -> datetime | None:
         return None
 
 
-class MeteredReader:
+class RateLimitedReader:
     """A reader whose every call passes the meter."""
 
-    def __init__(self, reader: Lister, meter: Meter) -> None:
+    def __init__(self, reader: TaskLister, rate_limiter: RateLimiter) -> None:
         self._reader = reader
-        self._meter = meter
+        self._rate_limiter = rate_limiter
 
     async def list_tasks(
         self, status: str = PENDING, *, purpose: Purpose = Purpose.POLL
-    ) -> Listed:
+    ) -> TaskList:
         """List the tasks of one status, once the quota allows it.
 
         Raises:
             QuotaSpent: not before the day's reset.
             LexiError: the call did not come about.
         """
-        ticket = await self._meter.wait(purpose)
+        ticket = await self._rate_limiter.acquire(purpose)
         try:
             listed = await self._reader.list_tasks(status)
         except LexiError as error:
-            self._meter.failed(ticket, error)
+            self._rate_limiter.on_error(ticket, error)
             raise
-        self._meter.answered(ticket, listed.word)
+        self._rate_limiter.on_response(ticket, listed.rate_limit)
         return listed

@@ -7,17 +7,17 @@ from enum import StrEnum
 
 import structlog
 
-from triaged.errors import QuotaSpent
+from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
-from triaged.ledger.dismissals import Entry, Outcome
-from triaged.ledger.flags import Marks
-from triaged.rules.task import Cause, Dismissal
-from triaged.triage.requests import Attempt, Halt
+from triaged.ledger.dismissals import DismissalRecord, Outcome
+from triaged.ledger.flags import Flags
+from triaged.rules.task import LeaveCause, ProposedDismissal
+from triaged.triage.requests import Attempt, HaltReason
 
 log = structlog.get_logger()
 
 
-class Result(StrEnum):
+class CycleResult(StrEnum):
     """How a cycle ended; a closed set, used as a metric label."""
 
     OK = "ok"
@@ -34,51 +34,53 @@ class CycleReport:
 
     id: str
     started_at: datetime
-    seconds: float
-    result: Result
+    duration_seconds: float
+    result: CycleResult
     listed: bool = False
     pending: Mapping[str, int] = field(default_factory=dict)
     oldest_at: datetime | None = None
-    left: Mapping[Cause, int] = field(default_factory=dict)
-    matched: frozenset[str] = frozenset()
+    left_by_cause: Mapping[LeaveCause, int] = field(default_factory=dict)
+    matched_rules: frozenset[str] = frozenset()
     attempts: tuple[Attempt, ...] = ()
-    settled: tuple[tuple[Entry, Outcome], ...] = ()
-    observed: tuple[Dismissal, ...] = ()
+    resolved: tuple[tuple[DismissalRecord, Outcome], ...] = ()
+    observed: tuple[ProposedDismissal, ...] = ()
     backlog: int = 0
     breaker: str | None = None
-    halt: Halt | None = None
-    error: LexiError | QuotaSpent | None = None
+    halt: HaltReason | None = None
+    error: LexiError | QuotaExhausted | None = None
 
 
-class CounterexampleLog:
-    """Logs each counter-example once, whichever process found it."""
+class FalsePositiveLog:
+    """Logs each false positive once, whichever process found it."""
 
-    def __init__(self, marks: Marks) -> None:
-        self._known = set(marks.totals("counterexamples"))
+    def __init__(self, flags: Flags) -> None:
+        self._known = set(flags.counters("false_positives"))
 
-    def look(self, marks: Marks) -> None:
+    def log_new(self, flags: Flags) -> None:
         """Log those that came since the last look."""
-        for rule, task in sorted(marks.totals("counterexamples").keys() - self._known):
-            log.warning("rule.contradicted", rule=rule, task=task, by="approved")
+        for rule, task in sorted(
+            flags.counters("false_positives").keys() - self._known
+        ):
+            log.warning("rule.false_positive", rule=rule, task=task)
             self._known.add((rule, task))
 
 
 def log_cycle(report: CycleReport) -> None:
     """Log how a cycle ended, once."""
-    write = log.info if report.result is Result.OK else log.warning
+    write = log.info if report.result is CycleResult.OK else log.warning
     facts = {
         "result": report.result,
-        "seconds": round(report.seconds, 3),
+        "seconds": round(report.duration_seconds, 3),
         "pending": sum(report.pending.values()),
         "dismissed": sum(a.outcome == "confirmed" for a in report.attempts),
         "attempts": len(report.attempts),
         "backlog": report.backlog,
-        "left": {str(cause): number for cause, number in report.left.items()},
+        "left": {str(cause): number for cause, number in report.left_by_cause.items()},
     }
     if report.observed:
         facts["observed"] = len(report.observed)
-    if report.settled:
-        facts["settled"] = len(report.settled)
+    if report.resolved:
+        facts["settled"] = len(report.resolved)
     if report.breaker is not None:
         facts["breaker"] = report.breaker
     if report.halt is not None:

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from triaged.leadlex.errors import (
-    Garbled,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     NotPending,
-    Rejected,
-    TaskGone,
-    Unanswered,
+    RequestRejected,
+    TaskNotFound,
 )
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.rules.task import Task
 
 
-class Halt(StrEnum):
+class HaltReason(StrEnum):
     """Why the gate stopped before everything was done."""
 
     STOPPING = "stopping"
@@ -29,7 +29,7 @@ class Halt(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class DismissRequest:
     """One dismissal to carry out, with everything that explains it."""
 
     task: Task
@@ -43,21 +43,21 @@ class Order:
 class Attempt:
     """One dismissal that was asked for, and what became of it."""
 
-    order: Order
+    order: DismissRequest
     outcome: Outcome
     error: LexiError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class DispatchResult:
     """What became of a batch of orders."""
 
     attempts: tuple[Attempt, ...]
-    undone: int
-    halt: Halt | None
+    remaining: int
+    halt: HaltReason | None
     error: LexiError | None = None
 
-    def count(self, outcome: Outcome) -> int:
+    def count_outcome(self, outcome: Outcome) -> int:
         """Count the attempts that ended in one outcome."""
         return sum(attempt.outcome is outcome for attempt in self.attempts)
 
@@ -67,18 +67,20 @@ def outcome_of(error: LexiError) -> Outcome:
     match error:
         case NotPending():
             return Outcome.ALREADY_HANDLED
-        case TaskGone():
+        case TaskNotFound():
             return Outcome.GONE
-        case Rejected():
+        case RequestRejected():
             return Outcome.REJECTED
-        case Unanswered() | Garbled():
+        case NoResponse() | MalformedResponse():
             return Outcome.UNKNOWN
         case _:
             return Outcome.FAILED
 
 
-def count(ledger: Ledger, rule: str | None, reason: str, outcome: Outcome) -> None:
+def record_attempt(
+    ledger: Ledger, rule: str | None, reason: str, outcome: Outcome
+) -> None:
     """Add one attempt to the durable totals, in the transaction that settles it."""
-    ledger.marks.add("attempts", outcome)
+    ledger.flags.increment("attempts", outcome)
     if outcome is Outcome.CONFIRMED and rule is not None:
-        ledger.marks.add("dismissals", rule, reason)
+        ledger.flags.increment("dismissals", rule, reason)

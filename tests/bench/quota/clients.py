@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from tests.bench.quota.servers import START, WINDOW
 from triaged.quota import Purpose, Quota, QuotaSettings, ServerWord
-from triaged.triage.dispatcher import CLEARED, WIDTH
+from triaged.triage.dispatcher import BATCH_SIZE, MAX_CONCURRENT
 
 # What the gate adds to a moment it was told, and how soon it asks without one.
 NAP_SLACK: Final = 0.01
@@ -49,7 +49,7 @@ class Ours:
         if self._is_step_due():
             self._settle(now)
             self._clear(now)
-        room = min(WIDTH - self._flying, len(self._cleared))
+        room = min(MAX_CONCURRENT - self._flying, len(self._cleared))
         self._flying += room
         return [self._cleared.popleft() for _ in range(room)]
 
@@ -64,7 +64,7 @@ class Ours:
         self._landed.append((name, served, word))
 
     def _is_step_due(self) -> bool:
-        if not self._cleared or len(self._landed) >= WIDTH:
+        if not self._cleared or len(self._landed) >= MAX_CONCURRENT:
             return True
         return not all(served for _, served, _ in self._landed)
 
@@ -79,7 +79,7 @@ class Ours:
 
     def _clear(self, now: float) -> None:
         self._ask_at = None
-        room = min(CLEARED - len(self._cleared), self._waiting)
+        room = min(BATCH_SIZE - len(self._cleared), self._waiting)
         if room <= 0:
             return
         admission = self.quota.admit(now, Purpose.DISMISS, room)
@@ -94,7 +94,7 @@ class Ours:
 class Workers:
     """Eight workers that know no limit: each sends, and sends again when refused."""
 
-    width = WIDTH
+    width = MAX_CONCURRENT
 
     def __init__(self, tasks: int) -> None:
         self._waiting = tasks
@@ -146,8 +146,8 @@ class Tenacity:
     def __init__(self, tasks: int) -> None:
         self._random = random.Random(1)  # noqa: S311 - repeatable
         self._waiting = tasks
-        self._idle: deque[int] = deque(range(WIDTH))
-        self._attempts = [0] * WIDTH
+        self._idle: deque[int] = deque(range(MAX_CONCURRENT))
+        self._attempts = [0] * MAX_CONCURRENT
         self._asleep: dict[int, float] = {}
 
     def launch(self, now: float) -> list[int]:

@@ -11,7 +11,7 @@ from triaged.rules.compiled import Prefilter
 # the texts; a Filter looks for literals that the patterns need, and then tries those
 # patterns only, and the ones that need none.
 SET_PATTERNS: Final = 50
-_FEW: Final = 5
+_MAX_WITHOUT_LITERAL: Final = 5
 _MAX_MEM: Final = 8 << 20
 
 
@@ -20,7 +20,7 @@ def build_prefilter(sources: Sequence[str]) -> Prefilter:
     if len(sources) <= SET_PATTERNS:
         return _build_small(sources)
     free = [place for place, s in enumerate(sources) if not _needs_literal(s)]
-    if len(free) <= _FEW:
+    if len(free) <= _MAX_WITHOUT_LITERAL:
         return build_filter(sources)
     bound = sorted(set(range(len(sources))) - set(free))
     parts = [(_build_small(_at(sources, group)), group) for group in _groups(free)]
@@ -41,13 +41,13 @@ def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | No
         one_pass.Compile()
     except re2.error:
         return None
-    return _OnePass(one_pass.Match)
+    return _Re2Matcher(one_pass.Match)
 
 
 def build_filter(sources: Sequence[str]) -> Prefilter:
     """Look for the literals that the patterns need, then try the patterns found so."""
     try:
-        return _OnePass(_compile_filter(sources).Match)
+        return _Re2Matcher(_compile_filter(sources).Match)
     except re2.error:
         # Too many literals for one automaton, then; one pattern has never so many.
         if len(sources) == 1:
@@ -62,7 +62,7 @@ def build_filter(sources: Sequence[str]) -> Prefilter:
     )
 
 
-class _OnePass:
+class _Re2Matcher:
     """A compiled Set or Filter."""
 
     __slots__ = ("_found",)

@@ -35,7 +35,7 @@ _PLAIN: Final = {
 }
 
 
-class PatternRefusedError(ValueError):
+class InvalidPatternError(ValueError):
     """The pattern cannot be used; the message says what to write instead."""
 
 
@@ -62,17 +62,17 @@ def compile_pattern(source: str) -> Re2Pattern:
     """
     if not source:
         message = "an empty pattern matches everything; say what to look for"
-        raise PatternRefusedError(message)
+        raise InvalidPatternError(message)
     if len(source) > MAX_PATTERN:
         message = f"a pattern of {len(source)} characters; at most {MAX_PATTERN}"
-        raise PatternRefusedError(message)
+        raise InvalidPatternError(message)
     tokens = split(source)
     try:
         compiled = re2.compile(source, _OPTIONS)
     except (re2.error, UnicodeError) as error:
-        raise PatternRefusedError(_explain(tokens, error)) from error
+        raise InvalidPatternError(_explain(tokens, error)) from error
     if (trap := _trap(tokens, compiled)) is not None:
-        raise PatternRefusedError(trap)
+        raise InvalidPatternError(trap)
     return Re2Pattern(source, _set_of(source))
 
 
@@ -83,7 +83,7 @@ def _set_of(source: str) -> Any:  # noqa: ANN401 (untyped)
         made.Compile()
     except re2.error as error:
         message = f"not a valid pattern: {_PLAIN['pattern too large']}"
-        raise PatternRefusedError(message) from error
+        raise InvalidPatternError(message) from error
     return made
 
 

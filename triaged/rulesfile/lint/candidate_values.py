@@ -10,18 +10,18 @@ from itertools import islice, product
 from typing import Final, TypeAlias
 
 from triaged.rules.conditions import (
-    Aged,
+    AgeBetween,
     Condition,
-    Described,
+    DescriptionMatches,
     Equals,
-    Matches,
-    Metadata,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
     Missing,
-    OneOf,
-    Over,
     Pattern,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
 from triaged.rules.patterns.samples import near_misses, samples
 from triaged.rules.task import Json, is_number
@@ -47,24 +47,24 @@ def propose(field: str, goals: Sequence[Goal], types: Sequence[str]) -> Iterator
     """Propose values for the field that all of these goals are about."""
     match field:
         case "type":
-            named = (what.types for what, _ in goals if isinstance(what, TypeIs))
+            named = (what.types for what, _ in goals if isinstance(what, TypeIn))
             yield from (name for names in named for name in names)
             yield from types
         case "age":
-            yield from _ages(what for what, _ in goals if isinstance(what, Aged))
+            yield from _ages(what for what, _ in goals if isinstance(what, AgeBetween))
         case "description":
             yield from _texts(
                 [
                     (what.patterns, wanted)
                     for what, wanted in goals
-                    if isinstance(what, Described)
+                    if isinstance(what, DescriptionMatches)
                 ]
             )
         case _:
             yield from _metadata(goals)
 
 
-def _ages(conditions: Iterable[Aged]) -> Iterator[timedelta]:
+def _ages(conditions: Iterable[AgeBetween]) -> Iterator[timedelta]:
     bounds = [
         bound for c in conditions for bound in (c.over, c.under) if bound is not None
     ]
@@ -101,8 +101,8 @@ def _sampled(patterns: Sequence[Pattern]) -> Iterator[str]:
 
 
 def _metadata(goals: Sequence[Goal]) -> Iterator[Json]:
-    tests = [(c.test, wanted) for c, wanted in goals if isinstance(c, Metadata)]
-    searches = [(t.patterns, yes) for t, yes in tests if isinstance(t, Matches)]
+    tests = [(c.test, wanted) for c, wanted in goals if isinstance(c, MetadataMatches)]
+    searches = [(t.patterns, yes) for t, yes in tests if isinstance(t, Regex)]
     if searches:
         yield from _texts(searches)
     for test, _ in tests:
@@ -110,12 +110,12 @@ def _metadata(goals: Sequence[Goal]) -> Iterator[Json]:
             case Equals(value):
                 yield value
                 yield from _others(value)
-            case OneOf(values):
+            case In(values):
                 yield from values
                 yield from _others(values[0])
-            case Over(bound) | Under(bound):
+            case GreaterThan(bound) | LessThan(bound):
                 yield from _around(bound)
-            case Missing() | Matches():
+            case Missing() | Regex():
                 pass
     yield None
     yield from ("something", 1, True)

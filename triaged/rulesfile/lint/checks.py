@@ -6,11 +6,16 @@ from itertools import islice
 from typing import Final
 
 from triaged.rules.conditions import Condition
-from triaged.rules.context import survey
-from triaged.rules.evaluate import holds
+from triaged.rules.context import build_context
+from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode, Rule
 from triaged.rules.task import Task
-from triaged.rulesfile.document import Draft, PlacedMatch, PlacedRule, RuleTest
+from triaged.rulesfile.document import (
+    LocatedMatch,
+    LocatedRule,
+    RulesDocument,
+    RuleTest,
+)
 from triaged.rulesfile.lint.example import example_of
 from triaged.rulesfile.lint.example_search import Effort, examples
 from triaged.rulesfile.lint.sample_tasks import (
@@ -18,35 +23,37 @@ from triaged.rulesfile.lint.sample_tasks import (
     holds_for_all,
     is_unknown_for_some,
     metadata_paths,
-    probe_tasks,
-    survey_probes,
+    sample_context,
+    sample_tasks,
 )
 from triaged.rulesfile.lint.unreachable import find_unreachable
-from triaged.rulesfile.problems import Report
+from triaged.rulesfile.problems import ProblemCollector
 
 # Tasks from the tests that an example is made after; the file may have thousands.
 _MODELS: Final = 5
 _EFFORT: Final = 1000
 
 
-def check_file(draft: Draft, types: Sequence[str], report: Report) -> None:
+def find_errors(
+    draft: RulesDocument, types: Sequence[str], report: ProblemCollector
+) -> None:
     """Report what no single rule or test shows to be wrong."""
-    _check_breadth(draft, types, report)
+    _check_matches_everything(draft, types, report)
     effort = Effort(_EFFORT)
     for placed, wider in find_unreachable(draft.rules):
         report.error(
             placed.place,
             f"rule {placed.rule.name} is unreachable: {wider.rule.name} in line"
             f" {wider.place.line} acts on all of its tasks before"
-            f"{_for_example(placed, wider, draft, types, effort)};"
+            f"{_example_clause(placed, wider, draft, types, effort)};"
             " put it above that rule, or drop it",
         )
 
 
-def _for_example(
-    placed: PlacedRule,
-    wider: PlacedRule,
-    draft: Draft,
+def _example_clause(
+    placed: LocatedRule,
+    wider: LocatedRule,
+    draft: RulesDocument,
     types: Sequence[str],
     effort: Effort,
 ) -> str:
@@ -58,35 +65,39 @@ def _for_example(
     return "" if found is None else f", for example on {found}"
 
 
-def warn_of_doubts(draft: Draft, types: Sequence[str], report: Report) -> None:
+def find_warnings(
+    draft: RulesDocument, types: Sequence[str], report: ProblemCollector
+) -> None:
     """Warn of rules that are untested, or leave more than their author may mean."""
     for placed in draft.rules:
         if placed.rule.reason is not None and placed.rule.mode is not Mode.OFF:
             _warn_untested(placed, draft.tests, report)
     in_doubt = [
-        (PlacedMatch(placed.rule.match, placed.match_place), "left")
+        (LocatedMatch(placed.rule.match, placed.match_place), "left")
         for placed in draft.rules
         if placed.rule.reason is None and placed.rule.mode is Mode.ENFORCE
     ]
     in_doubt += [(shield, "protected") for shield in draft.protect]
-    tasks = probe_tasks(types, draft.safety.min_age)
+    tasks = sample_tasks(types, draft.safety.min_age)
     for placed_match, word in in_doubt:
         _warn_unknown(placed_match, word, tasks, report)
 
 
-def _check_breadth(draft: Draft, types: Sequence[str], report: Report) -> None:
+def _check_matches_everything(
+    draft: RulesDocument, types: Sequence[str], report: ProblemCollector
+) -> None:
     """Refuse a dismissal of whatever comes, by trying it on very different tasks."""
     min_age = draft.safety.min_age
-    tasks = probe_tasks(types, min_age)
+    tasks = sample_tasks(types, min_age)
     matches = [placed.rule.match for placed in draft.rules]
-    seen = survey_probes(matches, tasks)
+    seen = sample_context(matches, tasks)
     for placed in draft.rules:
         match = placed.rule.match
         if placed.rule.reason is None or not holds_for_all(match, tasks, seen):
             continue
         paths = sorted(set(metadata_paths(match)))
-        others = probe_tasks(types, min_age, paths=paths) if paths else []
-        if holds_for_all(match, others, survey_probes([match], others)):
+        others = sample_tasks(types, min_age, paths=paths) if paths else []
+        if holds_for_all(match, others, sample_context([match], others)):
             report.error(
                 placed.match_place,
                 "the match holds for every task, so the rule would dismiss everything;"
@@ -95,7 +106,7 @@ def _check_breadth(draft: Draft, types: Sequence[str], report: Report) -> None:
 
 
 def _warn_untested(
-    placed: PlacedRule, tests: Sequence[RuleTest], report: Report
+    placed: LocatedRule, tests: Sequence[RuleTest], report: ProblemCollector
 ) -> None:
     rule = placed.rule
     hit = any(_expects(test, rule) for test in tests)
@@ -132,26 +143,26 @@ def _expects(test: RuleTest, rule: Rule) -> bool:
 
 
 def _holds_in(test: RuleTest, match: Condition) -> bool:
-    now = test.now or _some_moment_of(test)
-    tasks = test.tasks_at(now)
-    return holds(match, tasks[0], survey([match], tasks, now=now)) is True
+    now = test.now or _default_time(test)
+    tasks = test.tasks(now)
+    return evaluate(match, tasks[0], build_context([match], tasks, now=now)) is True
 
 
-def _some_moment_of(test: RuleTest) -> datetime:
+def _default_time(test: RuleTest) -> datetime:
     """Choose a moment for a test that leaves it open, after all that it names."""
-    listed = (test.task, *test.others)
-    moments = (task.at(NOW, task_id="").created_at for task in listed)
+    listed = (test.task, *test.other_tasks)
+    moments = (task.to_task(NOW, task_id="").created_at for task in listed)
     return max([NOW, *(m + timedelta(days=1) for m in moments if m is not None)])
 
 
 def _warn_unknown(
-    placed: PlacedMatch, word: str, tasks: Sequence[Task], report: Report
+    placed: LocatedMatch, word: str, tasks: Sequence[Task], report: ProblemCollector
 ) -> None:
     match = placed.condition
     paths = list(dict.fromkeys(metadata_paths(match)))
     if not paths:
         return
-    seen = survey_probes([match], tasks)
+    seen = sample_context([match], tasks)
     if not is_unknown_for_some(match, tasks, seen):
         return
     keys = " or ".join(f"metadata.{path}" for path in paths)

@@ -14,21 +14,21 @@ from itertools import islice, product
 from typing import Final, TypeAlias
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Keep,
-    Metadata,
+    MetadataMatches,
     Not,
-    TypeIs,
+    TypeIn,
 )
-from triaged.rules.context import Listing
-from triaged.rules.evaluate import holds, look_up
+from triaged.rules.context import EvaluationContext
+from triaged.rules.evaluate import evaluate, get_path
 from triaged.rules.task import Json
-from triaged.rulesfile.document import ListedTask
+from triaged.rulesfile.document import TestTask
 from triaged.rulesfile.lint.candidate_values import Goal, Value, propose
 from triaged.rulesfile.lint.example import ORDINARY, Example, rounded, truth_in
 from triaged.rulesfile.lint.sample_tasks import NOW
@@ -101,9 +101,9 @@ def _branches(goal: Goal) -> Iterator[_Branch]:
     match condition:
         case Not(part):
             yield from _branches((part, not wanted))
-        case All(parts) | AnyOf(parts) if isinstance(condition, All) is wanted:
+        case AllOf(parts) | AnyOf(parts) if isinstance(condition, AllOf) is wanted:
             yield from _joint([(part, wanted) for part in parts])
-        case All(parts) | AnyOf(parts):
+        case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from _branches((part, wanted))
         case _:
@@ -117,10 +117,10 @@ def _solve(branch: _Branch, base: Example, types: Sequence[str]) -> Iterator[Exa
     """Try the values that reach each field's goals, all fields together."""
     if any((what, not wanted) in branch for what, wanted in branch):
         return
-    duplicates = [(c, wanted) for c, wanted in branch if isinstance(c, Duplicate)]
+    duplicates = [(c, wanted) for c, wanted in branch if isinstance(c, DuplicateOf)]
     asked: dict[str, list[Goal]] = defaultdict(list)
     for condition, wanted in branch:
-        if not isinstance(condition, Duplicate):
+        if not isinstance(condition, DuplicateOf):
             asked[_field_of(condition)].append((condition, wanted))
     compared = {path for duplicate, _ in duplicates for path in duplicate.of}
     choices = [
@@ -141,13 +141,13 @@ _SOME_AGE: Final[list[tuple[str, Value]]] = [("age", None), ("age", _DEFAULT_AGE
 
 def _field_of(condition: Condition) -> str:
     match condition:
-        case TypeIs():
+        case TypeIn():
             return "type"
-        case Described():
+        case DescriptionMatches():
             return "description"
-        case Aged():
+        case AgeBetween():
             return "age"
-        case Metadata(path):
+        case MetadataMatches(path):
             return f"metadata.{path}"
         case _:
             message = f"{condition} is about more than one field"
@@ -175,24 +175,24 @@ def _values(
 
 
 def _reaches(name: str, value: Value, goals: Sequence[Goal]) -> bool:
-    task = _with(ListedTask({}), [(name, value)])
+    task = _with(TestTask({}), [(name, value)])
     if task is None:
         return False
-    listing, seen = Listing(NOW, {}), task.at(NOW, task_id="test")
-    return all(holds(what, seen, listing) is wanted for what, wanted in goals)
+    context, seen = EvaluationContext(NOW, {}), task.to_task(NOW, task_id="test")
+    return all(evaluate(what, seen, context) is wanted for what, wanted in goals)
 
 
-def _value_of(task: ListedTask, name: str) -> Value:
+def _value_of(task: TestTask, name: str) -> Value:
     if name == "age":
         return task.age
     top, _, path = name.partition(".")
     value = task.fields.get(top)
     if not path:
         return value
-    return look_up(value if isinstance(value, dict) else None, path)
+    return get_path(value if isinstance(value, dict) else None, path)
 
 
-def _with(task: ListedTask, values: Iterable[tuple[str, Value]]) -> ListedTask | None:
+def _with(task: TestTask, values: Iterable[tuple[str, Value]]) -> TestTask | None:
     """Return the task with other values; None where no rules file could say so."""
     fields, age = dict(task.fields), task.age
     for name, value in sorted(values, key=lambda pair: pair[0].count(".")):
@@ -206,7 +206,7 @@ def _with(task: ListedTask, values: Iterable[tuple[str, Value]]) -> ListedTask |
         else:
             fields[top] = _put(fields.get(top), path, value) if path else value
     fields = {k: v for k, v in fields.items() if v != {} and v is not None}
-    return ListedTask(fields, age) if can_flow(fields) else None
+    return TestTask(fields, age) if can_flow(fields) else None
 
 
 def _put(metadata: Json, path: str, value: Json) -> Json:
@@ -230,17 +230,17 @@ def _without(metadata: Json, path: str) -> Json:
 
 
 def _besides(
-    task: ListedTask, base: Example, duplicates: Sequence[Goal]
-) -> Iterator[tuple[ListedTask, ...]]:
+    task: TestTask, base: Example, duplicates: Sequence[Goal]
+) -> Iterator[tuple[TestTask, ...]]:
     """Propose what is listed beside the task: for duplicates, equal tasks."""
     yield base.others
     keeps = {
-        what.keep for what, yes in duplicates if yes and isinstance(what, Duplicate)
+        what.keep for what, yes in duplicates if yes and isinstance(what, DuplicateOf)
     }
     if not duplicates or task.age is None:
         return
     copies = [
-        ListedTask(task.fields, task.age + step)
+        TestTask(task.fields, task.age + step)
         for keep, step in (
             (Keep.OLDEST, _BESIDE),
             (Keep.NEWEST, -rounded(task.age / 2)),

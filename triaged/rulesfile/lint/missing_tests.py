@@ -6,10 +6,10 @@ from itertools import islice
 from typing import Final
 
 from triaged.rules.conditions import Condition
-from triaged.rules.context import ordered_duplicates, survey
-from triaged.rules.evaluate import holds
+from triaged.rules.context import build_context, duplicate_conditions
+from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Cause, Decision, Json
+from triaged.rules.task import Decision, Json, LeaveCause
 from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.candidate_values import Goal
 from triaged.rulesfile.lint.example import Example, decide_first, example_of, truth_in
@@ -46,7 +46,7 @@ class Killers:
     ) -> None:
         self._ruleset = ruleset
         self._types = types
-        self._duplicates = ordered_duplicates(ruleset.conditions())
+        self._duplicates = duplicate_conditions(ruleset.conditions())
         self._examples = [e for test in tests if (e := example_of(test)) is not None]
         self._taken = {test.name for test in tests}
         self._rule = ""
@@ -77,7 +77,7 @@ class Killers:
             decision = self._decide(example, self._ruleset)
             if decision[1:] == self._decide(example, mutant.ruleset)[1:]:
                 blocker = blocker or _what_decided(example, decision, self._ruleset)
-            elif decision.cause is Cause.NO_RULE:
+            elif decision.cause is LeaveCause.NO_RULE:
                 # Best left by nobody: then the test is about this rule alone.
                 return (example, decision), None
             else:
@@ -115,16 +115,20 @@ def _what_decided(
     rule = ruleset.rule(decision.rule or "")
     if rule is not None:
         return rule.match
-    if decision.cause is not Cause.PROTECTED:
+    if decision.cause is not LeaveCause.PROTECTED:
         return None
     tasks = example.tasks()
-    listing = survey(ruleset.protect, tasks, now=NOW)
-    shields = (s for s in ruleset.protect if holds(s, tasks[0], listing) is not False)
+    context = build_context(ruleset.protect, tasks, now=NOW)
+    shields = (
+        s for s in ruleset.protect if evaluate(s, tasks[0], context) is not False
+    )
     return next(shields, None)
 
 
 def _expect(decision: Decision, *, observing: bool) -> dict[str, Json]:
-    expect: dict[str, Json] = {"decision": "dismiss" if decision.dismisses else "leave"}
+    expect: dict[str, Json] = {
+        "decision": "dismiss" if decision.is_dismissal else "leave"
+    }
     if decision.rule is not None:
         expect["rule"] = decision.rule
     if decision.reason is not None:

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Metadata,
+    DescriptionMatches,
+    MetadataMatches,
     Missing,
     Not,
-    TypeIs,
+    TypeIn,
 )
-from triaged.rules.context import Listing, ordered_duplicates, survey
-from triaged.rules.evaluate import holds
-from triaged.rules.explain import name_of
+from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
+from triaged.rules.evaluate import evaluate
+from triaged.rules.explain import describe_condition
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.document import RuleTest
@@ -54,7 +54,7 @@ def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
             yield Mutant(rule.name, dropped, rule.match, match, looser)
 
 
-class Trials:
+class MutationRunner:
     """The tests of a file, which pass with its ruleset, to be run with its mutants."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Trials:
         self._now = now
         # Looking these up in a thousand rules takes longer than all the rest.  A mutant
         # has no others.
-        self._duplicates = ordered_duplicates(ruleset.conditions())
+        self._duplicates = duplicate_conditions(ruleset.conditions())
         self._seen = [self._look(test) for test in tests]
         self._rule = ""
         self._missed: list[int] = []
@@ -73,7 +73,7 @@ class Trials:
         """Say whether all tests pass with the mutant as well."""
         # Only where the loosened rule has come to hold can anything be decided anew.
         return not any(
-            holds(mutant.loose, *self._seen[index]) is True
+            evaluate(mutant.loose, *self._seen[index]) is True
             and self._fails(self._tests[index], mutant)
             for index in self._not_held(mutant)
         )
@@ -84,8 +84,8 @@ class Trials:
             self._rule = mutant.rule
             self._missed = [
                 index
-                for index, (task, listing) in enumerate(self._seen)
-                if holds(mutant.tight, task, listing) is not True
+                for index, (task, context) in enumerate(self._seen)
+                if evaluate(mutant.tight, task, context) is not True
             ]
         return self._missed
 
@@ -98,10 +98,10 @@ class Trials:
         report = run_tests([test], mutant.ruleset, now=self._now, decide=decide)
         return bool(report.failures)
 
-    def _look(self, test: RuleTest) -> tuple[Task, Listing]:
+    def _look(self, test: RuleTest) -> tuple[Task, EvaluationContext]:
         moment = test.now or self._now
-        tasks = test.tasks_at(moment)
-        return tasks[0], survey(self._duplicates, tasks, now=moment)
+        tasks = test.tasks(moment)
+        return tasks[0], build_context(self._duplicates, tasks, now=moment)
 
 
 def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
@@ -111,22 +111,22 @@ def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
     notices the other.
     """
     finer = list(_finer(condition))
-    yield from finer or [(name_of(condition), All(()))]
+    yield from finer or [(describe_condition(condition), AllOf(()))]
 
 
 def _finer(condition: Condition) -> Iterator[tuple[str, Condition]]:
     match condition:
-        case All(parts):
+        case AllOf(parts):
             yield from _finer_all(parts)
         case AnyOf(parts):
             for index, part in enumerate(parts):
                 for dropped, looser in _looser(part):
-                    if looser != All(()):
+                    if looser != AllOf(()):
                         changed = (*parts[:index], looser, *parts[index + 1 :])
                         yield dropped, AnyOf(changed)
-        case Aged(over, under) if over is not None and under is not None:
-            yield f"{name_of(condition)}: over", Aged(under=under)
-            yield f"{name_of(condition)}: under", Aged(over=over)
+        case AgeBetween(over, under) if over is not None and under is not None:
+            yield f"{describe_condition(condition)}: over", AgeBetween(under=under)
+            yield f"{describe_condition(condition)}: under", AgeBetween(over=over)
         case Not(part):
             for dropped, narrower in _narrower(part):
                 yield f"not: {dropped}", Not(narrower)
@@ -139,8 +139,8 @@ def _finer_all(parts: tuple[Condition, ...]) -> Iterator[tuple[str, Condition]]:
         before, after = parts[:index], parts[index + 1 :]
         if not _says_nothing_beside(part, before + after):
             for dropped, looser in _looser(part):
-                instead = () if looser == All(()) else (looser,)
-                yield dropped, All((*before, *instead, *after))
+                instead = () if looser == AllOf(()) else (looser,)
+                yield dropped, AllOf((*before, *instead, *after))
 
 
 def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
@@ -148,15 +148,21 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
     match condition:
         case AnyOf(parts) if len(parts) > 1:
             for index, part in enumerate(parts):
-                yield name_of(part), AnyOf(parts[:index] + parts[index + 1 :])
-        case Described(patterns) if len(patterns) > 1:
+                yield (
+                    describe_condition(part),
+                    AnyOf(parts[:index] + parts[index + 1 :]),
+                )
+        case DescriptionMatches(patterns) if len(patterns) > 1:
             for index, pattern in enumerate(patterns):
                 rest = patterns[:index] + patterns[index + 1 :]
-                yield name_of(Described((pattern,))), Described(rest)
-        case TypeIs(types) if len(types) > 1:
+                yield (
+                    describe_condition(DescriptionMatches((pattern,))),
+                    DescriptionMatches(rest),
+                )
+        case TypeIn(types) if len(types) > 1:
             for index, name in enumerate(types):
                 rest_of = types[:index] + types[index + 1 :]
-                yield name_of(TypeIs((name,))), TypeIs(rest_of)
+                yield describe_condition(TypeIn((name,))), TypeIn(rest_of)
         case _:
             return
 
@@ -164,7 +170,7 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
 def _says_nothing_beside(part: Condition, rest: Sequence[Condition]) -> bool:
     """Say whether a part that asks for a key stands beside another test of that key."""
     match part:
-        case Metadata(path, Missing(wanted=False)):
-            return any(isinstance(p, Metadata) and p.path == path for p in rest)
+        case MetadataMatches(path, Missing(expected=False)):
+            return any(isinstance(p, MetadataMatches) and p.path == path for p in rest)
         case _:
             return False

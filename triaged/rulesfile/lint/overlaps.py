@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from triaged.rules.conditions import All, Condition, TypeIs
-from triaged.rules.context import ordered_duplicates
+from triaged.rules.conditions import AllOf, Condition, TypeIn
+from triaged.rules.context import duplicate_conditions
 from triaged.rules.rule import Mode, Rule, Ruleset
 from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.example import Example, decide_first, example_of, truth_in
@@ -77,9 +77,9 @@ def _doubtful_pairs(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
 
 def _types_of(condition: Condition) -> frozenset[str] | None:
     """Return the types that a match cannot hold outside of; None for any."""
-    if isinstance(condition, TypeIs):
+    if isinstance(condition, TypeIn):
         return frozenset(condition.types)
-    if not isinstance(condition, All):
+    if not isinstance(condition, AllOf):
         return None
     asked = [t for part in condition.parts if (t := _types_of(part)) is not None]
     return frozenset.intersection(*asked) if asked else None
@@ -90,7 +90,7 @@ class _Tried:
 
     def __init__(self, ruleset: Ruleset, tests: Sequence[RuleTest]) -> None:
         self._ruleset = ruleset
-        self._duplicates = ordered_duplicates(ruleset.conditions())
+        self._duplicates = duplicate_conditions(ruleset.conditions())
         made = (e for test in tests if (e := example_of(test)) is not None)
         most = _MAX_JUDGED // max(len(ruleset.rules), 1)
         self._examples = list(islice(made, most))

@@ -5,19 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
-    Metadata,
+    DescriptionMatches,
+    DuplicateOf,
+    MetadataMatches,
     Not,
-    TypeIs,
+    TypeIn,
 )
-from triaged.rules.context import Listing, survey
-from triaged.rules.evaluate import holds
-from triaged.rules.task import Json, Task, read_task
+from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.evaluate import evaluate
+from triaged.rules.task import Json, Task, parse_task
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -34,10 +34,10 @@ _DESCRIPTIONS: Final = (
 )
 _AGES: Final = tuple(timedelta(hours=1) * n for n in (1, 24 * 30, 24 * 1000))
 # What no author expects at a path: equal to nothing, and of a type of its own.
-_ODD: Final[Json] = {"odd": ["value"]}
+_UNEXPECTED_VALUE: Final[Json] = {"odd": ["value"]}
 
 
-def probe_tasks(
+def sample_tasks(
     types: Iterable[str], min_age: timedelta, *, paths: Sequence[str] = ()
 ) -> list[Task]:
     """Return tasks of every type, description and age that a rule could act on.
@@ -46,14 +46,14 @@ def probe_tasks(
     """
     ages = [min_age + timedelta(seconds=1), *(age for age in _AGES if age > min_age)]
     return [
-        read_task(
+        parse_task(
             {
                 "id": f"{kind}-{index}-{age}",
                 "type": kind,
                 "status": "pending",
                 "description": description,
                 "created_at": (NOW - age).isoformat(),
-                "metadata": dict.fromkeys(paths, _ODD),
+                "metadata": dict.fromkeys(paths, _UNEXPECTED_VALUE),
             }
         )
         for age in ages
@@ -62,40 +62,44 @@ def probe_tasks(
     ]
 
 
-def survey_probes(conditions: Iterable[Condition], tasks: Sequence[Task]) -> Listing:
+def sample_context(
+    conditions: Iterable[Condition], tasks: Sequence[Task]
+) -> EvaluationContext:
     """Learn what the conditions must know of all the probes."""
-    return survey(conditions, tasks, now=NOW)
+    return build_context(conditions, tasks, now=NOW)
 
 
-def holds_for_all(condition: Condition, tasks: Iterable[Task], seen: Listing) -> bool:
+def holds_for_all(
+    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
+) -> bool:
     """Say whether there is no task among them that the condition passes over."""
-    return all(holds(condition, task, seen) is True for task in tasks)
+    return all(evaluate(condition, task, seen) is True for task in tasks)
 
 
 def is_unknown_for_some(
-    condition: Condition, tasks: Iterable[Task], seen: Listing
+    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
 ) -> bool:
     """Say whether there is a task among them that the condition cannot judge."""
-    return any(holds(condition, task, seen) is None for task in tasks)
+    return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
 def metadata_paths(condition: Condition) -> Iterator[str]:
     """Give every metadata path that judging looks at."""
     match condition:
-        case Metadata(path):
+        case MetadataMatches(path):
             yield path
-        case Duplicate(of):
+        case DuplicateOf(of):
             yield from (
                 path.removeprefix("metadata.")
                 for path in of
                 if path.startswith("metadata.")
             )
-        case All(parts) | AnyOf(parts):
+        case AllOf(parts) | AnyOf(parts):
             for part in parts:
                 yield from metadata_paths(part)
         case Not(part):
             yield from metadata_paths(part)
-        case TypeIs() | Described() | Aged():
+        case TypeIn() | DescriptionMatches() | AgeBetween():
             return
         case _:
             assert_never(condition)

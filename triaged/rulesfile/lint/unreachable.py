@@ -9,33 +9,33 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
+    DescriptionMatches,
     Equals,
-    Matches,
-    Metadata,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
     Missing,
-    OneOf,
-    Over,
-    Test,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
 from triaged.rules.rule import Mode
-from triaged.rules.task import Json, equal
-from triaged.rulesfile.document import PlacedRule
+from triaged.rules.task import Json, json_equal
+from triaged.rulesfile.document import LocatedRule
 
 _Parts: TypeAlias = tuple[Condition, ...]
 
 
 def find_unreachable(
-    rules: Sequence[PlacedRule],
-) -> Iterator[tuple[PlacedRule, PlacedRule]]:
+    rules: Sequence[LocatedRule],
+) -> Iterator[tuple[LocatedRule, LocatedRule]]:
     """Give each rule that cannot act, with the first earlier one that is wider."""
-    earlier: dict[str, list[tuple[int, PlacedRule, _Parts]]] = defaultdict(list)
+    earlier: dict[str, list[tuple[int, LocatedRule, _Parts]]] = defaultdict(list)
     for index, placed in enumerate(rules):
         rule, parts = placed.rule, _conjuncts(placed.rule.match)
         if rule.mode is Mode.OFF:
@@ -46,65 +46,65 @@ def find_unreachable(
             for number, other, wanted in candidates
             # A leave rule acts on unknown too, where a dismiss rule lets it pass.
             if (rule.reason is not None or other.rule.reason is None)
-            and implies(parts, wanted)
+            and subsumes(parts, wanted)
         )
         found = min(wider, key=lambda pair: pair[0], default=None)
         if found is not None:
             yield placed, found[1]
         if rule.mode is Mode.ENFORCE:
-            for key in _filing_keys(parts):
+            for key in _index_keys(parts):
                 earlier[key].append((index, placed, parts))
 
 
-def implies(parts: _Parts, wanted: _Parts) -> bool:
+def subsumes(parts: _Parts, wanted: _Parts) -> bool:
     """Say whether tasks that meet all the parts plainly meet all that is wanted.
 
     It holds for "not false" as well: what is wanted is false only where a part is.
     """
     return all(
-        any(_is_within(part, want) for part in parts)
+        any(_subsumed_by(part, want) for part in parts)
         or (
             isinstance(want, AnyOf)
-            and any(implies(parts, _conjuncts(option)) for option in want.parts)
+            and any(subsumes(parts, _conjuncts(option)) for option in want.parts)
         )
         for want in wanted
     )
 
 
 def _conjuncts(condition: Condition) -> _Parts:
-    if not isinstance(condition, All):
+    if not isinstance(condition, AllOf):
         return (condition,)
     return tuple(part for inner in condition.parts for part in _conjuncts(inner))
 
 
-def _is_within(part: Condition, want: Condition) -> bool:
+def _subsumed_by(part: Condition, want: Condition) -> bool:
     match part, want:
-        case TypeIs(types), TypeIs(wanted):
+        case TypeIn(types), TypeIn(wanted):
             return set(types) <= set(wanted)
-        case Described(patterns), Described(wanted_patterns):
+        case DescriptionMatches(patterns), DescriptionMatches(wanted_patterns):
             return set(patterns) <= set(wanted_patterns)
-        case Aged(over, under), Aged(least, most):
+        case AgeBetween(over, under), AgeBetween(least, most):
             older = least is None or (over is not None and over >= least)
             return older and (most is None or (under is not None and under <= most))
-        case Metadata(path, test), Metadata(wanted_path, wanted_test):
-            return path == wanted_path and _is_tighter(test, wanted_test)
+        case MetadataMatches(path, test), MetadataMatches(wanted_path, wanted_test):
+            return path == wanted_path and _narrower(test, wanted_test)
         case _:
             # The texts tell true from 1, which are equal to Python.
             return part == want and repr(part) == repr(want)
 
 
-def _is_tighter(test: Test, want: Test) -> bool:
+def _narrower(test: MetadataTest, want: MetadataTest) -> bool:
     match test, want:
-        case Over(bound), Over(wanted):
+        case GreaterThan(bound), GreaterThan(wanted):
             return bound >= wanted
-        case Under(bound), Under(wanted):
+        case LessThan(bound), LessThan(wanted):
             return bound <= wanted
-        case Matches(patterns), Matches(wanted_patterns):
+        case Regex(patterns), Regex(wanted_patterns):
             return set(patterns) <= set(wanted_patterns)
-        case ((Equals() | OneOf()), (Equals() | OneOf())):
+        case ((Equals() | In()), (Equals() | In())):
             options = _options(want)
             return all(
-                any(equal(value, option) for option in options)
+                any(json_equal(value, option) for option in options)
                 for value in _options(test)
             )
         case Missing(one), Missing(other):
@@ -113,7 +113,7 @@ def _is_tighter(test: Test, want: Test) -> bool:
             return False
 
 
-def _options(test: Equals | OneOf) -> Sequence[Json]:
+def _options(test: Equals | In) -> Sequence[Json]:
     return (test.value,) if isinstance(test, Equals) else test.values
 
 
@@ -121,23 +121,23 @@ def _options(test: Equals | OneOf) -> Sequence[Json]:
 # of its choosiest part, and a rule within it has at least one of them.
 
 
-def _filing_keys(parts: _Parts) -> set[str]:
-    best = min(parts, key=_choosiness)
+def _index_keys(parts: _Parts) -> set[str]:
+    best = min(parts, key=_selectivity)
     if isinstance(best, AnyOf):
-        options = (_filing_keys(_conjuncts(option)) for option in best.parts)
+        options = (_index_keys(_conjuncts(option)) for option in best.parts)
         return set().union(*options)
     return set(_keys((best,)))
 
 
-def _choosiness(part: Condition) -> int:
+def _selectivity(part: Condition) -> int:
     match part:
-        case Described() | Metadata(_, Equals() | OneOf()):
+        case DescriptionMatches() | MetadataMatches(_, Equals() | In()):
             return 0
-        case Metadata():
+        case MetadataMatches():
             return 1
-        case TypeIs():
+        case TypeIn():
             return 3
-        case Aged():
+        case AgeBetween():
             return 4
         case _:
             return 2
@@ -146,15 +146,15 @@ def _choosiness(part: Condition) -> int:
 def _keys(parts: _Parts) -> Iterator[str]:
     for part in parts:
         match part:
-            case TypeIs(types):
+            case TypeIn(types):
                 yield from (f"type {name}" for name in types)
-            case Described(patterns):
+            case DescriptionMatches(patterns):
                 yield from (f"description {pattern.source}" for pattern in patterns)
-            case Metadata(path, (Equals() | OneOf()) as test):
+            case MetadataMatches(path, (Equals() | In()) as test):
                 yield from (f"{path} is {_key(value)}" for value in _options(test))
-            case Metadata(path, test):
+            case MetadataMatches(path, test):
                 yield f"{path} {type(test).__name__}"
-            case Aged():
+            case AgeBetween():
                 yield "age"
             case AnyOf(options):
                 for option in options:

@@ -12,7 +12,7 @@ from typing import Final
 
 from triaged.rules.task import Json
 from triaged.rulesfile.parser.scalars import MAX_DIGITS, Kind, kind_of
-from triaged.rulesfile.problems import quoted
+from triaged.rulesfile.problems import yaml_quote
 
 # Nothing in these means anything to YAML, wherever they stand.
 _PLAIN: Final = re.compile(
@@ -54,10 +54,10 @@ _UNWRITABLE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def _text(text: str) -> str:
-    if _PLAIN.fullmatch(text) and kind_of(text) is Kind.TEXT:
+    if _PLAIN.fullmatch(text) and kind_of(text) is Kind.STRING:
         return text
     if text.isprintable():
-        return quoted(text)
+        return yaml_quote(text)
     escaped = "".join(c if c.isprintable() else _escape(c) for c in _slashed(text))
     return f'"{escaped}"'
 

@@ -6,36 +6,46 @@ from typing import Any, Generic, TypeVar
 
 from triaged.rules.task import Json
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence
-from triaged.rulesfile.parser.scalars import Kind, kind_at, mend, quote_it, truth_of
-from triaged.rulesfile.parser.values import Schema, Shape, expected
+from triaged.rulesfile.parser.scalars import (
+    Kind,
+    kind_at,
+    parse_bool,
+    suggest_fix,
+    suggest_quotes,
+)
+from triaged.rulesfile.parser.values import FieldType, Schema, report_unexpected
 from triaged.rulesfile.problems import (
-    BAD,
-    Bad,
-    Place,
-    Report,
-    closest,
-    nearest,
-    quoted,
-    shown,
+    INVALID,
+    Invalid,
+    Location,
+    ProblemCollector,
+    closest_match,
+    quote_for_message,
+    suggest,
+    yaml_quote,
 )
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-def entries(node: Mapping, report: Report) -> Iterator[tuple[str, Place, Node]]:
+def unique_items(
+    node: Mapping, report: ProblemCollector
+) -> Iterator[tuple[str, Location, Node]]:
     """Give each key once with its place and value; report the keys that cannot be."""
-    seen: dict[str, Place] = {}
+    seen: dict[str, Location] = {}
     for key, value in node.pairs:
         if not isinstance(key, Scalar):
-            expected("a text as key", key, report, "check the braces, or quote it")
+            report_unexpected(
+                "a text as key", key, report, "check the braces, or quote it"
+            )
         elif key.plain and key.value == "<<":
             report.error(key.place, "merge key <<: refused; write the keys out")
-        elif kind_at(key) is not Kind.TEXT:
-            expected("a text as key", key, report, quote_it(key.value))
+        elif kind_at(key) is not Kind.STRING:
+            report_unexpected("a text as key", key, report, suggest_quotes(key.value))
         elif key.value in seen:
             first = seen[key.value].line
-            message = f"key {shown(key.value)} again; it is in line {first} already"
+            message = f"key {quote_for_message(key.value)} again; it is in line {first} already"
             report.error(key.place, message)
         else:
             seen[key.value] = key.place
@@ -47,24 +57,24 @@ class Field:
     """A key that a record knows, with what may stand there and what it is for."""
 
     name: str
-    shape: Shape[Any]
-    about: str
+    shape: FieldType[Any]
+    description: str
     required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ParsedMapping:
     """What a record held: values and their places, in the order of the file.
 
     ``complete`` is False when something in it was reported; ``meant`` are the keys
     that unknown ones were probably meant to be.
     """
 
-    place: Place
+    place: Location
     values: dict[str, Any]
-    places: dict[str, Place]
+    locations: dict[str, Location]
     complete: bool
-    meant: frozenset[str]
+    suggested_keys: frozenset[str]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
         """Return the value of a key, or the default where the file has none."""
@@ -81,19 +91,21 @@ class Record:
     key_advice: str = ""
     more: Schema = field(default_factory=dict)
 
-    def read(self, node: Node, report: Report) -> Given | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> ParsedMapping | Invalid:
         given = self.read_partly(node, report)
-        return BAD if isinstance(given, Bad) or not given.complete else given
+        return INVALID if isinstance(given, Invalid) or not given.complete else given
 
-    def read_partly(self, node: Node, report: Report) -> Given | Bad:
+    def read_partly(
+        self, node: Node, report: ProblemCollector
+    ) -> ParsedMapping | Invalid:
         """Read what can be read; the fields in the order in which they are declared."""
         if not isinstance(node, Mapping):
-            return expected(self.what, node, report, self.advice)
+            return report_unexpected(self.what, node, report, self.advice)
         if not node.pairs:
             keys = ", ".join(known.name for known in self.fields)
-            return expected(self.what, node, report, f"name one of: {keys}")
+            return report_unexpected(self.what, node, report, f"name one of: {keys}")
         before = len(report.problems)
-        found = {name: (at, value) for name, at, value in entries(node, report)}
+        found = {name: (at, value) for name, at, value in unique_items(node, report)}
         meant = self._check_keys(node, found, report)
         read = {
             known.name: known.shape.read(found[known.name][1], report)
@@ -103,33 +115,38 @@ class Record:
         good = {
             name: read[name]
             for name in found
-            if name in read and not isinstance(read[name], Bad)
+            if name in read and not isinstance(read[name], Invalid)
         }
         places = {name: value.place for name, (_, value) in found.items()}
         complete = len(report.problems) == before and len(good) == len(read)
-        return Given(node.place, good, places, complete, meant)
+        return ParsedMapping(node.place, good, places, complete, meant)
 
     def _check_keys(
-        self, node: Mapping, found: dict[str, tuple[Place, Node]], report: Report
+        self,
+        node: Mapping,
+        found: dict[str, tuple[Location, Node]],
+        report: ProblemCollector,
     ) -> frozenset[str]:
         known = [known.name for known in self.fields]
         meant = set()
         for name, (place, _) in found.items():
             if name not in known:
-                meant.add(closest(name, known))
+                meant.add(closest_match(name, known))
                 why = f"; {self.key_advice}" if self.key_advice else ""
-                offer = nearest(name, known)
-                report.error(place, f"unknown key {shown(name)}{offer}{why}")
+                offer = suggest(name, known)
+                report.error(
+                    place, f"unknown key {quote_for_message(name)}{offer}{why}"
+                )
         for wanted in self.fields:
             if wanted.required and wanted.name not in meant.union(found):
-                message = f"missing key {wanted.name!r}: {wanted.about}"
+                message = f"missing key {wanted.name!r}: {wanted.description}"
                 report.error(node.place, message)
         return frozenset(meant)
 
     def schema(self) -> Schema:
         properties: Schema = {}
         for known in self.fields:
-            about: Schema = {"description": known.about}
+            about: Schema = {"description": known.description}
             properties[known.name] = about | known.shape.schema()
         required: list[Json] = [known.name for known in self.fields if known.required]
         schema: Schema = {"type": "object", "properties": properties}
@@ -141,29 +158,29 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class MapOf(Generic[T]):
+class DictOf(Generic[T]):
     """A mapping with keys of the author's own; not empty."""
 
-    what: str
-    value: Shape[T]
-    advice: str = ""
+    label: str
+    value: FieldType[T]
+    hint: str = ""
 
-    def read(self, node: Node, report: Report) -> dict[str, T] | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> dict[str, T] | Invalid:
         if not isinstance(node, Mapping):
-            return expected(self.what, node, report, self.advice)
+            return report_unexpected(self.label, node, report, self.hint)
         if not node.pairs:
-            return expected(self.what, node, report, "name at least one key")
+            return report_unexpected(self.label, node, report, "name at least one key")
         before = len(report.problems)
         values: dict[str, T] = {}
-        for key, place, child in entries(node, report):
+        for key, place, child in unique_items(node, report):
             if not all(part.strip() for part in key.split(".")):
-                message = f"key {shown(key)} has an empty part; write a dotted path"
+                message = f"key {quote_for_message(key)} has an empty part; write a dotted path"
                 report.error(place, message)
             value = self.value.read(child, report)
-            if not isinstance(value, Bad):
+            if not isinstance(value, Invalid):
                 values[key] = value
         complete = len(values) == len(node.pairs) and len(report.problems) == before
-        return values if complete else BAD
+        return values if complete else INVALID
 
     def schema(self) -> Schema:
         return {
@@ -174,13 +191,13 @@ class MapOf(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Reference(Generic[T]):
+class Ref(Generic[T]):
     """A shape that contains itself: named in the schema, found when it is needed."""
 
     name: str
-    find: Callable[[], Shape[T]]
+    find: Callable[[], FieldType[T]]
 
-    def read(self, node: Node, report: Report) -> T | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> T | Invalid:
         return self.find().read(node, report)
 
     def schema(self) -> Schema:
@@ -192,50 +209,54 @@ class JsonValue:
     """Any JSON value that YAML leaves no doubt of; null where ``null`` says so."""
 
     null: bool = False
-    what: str = "a value"
+    label: str = "a value"
 
-    def read(self, node: Node, report: Report) -> "Json | Bad":
+    def read(self, node: Node, report: ProblemCollector) -> "Json | Invalid":
         match node:
             case Scalar():
                 return self._scalar(node, report)
             case Sequence(items=items):
                 read = [JsonValue(null=True).read(item, report) for item in items]
-                values = [value for value in read if not isinstance(value, Bad)]
-                return values if len(values) == len(read) else BAD
+                values = [value for value in read if not isinstance(value, Invalid)]
+                return values if len(values) == len(read) else INVALID
             case Mapping():
                 return self._mapping(node, report)
             case _:
-                return BAD
+                return INVALID
 
-    def _mapping(self, node: Mapping, report: Report) -> "Json | Bad":
+    def _mapping(self, node: Mapping, report: ProblemCollector) -> "Json | Invalid":
         found: dict[str, Json] = {}
-        for key, _, child in entries(node, report):
+        for key, _, child in unique_items(node, report):
             value = JsonValue(null=True).read(child, report)
-            if not isinstance(value, Bad):
+            if not isinstance(value, Invalid):
                 found[key] = value
-        return found if len(found) == len(node.pairs) else BAD
+        return found if len(found) == len(node.pairs) else INVALID
 
-    def _scalar(self, node: Scalar, report: Report) -> "Json | Bad":
+    def _scalar(self, node: Scalar, report: ProblemCollector) -> "Json | Invalid":
         match kind_at(node):
-            case Kind.TEXT:
+            case Kind.STRING:
                 return node.value
             case Kind.NULL if self.null:
                 return None
             case Kind.NULL:
                 advice = "a null counts as missing: write missing: true"
-                return expected(self.what, node, report, advice)
+                return report_unexpected(self.label, node, report, advice)
             case Kind.BOOLEAN:
-                return truth_of(node.value)
-            case Kind.WHOLE:
+                return parse_bool(node.value)
+            case Kind.INTEGER:
                 return int(node.value)
             case Kind.DECIMAL if repr(float(node.value)) == node.value:
                 return float(node.value)
             case Kind.DECIMAL:
                 meant = repr(float(node.value))
-                advice = f"as a number write {meant}, as a text {quoted(node.value)}"
-                return expected(self.what, node, report, advice)
+                advice = (
+                    f"as a number write {meant}, as a text {yaml_quote(node.value)}"
+                )
+                return report_unexpected(self.label, node, report, advice)
             case _:
-                return expected(self.what, node, report, mend(node.value))
+                return report_unexpected(
+                    self.label, node, report, suggest_fix(node.value)
+                )
 
     def schema(self) -> Schema:
         if self.null:
@@ -251,54 +272,58 @@ class ListOf(Generic[T]):
     items are judged one by one.
     """
 
-    what: str
-    item: Shape[T]
-    empty: bool = False
-    partial: bool = False
-    advice: str = ""
+    label: str
+    item: FieldType[T]
+    allow_empty: bool = False
+    keep_valid: bool = False
+    hint: str = ""
 
-    def read(self, node: Node, report: Report) -> tuple[T, ...] | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> tuple[T, ...] | Invalid:
         if not isinstance(node, Sequence):
-            return expected(self.what, node, report, self.advice)
-        if not node.items and not self.empty:
-            return expected(self.what, node, report, "name at least one")
+            return report_unexpected(self.label, node, report, self.hint)
+        if not node.items and not self.allow_empty:
+            return report_unexpected(self.label, node, report, "name at least one")
         values = [self.item.read(item, report) for item in node.items]
-        good = tuple(value for value in values if not isinstance(value, Bad))
-        return good if self.partial or len(good) == len(values) else BAD
+        good = tuple(value for value in values if not isinstance(value, Invalid))
+        return good if self.keep_valid or len(good) == len(values) else INVALID
 
     def schema(self) -> Schema:
         schema: Schema = {"type": "array", "items": self.item.schema()}
-        return schema if self.empty else schema | {"minItems": 1}
+        return schema if self.allow_empty else schema | {"minItems": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class OneOrMany(Generic[T]):
     """One value, or a list of them."""
 
-    what: str
-    item: Shape[T]
+    label: str
+    item: FieldType[T]
 
-    def read(self, node: Node, report: Report) -> tuple[T, ...] | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> tuple[T, ...] | Invalid:
         if isinstance(node, Sequence):
-            return ListOf(f"{self.what} or a list", self.item).read(node, report)
+            return ListOf(f"{self.label} or a list", self.item).read(node, report)
         value = self.item.read(node, report)
-        return value if isinstance(value, Bad) else (value,)
+        return value if isinstance(value, Invalid) else (value,)
 
     def schema(self) -> Schema:
-        many = ListOf(self.what, self.item).schema()
+        many = ListOf(self.label, self.item).schema()
         return {"anyOf": [self.item.schema(), many]}
 
 
 @dataclass(frozen=True, slots=True)
-class Then(Generic[T, U]):
+class Mapped(Generic[T, U]):
     """A shape whose value is made into another; ``build`` may report a problem."""
 
-    shape: Shape[T]
-    build: Callable[[T, Place, Report], U | Bad]
+    shape: FieldType[T]
+    build: Callable[[T, Location, ProblemCollector], U | Invalid]
 
-    def read(self, node: Node, report: Report) -> U | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> U | Invalid:
         value = self.shape.read(node, report)
-        return BAD if isinstance(value, Bad) else self.build(value, node.place, report)
+        return (
+            INVALID
+            if isinstance(value, Invalid)
+            else self.build(value, node.place, report)
+        )
 
     def schema(self) -> Schema:
         return self.shape.schema()

@@ -4,86 +4,97 @@ from datetime import timedelta
 from typing import Final, TypeVar
 
 from triaged.rules.conditions import (
-    Aged,
-    All,
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Equals,
+    GreaterThan,
+    In,
     Keep,
-    Matches,
-    Metadata,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
     Missing,
     Not,
-    OneOf,
-    Over,
-    Test,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
-from triaged.rules.duration import show_duration
+from triaged.rules.duration import format_duration
 from triaged.rules.patterns.re2_pattern import Re2Pattern
 from triaged.rules.task import DOCUMENTED_TYPES
 from triaged.rulesfile.parser.containers import (
+    DictOf,
     Field,
-    Given,
     JsonValue,
     ListOf,
-    MapOf,
+    Mapped,
     OneOrMany,
+    ParsedMapping,
     Record,
-    Reference,
-    Then,
+    Ref,
 )
 from triaged.rulesfile.parser.nodes import Mapping, Node, Sequence
-from triaged.rulesfile.parser.references import Choice, Name
+from triaged.rulesfile.parser.references import EnumType, NameReference
 from triaged.rulesfile.parser.values import (
+    Boolean,
     Duration,
-    Flag,
+    FieldType,
     Number,
-    PatternText,
+    RegexType,
     Schema,
-    Shape,
-    Text,
-    expected,
+    String,
+    report_unexpected,
 )
-from triaged.rulesfile.problems import BAD, Bad, Place, Report, nearest, shown
+from triaged.rulesfile.problems import (
+    INVALID,
+    Invalid,
+    Location,
+    ProblemCollector,
+    quote_for_message,
+    suggest,
+)
 
 T = TypeVar("T")
 
-TYPE: Final = Name(
+TYPE: Final = NameReference(
     "task type",
     "types",
     DOCUMENTED_TYPES,
-    advice="other types must be declared in task_types",
+    hint="other types must be declared in task_types",
 )
-_PATTERNS: Final = OneOrMany("a pattern", PatternText())
+_PATTERNS: Final = OneOrMany("a pattern", RegexType())
 
 # What of a task can be compared as text; status is the same for all pending tasks.
 _COMPARABLE: Final = ("type", "description", "metadata.…")
 
 
-def _type_is(types: tuple[str, ...], _place: Place, _report: Report) -> TypeIs:
-    return TypeIs(types)
+def _type_is(
+    types: tuple[str, ...], _place: Location, _report: ProblemCollector
+) -> TypeIn:
+    return TypeIn(types)
 
 
 def _described(
-    patterns: tuple[Re2Pattern, ...], _place: Place, _report: Report
-) -> Described:
-    return Described(patterns)
+    patterns: tuple[Re2Pattern, ...], _place: Location, _report: ProblemCollector
+) -> DescriptionMatches:
+    return DescriptionMatches(patterns)
 
 
-def _aged(given: Given, place: Place, report: Report) -> Aged | Bad:
+def _aged(
+    given: ParsedMapping, place: Location, report: ProblemCollector
+) -> AgeBetween | Invalid:
     over: timedelta | None = given.get("over")
     under: timedelta | None = given.get("under")
     if over is not None and under is not None and over >= under:
-        bounds = f"over {show_duration(over)} and under {show_duration(under)}"
+        bounds = f"over {format_duration(over)} and under {format_duration(under)}"
         return report.error(place, f"no age is {bounds}; swap them or drop one")
-    return Aged(over, under)
+    return AgeBetween(over, under)
 
 
-AGE: Final = Then(
+AGE: Final = Mapped(
     Record(
         "a mapping with over, under or both",
         (
@@ -107,13 +118,15 @@ _OPERATORS: Final = Record(
         Field("regex", _PATTERNS, "The value is a text in which a pattern occurs."),
         Field("over", _NUMBER, "The value is a number above this one."),
         Field("under", _NUMBER, "The value is a number below this one."),
-        Field("missing", Flag(), "The key is absent or null; false: it is there."),
+        Field("missing", Boolean(), "The key is absent or null; false: it is there."),
     ),
     key_advice="a value inside a mapping has a dotted path, such as filters.country",
 )
 
 
-def _tests(given: Given, place: Place, report: Report) -> tuple[Test, ...] | Bad:
+def _tests(
+    given: ParsedMapping, place: Location, report: ProblemCollector
+) -> tuple[MetadataTest, ...] | Invalid:
     over, under = given.get("over"), given.get("under")
     if over is not None and under is not None and over >= under:
         bounds = f"over {over} and under {under}"
@@ -125,34 +138,36 @@ def _tests(given: Given, place: Place, report: Report) -> tuple[Test, ...] | Bad
     return tuple(_test(name, value) for name, value in given.values.items())
 
 
-def _test(name: str, value: object) -> Test:
+def _test(name: str, value: object) -> MetadataTest:
     """Make one operator's condition; the shapes above vouch for the value's type."""
     made = {
         "equals": Equals,
-        "in": OneOf,
-        "regex": Matches,
-        "over": Over,
-        "under": Under,
+        "in": In,
+        "regex": Regex,
+        "over": GreaterThan,
+        "under": LessThan,
         "missing": Missing,
     }[name]
-    test: Test = made(value)
+    test: MetadataTest = made(value)
     return test
 
 
-_TESTS: Final = Then(_OPERATORS, _tests)
+_TESTS: Final = Mapped(_OPERATORS, _tests)
 
 
 class _MetadataTests:
     """What a metadata value must be: itself, or operators that all must hold."""
 
-    def read(self, node: Node, report: Report) -> tuple[Test, ...] | Bad:
+    def read(
+        self, node: Node, report: ProblemCollector
+    ) -> tuple[MetadataTest, ...] | Invalid:
         if isinstance(node, Mapping):
             return _TESTS.read(node, report)
         if isinstance(node, Sequence):
             what = "a value or a mapping of operators"
-            return expected(what, node, report, "use in: [first, second]")
+            return report_unexpected(what, node, report, "use in: [first, second]")
         value = _VALUE.read(node, report)
-        return BAD if isinstance(value, Bad) else (Equals(value),)
+        return INVALID if isinstance(value, Invalid) else (Equals(value),)
 
     def schema(self) -> Schema:
         bare: Schema = {"type": ["string", "number", "boolean"]}
@@ -160,9 +175,11 @@ class _MetadataTests:
 
 
 def _metadata(
-    tests: dict[str, tuple[Test, ...]], _place: Place, _report: Report
-) -> tuple[Metadata, ...]:
-    return tuple(Metadata(path, test) for path in tests for test in tests[path])
+    tests: dict[str, tuple[MetadataTest, ...]],
+    _place: Location,
+    _report: ProblemCollector,
+) -> tuple[MetadataMatches, ...]:
+    return tuple(MetadataMatches(path, test) for path in tests for test in tests[path])
 
 
 # --- duplicate ----------------------------------------------------------------------
@@ -171,10 +188,10 @@ def _metadata(
 class _FieldPath:
     """A text field of a task: type, description, or a path into the metadata."""
 
-    def read(self, node: Node, report: Report) -> str | Bad:
-        path = Text("a field").read(node, report)
-        if isinstance(path, Bad):
-            return BAD
+    def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
+        path = String("a field").read(node, report)
+        if isinstance(path, Invalid):
+            return INVALID
         top, dot, rest = path.partition(".")
         if path in {"type", "description"}:
             return path
@@ -185,8 +202,10 @@ class _FieldPath:
         elif path in {"id", "status", "created_at"}:
             why = "it tells equal tasks nothing; use type, description or metadata.…"
         else:
-            why = nearest(path, _COMPARABLE).removeprefix("; ")
-        return report.error(node.place, f"cannot compare {shown(path)}: {why}")
+            why = suggest(path, _COMPARABLE).removeprefix("; ")
+        return report.error(
+            node.place, f"cannot compare {quote_for_message(path)}: {why}"
+        )
 
     def schema(self) -> Schema:
         pattern = r"^(type|description|metadata(\.[^.]+)+)$"
@@ -198,15 +217,13 @@ _DUPLICATE: Final = Record(
     (
         Field(
             "of",
-            ListOf(
-                "a list of fields", _FieldPath(), advice="write [type, description]"
-            ),
+            ListOf("a list of fields", _FieldPath(), hint="write [type, description]"),
             "Fields whose texts must be equal: type, description, metadata.….",
             required=True,
         ),
         Field(
             "keep",
-            Choice("task to keep", tuple(Keep)),
+            EnumType("task to keep", tuple(Keep)),
             "Which of several equal tasks stays; the oldest unless told otherwise.",
         ),
     ),
@@ -214,70 +231,80 @@ _DUPLICATE: Final = Record(
 )
 
 
-def _duplicate(given: Given, place: Place, report: Report) -> Duplicate | Bad:
+def _duplicate(
+    given: ParsedMapping, place: Location, report: ProblemCollector
+) -> DuplicateOf | Invalid:
     of: tuple[str, ...] = given.get("of")
     twice = [path for index, path in enumerate(of) if path in of[:index]]
     if twice:
-        return report.error(place, f"of names {shown(twice[0])} twice; once will do")
-    return Duplicate(of, given.get("keep", Keep.OLDEST))
+        return report.error(
+            place, f"of names {quote_for_message(twice[0])} twice; once will do"
+        )
+    return DuplicateOf(of, given.get("keep", Keep.OLDEST))
 
 
 # --- the whole match ----------------------------------------------------------------
 
 
-def _all(parts: tuple[Condition, ...], _place: Place, _report: Report) -> All:
-    return All(parts)
+def _all(
+    parts: tuple[Condition, ...], _place: Location, _report: ProblemCollector
+) -> AllOf:
+    return AllOf(parts)
 
 
-def _any(parts: tuple[Condition, ...], _place: Place, _report: Report) -> AnyOf:
+def _any(
+    parts: tuple[Condition, ...], _place: Location, _report: ProblemCollector
+) -> AnyOf:
     return AnyOf(parts)
 
 
-class _Negated:
+class _NotType:
     """The one match under ``not``."""
 
-    def read(self, node: Node, report: Report) -> Not | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> Not | Invalid:
         if isinstance(node, Sequence):
             advice = "write not: {any: […]} or not: {all: […]}"
-            return expected("one match", node, report, advice)
-        part = MATCH.read(node, report)
-        return BAD if isinstance(part, Bad) else Not(part)
+            return report_unexpected("one match", node, report, advice)
+        part = MATCH_REF.read(node, report)
+        return INVALID if isinstance(part, Invalid) else Not(part)
 
     def schema(self) -> Schema:
-        return MATCH.schema()
+        return MATCH_REF.schema()
 
 
-def _joined(given: Given, _place: Place, _report: Report) -> Condition:
+def _all_of_keys(
+    given: ParsedMapping, _place: Location, _report: ProblemCollector
+) -> Condition:
     """AND the keys of one match, in the order of the file; one key stands alone."""
     parts: list[Condition] = []
     for value in given.values.values():
         parts.extend(value if isinstance(value, tuple) else (value,))
-    return parts[0] if len(parts) == 1 else All(tuple(parts))
+    return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
-def _find_match() -> Shape[Condition]:
-    return WHOLE_MATCH
+def _match_type() -> FieldType[Condition]:
+    return MATCH_TYPE
 
 
 # Where a match may stand; its definition is below, for a match may contain matches.
-MATCH: Final = Reference("match", _find_match)
+MATCH_REF: Final = Ref("match", _match_type)
 
 _MATCHES: Final[ListOf[Condition]] = ListOf(
-    "a list of matches", MATCH, advice="put each match behind a dash, or in [ ]"
+    "a list of matches", MATCH_REF, hint="put each match behind a dash, or in [ ]"
 )
 
-WHOLE_MATCH: Final[Then[Given, Condition]] = Then(
+MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
     Record(
         "a match",
         (
             Field(
                 "type",
-                Then(OneOrMany("a task type", TYPE), _type_is),
+                Mapped(OneOrMany("a task type", TYPE), _type_is),
                 "The task's type: one, or a list of which any will do.",
             ),
             Field(
                 "description",
-                Then(_PATTERNS, _described),
+                Mapped(_PATTERNS, _described),
                 "An RE2 pattern that occurs in the description, or a list of which any"
                 " will do. Case counts unless the pattern starts with (?i).",
             ),
@@ -286,11 +313,11 @@ WHOLE_MATCH: Final[Then[Given, Condition]] = Then(
             ),
             Field(
                 "metadata",
-                Then(
-                    MapOf(
+                Mapped(
+                    DictOf(
                         "a mapping of metadata keys",
                         _MetadataTests(),
-                        advice="write metadata: {key: value}",
+                        hint="write metadata: {key: value}",
                     ),
                     _metadata,
                 ),
@@ -299,14 +326,14 @@ WHOLE_MATCH: Final[Then[Given, Condition]] = Then(
             ),
             Field(
                 "duplicate",
-                Then(_DUPLICATE, _duplicate),
+                Mapped(_DUPLICATE, _duplicate),
                 "Another pending task has the same texts, and is the one to keep.",
             ),
-            Field("all", Then(_MATCHES, _all), "Matches that all must hold."),
-            Field("any", Then(_MATCHES, _any), "Matches of which one must hold."),
-            Field("not", _Negated(), "A match that must not hold."),
+            Field("all", Mapped(_MATCHES, _all), "Matches that all must hold."),
+            Field("any", Mapped(_MATCHES, _any), "Matches of which one must hold."),
+            Field("not", _NotType(), "A match that must not hold."),
         ),
         advice="write keys such as type: or description:",
     ),
-    _joined,
+    _all_of_keys,
 )

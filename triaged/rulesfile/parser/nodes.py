@@ -11,7 +11,12 @@ from typing import Final, Protocol, TypeAlias
 
 import yaml
 
-from triaged.rulesfile.problems import Place, Report, Trail, shown
+from triaged.rulesfile.problems import (
+    Location,
+    Path,
+    ProblemCollector,
+    quote_for_message,
+)
 
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
@@ -21,7 +26,7 @@ _UNPRINTABLE: Final = re.compile(
 )
 
 # What the parser says, and what a person can do about it.
-_REMEDIES: Final = (
+_HINTS: Final = (
     ("found unexpected ':'", "put a space behind the colon, or quote the text"),
     ("found unknown escape", "write patterns between single quotes"),
     ("mapping values are not allowed", "put text that contains ': ' in quotes"),
@@ -39,7 +44,7 @@ _REMEDIES: Final = (
 class Scalar:
     """A text, number or the like; ``plain`` when it stands there without quotes."""
 
-    place: Place
+    place: Location
     value: str
     plain: bool
 
@@ -48,7 +53,7 @@ class Scalar:
 class Sequence:
     """A list."""
 
-    place: Place
+    place: Location
     items: tuple["Node", ...]
 
 
@@ -56,39 +61,39 @@ class Sequence:
 class Mapping:
     """Keys and values as written, in order, equal keys included."""
 
-    place: Place
+    place: Location
     pairs: tuple[tuple["Node", "Node"], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InvalidNode:
     """Something already reported."""
 
-    place: Place
+    place: Location
 
 
-Node: TypeAlias = Scalar | Sequence | Mapping | Refused
+Node: TypeAlias = Scalar | Sequence | Mapping | InvalidNode
 
 
-def compose(data: bytes, report: Report) -> Node:
+def compose(data: bytes, report: ProblemCollector) -> Node:
     """Read the one document of a file.
 
     Raises:
         ConfigError: that cannot be, and there is no sense in reading on.
     """
     if len(data) > MAX_BYTES:
-        report.error(Place(0, 0), f"{len(data)} bytes; at most {MAX_BYTES} (1 MiB)")
-        report.stop()
+        report.error(Location(0, 0), f"{len(data)} bytes; at most {MAX_BYTES} (1 MiB)")
+        report.abort()
     composer = _Composer(report)
     try:
         for event in _events(_decode(data, report)):
-            composer.take(event)
+            composer.handle(event)
     except yaml.YAMLError as error:
         report.error(*_parse_problem(error))
-        report.stop()
+        report.abort()
     if composer.root is None:
-        report.error(Place(1, 1), "the file is empty; write version: 1 and rules:")
-        report.stop()
+        report.error(Location(1, 1), "the file is empty; write version: 1 and rules:")
+        report.abort()
     return composer.root
 
 
@@ -96,27 +101,27 @@ def _events(text: str) -> Iterator[yaml.Event]:
     yield from yaml.parse(text, Loader=yaml.CSafeLoader)
 
 
-def _decode(data: bytes, report: Report) -> str:
+def _decode(data: bytes, report: ProblemCollector) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = error.object[: error.start].decode("utf-8", "replace")
         found = f"byte 0x{error.object[error.start]:02x}"
         report.error(_place_after(before), f"{found} is not UTF-8; save it as UTF-8")
-        report.stop()
+        report.abort()
     if (odd := _UNPRINTABLE.search(text)) is not None:
         code = f"U+{ord(odd.group()):04X}"
         place = _place_after(text[: odd.start()])
         report.error(place, f"control character {code} in the file; remove it")
-        report.stop()
+        report.abort()
     return text
 
 
-def _place_after(text: str) -> Place:
-    return Place(text.count("\n") + 1, len(text) - text.rfind("\n"))
+def _place_after(text: str) -> Location:
+    return Location(text.count("\n") + 1, len(text) - text.rfind("\n"))
 
 
-def _parse_problem(error: yaml.YAMLError) -> tuple[Place, str]:
+def _parse_problem(error: yaml.YAMLError) -> tuple[Location, str]:
     # Every error of the parser has these, but not every class that it might raise.
     place = _place_of(getattr(error, "problem_mark", None))
     problem = str(getattr(error, "problem", error))
@@ -124,7 +129,7 @@ def _parse_problem(error: yaml.YAMLError) -> tuple[Place, str]:
     start = _place_of(getattr(error, "context_mark", None)).line
     if start not in {0, place.line}:
         context += f" that starts in line {start}"
-    remedy = next((advice for said, advice in _REMEDIES if said in problem), "")
+    remedy = next((advice for said, advice in _HINTS if said in problem), "")
     said = f"not valid YAML: {problem}{context}".rstrip()
     return place, f"{said}{'; ' if remedy else ''}{remedy}"
 
@@ -136,27 +141,27 @@ class _Mark(Protocol):
     column: int
 
 
-def _place_of(mark: _Mark | None, trail: Trail | None = None) -> Place:
+def _place_of(mark: _Mark | None, trail: Path | None = None) -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    return Place(line, column, trail)
+    return Location(line, column, trail)
 
 
 @dataclass(slots=True)
 class _Open:
     """A list or mapping while it is read; ``trail`` leads to itself."""
 
-    place: Place
+    place: Location
     mapping: bool
     children: list[Node] = field(default_factory=list)
 
-    def step(self) -> Trail | None:
+    def step(self) -> Path | None:
         """Return the way to the next child; a key stands where its mapping does."""
         if not self.mapping:
-            return Trail(self.place.trail, len(self.children))
+            return Path(self.place.trail, len(self.children))
         if len(self.children) % 2 == 0:
             return self.place.trail
         key = self.children[-1]
-        return Trail(self.place.trail, key.value if isinstance(key, Scalar) else "?")
+        return Path(self.place.trail, key.value if isinstance(key, Scalar) else "?")
 
     def close(self) -> Node:
         if not self.mapping:
@@ -169,11 +174,11 @@ class _Open:
 class _Composer:
     """Builds the tree, event by event."""
 
-    report: Report
+    report: ProblemCollector
     root: Node | None = None
     stack: list[_Open] = field(default_factory=list)
 
-    def take(self, event: yaml.Event) -> None:
+    def handle(self, event: yaml.Event) -> None:
         """Take the next event.
 
         Raises:
@@ -182,8 +187,8 @@ class _Composer:
         match event:
             case yaml.AliasEvent():
                 place = self._place(event)
-                self._refuse_reference(place, f"*{event.anchor}")
-                self._add(Refused(place))
+                self._reject_anchor(place, f"*{event.anchor}")
+                self._add(InvalidNode(place))
             case yaml.ScalarEvent():
                 place = self._checked_place(event)
                 self._add(Scalar(place, event.value, event.style in {None, ""}))
@@ -194,7 +199,7 @@ class _Composer:
             case yaml.DocumentStartEvent() if self.root is not None:
                 message = "a second document starts here; one file, one document"
                 self.report.error(self._place(event), message)
-                self.report.stop()
+                self.report.abort()
             case _:
                 pass
 
@@ -202,7 +207,7 @@ class _Composer:
         place = self._checked_place(event)
         if len(self.stack) == MAX_DEPTH:
             self.report.error(place, f"nested too deeply; at most {MAX_DEPTH} levels")
-            self.report.stop()
+            self.report.abort()
         mapping = isinstance(event, yaml.MappingStartEvent)
         self.stack.append(_Open(place, mapping))
 
@@ -212,23 +217,23 @@ class _Composer:
         else:
             self.root = node
 
-    def _place(self, event: yaml.Event) -> Place:
+    def _place(self, event: yaml.Event) -> Location:
         trail = self.stack[-1].step() if self.stack else None
         return _place_of(event.start_mark, trail)
 
     def _checked_place(
         self, event: yaml.ScalarEvent | yaml.CollectionStartEvent
-    ) -> Place:
+    ) -> Location:
         place = self._place(event)
         if event.anchor is not None:
-            self._refuse_reference(place, f"&{event.anchor}")
+            self._reject_anchor(place, f"&{event.anchor}")
         if event.tag is not None:
-            found = shown(event.tag.replace("tag:yaml.org,2002:", "!!"))
+            found = quote_for_message(event.tag.replace("tag:yaml.org,2002:", "!!"))
             message = f"tag {found}: tags are refused; leave it out, or quote the text"
             self.report.error(place, message)
         return place
 
-    def _refuse_reference(self, place: Place, found: str) -> None:
+    def _reject_anchor(self, place: Location, found: str) -> None:
         word = "alias" if found.startswith("*") else "anchor"
         self.report.error(
             place,

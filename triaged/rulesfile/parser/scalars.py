@@ -11,7 +11,7 @@ from typing import Final, assert_never
 import yaml
 
 from triaged.rulesfile.parser.nodes import Mapping, Scalar, Sequence
-from triaged.rulesfile.problems import quoted, shown
+from triaged.rulesfile.problems import quote_for_message, yaml_quote
 
 # Longer numbers are refused: nothing in a task is that exact.
 MAX_DIGITS: Final = 40
@@ -35,13 +35,13 @@ class Kind(Enum):
     The values are the words for messages.
     """
 
-    TEXT = "a text"
+    STRING = "a text"
     NULL = "nothing"
     BOOLEAN = "a boolean"
-    WHOLE = "a number"
+    INTEGER = "a number"
     DECIMAL = "a decimal number"
-    MOMENT = "a date"
-    SURPRISE = "a surprise"
+    TIMESTAMP = "a date"
+    AMBIGUOUS = "a surprise"
 
 
 @lru_cache(maxsize=1024)
@@ -52,22 +52,22 @@ def kind_of(value: str) -> Kind:
         case "null":
             return Kind.NULL
         case "bool":
-            return Kind.BOOLEAN if value.lower() in _TRUTHS else Kind.SURPRISE
+            return Kind.BOOLEAN if value.lower() in _TRUTHS else Kind.AMBIGUOUS
         case "int" | "float":
             return _number_kind(value)
         case "timestamp":
-            return Kind.MOMENT
+            return Kind.TIMESTAMP
         case "str" if value.lower() not in _YES | _NO:
             odd = _NUMBER_ELSEWHERE.fullmatch(value) is not None
-            return Kind.SURPRISE if odd else Kind.TEXT
+            return Kind.AMBIGUOUS if odd else Kind.STRING
         case _:
-            return Kind.SURPRISE
+            return Kind.AMBIGUOUS
 
 
 _TRUTHS: Final = {"true": True, "false": False}
 
 
-def truth_of(value: str) -> bool:
+def parse_bool(value: str) -> bool:
     """Return what a boolean scalar says."""
     return _TRUTHS[value.lower()]
 
@@ -87,46 +87,46 @@ def describe(node: Scalar | Sequence | Mapping) -> str:
 
 def kind_at(node: Scalar) -> Kind:
     """Say what a scalar is; in quotes it is a text."""
-    return kind_of(node.value) if node.plain else Kind.TEXT
+    return kind_of(node.value) if node.plain else Kind.STRING
 
 
 def _describe_scalar(node: Scalar) -> str:
     value, kind = node.value, kind_at(node)
-    if kind is Kind.TEXT:
-        return f"{shown(value)} (a text)" if value else "an empty text"
+    if kind is Kind.STRING:
+        return f"{quote_for_message(value)} (a text)" if value else "an empty text"
     if kind is Kind.NULL:
         return f"nothing ({value})" if value else "nothing"
-    if kind is Kind.SURPRISE:
-        return f"{_cut(value)} ({_reading(value)})"
-    return f"{_cut(value)} ({_word(kind)})"
+    if kind is Kind.AMBIGUOUS:
+        return f"{_truncate(value)} ({_yaml11_meaning(value)})"
+    return f"{_truncate(value)} ({_kind_name(kind)})"
 
 
-def quote_it(value: str) -> str:
+def suggest_quotes(value: str) -> str:
     """Say how to write an unquoted scalar so that it is a text."""
-    return f"quote it: {quoted(_cut(value))}"
+    return f"quote it: {yaml_quote(_truncate(value))}"
 
 
-def mend(value: str) -> str:
+def suggest_fix(value: str) -> str:
     """Say how to write a surprise so that it is one thing to everybody."""
     if value.lower() in _YES | _NO:
         meant = str(value.lower() in _YES).lower()
-        return f"{quote_it(value)}, or write {meant}"
-    odd = kind_of(value) is Kind.SURPRISE and len(value) <= MAX_DIGITS
+        return f"{suggest_quotes(value)}, or write {meant}"
+    odd = kind_of(value) is Kind.AMBIGUOUS and len(value) <= MAX_DIGITS
     if odd and value not in {"<<", "="}:
-        return f"{quote_it(value)}, or write a number in plain digits"
-    return quote_it(value)
+        return f"{suggest_quotes(value)}, or write a number in plain digits"
+    return suggest_quotes(value)
 
 
-def _word(kind: Kind) -> str:
+def _kind_name(kind: Kind) -> str:
     return "a number" if kind is Kind.DECIMAL else kind.value
 
 
 def _number_kind(value: str) -> Kind:
     if len(value) > MAX_DIGITS or (value.startswith("-0") and not value.strip("-0.")):
-        return Kind.SURPRISE
+        return Kind.AMBIGUOUS
     if _WHOLE.fullmatch(value):
-        return Kind.WHOLE
-    return Kind.DECIMAL if _DECIMAL.fullmatch(value) else Kind.SURPRISE
+        return Kind.INTEGER
+    return Kind.DECIMAL if _DECIMAL.fullmatch(value) else Kind.AMBIGUOUS
 
 
 def _tag(value: str) -> str:
@@ -136,7 +136,7 @@ def _tag(value: str) -> str:
     return tag.removeprefix(_TAG)
 
 
-def _reading(value: str) -> str:
+def _yaml11_meaning(value: str) -> str:
     """Say what YAML 1.1, or some reader, takes a surprise for."""
     if value.lower() in _YES | _NO:
         return f"YAML 1.1 reads it as {str(value.lower() in _YES).lower()}"
@@ -159,5 +159,5 @@ def _read_number(value: str, tag: str) -> str:
     return f"the number {number}"
 
 
-def _cut(value: str) -> str:
+def _truncate(value: str) -> str:
     return value if len(value) <= MAX_DIGITS else value[:MAX_DIGITS] + "…"

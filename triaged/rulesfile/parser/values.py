@@ -9,23 +9,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
-from triaged.rules.duration import parse_duration, show_duration
+from triaged.rules.duration import format_duration, parse_duration
 from triaged.rules.patterns.re2_pattern import (
-    PatternRefusedError,
+    InvalidPatternError,
     Re2Pattern,
     compile_pattern,
 )
-from triaged.rules.task import Json, parse_moment
-from triaged.rulesfile.parser.nodes import Node, Refused, Scalar
+from triaged.rules.task import Json, parse_timestamp
+from triaged.rulesfile.parser.nodes import InvalidNode, Node, Scalar
 from triaged.rulesfile.parser.scalars import (
     Kind,
     describe,
     kind_at,
     kind_of,
-    quote_it,
-    truth_of,
+    parse_bool,
+    suggest_quotes,
 )
-from triaged.rulesfile.problems import BAD, Bad, Report, shown
+from triaged.rulesfile.problems import (
+    INVALID,
+    Invalid,
+    ProblemCollector,
+    quote_for_message,
+)
 
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Json]
@@ -35,10 +40,10 @@ _LONGEST: Final = timedelta(days=36_500)
 _YEARS: Final = range(1970, 3000)
 
 
-class Shape(Protocol[T_co]):
+class FieldType(Protocol[T_co]):
     """What may stand at one place of a rules file."""
 
-    def read(self, node: Node, report: Report) -> T_co | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> T_co | Invalid:
         """Return the value, or report what is wrong with it."""
         ...
 
@@ -47,43 +52,47 @@ class Shape(Protocol[T_co]):
         ...
 
 
-def expected(what: str, node: Node, report: Report, advice: str = "") -> Bad:
+def report_unexpected(
+    what: str, node: Node, report: ProblemCollector, advice: str = ""
+) -> Invalid:
     """Report that something else was found than what was expected."""
-    if not isinstance(node, Refused):
+    if not isinstance(node, InvalidNode):
         tail = f"; {advice}" if advice else ""
         report.error(node.place, f"expected {what}, found {describe(node)}{tail}")
-    return BAD
+    return INVALID
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class String:
     """A text, not blank unless ``blank``, of a certain form where ``form`` says so."""
 
-    what: str = "a text"
-    form: str = ""
+    label: str = "a text"
+    pattern: str = ""
     rule: str = ""
-    blank: bool = False
+    allow_blank: bool = False
 
-    def read(self, node: Node, report: Report) -> str | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         if not isinstance(node, Scalar):
-            return expected(self.what, node, report)
+            return report_unexpected(self.label, node, report)
         kind = kind_at(node)
         if kind is Kind.NULL:
-            return expected(self.what, node, report, "write one")
-        if kind is not Kind.TEXT:
-            return expected(self.what, node, report, quote_it(node.value))
-        if not self.blank and not node.value.strip():
-            return expected(self.what, node, report, "write one")
-        if self.form and re.fullmatch(self.form, node.value) is None:
-            message = f"expected {self.what}, found {shown(node.value)}"
+            return report_unexpected(self.label, node, report, "write one")
+        if kind is not Kind.STRING:
+            return report_unexpected(
+                self.label, node, report, suggest_quotes(node.value)
+            )
+        if not self.allow_blank and not node.value.strip():
+            return report_unexpected(self.label, node, report, "write one")
+        if self.pattern and re.fullmatch(self.pattern, node.value) is None:
+            message = f"expected {self.label}, found {quote_for_message(node.value)}"
             return report.error(node.place, f"{message}; {self.rule}")
         return node.value
 
     def schema(self) -> Schema:
         schema: Schema = {"type": "string"}
-        if self.form:
-            schema["pattern"] = f"^{self.form}$"
-        elif not self.blank:
+        if self.pattern:
+            schema["pattern"] = f"^{self.pattern}$"
+        elif not self.allow_blank:
             schema["pattern"] = r"\S"
         return schema
 
@@ -92,109 +101,109 @@ class Text:
 class Number:
     """A number within bounds, both included; a whole one unless ``decimal``."""
 
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     decimal: bool = False
-    advice: str = ""
+    hint: str = ""
 
     @property
-    def what(self) -> str:
+    def label(self) -> str:
         """Name it, bounds included."""
         name = "a number" if self.decimal else "a whole number"
-        if self.most is not None:
-            return f"{name} from {self.least} to {self.most}"
-        return name if self.least is None else f"{name}, {self.least} or more"
+        if self.maximum is not None:
+            return f"{name} from {self.minimum} to {self.maximum}"
+        return name if self.minimum is None else f"{name}, {self.minimum} or more"
 
-    def read(self, node: Node, report: Report) -> float | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> float | Invalid:
         if not isinstance(node, Scalar):
-            return expected(self.what, node, report, self.advice)
+            return report_unexpected(self.label, node, report, self.hint)
         value = self._value(node)
         if value is None:
-            return expected(self.what, node, report, self._advice(node))
-        if self.least is not None and value < self.least:
-            return expected(self.what, node, report, self.advice)
-        if self.most is not None and value > self.most:
-            return expected(self.what, node, report, self.advice)
+            return report_unexpected(self.label, node, report, self._advice(node))
+        if self.minimum is not None and value < self.minimum:
+            return report_unexpected(self.label, node, report, self.hint)
+        if self.maximum is not None and value > self.maximum:
+            return report_unexpected(self.label, node, report, self.hint)
         return value
 
     def _value(self, node: Scalar) -> float | None:
         kind = kind_at(node)
-        if kind is Kind.WHOLE:
+        if kind is Kind.INTEGER:
             return int(node.value)
         return float(node.value) if kind is Kind.DECIMAL and self.decimal else None
 
     def _advice(self, node: Scalar) -> str:
         kind = kind_of(node.value)
-        if node.plain and kind is Kind.SURPRISE:
+        if node.plain and kind is Kind.AMBIGUOUS:
             return "write it in plain digits"
-        is_number = kind in {Kind.WHOLE, Kind.DECIMAL}
-        return (
-            "write it without quotes" if not node.plain and is_number else self.advice
-        )
+        is_number = kind in {Kind.INTEGER, Kind.DECIMAL}
+        return "write it without quotes" if not node.plain and is_number else self.hint
 
     def schema(self) -> Schema:
         schema: Schema = {"type": "number" if self.decimal else "integer"}
-        if self.least is not None:
-            schema["minimum"] = self.least
-        if self.most is not None:
-            schema["maximum"] = self.most
+        if self.minimum is not None:
+            schema["minimum"] = self.minimum
+        if self.maximum is not None:
+            schema["maximum"] = self.maximum
         return schema
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class Integer:
     """A whole number, this or more."""
 
-    least: int = 0
-    advice: str = ""
+    minimum: int = 0
+    hint: str = ""
 
-    def read(self, node: Node, report: Report) -> int | Bad:
-        value = Number(self.least, advice=self.advice).read(node, report)
-        return value if isinstance(value, Bad) else int(value)
+    def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
+        value = Number(self.minimum, hint=self.hint).read(node, report)
+        return value if isinstance(value, Invalid) else int(value)
 
     def schema(self) -> Schema:
-        return Number(self.least).schema()
+        return Number(self.minimum).schema()
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class Boolean:
     """``true`` or ``false``; only ``true`` where ``only_true`` says so."""
 
-    only_true: bool = False
+    must_be_true: bool = False
 
-    def read(self, node: Node, report: Report) -> bool | Bad:
-        what = "true" if self.only_true else "true or false"
+    def read(self, node: Node, report: ProblemCollector) -> bool | Invalid:
+        what = "true" if self.must_be_true else "true or false"
         if not isinstance(node, Scalar) or kind_at(node) is not Kind.BOOLEAN:
-            return expected(what, node, report, f"write {what}")
-        value = truth_of(node.value)
-        if self.only_true and not value:
-            return expected(what, node, report, "write true, or leave the key out")
+            return report_unexpected(what, node, report, f"write {what}")
+        value = parse_bool(node.value)
+        if self.must_be_true and not value:
+            return report_unexpected(
+                what, node, report, "write true, or leave the key out"
+            )
         return value
 
     def schema(self) -> Schema:
-        return {"const": True} if self.only_true else {"type": "boolean"}
+        return {"const": True} if self.must_be_true else {"type": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
     """A sum of integers with a unit each."""
 
-    what: str = "a duration such as 90s, 36h, 14d or 1d12h"
+    label: str = "a duration such as 90s, 36h, 14d or 1d12h"
 
-    def read(self, node: Node, report: Report) -> timedelta | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> timedelta | Invalid:
         if not isinstance(node, Scalar):
-            return expected(self.what, node, report)
-        if kind_at(node) is Kind.WHOLE:
+            return report_unexpected(self.label, node, report)
+        if kind_at(node) is Kind.INTEGER:
             advice = f"add a unit: {node.value}s, {node.value}m, {node.value}h …"
-            return expected(self.what, node, report, advice)
+            return report_unexpected(self.label, node, report, advice)
         try:
             duration = parse_duration(node.value)
         except ValueError:
             advice = "units are s, m, h, d and w"
-            return expected(self.what, node, report, advice)
+            return report_unexpected(self.label, node, report, advice)
         if duration > _LONGEST:
-            most = show_duration(_LONGEST)
-            return expected(f"a duration of at most {most}", node, report)
+            most = format_duration(_LONGEST)
+            return report_unexpected(f"a duration of at most {most}", node, report)
         return duration
 
     def schema(self) -> Schema:
@@ -202,25 +211,25 @@ class Duration:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Timestamp:
     """A moment in ISO 8601 with its time zone."""
 
-    what: str = "a moment such as 2026-03-01T09:30:00Z"
+    label: str = "a moment such as 2026-03-01T09:30:00Z"
 
-    def read(self, node: Node, report: Report) -> datetime | Bad:
+    def read(self, node: Node, report: ProblemCollector) -> datetime | Invalid:
         if not isinstance(node, Scalar):
-            return expected(self.what, node, report)
-        moment = parse_moment(node.value)
+            return report_unexpected(self.label, node, report)
+        moment = parse_timestamp(node.value)
         if moment is None:
-            return expected(self.what, node, report, self._advice(node.value))
+            return report_unexpected(self.label, node, report, self._advice(node.value))
         if moment.year not in _YEARS:
-            return expected("a moment from 1970 to 2999", node, report)
+            return report_unexpected("a moment from 1970 to 2999", node, report)
         return moment
 
     def _advice(self, text: str) -> str:
-        if parse_moment(f"{text}T00:00:00Z") is not None:
+        if parse_timestamp(f"{text}T00:00:00Z") is not None:
             return f"add a time and a zone: {text.strip()}T00:00:00Z"
-        if parse_moment(f"{text.strip()}Z") is not None:
+        if parse_timestamp(f"{text.strip()}Z") is not None:
             return f"add a time zone: {text.strip()}Z"
         return "write it in ISO 8601 with a time zone"
 
@@ -229,15 +238,15 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class PatternText:
+class RegexType:
     """An RE2 pattern."""
 
-    what: str = "a pattern"
+    label: str = "a pattern"
 
-    def read(self, node: Node, report: Report) -> Re2Pattern | Bad:
-        text = Text(self.what, blank=True).read(node, report)
-        if isinstance(text, Bad):
-            return BAD
+    def read(self, node: Node, report: ProblemCollector) -> Re2Pattern | Invalid:
+        text = String(self.label, allow_blank=True).read(node, report)
+        if isinstance(text, Invalid):
+            return INVALID
         if text.endswith("\n") and text.strip():
             advice = "end it without one (|- for |, >- for >, or quotes)"
             return report.error(
@@ -245,8 +254,12 @@ class PatternText:
             )
         try:
             return compile_pattern(text)
-        except PatternRefusedError as error:
-            message = str(error) if not text else f"pattern {shown(text)}: {error}"
+        except InvalidPatternError as error:
+            message = (
+                str(error)
+                if not text
+                else f"pattern {quote_for_message(text)}: {error}"
+            )
             return report.error(node.place, message)
 
     def schema(self) -> Schema:
