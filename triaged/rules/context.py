@@ -18,7 +18,7 @@ from triaged.rules.conditions import (
     Not,
     TypeIn,
 )
-from triaged.rules.task import Json, Task, json_equal
+from triaged.rules.task import REPLACEMENT, Json, Task, get_path, json_equal, nfc
 
 
 class Partner(NamedTuple):
@@ -121,7 +121,7 @@ def _find_duplicates(
     for task in tasks:
         if not task.is_pending or task.created_at is None or task.created_at > now:
             continue
-        texts = tuple(_normalize(task.raw, path) for path in duplicate.of)
+        texts = tuple(_normalize(task, path) for path in duplicate.of)
         if task.id is not None and all(texts):
             groups[texts].append((task.created_at, task.id))
     found: dict[str, Partner | None] = {}
@@ -132,9 +132,19 @@ def _find_duplicates(
     return found
 
 
-def _normalize(fields: Mapping[str, Json], path: str) -> str:
-    """Return the text at a dotted path for comparison; empty when there is none."""
-    value: Json = dict(fields)
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return " ".join(value.split()).casefold() if isinstance(value, str) else ""
+def _normalize(task: Task, path: str) -> str:
+    """Return the text at a dotted path for comparison; empty when there is none.
+
+    A text of which a part was lost may differ from one that looks the same.
+    """
+    value: Json
+    match path:
+        case "type":
+            value = task.type
+        case "description":
+            value = task.description
+        case _:
+            value = get_path(task.metadata, path.removeprefix("metadata."))
+    if not isinstance(value, str) or REPLACEMENT in value:
+        return ""
+    return nfc(" ".join(value.split()).casefold())

@@ -4,7 +4,7 @@
 the meaning of the rules language; everything faster must agree with it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TypeAlias, assert_never
 
@@ -28,7 +28,14 @@ from triaged.rules.conditions import (
     TypeIn,
 )
 from triaged.rules.context import EvaluationContext
-from triaged.rules.task import Json, Task, is_number, json_equal
+from triaged.rules.task import (
+    Json,
+    Task,
+    get_path,
+    is_number,
+    is_unreadable,
+    json_equal,
+)
 
 TriState: TypeAlias = bool | None
 
@@ -67,21 +74,6 @@ def age_of(task: Task, now: datetime) -> timedelta | None:
     return now - task.created_at
 
 
-def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
-    """Return the value at a dotted path; None when absent, as for null."""
-    if metadata is None:
-        return None
-    if path in metadata:
-        return metadata[path]
-    first, *rest = path.split(".")
-    value = metadata.get(first)
-    for key in rest:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
 def _any_match(patterns: tuple[Pattern, ...], text: str | None) -> TriState:
     if text is None:
         return None
@@ -98,6 +90,8 @@ def _aged(
 
 
 def _evaluate_test(test: MetadataTest, value: Json) -> TriState:
+    if is_unreadable(value):
+        return None
     if isinstance(test, Missing):
         return (value is None) is test.expected
     if value is None:
@@ -106,7 +100,7 @@ def _evaluate_test(test: MetadataTest, value: Json) -> TriState:
         case Equals(wanted):
             return json_equal(value, wanted)
         case In(values):
-            return any(json_equal(value, wanted) for wanted in values)
+            return kleene_any(json_equal(value, wanted) for wanted in values)
         case Regex(patterns):
             return _any_match(patterns, value if isinstance(value, str) else None)
         case GreaterThan(bound):

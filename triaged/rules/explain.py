@@ -31,13 +31,20 @@ from triaged.rules.evaluate import (
     TriState,
     age_of,
     evaluate,
-    get_path,
     kleene_all,
     kleene_any,
     kleene_not,
 )
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_task
+from triaged.rules.task import (
+    Decision,
+    Json,
+    LeaveCause,
+    Task,
+    get_path,
+    is_unreadable,
+    parse_task,
+)
 
 # What is shown of one value; the whole task is stored beside the explanation.
 _SHOWN: Final = 300
@@ -181,6 +188,8 @@ def _distance(verdict: ConditionResult) -> float:
 def _format_value(value: Json) -> str:
     if value is None:
         return "absent"
+    if isinstance(value, dict) and is_unreadable(value):
+        return f"there, but unreadable: {next(iter(value.values()))}"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 

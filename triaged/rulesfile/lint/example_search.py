@@ -26,8 +26,8 @@ from triaged.rules.conditions import (
     TypeIn,
 )
 from triaged.rules.context import EvaluationContext
-from triaged.rules.evaluate import evaluate, get_path
-from triaged.rules.task import Json
+from triaged.rules.evaluate import evaluate
+from triaged.rules.task import Json, get_path
 from triaged.rulesfile.document import TestTask
 from triaged.rulesfile.lint.candidate_values import Goal, Value, propose
 from triaged.rulesfile.lint.example import ORDINARY, Example, rounded, truth_in
