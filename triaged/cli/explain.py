@@ -37,7 +37,7 @@ from triaged.rules.context import EvaluationContext, build_context, duplicate_co
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
 from triaged.rules.task import Decision, Json, Task, parse_task
-from triaged.rulesfile.loader import CompiledRules, load_rules, parse
+from triaged.rulesfile.loader import CompiledRules, load_rules, parse_bundle
 from triaged.settings import Settings
 from triaged.triage.guard import apply_guard
 
@@ -173,7 +173,7 @@ def _rejudged(ledger: Ledger, record: DecisionRecord) -> dict[str, Any] | None:
     text = ledger.decisions.ruleset_source(record.rules_sha256)
     if text is None:
         return None
-    ruleset = parse(text.encode(), "rules in the ledger").ruleset
+    ruleset = parse_bundle(text, "rules in the ledger").ruleset
     task = parse_task(record.task)
     duplicates = duplicate_conditions(ruleset.conditions())
     copies = zip(duplicates, record.duplicate_flags, strict=True)

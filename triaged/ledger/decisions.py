@@ -3,11 +3,16 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Store,
+    end_of_day,
+    format_timestamp,
+    parse_stored_timestamp,
+)
 from triaged.rules.conditions import DuplicateOf
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -192,11 +197,11 @@ class DecisionStore:
         start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         rows = self._store.rows(
             "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
-            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            " AND seen_at >= ? AND seen_at <= ? GROUP BY rule",
             (
                 self._workspace,
                 format_timestamp(start),
-                format_timestamp(start + timedelta(days=1)),
+                format_timestamp(end_of_day(start)),
             ),
         )
         return {row["rule"]: row["n"] for row in rows}

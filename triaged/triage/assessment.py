@@ -12,7 +12,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.decisions import Hold
 from triaged.ledger.dismissals import FinalOutcome, Outcome
 from triaged.ledger.flags import FlagName
-from triaged.rules.canonical import rule_fingerprint
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules

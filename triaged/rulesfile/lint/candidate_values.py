@@ -11,17 +11,22 @@ from typing import Final, TypeAlias
 
 from triaged.rules.conditions import (
     AgeBetween,
+    Blank,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     Equals,
     GreaterThan,
     In,
     LessThan,
     MetadataMatches,
+    MetadataTest,
     Missing,
     Pattern,
     Regex,
     TypeIn,
+    Words,
 )
 from triaged.rules.patterns.samples import near_misses, samples
 from triaged.rules.task import Json, is_number
@@ -39,6 +44,8 @@ _STEPS: Final = tuple(
 _AGES: Final = tuple(map(timedelta, (30, 1, 400)))
 # Conditions may name greater ages, but nobody's tasks have them.
 _OLDEST: Final = timedelta(days=365 * 100)
+# All days of the week and hours of the day, by any clock.
+_HOURLY: Final = tuple(timedelta(hours=hours) for hours in range(1, 24 * 8))
 _PER_PATTERN: Final = 6
 _MOST_JOINED: Final = 24
 
@@ -52,7 +59,12 @@ def propose(field: str, goals: Sequence[Goal], types: Sequence[str]) -> Iterator
             yield from types
         case "age":
             yield from _ages(what for what, _ in goals if isinstance(what, AgeBetween))
+            if any(isinstance(what, CreatedAt) for what, _ in goals):
+                yield from _HOURLY
         case "description":
+            yield from _words(
+                what.test for what, _ in goals if isinstance(what, DescriptionIs)
+            )
             yield from _texts(
                 [
                     (what.patterns, wanted)
@@ -70,6 +82,19 @@ def _ages(conditions: Iterable[AgeBetween]) -> Iterator[timedelta]:
     ]
     proposed = [*bounds, *(b + step for b in bounds for step in _STEPS), *_AGES]
     yield from (age for age in proposed if timedelta(0) <= age <= _OLDEST)
+
+
+def _words(tests: Iterable[MetadataTest]) -> Iterator[str]:
+    for test in tests:
+        match test:
+            case Words(phrases):
+                yield from (f"{ORDINARY_TEXT} {p}" for p in phrases[:_PER_PATTERN])
+            case Equals(str(text)):
+                yield text
+            case Blank():
+                yield " "
+            case _:
+                pass
 
 
 def _texts(wanted: Sequence[tuple[tuple[Pattern, ...], bool]]) -> Iterator[str]:
@@ -115,6 +140,10 @@ def _metadata(goals: Sequence[Goal]) -> Iterator[Json]:
                 yield from _others(values[0])
             case GreaterThan(bound) | LessThan(bound):
                 yield from _around(bound)
+            case Words(phrases):
+                yield from phrases[:_PER_PATTERN]
+            case Blank():
+                yield " "
             case Missing() | Regex():
                 pass
     yield None

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from triaged.rules.conditions import Condition
+from triaged.rules.conditions import Condition, CreatedAt, iter_leaves
 from triaged.rules.context import build_context
 from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode, Rule
@@ -96,7 +96,12 @@ def _check_matches_everything(
         if placed.rule.reason is None or not holds_for_all(match, tasks, seen):
             continue
         paths = sorted(set(metadata_paths(match)))
-        others = sample_tasks(types, min_age, paths=paths) if paths else []
+        timed = any(isinstance(leaf, CreatedAt) for leaf in iter_leaves(match))
+        others = (
+            sample_tasks(types, min_age, paths=paths, all_week=timed)
+            if paths or timed
+            else []
+        )
         if holds_for_all(match, others, sample_context([match], others)):
             report.error(
                 placed.match_place,
@@ -144,6 +149,7 @@ def _expects(test: RuleTest, rule: Rule) -> bool:
 
 def _holds_in(test: RuleTest, match: Condition) -> bool:
     now = test.now or _default_time(test)
+    match = test.adapt(match)
     tasks = test.tasks(now)
     return evaluate(match, tasks[0], build_context([match], tasks, now=now)) is True
 

@@ -34,7 +34,7 @@ class Example:
     def as_json(self) -> dict[str, Json]:
         """Return the task, and what is listed beside it, as a test has them."""
         others: list[Json] = [listed(other) for other in self.others]
-        beside: dict[str, Json] = {"others": others} if others else {}
+        beside: dict[str, Json] = {"other_tasks": others} if others else {}
         return {"task": listed(self.task), **beside}
 
     def __str__(self) -> str:

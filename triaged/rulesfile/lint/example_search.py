@@ -11,13 +11,15 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice, product
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     DuplicateOf,
     Keep,
@@ -143,15 +145,17 @@ def _field_of(condition: Condition) -> str:
     match condition:
         case TypeIn():
             return "type"
-        case DescriptionMatches():
+        case DescriptionMatches() | DescriptionIs():
             return "description"
-        case AgeBetween():
+        case AgeBetween() | CreatedAt():
             return "age"
         case MetadataMatches(path):
             return f"metadata.{path}"
-        case _:
+        case DuplicateOf() | AllOf() | AnyOf() | Not():
             message = f"{condition} is about more than one field"
             raise TypeError(message)
+        case _:
+            assert_never(condition)
 
 
 def _values(

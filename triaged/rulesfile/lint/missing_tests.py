@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from triaged.rules.conditions import Condition
+from triaged.rules.conditions import Condition, CreatedAt, iter_leaves
 from triaged.rules.context import build_context, duplicate_conditions
 from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode, Ruleset
@@ -99,9 +99,14 @@ class Killers:
         observing = rule is not None and rule.mode is Mode.OBSERVE
         name = _free_name(f"{mutant.rule}: not without {mutant.dropped}", self._taken)
         self._taken.add(name)
+        # By the calendar an age alone says nothing of the day.
+        leaves = (*iter_leaves(mutant.tight), *iter_leaves(mutant.loose))
+        timed = any(isinstance(leaf, CreatedAt) for leaf in leaves)
+        moment: dict[str, Json] = {"now": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"} if timed else {}
         return NewTest(
             {
                 "name": name,
+                **moment,
                 **example.as_json(),
                 "expect": _expect(decision, observing=observing),
             }

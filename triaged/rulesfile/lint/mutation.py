@@ -6,17 +6,21 @@ A condition that can be dropped while all tests stay green is one that nobody te
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     MetadataMatches,
     Missing,
     Not,
     TypeIn,
+    Words,
 )
 from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
 from triaged.rules.evaluate import evaluate
@@ -26,6 +30,9 @@ from triaged.rules.task import Decision, Task
 from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.example import decide_first
 from triaged.rulesfile.test_runner import run_tests
+
+# Each word of a short list is tried, and so many of a longer one.
+_MOST_WORDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,7 @@ class MutationRunner:
         """Say whether all tests pass with the mutant as well."""
         # Only where the loosened rule has come to hold can anything be decided anew.
         return not any(
-            evaluate(mutant.loose, *self._seen[index]) is True
-            and self._fails(self._tests[index], mutant)
+            self._holds(mutant.loose, index) and self._fails(self._tests[index], mutant)
             for index in self._not_held(mutant)
         )
 
@@ -84,10 +90,14 @@ class MutationRunner:
             self._rule = mutant.rule
             self._missed = [
                 index
-                for index, (task, context) in enumerate(self._seen)
-                if evaluate(mutant.tight, task, context) is not True
+                for index in range(len(self._tests))
+                if not self._holds(mutant.tight, index)
             ]
         return self._missed
+
+    def _holds(self, match: Condition, index: int) -> bool:
+        adapted = self._tests[index].adapt(match)
+        return evaluate(adapted, *self._seen[index]) is True
 
     def _fails(self, test: RuleTest, mutant: Mutant) -> bool:
         def decide(
@@ -127,6 +137,10 @@ def _finer(condition: Condition) -> Iterator[tuple[str, Condition]]:
         case AgeBetween(over, under) if over is not None and under is not None:
             yield f"{describe_condition(condition)}: over", AgeBetween(under=under)
             yield f"{describe_condition(condition)}: under", AgeBetween(over=over)
+        case CreatedAt(zone, name, weekdays, hours) if weekdays and hours:
+            what = describe_condition(condition)
+            yield f"{what}: weekday", CreatedAt(zone, name, hours=hours)
+            yield f"{what}: hours", CreatedAt(zone, name, weekdays)
         case Not(part):
             for dropped, narrower in _narrower(part):
                 yield f"not: {dropped}", Not(narrower)
@@ -159,6 +173,11 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
                     describe_condition(DescriptionMatches((pattern,))),
                     DescriptionMatches(rest),
                 )
+        case DescriptionIs(Words(phrases, None)) if len(phrases) > 1:
+            for index, phrase in enumerate(phrases[:_MOST_WORDS]):
+                fewer = Words(phrases[:index] + phrases[index + 1 :])
+                dropped = describe_condition(DescriptionIs(Words((phrase,))))
+                yield dropped, DescriptionIs(fewer)
         case TypeIn(types) if len(types) > 1:
             for index, name in enumerate(types):
                 rest_of = types[:index] + types[index + 1 :]

@@ -2,18 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final
 
 from triaged.rules.conditions import (
-    AgeBetween,
-    AllOf,
-    AnyOf,
     Condition,
-    DescriptionMatches,
     DuplicateOf,
     MetadataMatches,
-    Not,
-    TypeIn,
+    iter_leaves,
 )
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.evaluate import evaluate
@@ -33,18 +28,25 @@ _DESCRIPTIONS: Final = (
     "Export the quarterly board report, then e-mail it to j.doe@example.com; " * 20,
 )
 _AGES: Final = tuple(timedelta(hours=1) * n for n in (1, 24 * 30, 24 * 1000))
+# By any clock these are all days of the week and all hours of the day.
+_AGES_ALL_WEEK: Final = tuple(timedelta(hours=25) * n for n in range(1, 32))
 # What no author expects at a path: equal to nothing, and of a type of its own.
 _UNEXPECTED_VALUE: Final[Json] = {"odd": ["value"]}
 
 
 def sample_tasks(
-    types: Iterable[str], min_age: timedelta, *, paths: Sequence[str] = ()
+    types: Iterable[str],
+    min_age: timedelta,
+    *,
+    paths: Sequence[str] = (),
+    all_week: bool = False,
 ) -> list[Task]:
     """Return tasks of every type, description and age that a rule could act on.
 
     Each metadata path given holds an odd value; other metadata there are none.
     """
-    ages = [min_age + timedelta(seconds=1), *(age for age in _AGES if age > min_age)]
+    some = _AGES_ALL_WEEK if all_week else _AGES
+    ages = [min_age + timedelta(seconds=1), *(age for age in some if age > min_age)]
     return [
         parse_task(
             {
@@ -85,21 +87,10 @@ def is_unknown_for_some(
 
 def metadata_paths(condition: Condition) -> Iterator[str]:
     """Give every metadata path that judging looks at."""
-    match condition:
-        case MetadataMatches(path):
-            yield path
-        case DuplicateOf(of):
-            yield from (
-                path.removeprefix("metadata.")
-                for path in of
-                if path.startswith("metadata.")
-            )
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from metadata_paths(part)
-        case Not(part):
-            yield from metadata_paths(part)
-        case TypeIn() | DescriptionMatches() | AgeBetween():
-            return
-        case _:
-            assert_never(condition)
+    for leaf in iter_leaves(condition):
+        if isinstance(leaf, MetadataMatches):
+            yield leaf.path
+        if isinstance(leaf, DuplicateOf):
+            for path in leaf.of:
+                if path.startswith("metadata."):
+                    yield path.removeprefix("metadata.")

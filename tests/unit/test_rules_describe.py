@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from triaged.rules.canonical import (
+from triaged.rules.describe import (
     canonical_json,
     condition_to_json,
     rule_fingerprint,
