@@ -288,7 +288,7 @@ def test_an_unreachable_rule_never_acts(
 
 @given(_CONDITIONS, st.lists(_CONDITIONS, max_size=4))
 def test_a_rule_is_always_within_itself(
-    condition: Condition, other_tasks: list[Condition]
+    condition: Condition, others: list[Condition]
 ) -> None:
     """However the rules are filed, the same match is found again."""
     found = {

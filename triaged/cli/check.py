@@ -1,6 +1,7 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,12 +14,15 @@ from triaged.cli.options import RULES_OPTIONS, Format, with_format, with_setting
 from triaged.cli.output import echo, echo_json
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, Problem, Severity
+from triaged.rules.describe import rule_to_json, rule_to_sentence
 from triaged.rulesfile.lint.missing_tests import Killers, NewTest
 from triaged.rulesfile.lint.mutation import Mutant, MutationRunner, mutants
 from triaged.rulesfile.lint.overlaps import Overlap, find_overlaps
 from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
+from triaged.rulesfile.problems import quote_for_message, suggest
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
+from triaged.text import escape_unprintable
 
 # A terminal shows so many overlaps; JSON has them all.
 _MOST_NOTES: Final = 20
@@ -36,6 +40,9 @@ _MOST_TESTS: Final = 500
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option(
+    "--explain-rule", metavar="NAME", help="Print the rule as a sentence, and end."
+)
 @with_format
 @with_settings(*RULES_OPTIONS)
 def check(
@@ -44,9 +51,13 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    explain_rule: str | None,
     form: Format,
 ) -> None:
     """Validate rules files and run the tests in them; name rules that overlap."""
+    if explain_rule is not None:
+        _explain_rule(explain_rule, files or (settings.rules,), form)
+        return
     now = SystemClock().now()
     checked = _Checked()
     for path in files or [settings.rules]:
@@ -69,6 +80,28 @@ def check(
         _say_problems(checked)
         _say_overlaps(checked)
     sys.exit(_code(checked, strict=strict))
+
+
+def _explain_rule(name: str, files: Sequence[Path], form: Format) -> None:
+    """Print a rule of the first of these files that has one of that name."""
+    known: list[str] = []
+    for path in files:
+        try:
+            ruleset = load(path).ruleset
+        except ConfigError as error:
+            for problem in error.problems:
+                echo(str(problem))
+            sys.exit(exit_codes.CONFIG)
+        if (rule := ruleset.rule(name)) is not None:
+            sentence = rule_to_sentence(rule)
+            if form is Format.JSON:
+                echo_json({"rule": rule_to_json(rule), "sentence": sentence})
+            else:
+                echo(escape_unprintable(sentence))
+            return
+        known += [rule.name for rule in ruleset.rules]
+    unknown = f"unknown rule {quote_for_message(name)}{suggest(name, known)}"
+    raise click.BadParameter(unknown, param_hint="--explain-rule")
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Final, assert_never
 
@@ -54,6 +55,8 @@ def rule_to_json(rule: Rule) -> dict[str, Json]:
         "mode": rule.mode.value,
         "hold": format_duration(rule.hold),
         "max_per_day": rule.max_per_day,
+        "promote": None if rule.promote is None else asdict(rule.promote),
+        "audit": rule.audit,
         "match": condition_to_json(rule.match),
         **action,
     }
@@ -215,7 +218,7 @@ def _tasks(condition: Condition, noun: str) -> str:
                 exceptions.append(_tasks(inner, "one"))
             case _:
                 clauses.append(_clause(part))
-    limits = f" {' and '.join(clauses)}" if clauses else ""
+    limits = f" {_list(clauses, 'and')}" if clauses else ""
     return f"{noun}{limits}" + "".join(f", except {one}" for one in exceptions)
 
 
@@ -305,8 +308,12 @@ def _value(value: Json) -> str:
 
 
 def _either(options: Sequence[str]) -> str:
-    *first, last = options
-    return f"{', '.join(first)} or {last}" if first else last
+    return _list(options, "or")
+
+
+def _list(items: Sequence[str], word: str) -> str:
+    *first, last = items
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def _article(word: str) -> str:

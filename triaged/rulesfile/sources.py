@@ -88,9 +88,9 @@ def _names(node: nodes.Node) -> Iterator[str]:
 
 def _named_in(node: nodes.Node) -> Iterator[str]:
     for key, value in node.pairs if isinstance(node, nodes.Mapping) else ():
-        if isinstance(key, nodes.Scalar) and key.value == "file":
-            if isinstance(value, nodes.Scalar) and value.value.strip():
-                yield value.value
+        is_file = isinstance(key, nodes.Scalar) and key.value == "file"
+        if is_file and isinstance(value, nodes.Scalar) and value.value.strip():
+            yield value.value
 
 
 def bundle(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
