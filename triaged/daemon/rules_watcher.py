@@ -1,6 +1,5 @@
 """The rules in force: one way to load them, and nothing bad ever replaces them."""
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ import structlog
 
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
+from triaged.rulesfile.sources import fingerprint
 
 # A complaint that was said once is overlooked; one that is said each minute is noise.
 REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
@@ -101,7 +101,4 @@ class RulesWatcher:
         log.error("rules.rejected", file=str(self._path), problems=problems)
 
     def _digest(self) -> str:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).hexdigest()
-        except OSError as error:
-            return f"unreadable: {error.strerror}"
+        return fingerprint(self._path)

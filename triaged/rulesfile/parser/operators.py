@@ -78,7 +78,9 @@ _FILE: Final = Record(
 )
 
 
-def _read_file(node: Node, report: ProblemCollector) -> In | Invalid:
+def _read_file(
+    node: Node, report: ProblemCollector, *, of_words: bool = False
+) -> In | Invalid:
     """Return the entries of the list file that a node names."""
     given = _FILE.read(node, report)
     if isinstance(given, Invalid):
@@ -89,7 +91,15 @@ def _read_file(node: Node, report: ProblemCollector) -> In | Invalid:
         content = ListFileError(f"{quote_for_message(name)} cannot be read from here")
     if isinstance(content, ListFileError):
         return report.error(given.locations["file"], f"list {content}")
+    for entry, line in zip(content.entries, content.lines, strict=True):
+        if of_words and not has_word(entry):
+            message = f"list {name}:{line}: {_no_word(entry)}"
+            return report.error(given.locations["file"], message)
     return In(content.entries, ListFile(name, content.sha256, content.lines))
+
+
+def _no_word(entry: str) -> str:
+    return f"{quote_for_message(entry)} has no letter or digit to look for"
 
 
 class _Phrase:
@@ -102,8 +112,7 @@ class _Phrase:
         if problem := check_entry(text):
             return report.error(node.place, problem)
         if not has_word(text):
-            message = f"{quote_for_message(text)} has no letter or digit to look for"
-            return report.error(node.place, f"{message}; use regex for signs")
+            return report.error(node.place, f"{_no_word(text)}; use regex for signs")
         return nfc(text.strip())
 
     def schema(self) -> Schema:
@@ -119,18 +128,14 @@ class _WordsType:
         if not isinstance(node, Mapping):
             phrases = self._inline.read(node, report)
             return INVALID if isinstance(phrases, Invalid) else Words(phrases)
-        listed = _read_file(node, report)
+        listed = _read_file(node, report, of_words=True)
         if isinstance(listed, Invalid) or listed.file is None:
             return INVALID
-        phrases = tuple(str(value) for value in listed.values)
-        for phrase, line in zip(phrases, listed.file.lines, strict=True):
-            if not has_word(phrase):
-                shown = f"{listed.file.name}:{line}: {quote_for_message(phrase)}"
-                message = f"list {shown} has no letter or digit to look for"
-                return report.error(node.place, message)
-        return report.shared_words.setdefault(
-            listed.file.name, Words(phrases, listed.file)
-        )
+        shared = report.shared_words.get(listed.file.name)
+        if shared is None:
+            shared = Words(tuple(map(str, listed.values)), listed.file)
+            report.shared_words[listed.file.name] = shared
+        return shared
 
     def schema(self) -> Schema:
         return {"anyOf": [self._inline.schema(), _FILE.schema()]}
