@@ -32,7 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.unit.test_ledger_dismissals import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.intend([an_intent()])
+Ledger(Path(sys.argv[1])).dismissals.record_intents([an_intent()])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -19,7 +19,7 @@ from triaged.ledger.locks import DaemonLock, DispatchLock, FileLock
 HOLDER = """
 import sys
 from pathlib import Path
-from triaged.ledger.lock import DaemonLock
+from triaged.ledger.locks import DaemonLock
 with DaemonLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -56,31 +56,31 @@ class LexiError(TriagedError):
 class Unreachable(LexiError):
     """Nothing was sent: no connection came about."""
 
-    sentence = "LeadLex cannot be reached"
+    summary = "LeadLex cannot be reached"
 
 
 class NoResponse(LexiError):
     """Sent, but no usable answer came: a time-out, a cut connection, a 5xx."""
 
-    sentence = "LeadLex gave no usable answer"
+    summary = "LeadLex gave no usable answer"
 
 
 class MalformedResponse(LexiError):
     """An answer came that is not what the protocol says."""
 
-    sentence = "LeadLex answered something that the protocol does not know"
+    summary = "LeadLex answered something that the protocol does not know"
 
 
 class RateLimited(LexiError):
     """The server refused because of its rate limit (429)."""
 
-    sentence = "LeadLex refused: rate limit"
+    summary = "LeadLex refused: rate limit"
 
 
 class KeyRejected(LexiError):
     """The server does not accept the key, or not for this operation (401, 403)."""
 
-    sentence = "LeadLex refused the API key"
+    summary = "LeadLex refused the API key"
 
     def __str__(self) -> str:
         """Add which permissions to grant; two vocabularies are documented."""
@@ -96,16 +96,16 @@ class KeyRejected(LexiError):
 class TaskNotFound(LexiError):
     """There is no such task (any more)."""
 
-    sentence = "LeadLex does not know the task"
+    summary = "LeadLex does not know the task"
 
 
 class NotPending(LexiError):
     """The task is no longer pending."""
 
-    sentence = "the task is not pending any more"
+    summary = "the task is not pending any more"
 
 
 class RequestRejected(LexiError):
     """The server refused for a reason of its own."""
 
-    sentence = "LeadLex refused the request"
+    summary = "LeadLex refused the request"
