@@ -1,7 +1,7 @@
 """Fakes for tests: a clock that is moved by hand, and a LeadLex in memory."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from tests.builders import T0
@@ -80,7 +80,15 @@ class InMemoryLexi:
         tasks = [parse_task(dict(entry)) for entry in found]
         return TaskList(tasks=tasks, rate_limit=ServerWord(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
         self._check_key(DISMISS)
         if task_id not in self._entries:
             raise TaskNotFound(DISMISS, status=404, code="not_found")

@@ -33,7 +33,13 @@ class Lexi(Protocol):
 
     async def list_tasks(self, status: str = "pending") -> TaskList: ...
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation: ...
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +257,23 @@ async def test_only_pending_tasks_are_dismissed(opened: Opened, status: str) -> 
 
     assert type(error) is NotPending
     assert still == ["a"]
+
+
+@pytest.mark.anyio
+async def test_a_hook_can_stop_a_dismissal(opened: Opened) -> None:
+    """What the hook raises reaches the caller, and nothing is dismissed."""
+
+    def stop() -> None:
+        raise KeyError("paused")
+
+    ran: list[bool] = []
+    async with opened([an_entry("a"), an_entry("b")]) as harness:
+        with pytest.raises(KeyError, match="paused"):
+            await harness.lexi.dismiss("a", "testing", before_send=stop)
+        await harness.lexi.dismiss("b", "testing", before_send=lambda: ran.append(True))
+
+        assert harness.reasons() == {"b": "testing"}
+    assert ran == [True]
 
 
 @pytest.mark.anyio

@@ -2,13 +2,13 @@
 
 LexiError          what was asked of LeadLex did not come about
 ├─ Unreachable     nothing was sent: may be tried again
-├─ Unanswered      sent, no usable answer: a write is now unknown
-├─ Garbled         an answer, but not what the protocol says: a write is now unknown
+├─ NoResponse      sent, no usable answer: a write is now unknown
+├─ MalformedResponse  an answer outside the protocol: a write is now unknown
 ├─ RateLimited     429: no calls before the quota allows them
-├─ KeyRefused      401, 403: the key or its permissions
-├─ TaskGone        404: an outcome of a dismissal
+├─ KeyRejected     401, 403: the key or its permissions
+├─ TaskNotFound    404: an outcome of a dismissal
 ├─ NotPending      400 validation_error: an outcome of a dismissal
-└─ Rejected        any other refusal
+└─ RequestRejected any other refusal
 """
 
 from http import HTTPStatus
@@ -35,6 +35,7 @@ class LexiError(TriagedError):
         code: str = "",
         message: str = "",
         request_id: str | None = None,
+        rate_limit: ServerWord | None = None,
     ) -> None:
         super().__init__(operation, status, code, message, request_id)
         self.operation = operation
@@ -42,7 +43,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.rate_limit = ServerWord()
+        self.rate_limit = rate_limit or ServerWord()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""
