@@ -33,7 +33,7 @@ DAMAGED = (
 BUSY_WRITER = """
 import sys
 from pathlib import Path
-from triaged.ledger.store import Store
+from triaged.ledger.database import Store
 store = Store(Path(sys.argv[1]))
 for n in range(200):
     with store.transaction():
