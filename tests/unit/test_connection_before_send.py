@@ -9,7 +9,7 @@ import httpcore
 import httpx
 import pytest
 
-from tests.fakes import ManualClock
+from tests.clocks import ManualClock
 from triaged.errors import TriagedError
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import Unreachable

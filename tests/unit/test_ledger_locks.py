@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import ManualClock, let_others_run
+from tests.clocks import ManualClock, let_others_run
 from triaged.errors import AlreadyRunning, LedgerError
 from triaged.ledger.locks import DaemonLock, DispatchLock, FileLock
 

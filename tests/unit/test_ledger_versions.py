@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.builders import T0
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE, Database
