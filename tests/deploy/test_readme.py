@@ -63,7 +63,7 @@ def test_the_backup_is_whole_while_the_daemon_works(tmp_path: Path) -> None:
     copy = tmp_path / "copy" / "ledger.sqlite3"
     copy.parent.mkdir()
     with Ledger(tmp_path / "state", workspace="default") as ledger:
-        ledger.flags.set(FlagName.PAUSED, note="holidays", at=T0)
+        ledger.flags.set(FlagName.PAUSED, reason="holidays", at=T0)
         assert (tmp_path / "state/ledger.sqlite3-wal").stat().st_size > 0
         done = subprocess.run(
             [sys.executable, "-"],

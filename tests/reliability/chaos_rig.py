@@ -104,7 +104,7 @@ class Rig:
             assert self.world.store.times(task_id) <= times, (task_id, ends)
             assert ends[-1] is Outcome.CONFIRMED, (task_id, ends)
             assert ends.count(Outcome.CONFIRMED) == 1, (task_id, ends)
-        totals = self._workspace.ledger.flags.counters("dismissals")
+        totals = self._workspace.ledger.counters.values("dismissals")
         done = len(self.world.store.effects)
         assert totals == {("clutter", "testing"): done}
 

@@ -104,7 +104,7 @@ class Site:
         """Run one cycle."""
         rules, _ = load_rules(self.settings.rules, now=self.machine.now())
         cycle = self.workspace.cycle(dry_run=False)
-        return await cycle.run(rules, stop=asyncio.Event())
+        return await cycle.run(lambda: rules, stop=asyncio.Event())
 
     def within(self, operation: str, number: int, event: Callable[[], None]) -> None:
         """Let something happen within the n-th such call from now on."""

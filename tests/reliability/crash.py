@@ -227,8 +227,8 @@ def remember(state: Path) -> Memory:
                 shutil.copy(path, name)
         with Ledger(Path(name), create=False) as ledger:
             found = ledger.dismissals.query(DismissalFilter())
-            dismissals = ledger.flags.counters("dismissals")
-            attempts = ledger.flags.counters("attempts")
+            dismissals = ledger.counters.values("dismissals")
+            attempts = ledger.counters.values("attempts")
     entries: dict[str, list[DismissalRecord]] = {}
     for entry in found:
         entries.setdefault(entry.task_id, []).append(entry)

@@ -94,11 +94,11 @@ def everything(directory: Path) -> dict[str, Any]:
             "open": ledger.dismissals.unresolved(),
             "closed": ledger.dismissals.final_outcomes([e.task_id for e in entries]),
             "judged": [judgements.latest(e.task_id) for e in entries],
-            "rules": [judgements.ruleset_source(e.rules_sha256) for e in entries],
-            "holds": judgements.holds(),
-            "vetoed": flags.vetoed(),
-            "quota": flags.load_quota(unless_version=-1),
-            "totals": [flags.counters(n) for n in ("dismissals", "attempts")],
+            "rules": [ledger.rulesets.source(e.rules_sha256) for e in entries],
+            "holds": ledger.holds.all(),
+            "vetoed": ledger.vetoes.task_ids(),
+            "quota": ledger.state.load_quota(unless_version=-1),
+            "totals": [ledger.counters.values(n) for n in ("dismissals", "attempts")],
         }
 
 

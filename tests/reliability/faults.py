@@ -160,7 +160,7 @@ class Bench:
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
         with Ledger(self.state) as ledger:
-            return dict(ledger.flags.counters(name))
+            return dict(ledger.counters.values(name))
 
     def _settings(self) -> Settings:
         environ = {

@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     def vetoed(self, data: st.DataObject) -> None:
         if task := self._pick(data):
             twin = self.twin
-            twin.parts.ledger.flags.veto(task["id"], at=twin.clock.now())
+            twin.parts.ledger.vetoes.add(task["id"], at=twin.clock.now())
             twin.model.vetoed.add(task["id"])
 
     @precondition(lambda self: self.twin.model.vetoed)
@@ -116,13 +116,13 @@ class Machine(RuleBasedStateMachine):
     def veto_lifted(self, data: st.DataObject) -> None:
         vetoed = self.twin.model.vetoed
         task_id = data.draw(st.sampled_from(sorted(vetoed)))
-        self.twin.parts.ledger.flags.remove_veto(task_id)
+        self.twin.parts.ledger.vetoes.remove(task_id)
         vetoed.remove(task_id)
 
     @rule()
     def paused_and_resumed(self) -> None:
         twin = self.twin
-        twin.parts.ledger.flags.set(FlagName.PAUSED, note="", at=twin.clock.now())
+        twin.parts.ledger.flags.set(FlagName.PAUSED, reason="", at=twin.clock.now())
         twin.model.paused = True
         twin.cycle()
         twin.parts.ledger.flags.clear(FlagName.PAUSED)
@@ -249,10 +249,12 @@ class Machine(RuleBasedStateMachine):
         } == {
             key: (line.task_id, line.rule, line.outcome) for key, line in book.items()
         }
-        attempts = {name: n for (name, _), n in flags.counters("attempts").items()}
+        attempts = {
+            name: n for (name, _), n in ledger.counters.values("attempts").items()
+        }
         assert attempts == dict(self.twin.model.attempts)
-        assert flags.counters("dismissals") == dict(self.twin.model.confirmed)
-        assert flags.vetoed() == self.twin.model.vetoed
+        assert ledger.counters.values("dismissals") == dict(self.twin.model.confirmed)
+        assert ledger.vetoes.task_ids() == self.twin.model.vetoed
 
     @invariant()
     def every_dismissal_is_in_the_book_once(self) -> None:
@@ -270,7 +272,7 @@ class Machine(RuleBasedStateMachine):
             # What is forgotten is observed anew.
             return
         seen = {(o.task_id, o.rule) for o in self.twin.beside.feedback.observations()}
-        model, totals = self.twin.model, self.twin.beside.flags.counters("observed")
+        model, totals = self.twin.model, self.twin.beside.counters.values("observed")
 
         assert model.observed <= seen <= model.observed | model.perhaps
         assert totals == Counter((name, REASONS[name[3:]]) for _, name in seen)

@@ -208,7 +208,7 @@ class Soak:
         self.looks += 1
 
     def _total(self) -> int:
-        return sum(self._beside.flags.counters("dismissals").values())
+        return sum(self._beside.counters.values("dismissals").values())
 
     def _tick(self) -> bool:
         """Let five minutes' worth of things happen; say whether it is audit time."""
@@ -232,7 +232,7 @@ class Soak:
             flags.clear(FlagName.PAUSED)
             self._unpause_at = self.around.paused_since = None
         elif self._unpause_at is None and self._random.random() < 1 / 200:
-            flags.set(FlagName.PAUSED, note="", at=now)
+            flags.set(FlagName.PAUSED, reason="", at=now)
             self.around.paused_since, self._unpause_at = now, now + 2 * HOUR
 
     def _edit(self, *, good: bool) -> None:

@@ -141,7 +141,7 @@ class Around:
                 self._add(sort, now, description=f"Watch {self._words()}")
             case "vetoed":
                 task_id = self._add(sort, now, description=f"[TEST] {self._words()}")
-                self._ledger.flags.veto(task_id, at=now)
+                self._ledger.vetoes.add(task_id, at=now)
             case _:
                 self._add(sort, now)
 
@@ -156,7 +156,7 @@ class Around:
                 self.findings.by_people += 1
             if status != "pending" and not made.is_over:
                 made.is_over = True
-                self._ledger.flags.remove_veto(task_id)
+                self._ledger.vetoes.remove(task_id)
                 self._gone.append((now, task_id))
 
     def edit(self, now: datetime, number: int) -> str:
@@ -232,7 +232,7 @@ class Around:
             ("dismissals", self._confirmed),
             ("observed", self._observed),
         ):
-            total = sum(self._ledger.flags.counters(name).values())
+            total = sum(self._ledger.counters.values(name).values())
             demand(total == len(tasks), f"{name}: {total} counted of {len(tasks)}")
 
     def _audit_caps(self, entries: list[DismissalRecord]) -> None:

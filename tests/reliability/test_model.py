@@ -67,7 +67,7 @@ def test_a_dismissal_that_was_asked_for_twice_counts_once(
     twin.command(again)
     twin.cycle()
     outcomes = [line.outcome for line in twin.model.book.values()]
-    attempts = twin.beside.flags.counters("attempts")
+    attempts = twin.beside.counters.values("attempts")
     twin.close()
 
     assert sorted(map(str, outcomes)) == ["confirmed", "failed"]

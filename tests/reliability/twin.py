@@ -74,7 +74,7 @@ class Parts:
             rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
-        await cycle.run(rules, stop=asyncio.Event())
+        await cycle.run(lambda: rules, stop=asyncio.Event())
 
     async def command(self, rules: CompiledRules, wanted: Sequence[str] | None) -> None:
         """Dismiss these tasks as by hand, or what is due as ``apply`` does."""
