@@ -1,6 +1,6 @@
-"""The matrix as stated: what each fault on each operation ends in.
+"""The matrix as specified: the outcome of each fault on each operation.
 
-A table says it for every kind; a kind that it does not know fails a test.
+A kind that is missing from a table fails a test.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ ASKED_AGAIN: Final = 4
 CYCLES: Final = 32 if FULL else 2
 
 
-class Mended(Enum):
+class Recovery(Enum):
     """When, after the last fault, all is as if there had been none."""
 
     NEXT_CYCLE = timedelta(minutes=6)
@@ -41,7 +41,7 @@ class Mended(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ExpectedOutcome:
     """What a fault on a dismissal ends in.
 
     ``outcome`` is what the ledger says of a call that was hit; ``code`` is the cycle's
@@ -52,17 +52,21 @@ class End:
     outcome: Outcome
     code: tuple[int, int]
     most: int
-    mended: Mended
+    recovery: Recovery
 
 
-UNKNOWN: Final = End(Outcome.UNKNOWN, (4, 4), FLYING, Mended.NEXT_CYCLE)
-NO_KEY: Final = End(Outcome.FAILED, (77, 77), MAX_CONCURRENT, Mended.NEXT_CYCLE)
+UNKNOWN: Final = ExpectedOutcome(Outcome.UNKNOWN, (4, 4), FLYING, Recovery.NEXT_CYCLE)
+NO_KEY: Final = ExpectedOutcome(
+    Outcome.FAILED, (77, 77), MAX_CONCURRENT, Recovery.NEXT_CYCLE
+)
 
 DISMISS: Final = {
-    FaultKind.MINUTE_LIMIT: End(
-        Outcome.FAILED, (0, 4), MAX_CONCURRENT + ASKED_AGAIN, Mended.NEXT_CYCLE
+    FaultKind.MINUTE_LIMIT: ExpectedOutcome(
+        Outcome.FAILED, (0, 4), MAX_CONCURRENT + ASKED_AGAIN, Recovery.NEXT_CYCLE
     ),
-    FaultKind.DAY_LIMIT: End(Outcome.FAILED, (4, 4), MAX_CONCURRENT, Mended.NEXT_QUOTA),
+    FaultKind.DAY_LIMIT: ExpectedOutcome(
+        Outcome.FAILED, (4, 4), MAX_CONCURRENT, Recovery.NEXT_QUOTA
+    ),
     FaultKind.ERROR_500: UNKNOWN,
     FaultKind.ERROR_502: UNKNOWN,
     FaultKind.ERROR_503: UNKNOWN,
@@ -78,19 +82,23 @@ DISMISS: Final = {
     FaultKind.HUGE: UNKNOWN,
     FaultKind.KEY_REFUSED: NO_KEY,
     FaultKind.FORBIDDEN: NO_KEY,
-    FaultKind.NOT_FOUND_HTML: End(Outcome.REJECTED, (0, 0), TASKS, Mended.NEXT_DAY),
-    FaultKind.NOT_PENDING: End(Outcome.ALREADY_HANDLED, (0, 0), TASKS, Mended.NEXT_DAY),
+    FaultKind.NOT_FOUND_HTML: ExpectedOutcome(
+        Outcome.REJECTED, (0, 0), TASKS, Recovery.NEXT_DAY
+    ),
+    FaultKind.NOT_PENDING: ExpectedOutcome(
+        Outcome.ALREADY_HANDLED, (0, 0), TASKS, Recovery.NEXT_DAY
+    ),
 }
 
-# Without a list nothing is done, and one call is spent: result, exit code, when mended.
-SCARCE: Final = (CycleResult.INCOMPLETE, 4, Mended.NEXT_CYCLE)
-AWAY: Final = (CycleResult.FAILED, 69, Mended.NEXT_CYCLE)
-ODD: Final = (CycleResult.FAILED, 1, Mended.NEXT_CYCLE)
-REFUSED: Final = (CycleResult.FAILED, 77, Mended.NEXT_CYCLE)
+# Without a list nothing is done, and one call is spent: result, exit code, recovery.
+SCARCE: Final = (CycleResult.INCOMPLETE, 4, Recovery.NEXT_CYCLE)
+AWAY: Final = (CycleResult.FAILED, 69, Recovery.NEXT_CYCLE)
+ODD: Final = (CycleResult.FAILED, 1, Recovery.NEXT_CYCLE)
+REFUSED: Final = (CycleResult.FAILED, 77, Recovery.NEXT_CYCLE)
 
 LIST: Final = {
     FaultKind.MINUTE_LIMIT: SCARCE,
-    FaultKind.DAY_LIMIT: (CycleResult.INCOMPLETE, 4, Mended.NEXT_QUOTA),
+    FaultKind.DAY_LIMIT: (CycleResult.INCOMPLETE, 4, Recovery.NEXT_QUOTA),
     FaultKind.ERROR_500: AWAY,
     FaultKind.ERROR_502: AWAY,
     FaultKind.ERROR_503: AWAY,
@@ -111,12 +119,12 @@ LIST: Final = {
 }
 
 # A list that would settle costs the settling alone: exit code, whether the other
-# dismissals go ahead, when mended.
-GOES_ON: Final = (4, True, Mended.NEXT_CYCLE)
-STOPS: Final = (77, False, Mended.NEXT_CYCLE)
+# dismissals go ahead, recovery.
+GOES_ON: Final = (4, True, Recovery.NEXT_CYCLE)
+STOPS: Final = (77, False, Recovery.NEXT_CYCLE)
 
 SETTLING: Final = dict.fromkeys(FaultKind, GOES_ON) | {
-    FaultKind.DAY_LIMIT: (4, False, Mended.NEXT_QUOTA),
+    FaultKind.DAY_LIMIT: (4, False, Recovery.NEXT_QUOTA),
     FaultKind.KEY_REFUSED: STOPS,
     FaultKind.FORBIDDEN: STOPS,
 }
@@ -140,7 +148,7 @@ class Burst(Enum):
         return min(self.value or CYCLES, CYCLES)
 
 
-# An approval is never repeated by the program, so the person must be told the truth.
+# The program never repeats an approval, so the message must be accurate.
 APPROVE: Final[dict[FaultKind, type[LexiError] | None]] = {
     FaultKind.MINUTE_LIMIT: RateLimited,
     FaultKind.DAY_LIMIT: RateLimited,
