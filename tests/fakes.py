@@ -97,7 +97,15 @@ class InMemoryLeadLex:
             request_id=self._request_id(),
         )
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
         self.calls.append(f"dismiss {task_id}")
         self.before_dismiss()
         self._check_key(DISMISS)

@@ -34,7 +34,13 @@ class LeadLex(Protocol):
 
     async def list_tasks(self, status: str = "pending") -> TaskList: ...
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation: ...
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +259,25 @@ async def test_only_pending_tasks_are_dismissed(factory: Factory, status: str) -
 
     assert type(error) is NotPending
     assert still == ["a"]
+
+
+@pytest.mark.anyio
+async def test_a_hook_can_stop_a_dismissal(factory: Factory) -> None:
+    """What the hook raises reaches the caller, and nothing is dismissed."""
+
+    def stop() -> None:
+        raise KeyError("paused")
+
+    ran: list[bool] = []
+    async with factory([an_entry("a"), an_entry("b")]) as opened:
+        with pytest.raises(KeyError, match="paused"):
+            await opened.leadlex.dismiss("a", "testing", before_send=stop)
+        await opened.leadlex.dismiss(
+            "b", "testing", before_send=lambda: ran.append(True)
+        )
+
+        assert opened.reasons() == {"b": "testing"}
+    assert ran == [True]
 
 
 @pytest.mark.anyio
