@@ -76,12 +76,12 @@ class Hooked(FaultScript):
         super().__init__()
         self._operation, self._left, self._event = operation, number, event
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         if operation == self._operation:
             self._left -= 1
             if self._left == 0:
                 self._event()
-        return super().draw(operation)
+        return super().next_fault(operation)
 
 
 @dataclass
@@ -144,7 +144,7 @@ async def site(
     machine = MachineClock()
     path = directory / "rules.yaml"
     path.write_text(rules)
-    limits = SandboxSettings(count=0, minute_limit=minute, day_limit=day)
+    limits = SandboxSettings(task_count=0, minute_limit=minute, day_limit=day)
     with running_sandbox(limits, RealSleepClock(machine.true)) as sandbox:
         environ = {
             "TRIAGED_API_URL": sandbox.api_url,

@@ -55,16 +55,16 @@ rules:
 
 # Every one of them tells the truth; one that lies has no true ending to compare with.
 FAULTS: Final = (
-    "dismiss:cut-after:p=0.06",
-    "dismiss:5xx-after:p=0.04",
+    "dismiss:drop-after-effect:p=0.06",
+    "dismiss:500-after-effect:p=0.04",
     "dismiss:truncated:p=0.03",
-    "dismiss:wrong-shape:p=0.02",
-    "dismiss:slow-after=0.2:p=0.04",
-    "dismiss:cut-before:p=0.04",
+    "dismiss:bad-schema:p=0.02",
+    "dismiss:delay-after-effect=0.2:p=0.04",
+    "dismiss:drop-before-effect:p=0.04",
     "dismiss:500:p=0.02",
     "dismiss:502:p=0.01",
     "dismiss:html:p=0.01",
-    "list:cut-before:p=0.02",
+    "list:drop-before-effect:p=0.02",
     "list:truncated:p=0.02",
     "list:503:p=0.02",
 )
@@ -186,9 +186,9 @@ class FaultTrap(FaultScript):
         self._left, self._spring = times, spring
         self._trap = (operation, moment)
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         self.note(operation, "before")
-        return super().draw(operation)
+        return super().next_fault(operation)
 
     def note(self, operation: str, moment: str) -> None:
         """Record what happens at the server now, and run the trap if it is due."""
@@ -262,7 +262,7 @@ def broken(
         entries = memory.entries.get(task_id, ())
         effect = done.get(task_id)
         found += [f"{task_id} {each}" for each in _wrong(dismissal, entries)]
-        if world.store.times(task_id) > 1:
+        if world.store.request_count(task_id) > 1:
             found.append(f"{task_id} asked for twice, though it was done")
         if asked[task_id] > len(entries):
             found.append(f"{task_id} asked for without an intent")

@@ -1,6 +1,7 @@
 """The matrix as specified: the outcome of each fault on each operation.
 
-A kind that is missing from a table fails a test.
+A kind that is missing from a table fails a test.  Responses that succeed and mislead
+have unit tests instead.
 """
 
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from triaged.leadlex.errors import (
     RequestRejected,
 )
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import FaultKind
+from triaged.sandbox.faults import MISLEADING_KINDS, FaultKind
 from triaged.triage.dispatcher import MAX_CONCURRENT
 from triaged.triage.report import CycleResult
+
+# The kinds of which a call fails, in the order of their definition.
+FAILURES: Final = tuple(kind for kind in FaultKind if kind not in MISLEADING_KINDS)
 
 TASKS: Final = 12
 # Two answers that came in among those that fail are replaced before the third is bad.
@@ -70,19 +74,20 @@ DISMISS: Final = {
     FaultKind.ERROR_500: UNKNOWN,
     FaultKind.ERROR_502: UNKNOWN,
     FaultKind.ERROR_503: UNKNOWN,
-    FaultKind.ERROR_AFTER: UNKNOWN,
-    FaultKind.CUT_BEFORE: UNKNOWN,
-    FaultKind.CUT_AFTER: UNKNOWN,
+    FaultKind.RETRY_AFTER: UNKNOWN,
+    FaultKind.ERROR_AFTER_EFFECT: UNKNOWN,
+    FaultKind.DROP_BEFORE_EFFECT: UNKNOWN,
+    FaultKind.DROP_AFTER_EFFECT: UNKNOWN,
     FaultKind.SLOW: UNKNOWN,
-    FaultKind.SLOW_AFTER: UNKNOWN,
+    FaultKind.DELAY_AFTER_EFFECT: UNKNOWN,
     FaultKind.HTML: UNKNOWN,
     FaultKind.TRUNCATED: UNKNOWN,
-    FaultKind.WRONG_SHAPE: UNKNOWN,
+    FaultKind.BAD_SCHEMA: UNKNOWN,
     FaultKind.REDIRECT: UNKNOWN,
     FaultKind.HUGE: UNKNOWN,
-    FaultKind.KEY_REFUSED: NO_KEY,
+    FaultKind.KEY_REJECTED: NO_KEY,
     FaultKind.FORBIDDEN: NO_KEY,
-    FaultKind.NOT_FOUND_HTML: ExpectedOutcome(
+    FaultKind.HTML_404: ExpectedOutcome(
         Outcome.REJECTED, (0, 0), TASKS, Recovery.NEXT_DAY
     ),
     FaultKind.NOT_PENDING: ExpectedOutcome(
@@ -102,19 +107,20 @@ LIST: Final = {
     FaultKind.ERROR_500: AWAY,
     FaultKind.ERROR_502: AWAY,
     FaultKind.ERROR_503: AWAY,
-    FaultKind.ERROR_AFTER: AWAY,
-    FaultKind.CUT_BEFORE: AWAY,
-    FaultKind.CUT_AFTER: AWAY,
+    FaultKind.RETRY_AFTER: AWAY,
+    FaultKind.ERROR_AFTER_EFFECT: AWAY,
+    FaultKind.DROP_BEFORE_EFFECT: AWAY,
+    FaultKind.DROP_AFTER_EFFECT: AWAY,
     FaultKind.SLOW: AWAY,
-    FaultKind.SLOW_AFTER: AWAY,
+    FaultKind.DELAY_AFTER_EFFECT: AWAY,
     FaultKind.HTML: ODD,
     FaultKind.TRUNCATED: AWAY,
-    FaultKind.WRONG_SHAPE: ODD,
+    FaultKind.BAD_SCHEMA: ODD,
     FaultKind.REDIRECT: ODD,
     FaultKind.HUGE: ODD,
-    FaultKind.KEY_REFUSED: REFUSED,
+    FaultKind.KEY_REJECTED: REFUSED,
     FaultKind.FORBIDDEN: REFUSED,
-    FaultKind.NOT_FOUND_HTML: ODD,
+    FaultKind.HTML_404: ODD,
     FaultKind.NOT_PENDING: ODD,
 }
 
@@ -123,9 +129,9 @@ LIST: Final = {
 GOES_ON: Final = (4, True, Recovery.NEXT_CYCLE)
 STOPS: Final = (77, False, Recovery.NEXT_CYCLE)
 
-SETTLING: Final = dict.fromkeys(FaultKind, GOES_ON) | {
+SETTLING: Final = dict.fromkeys(FAILURES, GOES_ON) | {
     FaultKind.DAY_LIMIT: (4, False, Recovery.NEXT_QUOTA),
-    FaultKind.KEY_REFUSED: STOPS,
+    FaultKind.KEY_REJECTED: STOPS,
     FaultKind.FORBIDDEN: STOPS,
 }
 
@@ -155,18 +161,19 @@ APPROVE: Final[dict[FaultKind, type[LexiError] | None]] = {
     FaultKind.ERROR_500: NoResponse,
     FaultKind.ERROR_502: NoResponse,
     FaultKind.ERROR_503: NoResponse,
-    FaultKind.ERROR_AFTER: NoResponse,
-    FaultKind.CUT_BEFORE: NoResponse,
-    FaultKind.CUT_AFTER: NoResponse,
+    FaultKind.RETRY_AFTER: NoResponse,
+    FaultKind.ERROR_AFTER_EFFECT: NoResponse,
+    FaultKind.DROP_BEFORE_EFFECT: NoResponse,
+    FaultKind.DROP_AFTER_EFFECT: NoResponse,
     FaultKind.SLOW: NoResponse,
-    FaultKind.SLOW_AFTER: NoResponse,
+    FaultKind.DELAY_AFTER_EFFECT: NoResponse,
     FaultKind.HTML: MalformedResponse,
     FaultKind.TRUNCATED: NoResponse,
-    FaultKind.WRONG_SHAPE: MalformedResponse,
+    FaultKind.BAD_SCHEMA: MalformedResponse,
     FaultKind.REDIRECT: MalformedResponse,
     FaultKind.HUGE: MalformedResponse,
-    FaultKind.KEY_REFUSED: KeyRejected,
+    FaultKind.KEY_REJECTED: KeyRejected,
     FaultKind.FORBIDDEN: KeyRejected,
-    FaultKind.NOT_FOUND_HTML: RequestRejected,
+    FaultKind.HTML_404: RequestRejected,
     FaultKind.NOT_PENDING: NotPending,
 }

@@ -49,12 +49,12 @@ class Script(FaultScript):
         self.drawn = 0
         self.lists = 0
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         self.drawn += 1
         if operation != "list":
-            return super().draw(operation)
+            return super().next_fault(operation)
         self.lists += 1
-        return super().draw("list" if self.lists == 1 else SETTLE)
+        return super().next_fault("list" if self.lists == 1 else SETTLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

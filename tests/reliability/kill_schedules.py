@@ -244,7 +244,9 @@ def kill_run(
     directory: Path, seed: int, faults: Sequence[str] = EVERY_FAULT
 ) -> Iterator[KillRun]:
     """Set up a sandbox whose faults are always on, and its task factory."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None, latency=0.01)
+    settings = SandboxSettings(
+        task_count=0, minute_limit=None, day_limit=None, latency=0.01
+    )
     with running_sandbox(settings, SystemClock()) as sandbox:
         watch = FaultTrap(faults, seed=seed)
         watch.watch(sandbox.world)

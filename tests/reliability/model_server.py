@@ -30,8 +30,8 @@ from triaged.rules.task import Json, parse_task
 # What a fault is for the dismissal that meets it, and whether the task changes.
 OUTCOMES = {
     "": "confirmed",
-    "cut-after": "unknown",
-    "cut-before": "unknown",
+    "drop-after-effect": "unknown",
+    "drop-before-effect": "unknown",
     "5xx": "unknown",
     "garbled": "unknown",
     "429": "failed",
@@ -41,10 +41,10 @@ OUTCOMES = {
     "raced": "already_handled",
     "gone": "gone",
 }
-WITH_EFFECT = frozenset({"", "cut-after", "garbled", "crash-after"})
+WITH_EFFECT = frozenset({"", "drop-after-effect", "garbled", "crash-after"})
 CRASHES = frozenset({"crash-before", "crash-after"})
 NEVER_SENT = frozenset({"unreachable"})
-NO_HEADERS = frozenset({"cut-after", "cut-before", "unreachable"})
+NO_HEADERS = frozenset({"drop-after-effect", "drop-before-effect", "unreachable"})
 
 
 class Crash(BaseException):

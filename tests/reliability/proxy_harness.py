@@ -101,7 +101,7 @@ class ProxyHarness:
         for task_id in ids:
             ends = self.ends(task_id)
             assert self.world.store.status_of(task_id) == "dismissed", (task_id, ends)
-            assert self.world.store.times(task_id) <= times, (task_id, ends)
+            assert self.world.store.request_count(task_id) <= times, (task_id, ends)
             assert ends[-1] is Outcome.CONFIRMED, (task_id, ends)
             assert ends.count(Outcome.CONFIRMED) == 1, (task_id, ends)
         totals = self._workspace.ledger.flags.counters("dismissals")
@@ -116,7 +116,7 @@ async def proxy_harness(directory: Path) -> AsyncIterator[ProxyHarness]:
     rules = directory / "rules.yaml"
     no_cap = "safety: {max_dismissals_per_day: 1000000, "
     rules.write_text(RULES.replace("safety: {", no_cap))
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         async with chaos_before(sandbox.api_url) as (proxy, url):
             environ = {

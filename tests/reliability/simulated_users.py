@@ -12,7 +12,7 @@ from typing import Any, Final
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.state import SandboxState
-from triaged.sandbox.store import API, PERSON, Change, render_moment
+from triaged.sandbox.store import API, PERSON, Change, format_timestamp
 
 RULES: Final = r"""
 version: 1
@@ -184,7 +184,7 @@ class SimulatedUsers:
         self._audit_calls()
         world.store.effects.clear()
         world.calls.clear()
-        world.store._asked.clear()  # noqa: SLF001 - or the sandbox grows, not the product
+        world.store._request_counts.clear()  # noqa: SLF001 - or the sandbox grows, not the product
         self._forget(now - retention - RESOLVED_WITHIN)
 
     def _audit_effect(self, effect: Change) -> None:
@@ -192,7 +192,7 @@ class SimulatedUsers:
         name = f"{effect.task_id} ({made.sort})"
         self.findings.dismissed += 1
         demand(effect.task_id not in self._effects, f"{name}: twice")
-        times = self._world.store.times(effect.task_id)
+        times = self._world.store.request_count(effect.task_id)
         demand(times == 1, f"{name}: asked for {times} times")
         demand(REASONS.get(made.sort) == effect.reason, f"{name}: {effect.reason}")
         demand(effect.at - made.at >= MIN_AGE, f"{name}: young")
@@ -284,7 +284,7 @@ class SimulatedUsers:
             "type": "contact_update",
             "status": "pending",
             "description": f"Call {self._words()}",
-            "created_at": render_moment(now),
+            "created_at": format_timestamp(now),
             "metadata": {},
             **fields,
         }

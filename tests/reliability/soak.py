@@ -32,16 +32,16 @@ from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
 
 FAULTS: Final = (
-    "dismiss:cut-after:p=0.03",
-    "dismiss:5xx-after:p=0.02",
+    "dismiss:drop-after-effect:p=0.03",
+    "dismiss:500-after-effect:p=0.02",
     "dismiss:truncated:p=0.02",
-    "dismiss:wrong-shape:p=0.01",
-    "dismiss:slow-after=20:p=0.01",
-    "dismiss:cut-before:p=0.03",
+    "dismiss:bad-schema:p=0.01",
+    "dismiss:delay-after-effect=20:p=0.01",
+    "dismiss:drop-before-effect:p=0.03",
     "dismiss:500:p=0.02",
     "dismiss:html:p=0.01",
     "dismiss:429:p=0.01",
-    "list:cut-before:p=0.01",
+    "list:drop-before-effect:p=0.01",
     "list:truncated:p=0.01",
     "list:503:p=0.01",
     "list:429:p=0.005",
@@ -60,12 +60,12 @@ class Faults(FaultScript):
         self.spring: Callable[[], None] = lambda: None
         self.springs_in = 0
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         if operation == "dismiss":
             self.springs_in -= 1
             if self.springs_in == 0:
                 self.spring()
-        return super().draw(operation)
+        return super().next_fault(operation)
 
 
 class Logged:
@@ -97,7 +97,7 @@ class Soak:
         self._rules = directory / "rules.yaml"
         self._beside = Ledger(self._state)
         # Answers take their time; the last parts of minutes and days are fought over.
-        self._sandbox = Sandbox(SandboxSettings(count=0, latency=0.3), self.clock)
+        self._sandbox = Sandbox(SandboxSettings(task_count=0, latency=0.3), self.clock)
         self._faults = self._sandbox.world.faults = Faults(seed)
         self._listener = listen()
         self.settings = Settings(

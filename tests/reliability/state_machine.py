@@ -178,7 +178,9 @@ class ProductStateMachine(RuleBasedStateMachine):
                 server.tasks[line.task_id]["status"] = then
 
     @rule(
-        fault=st.sampled_from(["cut-before", "5xx", "429", "unreachable", "401"]),
+        fault=st.sampled_from(
+            ["drop-before-effect", "5xx", "429", "unreachable", "401"]
+        ),
         status=st.sampled_from(["pending", "dismissed"]),
     )
     def cycle_without_a_list(self, fault: str, status: str) -> None:
@@ -190,7 +192,7 @@ class ProductStateMachine(RuleBasedStateMachine):
         """Let dismissals stay unknown while others wait; they still count as spent."""
         server = self.comparison.server
         self.comparison.follow(Spec(rules=(RuleSpec(on=text, cap=2),)))
-        for faults in ("cut-after", ""):
+        for faults in ("drop-after-effect", ""):
             for _ in range(3):
                 self._make(f"{text} {self.made}", 4320)
             server.faults = dict.fromkeys((t.id for t in server.pending()), faults)
@@ -212,7 +214,7 @@ class ProductStateMachine(RuleBasedStateMachine):
     def by_hand(self, data: st.DataObject, faulty: bool) -> None:
         if task := self._pick(data):
             if faulty:
-                self.comparison.server.faults[task["id"]] = "cut-after"
+                self.comparison.server.faults[task["id"]] = "drop-after-effect"
             self.comparison.command([task["id"]])
 
     @rule()

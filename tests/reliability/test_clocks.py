@@ -155,7 +155,9 @@ def check_limits(here: Site, totals: Totals) -> None:
     totals.beyond += sum(max(n - (A_DAY - RESERVE), 0) for n in days.values())
     assert here.machine.longest_nap <= DAY.total_seconds()
     assert sorted(here.confirmed()) == sorted(here.done())
-    assert all(here.sandbox.world.store.times(each) <= 1 for each in here.done())
+    assert all(
+        here.sandbox.world.store.request_count(each) <= 1 for each in here.done()
+    )
 
 
 def adds(here: Site, jump: timedelta) -> Callable[[], None]:

@@ -109,7 +109,10 @@ def test_a_directory_that_cannot_be_written(world: KillRun, report: Report) -> N
                 world.program.run("run", "--once")
             change("ro")
             world.restock()
-            before, asked = disk.snapshot(state), world.sandbox.world.counted.total()
+            before, asked = (
+                disk.snapshot(state),
+                world.sandbox.world.call_counts.total(),
+            )
             done = world.program.run("run", "--once")
             check.runs += 1
 
@@ -117,7 +120,7 @@ def test_a_directory_that_cannot_be_written(world: KillRun, report: Report) -> N
             assert "Read-only file system" in done.stderr
             assert "give a writable TRIAGED_STATE_DIR" in done.stderr
             assert disk.snapshot(state) == before
-            assert world.sandbox.world.counted.total() == asked
+            assert world.sandbox.world.call_counts.total() == asked
         check.result = "refused, with and without a ledger; no call was made"
 
 
@@ -174,7 +177,7 @@ def _judge(
 
 def _lists(world: KillRun) -> int:
     """Count the lists, with which each run begins; a dead one's calls may be late."""
-    counted = world.sandbox.world.counted
+    counted = world.sandbox.world.call_counts
     return sum(
         times for (operation, _), times in counted.items() if operation == "list"
     )

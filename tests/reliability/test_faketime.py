@@ -31,7 +31,7 @@ WATCHED_SECONDS: Final = 4.0
 
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 
@@ -87,7 +87,7 @@ def test_a_clock_that_is_set_while_the_daemon_runs(
         told = ", ".join(str(each) for each in polls)
         check.result = f"{told} polls in {WATCHED_SECONDS:.0f} s at one a second"
     ids = [f"t{number}" for number in range(len(JUMPS))]
-    assert [sandbox.world.store.times(each) for each in ids] == [1] * len(ids)
+    assert [sandbox.world.store.request_count(each) for each in ids] == [1] * len(ids)
 
 
 def test_a_daemon_that_was_stopped_catches_nothing_up(
@@ -132,7 +132,7 @@ def test_daylight_saving(
 ) -> None:
     """When the hour changes polls keep their pace, and an age is an age."""
     guarantee = "Daylight saving changes, in two places: no effect"
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with (
         report.check("Clocks", guarantee) as check,
         running_sandbox(settings, ShiftedClock(moment)) as sandbox,

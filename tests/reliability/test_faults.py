@@ -13,6 +13,7 @@ from tests.e2e.harness import Program, a_listed, add
 from tests.reliability.expected_outcomes import (
     APPROVE,
     DISMISS,
+    FAILURES,
     LIST,
     SETTLING,
     TASKS,
@@ -29,14 +30,20 @@ from tests.reliability.report import FULL, Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, FaultKind, parse_fault
+from triaged.sandbox.faults import (
+    DEFAULT_VALUES,
+    KINDS_WITH_EFFECT,
+    Fault,
+    FaultKind,
+    parse_fault,
+)
 from triaged.sandbox.settings import SandboxSettings
 from triaged.triage.report import CycleResult
 
 pytestmark = pytest.mark.reliability
 
 SEED: Final = 62
-SLOW: Final = (FaultKind.SLOW, FaultKind.SLOW_AFTER)
+SLOW: Final = (FaultKind.SLOW, FaultKind.DELAY_AFTER_EFFECT)
 SLOW_SECONDS, ANSWER_SECONDS = 0.8, 0.5
 
 SAID: Final = {
@@ -57,7 +64,7 @@ def with_bursts(bursts: Iterable[Burst]) -> pytest.MarkDecorator:
 @pytest.fixture(scope="module")
 def table() -> Iterator[tuple[RunningSandbox, AutoAdvanceClock]]:
     clock = AutoAdvanceClock()
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         yield sandbox, clock
 
@@ -81,7 +88,7 @@ def fault(operation: str, kind: FaultKind, burst: Burst, *, skip: int = 0) -> Fa
         count=burst.value or 1,
         skip=skip,
         probability=1.0 if burst is Burst.ALWAYS else None,
-        seconds=SLOW_SECONDS,
+        value=SLOW_SECONDS if kind in DEFAULT_VALUES else None,
     )
 
 
@@ -97,7 +104,7 @@ def patience_for(kind: FaultKind) -> Iterator[None]:
 def test_every_kind_is_stated() -> None:
     """Every kind of fault has a specified outcome."""
     for ends in (DISMISS, LIST, SETTLING, APPROVE):
-        assert set(ends) == set(FaultKind)
+        assert set(ends) == set(FAILURES)
 
 
 @with_bursts(Burst)
@@ -156,7 +163,7 @@ def check_recovered(bench: FaultHarness, tasks: list[str]) -> None:
     for task in tasks:
         ends = [entry.outcome for entry in entries[task]]
         assert bench.store.status_of(task) == "dismissed", (task, ends)
-        assert bench.store.times(task) == 1, (task, ends)
+        assert bench.store.request_count(task) == 1, (task, ends)
         assert ends[-1] is Outcome.CONFIRMED, (task, ends)
         assert ends.count(Outcome.CONFIRMED) == 1, (task, ends)
         assert Outcome.UNKNOWN not in ends, (task, ends)
@@ -224,7 +231,7 @@ def hit_settling(bench: FaultHarness, kind: FaultKind, burst: Burst) -> None:
     code, goes_on, recovery = SETTLING[kind]
     bench.clear_table()
     bench.store.add([a_listed("u1"), a_listed("u2")])
-    bench.script(Fault(operation="dismiss", kind=FaultKind.CUT_AFTER, count=2))
+    bench.script(Fault(operation="dismiss", kind=FaultKind.DROP_AFTER_EFFECT, count=2))
     bench.cycle()
     bench.store.add([a_listed("t1"), a_listed("t2"), a_listed("kept", "ordinary")])
     bench.script(fault(SETTLE, kind, burst))
@@ -253,7 +260,7 @@ def test_an_approval_is_hit(bench: FaultHarness, report: Report) -> None:
             done = bench.store.status_of("t1") == "approved"
             assert type(raised) is error, (kind, raised)
             assert done == (kind in KINDS_WITH_EFFECT), kind
-            assert bench.store.times("t1", "approved") == done, kind
+            assert bench.store.request_count("t1", "approved") == done, kind
             check.runs += 1
         check.result = "held; none was repeated"
 
@@ -261,9 +268,9 @@ def test_an_approval_is_hit(bench: FaultHarness, report: Report) -> None:
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        ("dismiss:cut-after:p=1", 4),
+        ("dismiss:drop-after-effect:p=1", 4),
         ("dismiss:html:p=1", 4),
-        ("dismiss:404-html:p=1", 0),
+        ("dismiss:html-404:p=1", 0),
         ("dismiss:401:p=1", 77),
         ("list:truncated:p=1", 69),
     ],
@@ -272,7 +279,7 @@ def test_the_same_through_the_real_process(
     tmp_path: Path, script: str, code: int, report: Report
 ) -> None:
     """What the matrix says of a cycle in this process, the program says too."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     guarantee = "Faults through the real program: the exit code that the matrix says"
     with (
         report.check("Faults", guarantee) as check,
@@ -288,5 +295,5 @@ def test_the_same_through_the_real_process(
 
         assert first == code
         assert 1 <= hits <= TASKS
-        assert max(world.store.times(f"t{n}") for n in range(TASKS)) <= 1
+        assert max(world.store.request_count(f"t{n}") for n in range(TASKS)) <= 1
         check.runs, check.result = 1, f"{hits} calls hit, 0 done twice"

@@ -53,7 +53,7 @@ def test_the_product_does_what_the_model_does(report: Report) -> None:
 
 
 @pytest.mark.parametrize("again", [None, ["a"]], ids=["apply", "by hand"])
-@pytest.mark.parametrize("fault", ["", "cut-after"])
+@pytest.mark.parametrize("fault", ["", "drop-after-effect"])
 def test_a_dismissal_that_was_asked_for_twice_counts_once(
     again: list[str] | None, fault: str
 ) -> None:
@@ -61,7 +61,7 @@ def test_a_dismissal_that_was_asked_for_twice_counts_once(
     spec = Spec(rules=(RuleSpec(on="clutter"),))
     comparison = ModelComparison(spec, ServerLimits(minute=1000, day=10_000))
     comparison.server.add("a", "clutter a", comparison.clock.now() - timedelta(days=1))
-    comparison.server.faults["a"] = "cut-before"
+    comparison.server.faults["a"] = "drop-before-effect"
     comparison.cycle()
     comparison.server.faults["a"] = fault
     comparison.command(again)

@@ -91,7 +91,7 @@ def test_no_redirect_is_followed(program: Program, report: Report) -> None:
 
 @pytest.fixture
 def daemon(program: Program) -> Iterator[RunningDaemon]:
-    settings = SandboxSettings(count=5, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=5, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as sandbox:
         program.api_url = sandbox.api_url
         with program.daemon() as running:
