@@ -91,7 +91,7 @@ def test_a_refused_key_is_heard_of_and_mended(stack: Stack) -> None:
 @pytest.mark.deploy
 def test_unknown_outcomes_are_heard_of_and_settled(stack: Stack) -> None:
     """Cut off dismissals that no list settles reach the webhook; a list resolves it."""
-    for fault in ("dismiss:cut-after:2", "list:503:10000@2"):
+    for fault in ("dismiss:drop-after-effect:2", "list:503:10000@2"):
         stack.sandbox.world.faults.add(parse_fault(fault))
     add(stack.sandbox, [a_listed("cut1"), a_listed("cut2")])
     stack.notified("TriagedOutcomesUnknown", "firing")
