@@ -33,10 +33,10 @@ fi
 if ! [ -x "$parts/venv/bin/python" ]; then
   python3 -m venv "$parts/venv"
 fi
-if ! [ -e "$parts/pip.done" ] || [ tests/deploy/parts.txt -nt "$parts/pip.done" ]; then
+if ! [ -e "$parts/pip.done" ] || [ tests/deploy/external_tools.txt -nt "$parts/pip.done" ]; then
   "$parts/venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
   "$parts/venv/bin/uv" pip install --quiet --python "$parts/venv/bin/python" \
-    -r tests/deploy/parts.txt
+    -r tests/deploy/external_tools.txt
   touch "$parts/pip.done"
 fi
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.parts import DEPLOY, HERE, PARTS, load_yaml, need_part, run
+from tests.deploy.external_tools import DEPLOY, HERE, PARTS, load_yaml, need_tool, run
 from tests.deploy.stack import Stack
 from tests.e2e.harness import eventually
 
@@ -61,7 +61,7 @@ def type_errors(board: dict[str, Any], directory: Path) -> str:
     """Let the TypeScript compiler compare a dashboard with Grafana's types."""
     shutil.copy(HERE / "dashboard_types.ts", directory)
     text = json.dumps(without_plugins_own(board))
-    (directory / "node_modules").symlink_to(need_part("node_modules"))
+    (directory / "node_modules").symlink_to(need_tool("node_modules"))
     head = 'import type {Dashboard} from "./dashboard_types";\n'
     (directory / "board.ts").write_text(f"{head}export const d: Dashboard = {text};\n")
     flags = ["--strict", "--noEmit", "--skipLibCheck", "--ignoreConfig"]
@@ -77,7 +77,7 @@ def lost_keys(board: dict[str, Any]) -> list[str]:
     script = HERE / "dashboard_roundtrip.py"
     text = json.dumps(without_plugins_own(board))
     lost: list[str] = json.loads(
-        run(need_part("venv/bin/python"), script, stdin=text).stdout
+        run(need_tool("venv/bin/python"), script, stdin=text).stdout
     )
     # Newer than the model; the types know it.
     return [key for key in lost if not key.endswith(".builtIn")]

@@ -21,7 +21,7 @@ from tests.deploy.manifests import (
     pod_of,
     rendered,
 )
-from tests.deploy.parts import HERE, load_yaml, need_part, need_program, run
+from tests.deploy.external_tools import HERE, load_yaml, need_tool, need_program, run
 from tests.deploy.stack import RULES_FILE
 from triaged import __version__
 from triaged.rulesfile.loader import load
@@ -55,7 +55,7 @@ def everything() -> dict[str, Objects]:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_objects_are_valid(version: str, tmp_path: Path) -> None:
     """The schemas of this version know every field, and ask for no other."""
-    validate = need_part("venv/bin/kubernetes-validate")
+    validate = need_tool("venv/bin/kubernetes-validate")
 
     for objects in everything().values():
         run(validate, "--strict", "-k", version, write(tmp_path, objects))

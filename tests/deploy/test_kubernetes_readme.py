@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.deploy.manifests import CHART, KUSTOMIZE, ask_helm, kustomized, pod_of
-from tests.deploy.parts import DEPLOY, load_yaml, need_part, run
+from tests.deploy.external_tools import DEPLOY, load_yaml, need_tool, run
 
 pytestmark = pytest.mark.deploy
 
@@ -73,6 +73,6 @@ def test_the_pod_by_hand_is_like_the_daemons() -> None:
 @pytest.mark.parametrize("version", ["1.25", "1.31", "1.37"])
 def test_the_pod_by_hand_is_valid(version: str) -> None:
     """The schemas of several versions know each of its fields."""
-    validate = need_part("venv/bin/kubernetes-validate")
+    validate = need_tool("venv/bin/kubernetes-validate")
 
     run(validate, "--strict", "-k", version, HAND)

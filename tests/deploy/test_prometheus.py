@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.parts import DEPLOY, HERE, load_yaml, need_program, run
+from tests.deploy.external_tools import DEPLOY, HERE, load_yaml, need_program, run
 from tests.deploy.stack import RULES_FILE, Stack
 from tests.e2e.harness import KEY, a_listed, add, eventually
 from triaged.sandbox.faults import parse_fault

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import T0
-from tests.deploy.parts import DEPLOY, ROOT
+from tests.deploy.external_tools import DEPLOY, ROOT
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machine import Machine, booted
-from tests.deploy.parts import DEPLOY, need_program, run
+from tests.deploy.systemd_machine import SystemdMachine, booted
+from tests.deploy.external_tools import DEPLOY, need_program, run
 from tests.e2e.harness import RULES, a_listed, eventually
 
 pytestmark = pytest.mark.deploy
@@ -21,13 +21,13 @@ SERVICES = ["triaged.service", "triaged-once.service"]
 @pytest.fixture(scope="module")
 def booted_machine(
     installed: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Machine]:
+) -> Iterator[SystemdMachine]:
     with booted(installed, tmp_path_factory.mktemp("machine")) as machine:
         yield machine
 
 
 @pytest.fixture
-def machine(booted_machine: Machine) -> Machine:
+def machine(booted_machine: SystemdMachine) -> SystemdMachine:
     booted_machine.reset()
     return booted_machine
 
@@ -41,7 +41,7 @@ def test_the_exposure_is_low(unit: str) -> None:
     run(analyze, "security", *options, DEPLOY / "systemd" / unit)
 
 
-def test_the_units_are_sound(machine: Machine) -> None:
+def test_the_units_are_sound(machine: SystemdMachine) -> None:
     """Systemd finds nothing wrong in the units where they are installed."""
     names = [*SERVICES, "triaged-once.timer"]
     paths = [f"/etc/systemd/system/{name}" for name in names]
@@ -51,7 +51,7 @@ def test_the_units_are_sound(machine: Machine) -> None:
     )
 
 
-def test_start_blocks_until_ready(machine: Machine) -> None:
+def test_start_blocks_until_ready(machine: SystemdMachine) -> None:
     """When systemctl start returns, the daemon answers, as a user of its own."""
     machine.run("systemctl", "start", "triaged")
 
@@ -65,7 +65,7 @@ def test_start_blocks_until_ready(machine: Machine) -> None:
     assert "NoNewPrivs:\t1" in status
 
 
-def test_the_status_text_says_what_it_is_doing(machine: Machine) -> None:
+def test_the_status_text_says_what_it_is_doing(machine: SystemdMachine) -> None:
     """``systemctl status`` shows the next poll and what the day has left."""
     machine.run("systemctl", "start", "triaged")
 
@@ -77,7 +77,7 @@ def test_the_status_text_says_what_it_is_doing(machine: Machine) -> None:
     )
 
 
-def test_the_state_is_its_own_and_survives_a_restart(machine: Machine) -> None:
+def test_the_state_is_its_own_and_survives_a_restart(machine: SystemdMachine) -> None:
     """The ledger lies in the state directory and is still there after a restart."""
     machine.tell("/sandbox/tasks", {"tasks": [a_listed("t1")]})
     machine.run("systemctl", "start", "triaged")
@@ -90,7 +90,7 @@ def test_the_state_is_its_own_and_survives_a_restart(machine: Machine) -> None:
     assert listed == "700 triaged\n"
 
 
-def test_the_key_comes_as_a_credential(machine: Machine) -> None:
+def test_the_key_comes_as_a_credential(machine: SystemdMachine) -> None:
     """The key is in neither environment nor arguments; its file is root's alone."""
     machine.run("systemctl", "start", "triaged")
     pid = machine.show("MainPID")
@@ -102,7 +102,7 @@ def test_the_key_comes_as_a_credential(machine: Machine) -> None:
     assert machine.run("stat", "-c", "%a %U", "/etc/triaged/api-key") == "600 root\n"
 
 
-def test_a_good_reload_is_taken(machine: Machine) -> None:
+def test_a_good_reload_is_taken(machine: SystemdMachine) -> None:
     """After a reload the new rules decide, in the same process."""
     machine.run("systemctl", "start", "triaged")
     pid = machine.show("MainPID")
@@ -114,7 +114,7 @@ def test_a_good_reload_is_taken(machine: Machine) -> None:
     assert machine.show("MainPID") == pid
 
 
-def test_a_bad_reload_is_refused(machine: Machine) -> None:
+def test_a_bad_reload_is_refused(machine: SystemdMachine) -> None:
     """A reload of broken rules fails, says why, and the old rules stay in force."""
     machine.run("systemctl", "start", "triaged")
     pid = machine.show("MainPID")
@@ -134,7 +134,7 @@ def test_a_bad_reload_is_refused(machine: Machine) -> None:
     assert machine.show("ActiveState") == "active"
 
 
-def test_kill_9_restarts_and_loses_nothing(machine: Machine) -> None:
+def test_kill_9_restarts_and_loses_nothing(machine: SystemdMachine) -> None:
     """Killed amid dismissals it comes back and settles each task exactly once."""
     machine.tell("/sandbox/faults", {"faults": ["dismiss:slow=2:8"]})
     names = [f"t{number}" for number in range(12)]
@@ -152,7 +152,7 @@ def test_kill_9_restarts_and_loses_nothing(machine: Machine) -> None:
     assert machine.state()["tasks"]["dismissed"] == len(names)
 
 
-def test_a_hung_loop_is_killed_by_the_watchdog(machine: Machine) -> None:
+def test_a_hung_loop_is_killed_by_the_watchdog(machine: SystemdMachine) -> None:
     """A process that stops beating is killed and started anew."""
     machine.run("systemctl", "start", "triaged")
     pid = machine.show("MainPID")
@@ -165,7 +165,7 @@ def test_a_hung_loop_is_killed_by_the_watchdog(machine: Machine) -> None:
     assert machine.get("/healthz") == "ok\n"
 
 
-def test_stop_drains(machine: Machine) -> None:
+def test_stop_drains(machine: SystemdMachine) -> None:
     """A stop awaits the dismissals in flight and ends well."""
     machine.tell("/sandbox/faults", {"faults": ["dismiss:slow=2:20"]})
     names = [f"t{number}" for number in range(20)]
@@ -182,7 +182,7 @@ def test_stop_drains(machine: Machine) -> None:
     assert 0 < len(done) < len(names)
 
 
-def test_a_refused_key_ends_with_77_for_good(machine: Machine) -> None:
+def test_a_refused_key_ends_with_77_for_good(machine: SystemdMachine) -> None:
     """Started with a key that LeadLex does not know it ends, and is not restarted."""
     machine.write("/etc/triaged/api-key", "wbk_another")
     machine.run("systemctl", "start", "triaged", ok=(0, 1))
@@ -193,7 +193,7 @@ def test_a_refused_key_ends_with_77_for_good(machine: Machine) -> None:
     assert "wbk_another" not in machine.journal()
 
 
-def test_broken_rules_at_start_end_with_78_for_good(machine: Machine) -> None:
+def test_broken_rules_at_start_end_with_78_for_good(machine: SystemdMachine) -> None:
     """Started with rules that do not load it says why, and is not restarted."""
     machine.write("/etc/triaged/rules.yaml", BAD_RULES)
     machine.run("systemctl", "start", "triaged", ok=(1,))
@@ -203,7 +203,7 @@ def test_broken_rules_at_start_end_with_78_for_good(machine: Machine) -> None:
     assert "rules.yaml:2:8" in machine.journal()
 
 
-def test_a_cycle_now_and_then(machine: Machine) -> None:
+def test_a_cycle_now_and_then(machine: SystemdMachine) -> None:
     """Without a daemon, the oneshot unit does one cycle on the same ledger."""
     machine.tell("/sandbox/tasks", {"tasks": [a_listed("t1")]})
 
@@ -214,7 +214,7 @@ def test_a_cycle_now_and_then(machine: Machine) -> None:
     assert "Next elapse" in calendar
 
 
-def test_the_logs_are_json_in_the_journal(machine: Machine) -> None:
+def test_the_logs_are_json_in_the_journal(machine: SystemdMachine) -> None:
     """Each line that the daemon writes is one JSON object with its event."""
     machine.run("systemctl", "start", "triaged")
     lines = [line for line in machine.journal().splitlines() if line.startswith("{")]

@@ -39,6 +39,8 @@ from triaged.ledger.flags import FlagName
 from triaged.workspace import Workspace
 
 _RECENT: Final = 20
+_ANY_ADDRESS: Final = "::"
+_ANY_IPV4_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - where the machine has no IPv6
 _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -157,7 +159,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind an address; port 0 is any free one.
+    """Bind an address; port 0 is any free one, ``::`` every address of both protocols.
 
     Raises:
         ConfigError: the address cannot be bound.
@@ -171,6 +173,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    if host == _ANY_ADDRESS and not socket.has_dualstack_ipv6():
+        host = _ANY_IPV4_ADDRESS
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -178,6 +182,9 @@ def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if host == _ANY_ADDRESS:
+            # Both protocols, whatever the machine's net.ipv6.bindv6only is.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen()
     except OSError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.parts import DEPLOY, HERE, Completed, need_program, need_root, run
+from tests.deploy.external_tools import DEPLOY, HERE, Completed, need_program, need_root, run
 from tests.e2e.harness import RULES, eventually
 
 KEY: Final = "wbk_machine"
@@ -46,7 +46,7 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class SystemdMachine:
     """Runs commands on the machine; all of it is gone when it is switched off."""
 
     pid: str
@@ -110,7 +110,7 @@ class Machine:
 
 
 @contextmanager
-def booted(installed: Path, directory: Path) -> Iterator[Machine]:
+def booted(installed: Path, directory: Path) -> Iterator[SystemdMachine]:
     """Boot a machine that has the product, and switch it off at the end."""
     need_root()
     need_program("nsenter")
@@ -134,7 +134,7 @@ def booted(installed: Path, directory: Path) -> Iterator[Machine]:
         assert running.stdout is not None
         pid = running.stdout.readline().strip()
         assert pid, "systemd did not start"
-        yield Machine(pid)
+        yield SystemdMachine(pid)
         running.stdin.close()
         running.wait(30)
 
