@@ -10,9 +10,9 @@ from tests.deploy.external_tools import (
     HERE,
     PARTS,
     Completed,
-    need_tool,
     need_program,
     need_root,
+    need_tool,
     run,
 )
 

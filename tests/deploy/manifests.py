@@ -78,9 +78,19 @@ def _plain(value: Any) -> Any:
 
 def pod_of(objects: Objects) -> Any:
     """Return the spec of the one pod that these objects run."""
+    return _template_of(objects)["spec"]
+
+
+def labels_of(objects: Objects) -> dict[str, str]:
+    """Return the labels of the one pod that these objects run."""
+    labels: dict[str, str] = _template_of(objects)["metadata"]["labels"]
+    return labels
+
+
+def _template_of(objects: Objects) -> Any:
     for each in objects.values():
         if each["kind"] == "Deployment":
-            return each["spec"]["template"]["spec"]
+            return each["spec"]["template"]
         if each["kind"] == "CronJob":
-            return each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            return each["spec"]["jobTemplate"]["spec"]["template"]
     raise AssertionError(list(objects))

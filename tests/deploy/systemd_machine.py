@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.external_tools import DEPLOY, HERE, Completed, need_program, need_root, run
+from tests.deploy.external_tools import (
+    DEPLOY,
+    HERE,
+    Completed,
+    need_program,
+    need_root,
+    run,
+)
 from tests.e2e.harness import RULES, eventually
 
 KEY: Final = "wbk_machine"

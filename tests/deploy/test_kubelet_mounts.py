@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.manifests import KUSTOMIZE, kustomized, pod_of
 from tests.deploy.external_tools import DEPLOY, need_program, need_root
+from tests.deploy.manifests import KUSTOMIZE, kustomized, pod_of
 from tests.e2e.harness import RULES, RunningDaemon, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.systemd_machine import SystemdMachine, booted
 from tests.deploy.external_tools import DEPLOY, need_program, run
+from tests.deploy.systemd_machine import SystemdMachine, booted
 from tests.e2e.harness import RULES, a_listed, eventually
 
 pytestmark = pytest.mark.deploy
