@@ -1,4 +1,4 @@
-"""What deploy/kubernetes/README.md tells people to do, and the pod by hand."""
+"""The instructions of deploy/kubernetes/README.md, and the pod for commands by hand."""
 
 import os
 import re
@@ -21,14 +21,15 @@ def test_the_values_that_it_names_exist() -> None:
     """Each value of a --set, and each that may have to be set, is the chart's."""
     text = README.read_text()
     given = dict(re.findall(r"--set (\S+?)=(\S+)", text))
-    named = set(re.findall(r"`((?:networkPolicy|monitoring|resources)\.[\w.]+)`", text))
+    prefixes = "networkPolicy|monitoring|resources|cronjob"
+    named = set(re.findall(rf"`((?:{prefixes})\.[\w.]+)`", text))
     values = load_yaml(CHART / "values.yaml")
 
     assert len(given) == 2
     assert ask_helm(nested(given))["error"] is None
     assert "--set-file rules=" in text
     assert isinstance(values["rules"], str)
-    assert len(named) >= 4
+    assert len(named) >= 9
     for path in named:
         found: Any = values
         for key in path.split("."):

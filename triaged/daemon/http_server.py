@@ -159,7 +159,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind an address; port 0 is any free one, ``::`` every address of both protocols.
+    """Bind an address; port 0 is any free one.
 
     Raises:
         ConfigError: the address cannot be bound.
