@@ -39,8 +39,6 @@ from triaged.ledger.flags import FlagName
 from triaged.workspace import Workspace
 
 _RECENT: Final = 20
-_ANY_ADDRESS: Final = "::"
-_ANY_IPV4_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - where the machine has no IPv6
 _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -173,8 +171,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    if host == _ANY_ADDRESS and not socket.has_dualstack_ipv6():
-        host = _ANY_IPV4_ADDRESS
+    is_any = host == "::"
+    if is_any and not socket.has_dualstack_ipv6():
+        host, is_any = "0.0.0.0", False  # noqa: S104 - the same without IPv6
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -182,7 +181,7 @@ def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if host == _ANY_ADDRESS:
+        if is_any:
             # Both protocols, whatever the machine's net.ipv6.bindv6only is.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
