@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from tests.deploy.parts import DEPLOY, free_port, need_program
+from tests.deploy.external_tools import DEPLOY, free_port, need_program
 from tests.e2e.harness import KEY, Program, RunningDaemon, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.deploy.browser import Browser, running_browser
-from tests.deploy.parts import need_program
+from tests.deploy.external_tools import need_program
 from tests.e2e.harness import RULES, Program, a_listed, add
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock

@@ -16,8 +16,8 @@ import yaml
 
 from tests.deploy import containers
 from tests.deploy.containers import podman
+from tests.deploy.external_tools import free_port, need_program
 from tests.deploy.manifests import KUSTOMIZE, Objects, kustomized, pod_of
-from tests.deploy.parts import free_port, need_program
 from tests.e2e.harness import KEY, RULES, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
