@@ -27,8 +27,8 @@ _JOINERS: Final = "\u200c\u200d"
 _DELIMITED: Final = re.compile(r"(?:\(\?\w+\))?/((?:[^/\\]|\\.)+)/([gimsuxyA-Z]*)")
 _NAMED_CLASS: Final = re.compile(r"\[\^?:\w+:\]")
 _AT_EDGE: Final = {
-    "$": r"$ is the end of the text: write \$ for the character, (?m)$ for a line's end",
-    "^": r"^ is the start of the text: write \^ for the character, (?m)^ for a line's",
+    "$": r"$ is the end of the text: write \$ for the character, (?m)$ for a line",
+    "^": r"^ is the start of the text: write \^ for the character, (?m)^ for a line",
     r"\b": r"\b stands where a word begins or ends",
     r"\B": r"\B stands where no word begins or ends",
     r"\A": r"\A is the start of the text",
