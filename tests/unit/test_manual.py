@@ -92,4 +92,3 @@ def test_an_id_that_is_listed_twice(harness: TriageHarness) -> None:
     assert causes(apart) == [("a", LeaveCause.MALFORMED)] * 2
     assert len(alike.accepted) == 1
     assert causes(alike) == [("a", LeaveCause.MALFORMED)]
-
