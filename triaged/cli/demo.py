@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -19,7 +20,7 @@ from rich.text import Text
 
 import triaged
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.output import console, echo, table, truncate
+from triaged.cli.output import cause_in_words, console, echo, print_table, truncate
 from triaged.clock import SystemClock
 from triaged.daemon.service import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
@@ -177,7 +178,7 @@ class Demo:
         rate_limiter.add_row(bar, quota)
         last = daemon.health.last_report
         left = (
-            ", ".join(f"{n} {c}" for c, n in last.left_by_cause.items())
+            ", ".join(f"{n} {cause_in_words(c)}" for c, n in last.left_by_cause.items())
             if last
             else "—"
         )
@@ -190,19 +191,22 @@ class Demo:
 
     def _recent(self, workspace: Workspace) -> Table:
         newest = workspace.ledger.dismissals.query(DismissalFilter(last=_LINES))
-        return table(
-            ("time", "rule", "reason", "outcome", "task"),
-            [
-                (
-                    f"{entry.decided_at:%H:%M:%S}",
-                    entry.rule or "",
-                    entry.reason,
-                    entry.outcome or "under way",
-                    truncate(str(entry.task.get("description") or "—"), 50),
-                )
-                for entry in newest
-            ],
+        table = Table(
+            *("time", "rule", "reason", "outcome", "task"),
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
         )
+        for entry in newest:
+            cells = (
+                f"{entry.decided_at:%H:%M:%S}",
+                entry.rule or "",
+                entry.reason,
+                entry.outcome or "in flight",
+                truncate(str(entry.task.get("description") or "—"), 50),
+            )
+            table.add_row(*(Text(escape_unprintable(cell)) for cell in cells))
+        return table
 
     def _sum_up(self, workspace: Workspace) -> None:
         store = self._sandbox.world.store
@@ -218,7 +222,7 @@ class Demo:
         per_rule = Counter((e.rule or "", e.reason) for e in confirmed)
         echo("\nWhat happened")
         rows = [(rule, reason, str(n)) for (rule, reason), n in per_rule.most_common()]
-        console().print(table(("rule", "reason", "dismissed"), rows))
+        print_table(("rule", "reason", "dismissed"), rows)
         dismissed, pending = counts["dismissed"], counts["pending"]
         echo(
             f"\n{self._listed} tasks = {dismissed} dismissed + {pending} left pending."

@@ -2,13 +2,15 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
-from triaged.settings import read_settings
+from triaged.errors import ConfigError, Problem
+from triaged.settings import env_name, read_settings
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
@@ -72,6 +74,13 @@ class EnumChoice(click.ParamType[E], Generic[E]):
             known = ", ".join(self._enum)
             self.fail(f"{value!r} is not one of {known}", param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the values in a shell."""
+        del ctx, param
+        return [CompletionItem(v) for v in self._enum if v.startswith(incomplete)]
+
 
 class Format(StrEnum):
     """How a command prints what it read."""
@@ -87,6 +96,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
+            _refuse_undecodable(os.environ)
             return command(settings=read_settings(os.environ, flags), **given)
 
         decorated: Command = run
@@ -95,6 +105,31 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         return decorated
 
     return decorate
+
+
+def _refuse_undecodable(environ: Mapping[str, str]) -> None:
+    """Refuse settings with bytes that are no text.
+
+    Raises:
+        ConfigError: names the variables.
+    """
+    wrong = [
+        name
+        for name, value in environ.items()
+        if name.startswith(env_name("")) and not _is_text(value)
+    ]
+    if wrong:
+        raise ConfigError(
+            [Problem("settings", 0, 0, name, "is not valid UTF-8") for name in wrong]
+        )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def with_format(command: Command) -> Command:

@@ -22,8 +22,9 @@ from triaged.cli.options import (
     RULES_OPTIONS,
     with_settings,
 )
-from triaged.cli.output import echo, truncate
-from triaged.cli.plan import show_age
+from triaged.cli.output import cause_in_words, echo, truncate
+from triaged.cli.plan_table import format_age
+from triaged.cli.session import open_session
 from triaged.clock import SystemClock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.approver import LexiApprover
@@ -38,16 +39,16 @@ from triaged.settings import Settings
 from triaged.triage.assessment import Judge
 from triaged.triage.guard import oldest_first
 from triaged.triage.manual import ManualDismissal, dispatch_manual
-from triaged.workspace import Workspace, open_workspace
+from triaged.workspace import Workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
-# Nobody can be asked about what has no id, or what was dismissed before.
+# What has no id, or was dismissed before, is not a question.
 _NOT_ASKED: Final = frozenset({LeaveCause.MALFORMED, LeaveCause.NOT_PENDING})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person said of one task: ``a``, ``d`` with a reason, or ``s``."""
+    """The answer to one task: ``a``, ``d`` with a reason, or ``s``."""
 
     task: Task
     key: str
@@ -57,11 +58,7 @@ class Answer:
 @click.command
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def review(*, settings: Settings) -> None:
-    """Go through the pending tasks one by one: approve, dismiss, skip or quit.
-
-    An answer is sent when the next one is given, or by q; so the last one can be
-    undone, and Ctrl-C leaves without sending it.
-    """
+    """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
     rules, loaded = load_rules(settings.rules, now=SystemClock().now())
@@ -75,8 +72,9 @@ def review(*, settings: Settings) -> None:
 async def _review(
     settings: Settings, rules: CompiledRules, reasons: tuple[str, ...]
 ) -> int:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+    async with open_session(settings) as (workspace, activity):
+        with activity.show("listing the pending tasks"):
+            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
         guarded, _ = Judge(workspace.ledger).assess(
             rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
@@ -90,7 +88,7 @@ async def _review(
 
 
 class _Session:
-    """One person's way through the pending tasks."""
+    """One review of the pending tasks."""
 
     def __init__(
         self,
@@ -127,7 +125,7 @@ class _Session:
             answer = self._answer(decision, pressed)
             if answer is None:
                 continue
-            # Whoever comes back sees first what was not sent.
+            # The next review begins with what was not sent.
             self._remember(decision.task)
             await self._send()
             self._last = answer
@@ -137,14 +135,14 @@ class _Session:
         await self._send()
 
     def sum_up(self) -> int:
-        """Say what was done; return the exit code."""
+        """Print what was done; return the exit code."""
         told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
         echo(f"\nReview: {told or 'nothing was done'}.")
         return self._code
 
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
-        age = show_age(age_of(task, self._now))
+        age = format_age(age_of(task, self._now))
         # A line's end in a type or an id must not begin a line of ours.
         kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
         echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
@@ -153,7 +151,7 @@ class _Session:
         echo(HELP)
 
     def _answer(self, decision: Decision, pressed: str) -> Answer | None:
-        """Ask for the reason of a dismissal; None when the person thinks again."""
+        """Ask for the reason of a dismissal; None when the person goes back."""
         if pressed != "d":
             return Answer(decision.task, pressed)
         wanted = decision.reason or self._reasons[0]
@@ -219,7 +217,9 @@ class _Session:
             stop=asyncio.Event(),
         )
         for _, cause in sifted.refused:
-            self._fail(f"{truncate(wish.task.id or '—')} stays: {cause}")
+            self._fail(
+                f"{truncate(wish.task.id or '—')} is left: {cause_in_words(cause)}"
+            )
         for attempt in dispatched.attempts:
             self._ends[str(attempt.outcome)] += 1
         if dispatched.remaining or dispatched.error is not None:
@@ -237,7 +237,7 @@ class _Session:
 
 
 def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
-    """Begin with the task at which the last review ended, if it still waits."""
+    """Begin with the task at which the last review ended, if it is still pending."""
     mark = workspace.ledger.flags.get(FlagName.REVIEW_POSITION)
     ids = [decision.task.id for decision in pending]
     if mark is None or mark.reason not in ids:
@@ -245,7 +245,7 @@ def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decisi
     start = ids.index(mark.reason)
     if start:
         older = "1 older task comes" if start == 1 else f"{start} older tasks come"
-        echo(f"Going on with {truncate(mark.reason)}; {older} last.")
+        echo(f"Continuing with {truncate(mark.reason)}; {older} last.")
     return [*pending[start:], *pending[:start]]
 
 
@@ -253,5 +253,5 @@ def _opinion(decision: Decision) -> str:
     if decision.is_dismissal:
         return f"{decision.rule} would dismiss as {decision.reason}"
     if decision.rule is None:
-        return f"leave ({decision.cause})"
-    return f"leave ({decision.cause}, rule {decision.rule})"
+        return f"leave: {cause_in_words(decision.cause)}"
+    return f"leave: {cause_in_words(decision.cause)} ({decision.rule})"

@@ -45,6 +45,19 @@ class Ledger:
         """Make what is inside one durable step."""
         return self._store.transaction()
 
+    def task_ids(self, prefix: str = "", limit: int = 1_000) -> list[str]:
+        """Return the known task ids that begin with a prefix, sorted."""
+        # Begins with: from the prefix on, and before anything that comes after it.
+        tables = ("dismissal", "decision", "observation", "veto")
+        query = " UNION ".join(
+            f"SELECT task_id FROM {table} WHERE workspace = ? AND task_id >= ?"  # noqa: S608
+            " AND task_id < ? || char(1114111)"
+            for table in tables
+        )
+        values = (self.workspace, prefix, prefix) * len(tables)
+        rows = self._store.rows(f"{query} ORDER BY task_id LIMIT ?", (*values, limit))
+        return [row["task_id"] for row in rows]
+
     def prune(self, *, before: datetime) -> int:
         """Forget what is settled and older than a moment; return how many rows."""
         rooms = (self.dismissals, self.decisions, self.feedback)
