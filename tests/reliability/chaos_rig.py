@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.chaos_proxy import ChaosProxy, chaos_before
-from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.reliability.faults import MORNING, NOT_SENT
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.settings import SandboxSettings
@@ -33,7 +34,7 @@ class Rig:
         workspace: Workspace,
         sandbox: RunningSandbox,
         proxy: ChaosProxy,
-        clock: LeapingClock,
+        clock: AutoAdvanceClock,
     ) -> None:
         self._workspace = workspace
         self._clock = clock
@@ -111,12 +112,12 @@ class Rig:
 @asynccontextmanager
 async def rigged(directory: Path) -> AsyncIterator[Rig]:
     """Set everything up, and run one clean cycle to learn the sizes."""
-    clock = LeapingClock(MORNING)
+    clock = AutoAdvanceClock(MORNING)
     rules = directory / "rules.yaml"
     no_cap = "safety: {max_dismissals_per_day: 1000000, "
     rules.write_text(RULES.replace("safety: {", no_cap))
     settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+    with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         async with chaos_before(sandbox.api_url) as (proxy, url):
             environ = {
                 "TRIAGED_API_URL": url,

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
-from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.reliability.faults import MORNING, NOT_SENT
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import Fault, FaultScript
@@ -43,7 +44,7 @@ class Machine:
     """A clock that is off by ``error``, over true time that passes by waiting."""
 
     def __init__(self) -> None:
-        self.true = LeapingClock(MORNING)
+        self.true = AutoAdvanceClock(MORNING)
         self.error = timedelta(0)
         self.awake = 0.0
         self.longest_nap = 0.0
@@ -144,7 +145,7 @@ async def site(
     path = directory / "rules.yaml"
     path.write_text(rules)
     limits = SandboxSettings(count=0, minute_limit=minute, day_limit=day)
-    with running_sandbox(limits, PatientClock(machine.true)) as sandbox:
+    with running_sandbox(limits, RealSleepClock(machine.true)) as sandbox:
         environ = {
             "TRIAGED_API_URL": sandbox.api_url,
             "TRIAGED_API_KEY": KEY,

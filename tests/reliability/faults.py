@@ -16,8 +16,9 @@ from typing import Any, Final
 import pytest
 from structlog.testing import capture_logs
 
+from tests.clocks import AutoAdvanceClock
 from tests.e2e.harness import KEY, RULES
-from tests.sandbox_server import LeapingClock, RunningSandbox
+from tests.sandbox_server import RunningSandbox
 from triaged.cli.run import _run_once
 from triaged.clock import SystemClock
 from triaged.leadlex.approver import LexiApprover
@@ -38,20 +39,6 @@ NOT_SENT: Final = "not sent"
 
 # A list of the dismissed is asked for to settle what is unknown.
 SETTLE: Final = "settle"
-
-
-class PatientClock(LeapingClock):
-    """Shows another clock's time, but really waits: a slow server takes its time."""
-
-    def __init__(self, shown: LeapingClock) -> None:
-        super().__init__()
-        self._shown = shown
-
-    def now(self) -> datetime:
-        return self._shown.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)  # noqa: TID251 - the sandbox is slow for real
 
 
 class Script(FaultScript):
@@ -96,7 +83,7 @@ class Bench:
     """A workspace of its own for each cell, before one sandbox for all of them."""
 
     def __init__(
-        self, directory: Path, sandbox: RunningSandbox, clock: LeapingClock
+        self, directory: Path, sandbox: RunningSandbox, clock: AutoAdvanceClock
     ) -> None:
         self._directory = directory
         self._sandbox = sandbox
@@ -194,7 +181,7 @@ class Bench:
             time.sleep(0.005)  # noqa: TID251 - another thread is at work
 
 
-def put_on(patch: pytest.MonkeyPatch, clock: LeapingClock) -> None:
+def put_on(patch: pytest.MonkeyPatch, clock: AutoAdvanceClock) -> None:
     """Make every system clock of this process show and follow another one."""
 
     async def sleep(_: SystemClock, seconds: float) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import Program, a_listed, add
 from tests.reliability.fault_ends import (
     APPROVE,
@@ -18,9 +19,9 @@ from tests.reliability.fault_ends import (
     Burst,
     Mended,
 )
-from tests.reliability.faults import SETTLE, Bench, Cycled, PatientClock, put_on
+from tests.reliability.faults import SETTLE, Bench, Cycled, put_on
 from tests.reliability.report import FULL, Report
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.ledger.dismissals import Outcome
 from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, FaultKind, parse_fault
@@ -49,16 +50,16 @@ def with_bursts(bursts: Iterable[Burst]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[tuple[RunningSandbox, LeapingClock]]:
-    clock = LeapingClock()
+def table() -> Iterator[tuple[RunningSandbox, AutoAdvanceClock]]:
+    clock = AutoAdvanceClock()
     settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+    with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         yield sandbox, clock
 
 
 @pytest.fixture
 def bench(
-    table: tuple[RunningSandbox, LeapingClock],
+    table: tuple[RunningSandbox, AutoAdvanceClock],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:

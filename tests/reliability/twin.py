@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock
 from tests.reliability.model import Line, Model
 from tests.reliability.model_rules import REASONS, Spec
 from tests.reliability.model_server import OUTCOMES, Asked, Crash, Plan, Server
-from tests.sandbox_server import LeapingClock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import DispatchLock, Ledger
@@ -52,7 +52,9 @@ def load(spec: Spec) -> CompiledRules:
 class Parts:
     """What one process holds; gone with it."""
 
-    def __init__(self, directory: Path, server: Server, clock: LeapingClock) -> None:
+    def __init__(
+        self, directory: Path, server: Server, clock: AutoAdvanceClock
+    ) -> None:
         self.clock = clock
         self.ledger = Ledger(directory)
         self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
@@ -113,7 +115,7 @@ class Twin:
     def __init__(self, spec: Spec, plan: Plan) -> None:
         place = IN_MEMORY if IN_MEMORY.is_dir() else None
         self._directory = Path(tempfile.mkdtemp(dir=place))
-        self.clock = LeapingClock(BEGIN)
+        self.clock = AutoAdvanceClock(BEGIN)
         self.server = Server(self.clock, plan)
         self.model = Model(spec)
         self.rules = load(spec)

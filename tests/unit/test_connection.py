@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.builders import T0
-from tests.fakes import ManualClock
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.clocks import AutoAdvanceClock, ManualClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.leadlex import connection as connection_module
 from triaged.leadlex import protocol
@@ -389,7 +389,7 @@ async def test_a_body_is_unpacked_once() -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SandboxSettings(count=3), LeapingClock()) as running:
+    with running_sandbox(SandboxSettings(count=3), AutoAdvanceClock()) as running:
         yield running
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import TriageHarness
+from tests.fakes import TriageHarness
 from triaged.leadlex.errors import LexiError, NoResponse, NotPending, RateLimited
 from triaged.ledger.dismissals import Outcome
 
@@ -15,14 +15,14 @@ NOT_PENDING = NotPending("dismiss", status=400)
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[TriageHarness]:
     harness = TriageHarness(tmp_path)
-    harness.lexi.add("a")
+    harness.leadlex.add("a")
     yield harness
     harness.ledger.close()
 
 
 def settle_late(harness: TriageHarness, status: str) -> None:
     """Let the task change after it was listed and before it is tried again."""
-    harness.lexi.tasks["a"]["status"] = status
+    harness.leadlex.tasks["a"]["status"] = status
 
 
 @pytest.mark.anyio
@@ -34,10 +34,10 @@ async def test_the_next_list_tells_whose_it_was(
     harness: TriageHarness, status: str, outcome: Outcome
 ) -> None:
     """Not pending any more at a second try is ours if the first was carried out."""
-    harness.lexi.errors = [NoResponse("dismiss"), NOT_PENDING]
+    harness.leadlex.errors = [NoResponse("dismiss"), NOT_PENDING]
     await harness.cycle()
     harness.clock.advance(60)
-    harness.lexi.before = lambda: settle_late(harness, status)
+    harness.leadlex.before_dismiss = lambda: settle_late(harness, status)
     await harness.cycle()
     between = harness.outcomes()
     await harness.cycle()
@@ -58,9 +58,9 @@ async def test_what_was_surely_not_done_is_not_asked_for(
     harness: TriageHarness, errors: list[LexiError]
 ) -> None:
     """A task that nobody may have dismissed for us costs no list of the dismissed."""
-    harness.lexi.errors = errors
+    harness.leadlex.errors = errors
     await harness.cycle()
     await harness.cycle()
 
     assert ("a", Outcome.ALREADY_HANDLED) in harness.outcomes()
-    assert "list dismissed" not in harness.lexi.calls
+    assert "list dismissed" not in harness.leadlex.calls

@@ -469,12 +469,12 @@ _spent = st.dictionaries(
 _pasts = st.builds(
     History,
     vetoed=st.frozensets(_ids, max_size=2),
-    done=st.frozensets(_ids, max_size=2),
-    refused=st.frozensets(_ids, max_size=1),
+    handled=st.frozensets(_ids, max_size=2),
+    recently_rejected=st.frozensets(_ids, max_size=1),
     held_since=st.dictionaries(
         st.tuples(_ids, st.just("clutter")), st.just(T0 - timedelta(days=1))
     ),
-    spent=_spent,
+    dismissed_today=_spent,
     paused=st.sampled_from([False, False, False, True]),
 )
 

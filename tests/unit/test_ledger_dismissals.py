@@ -4,14 +4,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_intent
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import (
     DismissalFilter,
@@ -26,29 +25,15 @@ from triaged.ledger.dismissals import (
 MOMENT: Final = timedelta.resolution
 DAY: Final = timedelta(days=1)
 
-# Means a dismissal and dies at once, as by `kill -9`.
+# Records an intent and is killed at once, as by `kill -9`.
 DYING: Final = """
 import os, signal, sys
 from pathlib import Path
-from tests.unit.test_ledger_dismissals import an_intent
+from tests.builders import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.intend([an_intent()])
+Ledger(Path(sys.argv[1])).dismissals.record_intents([an_intent()])
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
-    intent = Intent(
-        task=a_task(id=task_id),
-        rule="clutter",
-        reason="testing",
-        source=Source.DAEMON,
-        cycle="cycle-1",
-        decided_at=T0,
-        rules_sha256="ab12",
-        trace='{"rule": "clutter"}',
-    )
-    return replace(intent, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import ManualClock, let_others_run
+from tests.clocks import ManualClock, let_others_run
 from triaged.errors import AlreadyRunning, LedgerError
 from triaged.ledger.locks import DaemonLock, DispatchLock, FileLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from triaged.ledger.lock import DaemonLock
+from triaged.ledger.locks import DaemonLock
 with DaemonLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -11,10 +11,10 @@ from typing import Final
 import pytest
 
 from tests.builders import T0
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, Store
+from triaged.ledger.database import FILE, Database
 from triaged.ledger.decisions import Hold
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
@@ -23,8 +23,8 @@ from triaged.ledger.schema import VERSION
 OPEN: Final = """
 import sys
 from pathlib import Path
-from triaged.ledger.store import Store
-Store(Path(sys.argv[1])).close()
+from triaged.ledger.database import Database
+Database(Path(sys.argv[1])).close()
 """
 
 
@@ -36,7 +36,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_every_row_is_kept(old: Path) -> None:
     """An older ledger keeps all that it held."""
     before = contents(old)
-    Store(old.parent).close()
+    Database(old.parent).close()
     after = contents(old)
 
     assert before == {table: after[table] for table in before}
@@ -45,8 +45,8 @@ def test_every_row_is_kept(old: Path) -> None:
 
 def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
     """An older ledger brought up to date is defined as one that is made today."""
-    Store(old.parent).close()
-    Store(tmp_path / "new").close()
+    Database(old.parent).close()
+    Database(tmp_path / "new").close()
 
     assert schema(old) == schema(tmp_path / "new" / FILE)
     assert schema(old)[0] == VERSION
@@ -86,7 +86,7 @@ def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
         connection.execute("CREATE TABLE word (x, y)")
     before = contents(old), schema(old)
     with pytest.raises(LedgerError, match="word already exists"):
-        Store(old.parent)
+        Database(old.parent)
 
     assert (contents(old), schema(old)) == before
 

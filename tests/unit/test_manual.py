@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from tests.builders import T0, a_task
-from tests.house import TriageHarness
+from tests.fakes import TriageHarness
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.manual import ManualDismissal, ManualScreening, screen_manual

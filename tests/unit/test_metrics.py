@@ -66,7 +66,7 @@ def test_all_of_the_contract_is_exported() -> None:
         "triaged_last_cycle_timestamp_seconds",
         "triaged_api_requests",
         "triaged_api_request_duration_seconds",
-        "triaged_rate_limited",
+        "triaged_api_rate_limited",
         "triaged_quota_limit",
         "triaged_quota_remaining",
         "triaged_quota_reserved",

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
 
 KEY = {"Authorization": "Bearer wbk_test"}
@@ -14,7 +15,7 @@ TASKS = "/v1/lexi/tasks"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SandboxSettings(count=5), LeapingClock()) as running:
+    with running_sandbox(SandboxSettings(count=5), AutoAdvanceClock()) as running:
         yield running
 
 

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.builders import T0
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import encode
 
@@ -20,7 +21,7 @@ SETTINGS = SandboxSettings(count=8, history=1.0).with_plan("starter")
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SETTINGS, LeapingClock()) as running:
+    with running_sandbox(SETTINGS, AutoAdvanceClock()) as running:
         yield running
 
 
@@ -184,7 +185,7 @@ def test_key_is_wanted(sandbox: RunningSandbox, authorization: str | None) -> No
 def test_only_the_configured_key() -> None:
     """Where one key is configured, no other opens."""
     settings = SandboxSettings(count=1, key="wbk_right")
-    with running_sandbox(settings, LeapingClock()) as running:
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         statuses = [
             httpx.get(
                 running.api_url + TASKS, headers={"Authorization": f"bearer {key}"}
@@ -224,7 +225,7 @@ def test_minute_is_refused_and_headers_do_not_say_so(api: httpx.Client) -> None:
 
 def test_day_is_refused_until_its_reset() -> None:
     """Nothing is left until the moment that the headers name; then all is."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     settings = SandboxSettings(
         count=1, minute_limit=None, day_limit=2, retry_after=True
     )
@@ -252,7 +253,7 @@ def test_day_is_refused_until_its_reset() -> None:
 def test_unlimited_day_has_no_quota_headers() -> None:
     """Where nothing is limited, nothing is said."""
     settings = SandboxSettings(count=1, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, LeapingClock()) as running:
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         answer = httpx.get(running.api_url + TASKS, headers=KEY)
 
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
@@ -260,7 +261,7 @@ def test_unlimited_day_has_no_quota_headers() -> None:
 
 def test_latency_and_row_cap() -> None:
     """The service may be slow, and may list only so many."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     settings = SandboxSettings(count=9, latency=0.25, row_cap=4)
     with running_sandbox(settings, clock) as running:
         answer = httpx.get(running.api_url + TASKS, headers=KEY)

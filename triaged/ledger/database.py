@@ -52,7 +52,7 @@ def parse_stored_timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-class Store:
+class Database:
     """One open database file; every fault of it becomes a ``LedgerError``."""
 
     def __init__(self, directory: Path, *, create: bool = True) -> None:
@@ -65,7 +65,7 @@ class Store:
         self.path = directory / FILE
         self._depth = 0
         if not self._is_there():
-            self._refuse_orphan(directory / f"{FILE}-wal")
+            self._reject_orphan_wal(directory / f"{FILE}-wal")
             if not create:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
@@ -104,29 +104,29 @@ class Store:
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it changed."""
-        with self._translated():
+        with self._translate_errors():
             return self._connection.execute(statement, values).rowcount
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
-        with self._translated():
+        with self._translate_errors():
             self._connection.executemany(statement, rows)
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Run a query and return all its rows."""
-        with self._translated():
+        with self._translate_errors():
             return self._connection.execute(statement, values).fetchall()
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         """Run a query and return its first row; None when there is none."""
-        with self._translated():
+        with self._translate_errors():
             found: sqlite3.Row | None = self._connection.execute(
                 statement, values
             ).fetchone()
         return found
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def decoding(self) -> Iterator[None]:
         """Take what a row of nonsense raises for the damage that it is."""
         try:
             yield
@@ -135,7 +135,7 @@ class Store:
             raise self._error(damage) from error
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except _SQLITE_ERRORS as error:
@@ -151,7 +151,7 @@ class Store:
             # Making it will say what is wrong with the place.
             return False
 
-    def _refuse_orphan(self, log: Path) -> None:
+    def _reject_orphan_wal(self, log: Path) -> None:
         """Refuse a write-ahead log without its file: SQLite would play it to any."""
         with contextlib.suppress(OSError):
             if log.stat().st_size:
@@ -190,11 +190,14 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         # Whoever may write also tidies up at its end, even what is damaged: look first.
-        with contextlib.closing(self._connect("ro")) as connection, self._translated():
+        with (
+            contextlib.closing(self._connect("ro")) as connection,
+            self._translate_errors(),
+        ):
             version = self._check(connection)
         connection = self._connect("rw")
         try:
-            with self._translated():
+            with self._translate_errors():
                 connection.execute("PRAGMA synchronous=FULL")
                 if version < VERSION:
                     migrate(connection)

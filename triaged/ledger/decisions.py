@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.conditions import DuplicateOf
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -47,7 +47,7 @@ class Hold:
 class DecisionStore:
     """The judgements of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Database, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
@@ -119,7 +119,7 @@ class DecisionStore:
             "SELECT * FROM decision WHERE workspace = ? AND task_id = ?",
             (self._workspace, task_id),
         )
-        with self._store.reading():
+        with self._store.decoding():
             return None if row is None else _record(row)
 
     def latest_left(self, limit: int) -> list[DecisionRecord]:
@@ -129,7 +129,7 @@ class DecisionStore:
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
         )
-        with self._store.reading():
+        with self._store.decoding():
             return [_record(row) for row in rows]
 
     def count_over_cap(self) -> int:

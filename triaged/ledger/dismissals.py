@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.task import Task
 
 
@@ -110,7 +110,7 @@ class DismissalFilter:
 class Dismissals:
     """The dismissals of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Database, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
@@ -245,7 +245,7 @@ class Dismissals:
             f"SELECT * FROM dismissal WHERE workspace = ? AND {where}",  # noqa: S608
             (self._workspace, *values),
         )
-        with self._store.reading():
+        with self._store.decoding():
             return [_entry(row) for row in rows]
 
 

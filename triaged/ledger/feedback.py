@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.task import HumanDecision
 
 # A task that so many questions did not find is in none of the lists any more.
@@ -37,7 +37,7 @@ class Observation:
 class FeedbackStore:
     """What people said of the tasks of one workspace by approving or dismissing."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Database, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 

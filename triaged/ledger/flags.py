@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 
 
 class FlagName(StrEnum):
@@ -30,7 +30,7 @@ class Flag:
 class Flags:
     """The marks, vetoes, totals and quota of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Database, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
@@ -119,7 +119,7 @@ class Flags:
         row = self._store.row(
             "SELECT state FROM quota WHERE workspace = ?", (self._workspace,)
         )
-        with self._store.reading():
+        with self._store.decoding():
             return version, json.loads(row["state"]) if row else None
 
     def save_quota(self, version: int, state: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from triaged.ledger.database import Store
+from triaged.ledger.database import Database
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
@@ -23,7 +23,7 @@ class Ledger:
         Raises:
             LedgerError: it cannot be opened; says what to do.
         """
-        self._store = Store(directory, create=create)
+        self._store = Database(directory, create=create)
         self.workspace = workspace
         self.path = self._store.path
         self.dismissals = Dismissals(self._store, workspace)

@@ -12,6 +12,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.decisions import Hold
 from triaged.ledger.dismissals import FinalOutcome, Outcome
 from triaged.ledger.flags import FlagName
+from triaged.rules.canonical import rule_fingerprint
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules
@@ -99,12 +100,8 @@ def next_holds(
 
 
 def rule_fingerprints(ruleset: Ruleset) -> dict[str, str]:
-    """Return a hash of each rule with a hold: changed rules hold anew."""
-    return {
-        rule.name: hashlib.sha256(repr((rule.match, rule.reason)).encode()).hexdigest()
-        for rule in ruleset.rules
-        if rule.hold
-    }
+    """Return a hash of each rule with a hold: a changed rule starts its holds again."""
+    return {rule.name: rule_fingerprint(rule) for rule in ruleset.rules if rule.hold}
 
 
 def _hold_fingerprint(task: Task, rule_print: str) -> str:

@@ -25,21 +25,21 @@ class Example:
     """A task, and what must be listed beside it, as a test in a rules file says it."""
 
     task: TestTask
-    others: tuple[TestTask, ...] = ()
+    other_tasks: tuple[TestTask, ...] = ()
 
     def tasks(self) -> list[Task]:
         """Return what would be listed, the task in question first."""
-        return build_task_list(self.task, self.others, NOW)
+        return build_task_list(self.task, self.other_tasks, NOW)
 
     def as_json(self) -> dict[str, Json]:
         """Return the task, and what is listed beside it, as a test has them."""
-        others: list[Json] = [listed(other) for other in self.others]
-        beside: dict[str, Json] = {"others": others} if others else {}
+        other_tasks: list[Json] = [listed(other) for other in self.other_tasks]
+        beside: dict[str, Json] = {"other_tasks": other_tasks} if other_tasks else {}
         return {"task": listed(self.task), **beside}
 
     def __str__(self) -> str:
         """Write the task as it can be pasted into a test."""
-        beside = ", ".join(flow(listed(other)) for other in self.others)
+        beside = ", ".join(flow(listed(other)) for other in self.other_tasks)
         return flow(listed(self.task)) + (f" listed beside {beside}" if beside else "")
 
 

@@ -233,7 +233,7 @@ def _besides(
     task: TestTask, base: Example, duplicates: Sequence[Goal]
 ) -> Iterator[tuple[TestTask, ...]]:
     """Propose what is listed beside the task: for duplicates, equal tasks."""
-    yield base.others
+    yield base.other_tasks
     keeps = {
         what.keep for what, yes in duplicates if yes and isinstance(what, DuplicateOf)
     }
@@ -247,5 +247,5 @@ def _besides(
         )
         if keep in keeps
     ]
-    if tuple(copies) != base.others:
+    if tuple(copies) != base.other_tasks:
         yield tuple(copies)

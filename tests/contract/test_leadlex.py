@@ -1,4 +1,4 @@
-"""What every Lexi must do: the fake, the client on a plain function, on the sandbox."""
+"""What every LeadLex must do: the fake, the client on a function, on the sandbox."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from tests.builders import a_task
-from tests.fakes import InMemoryLexi, ManualClock
+from tests.clocks import ManualClock
+from tests.fakes import InMemoryLeadLex
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import KeyRejected, LexiError, NotPending, TaskNotFound
@@ -28,31 +29,37 @@ PATH: Final = "/functions/v1/api-gateway/v1/lexi/tasks"
 Entry: TypeAlias = dict[str, Json]
 
 
-class Lexi(Protocol):
-    """What the cycle and the gate need of LeadLex."""
+class LeadLex(Protocol):
+    """What the cycle and the dispatcher need of LeadLex."""
 
     async def list_tasks(self, status: str = "pending") -> TaskList: ...
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation: ...
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation: ...
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """One implementation at work, and the reasons that arrived behind it."""
+class Implementation:
+    """One implementation on a workspace, and the reasons that reached the server."""
 
-    lexi: Lexi
+    leadlex: LeadLex
     reasons: Callable[[], Mapping[str, str | None]]
 
 
-class Opened(Protocol):
+class Factory(Protocol):
     """Opens an implementation on a workspace, with the right key or a wrong one."""
 
     def __call__(
         self, entries: Sequence[Entry], *, accepts_key: bool = True
-    ) -> AbstractAsyncContextManager[House]: ...
+    ) -> AbstractAsyncContextManager[Implementation]: ...
 
 
-class Wired:
+class HttpClient:
     """Reader and writer over one connection."""
 
     def __init__(self, connection: Connection) -> None:
@@ -63,17 +70,17 @@ class Wired:
 @asynccontextmanager
 async def in_memory(
     entries: Sequence[Entry], *, accepts_key: bool = True
-) -> AsyncIterator[House]:
-    lexi = InMemoryLexi(entries, accepts_key=accepts_key)
-    yield House(lexi, lambda: lexi.reasons)
+) -> AsyncIterator[Implementation]:
+    leadlex = InMemoryLeadLex(entries, accepts_key=accepts_key)
+    yield Implementation(leadlex, lambda: leadlex.reasons)
 
 
-def _answer(status: int, body: object) -> httpx.Response:
+def _respond(status: int, body: object) -> httpx.Response:
     return httpx.Response(status, json=body)
 
 
-def _refuse(status: int, code: str) -> httpx.Response:
-    return _answer(status, {"error": {"code": code, "message": "No"}})
+def _error(status: int, code: str) -> httpx.Response:
+    return _respond(status, {"error": {"code": code, "message": "No"}})
 
 
 class PlainServer:
@@ -85,12 +92,12 @@ class PlainServer:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.headers["authorization"] != f"Bearer {KEY}":
-            return _refuse(401, "invalid_key")
+            return _error(401, "invalid_key")
         path = request.url.raw_path.decode("ascii").split("?")[0]
         if (request.method, path) == ("GET", PATH):
             status = request.url.params["status"]
             rows = [e for e in self.entries.values() if e["status"] == status]
-            return _answer(200, {"data": {"tasks": rows}})
+            return _respond(200, {"data": {"tasks": rows}})
         assert request.method == "POST"
         segment, last = path.removeprefix(f"{PATH}/").split("/")
         assert last == "dismiss"
@@ -98,12 +105,12 @@ class PlainServer:
 
     def _dismiss(self, task_id: str, body: dict[str, str]) -> httpx.Response:
         if task_id not in self.entries:
-            return _refuse(404, "not_found")
+            return _error(404, "not_found")
         if self.entries[task_id]["status"] != "pending":
-            return _refuse(400, "validation_error")
+            return _error(400, "validation_error")
         self.entries[task_id]["status"] = "dismissed"
         self.reasons[task_id] = body["reason"]
-        return _answer(200, {"data": {"task_id": task_id, "status": "dismissed"}})
+        return _respond(200, {"data": {"task_id": task_id, "status": "dismissed"}})
 
 
 def _connection(
@@ -117,30 +124,31 @@ def _connection(
 @asynccontextmanager
 async def on_function(
     entries: Sequence[Entry], *, accepts_key: bool = True
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Implementation]:
     server = PlainServer(entries)
     url = "http://127.0.0.1/functions/v1/api-gateway"
     transport = httpx.MockTransport(server)
     async with _connection(
         url, accepts_key=accepts_key, transport=transport
     ) as connection:
-        yield House(Wired(connection), lambda: server.reasons)
+        yield Implementation(HttpClient(connection), lambda: server.reasons)
 
 
-def on_sandbox(sandbox: RunningSandbox) -> Opened:
+def on_sandbox(sandbox: RunningSandbox) -> Factory:
     @asynccontextmanager
-    async def opened(
+    async def factory(
         entries: Sequence[Entry], *, accepts_key: bool = True
-    ) -> AsyncIterator[House]:
+    ) -> AsyncIterator[Implementation]:
         sandbox.world.reset()
         store = sandbox.world.store
         store.add(entries)
         async with _connection(sandbox.api_url, accepts_key=accepts_key) as connection:
-            yield House(
-                Wired(connection), lambda: {e.task_id: e.reason for e in store.effects}
+            yield Implementation(
+                HttpClient(connection),
+                lambda: {e.task_id: e.reason for e in store.effects},
             )
 
-    return opened
+    return factory
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +161,7 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture(params=["memory", "function", "sandbox"])
-def opened(request: pytest.FixtureRequest) -> Opened:
+def factory(request: pytest.FixtureRequest) -> Factory:
     if request.param == "sandbox":
         return on_sandbox(request.getfixturevalue("sandbox"))
     return in_memory if request.param == "memory" else on_function
@@ -171,94 +179,113 @@ def ids(listed: TaskList) -> list[str | None]:
     return [task.id for task in listed.tasks]
 
 
-async def refusal(lexi: Lexi, task_id: str) -> LexiError:
+async def refusal(leadlex: LeadLex, task_id: str) -> LexiError:
     with pytest.raises(LexiError) as raised:
-        await lexi.dismiss(task_id, "testing")
+        await leadlex.dismiss(task_id, "testing")
     return raised.value
 
 
 @pytest.mark.anyio
-async def test_an_empty_workspace_lists_nothing(opened: Opened) -> None:
+async def test_an_empty_workspace_lists_nothing(factory: Factory) -> None:
     """No tasks is a list without tasks, not an error."""
-    async with opened([]) as harness:
-        listed = await harness.lexi.list_tasks()
+    async with factory([]) as opened:
+        listed = await opened.leadlex.list_tasks()
 
     assert listed.tasks == []
 
 
 @pytest.mark.anyio
-async def test_pending_tasks_are_listed(opened: Opened) -> None:
+async def test_pending_tasks_are_listed(factory: Factory) -> None:
     """Unless told otherwise, a list has the pending tasks and no others."""
-    async with opened(one_of_each()) as harness:
-        listed = await harness.lexi.list_tasks()
+    async with factory(one_of_each()) as opened:
+        listed = await opened.leadlex.list_tasks()
 
     assert ids(listed) == ["task-pending"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", STATUSES)
-async def test_any_status_can_be_listed(opened: Opened, status: str) -> None:
+async def test_any_status_can_be_listed(factory: Factory, status: str) -> None:
     """A list of one status has exactly the tasks of that status."""
-    async with opened(one_of_each()) as harness:
-        listed = await harness.lexi.list_tasks(status)
+    async with factory(one_of_each()) as opened:
+        listed = await opened.leadlex.list_tasks(status)
 
     assert ids(listed) == [f"task-{status}"]
 
 
 @pytest.mark.anyio
-async def test_a_task_is_listed_as_it_is(opened: Opened) -> None:
-    """Every field arrives as it was, fields that nobody documented too."""
+async def test_a_task_is_listed_as_it_is(factory: Factory) -> None:
+    """Every field arrives unchanged, undocumented fields too."""
     entry = an_entry(
         description="Hans Müller \U0001f600 \n", metadata={"a": [1, {"b": None}]}, new=1
     )
-    async with opened([entry]) as harness:
-        listed = await harness.lexi.list_tasks()
+    async with factory([entry]) as opened:
+        listed = await opened.leadlex.list_tasks()
 
     assert [dict(task.raw) for task in listed.tasks] == [entry]
 
 
 @pytest.mark.anyio
-async def test_a_dismissal_takes_the_task_out_of_pending(opened: Opened) -> None:
+async def test_a_dismissal_takes_the_task_out_of_pending(factory: Factory) -> None:
     """A dismissed task is listed as dismissed, with its reason, and the rest stays."""
-    async with opened([an_entry("a"), an_entry("b")]) as harness:
-        await harness.lexi.dismiss("a", "testing")
-        pending = ids(await harness.lexi.list_tasks())
-        dismissed = ids(await harness.lexi.list_tasks("dismissed"))
+    async with factory([an_entry("a"), an_entry("b")]) as opened:
+        await opened.leadlex.dismiss("a", "testing")
+        pending = ids(await opened.leadlex.list_tasks())
+        dismissed = ids(await opened.leadlex.list_tasks("dismissed"))
 
         assert (pending, dismissed) == (["b"], ["a"])
-        assert harness.reasons() == {"a": "testing"}
+        assert opened.reasons() == {"a": "testing"}
 
 
 @pytest.mark.anyio
-async def test_a_second_dismissal_is_refused(opened: Opened) -> None:
-    """Dismissing twice changes nothing the second time, and says so."""
-    async with opened([an_entry("a")]) as harness:
-        await harness.lexi.dismiss("a", "testing")
-        error = await refusal(harness.lexi, "a")
+async def test_a_second_dismissal_is_refused(factory: Factory) -> None:
+    """The second dismissal of a task changes nothing and is refused."""
+    async with factory([an_entry("a")]) as opened:
+        await opened.leadlex.dismiss("a", "testing")
+        error = await refusal(opened.leadlex, "a")
 
         assert type(error) is NotPending
         assert (error.operation, error.status) == ("dismiss", 400)
-        assert harness.reasons() == {"a": "testing"}
+        assert opened.reasons() == {"a": "testing"}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", STATUSES[1:])
-async def test_only_pending_tasks_are_dismissed(opened: Opened, status: str) -> None:
-    """What is settled stays what it is."""
-    async with opened([an_entry("a", status=status)]) as harness:
-        error = await refusal(harness.lexi, "a")
-        still = ids(await harness.lexi.list_tasks(status))
+async def test_only_pending_tasks_are_dismissed(factory: Factory, status: str) -> None:
+    """A task whose status is final keeps it."""
+    async with factory([an_entry("a", status=status)]) as opened:
+        error = await refusal(opened.leadlex, "a")
+        still = ids(await opened.leadlex.list_tasks(status))
 
     assert type(error) is NotPending
     assert still == ["a"]
 
 
 @pytest.mark.anyio
-async def test_an_unknown_task_is_gone(opened: Opened) -> None:
-    """There is nothing to dismiss under an id that nobody knows."""
-    async with opened([an_entry("a")]) as harness:
-        error = await refusal(harness.lexi, "b")
-        pending = ids(await harness.lexi.list_tasks())
+async def test_a_hook_can_stop_a_dismissal(factory: Factory) -> None:
+    """What the hook raises reaches the caller, and nothing is dismissed."""
+
+    def stop() -> None:
+        raise KeyError("paused")
+
+    ran: list[bool] = []
+    async with factory([an_entry("a"), an_entry("b")]) as opened:
+        with pytest.raises(KeyError, match="paused"):
+            await opened.leadlex.dismiss("a", "testing", before_send=stop)
+        await opened.leadlex.dismiss(
+            "b", "testing", before_send=lambda: ran.append(True)
+        )
+
+        assert opened.reasons() == {"b": "testing"}
+    assert ran == [True]
+
+
+@pytest.mark.anyio
+async def test_an_unknown_task_is_gone(factory: Factory) -> None:
+    """Dismissing an unknown id fails and changes nothing."""
+    async with factory([an_entry("a")]) as opened:
+        error = await refusal(opened.leadlex, "b")
+        pending = ids(await opened.leadlex.list_tasks())
 
     assert type(error) is TaskNotFound
     assert (error.operation, error.status) == ("dismiss", 404)
@@ -266,17 +293,17 @@ async def test_an_unknown_task_is_gone(opened: Opened) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_wrong_key_does_nothing(opened: Opened) -> None:
+async def test_a_wrong_key_does_nothing(factory: Factory) -> None:
     """Without the right key nothing is listed and nothing dismissed."""
-    async with opened([an_entry("a")], accepts_key=False) as harness:
-        error = await refusal(harness.lexi, "a")
+    async with factory([an_entry("a")], accepts_key=False) as opened:
+        error = await refusal(opened.leadlex, "a")
         with pytest.raises(KeyRejected) as raised:
-            await harness.lexi.list_tasks()
+            await opened.leadlex.list_tasks()
 
         assert type(error) is KeyRejected
         assert (error.operation, error.status) == ("dismiss", 401)
         assert raised.value.operation == "list"
-        assert harness.reasons() == {}
+        assert opened.reasons() == {}
 
 
 @pytest.mark.anyio
@@ -299,11 +326,11 @@ async def test_a_wrong_key_does_nothing(opened: Opened) -> None:
         "Müller \U0001f600",
     ],
 )
-async def test_an_id_means_itself(opened: Opened, task_id: str) -> None:
+async def test_an_id_means_itself(factory: Factory, task_id: str) -> None:
     """Whatever characters an id has, it dismisses that task and no other."""
-    async with opened([an_entry(task_id), an_entry("x"), an_entry("a")]) as harness:
-        await harness.lexi.dismiss(task_id, "testing")
-        pending = ids(await harness.lexi.list_tasks())
+    async with factory([an_entry(task_id), an_entry("x"), an_entry("a")]) as opened:
+        await opened.leadlex.dismiss(task_id, "testing")
+        pending = ids(await opened.leadlex.list_tasks())
 
-        assert harness.reasons() == {task_id: "testing"}
+        assert opened.reasons() == {task_id: "testing"}
         assert pending == ["x", "a"]
