@@ -1,6 +1,7 @@
-"""``triaged check`` and ``triaged schema``: rules files before they act."""
+"""``triaged check``: rules files before they are used."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,9 +21,9 @@ from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
 
-# A terminal shows so many overlaps; JSON has them all.
+# A terminal shows this many overlaps; JSON has them all.
 _MOST_NOTES: Final = 20
-# Nobody adds more tests at a time; for more, check again.
+# More tests than one adds at a time; for more, check again.
 _MOST_TESTS: Final = 500
 
 
@@ -30,12 +31,13 @@ _MOST_TESTS: Final = 500
 @click.argument(
     "files", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path)
 )
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--mutate",
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
 @with_settings(*RULES_OPTIONS)
 def check(
@@ -44,12 +46,14 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    verbose: bool,
     form: Format,
 ) -> None:
-    """Validate rules files and run the tests in them; name rules that overlap."""
+    """Validate rules files and run the tests in them."""
     now = SystemClock().now()
     checked = _Checked()
-    for path in files or [settings.rules]:
+    paths = files or (settings.rules,)
+    for path in paths:
         try:
             loaded: LoadedRules = load(path)
         except ConfigError as error:
@@ -60,22 +64,24 @@ def check(
         checked.reports.append((loaded.file, report))
         if mutate and not report.failures:
             checked.add_survivors(loaded, now)
+        checked.rules += len(loaded.ruleset.rules)
         checked.add_overlaps(loaded)
-        if form is Format.TABLE:
-            _say_loaded(loaded, report)
+    code = _code(checked, strict=strict)
     if form is Format.JSON:
         echo_json(_as_json(checked))
     else:
-        _say_problems(checked)
-        _say_overlaps(checked)
-    sys.exit(_code(checked, strict=strict))
+        _print_findings(checked, verbose=verbose)
+        if not files and not settings.rules.exists():
+            echo("triaged init writes a rules file to start with")
+        _print_summary(checked, paths, code)
+    sys.exit(code)
 
 
 @dataclass(slots=True)
 class _Checked:
-    """What was found in the files: ``wanted`` has the test that would mend a problem.
+    """What was found in the files: ``wanted`` has the test that would fix a problem.
 
-    Overlaps are no problems: the order of the rules settles them.
+    Overlaps are no problems: the order of the rules decides.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -83,6 +89,7 @@ class _Checked:
     wanted: dict[Problem, NewTest] = field(default_factory=dict)
     overlaps: list[tuple[str, int, Overlap]] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    rules: int = 0
 
     def add_survivors(self, loaded: LoadedRules, now: datetime) -> None:
         """Warn of each condition that could be dropped with all tests staying green."""
@@ -124,31 +131,30 @@ def _code(checked: _Checked, *, strict: bool) -> int:
     return exit_codes.CONFIG if strict and checked.problems else exit_codes.OK
 
 
-def _say_loaded(loaded: LoadedRules, report: TestReport) -> None:
-    rules, tests = len(loaded.ruleset.rules), report.passed + len(report.failures)
-    echo(
-        f"{loaded.file}: {rules} {'rule' if rules == 1 else 'rules'},"
-        f" {report.passed} of {tests} {'test' if tests == 1 else 'tests'} passed"
-    )
-
-
-def _say_problems(checked: _Checked) -> None:
+def _print_findings(checked: _Checked, *, verbose: bool) -> None:
+    """Print errors and failing tests first, then warnings, then notes."""
     for problem in checked.problems:
-        echo(str(problem))
-        if problem in checked.wanted:
-            echo(str(checked.wanted[problem]))
+        if problem.severity is Severity.ERROR:
+            echo(str(problem), colour="red")
     for file, report in checked.reports:
         for failure in report.failures:
-            echo(f"{file}:{failure.line}: {failure}")
+            echo(f"{file}:{failure.line}: {failure}", colour="red")
+    for problem in checked.problems:
+        if problem.severity is Severity.WARNING:
+            echo(str(problem), colour="yellow")
+        if problem in checked.wanted:
+            echo(str(checked.wanted[problem]))
+    if verbose:
+        _print_notes(checked)
 
 
-def _say_overlaps(checked: _Checked) -> None:
-    """Name the overlaps that no test in the file shows its author to know."""
+def _print_notes(checked: _Checked) -> None:
+    """Name the overlaps that no test in the file covers."""
     untested = [one for one in checked.overlaps if not one[2].tested]
     for file, line, overlap in untested[:_MOST_NOTES]:
         echo(
-            f"{file}:{line}: note: {overlap.rule} means this as well, but"
-            f" {overlap.earlier} before it decides: {overlap.example}"
+            f"{file}:{line}: note: {overlap.rule} and {overlap.earlier} both match this"
+            f" task; {overlap.earlier} comes first and wins: {overlap.example}"
         )
     more = len(untested) - _MOST_NOTES
     if more > 0:
@@ -157,6 +163,32 @@ def _say_overlaps(checked: _Checked) -> None:
         echo(
             f"{file}: note: too many pairs of rules; not all were searched for overlaps"
         )
+
+
+def _print_summary(checked: _Checked, paths: Sequence[Path], code: int) -> None:
+    """Print the one line that tells how it went; always the last."""
+    passed = sum(report.passed for _, report in checked.reports)
+    failed = sum(len(report.failures) for _, report in checked.reports)
+    severities = [problem.severity for problem in checked.problems]
+    errors, warnings = (
+        severities.count(Severity.ERROR),
+        severities.count(Severity.WARNING),
+    )
+    what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+    parts = [f"{what}: {_count(checked.rules, 'rule')}"] if checked.reports else [what]
+    if checked.reports:
+        parts.append(f"{passed} of {_count(passed + failed, 'test')} passed")
+    if errors:
+        parts.append(f"{_count(errors, 'error')}, so the rules do not load")
+    if warnings:
+        parts.append(_count(warnings, "warning"))
+    colour = "red" if code else "yellow" if warnings else "green"
+    separator = ", " if checked.reports else ": "
+    echo(separator.join(parts), colour=colour, bold=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_json(checked: _Checked) -> dict[str, Any]:

@@ -49,9 +49,19 @@ def cause_in_words(cause: str | None) -> str:
     return CAUSES.get(str(cause), str(cause).replace("_", " "))
 
 
-def echo(text: str, *, error: bool = False, end: str = "\n") -> None:
+def echo(
+    text: str,
+    *,
+    error: bool = False,
+    end: str = "\n",
+    colour: str | None = None,
+    bold: bool = False,
+) -> None:
     """Print a line, with control characters made visible."""
-    line = escape_unprintable(text, keep="\n") + end
+    line = escape_unprintable(text, keep="\n")
+    if (colour or bold) and is_coloured(error=error):
+        line = click.style(line, fg=colour, bold=bold or None)
+    line += end
     if not error:
         sys.stdout.write(line)
         return
@@ -98,13 +108,6 @@ def is_coloured(*, error: bool = False) -> bool:
     return wanted and stream.isatty()
 
 
-def styled(text: str, *, error: bool = False, **style: bool | str) -> str:
-    """Colour a text of ours where the stream shows colours."""
-    if not is_coloured(error=error):
-        return text
-    return click.style(text, **style)  # type: ignore[arg-type]
-
-
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; only the last column is cut to the terminal's width."""
     cells = [[escape_unprintable(cell) for cell in row] for row in rows]
@@ -112,7 +115,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     if sys.stdout.isatty():
         width = shutil.get_terminal_size((80, 24)).columns
     for number, line in enumerate(layout(headings, cells, width=width)):
-        sys.stdout.write((styled(line, bold=True) if not number else line) + "\n")
+        echo(line, bold=not number)
 
 
 def layout(

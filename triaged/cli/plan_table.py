@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from triaged.cli.output import cause_in_words, echo, print_table, styled, truncate
+from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.task_ids import printable
 from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import age_of
@@ -42,7 +42,7 @@ def show_plan(view: PlanView, *, everything: bool, verbose: bool) -> None:
         echo("")
     _show_totals(view, verbose=verbose)
     if view.guarded.breaker is not None:
-        echo(styled(f"The breaker is open: {view.guarded.breaker}.", fg="red"))
+        echo(f"The breaker is open: {view.guarded.breaker}.", colour="red")
         by_rule = wanted_by_rule(view.guarded.decisions)
         told = ", ".join(
             f"{rule} wants {sum(causes.values())}" for rule, causes in by_rule.items()

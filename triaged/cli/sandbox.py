@@ -2,19 +2,41 @@
 
 import asyncio
 import contextlib
+import shlex
+import tempfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import click
 
 from triaged.cli.output import echo
+from triaged.cli.streams import flush_output
 from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
-from triaged.sandbox.faults import Fault, parse_fault
+from triaged.sandbox.faults import OPERATIONS, Fault, FaultKind, parse_fault
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
+_EPILOG: Final = f"""\
+\b
+Faults: {", ".join(FaultKind)}
+Operations: {", ".join(OPERATIONS)}
+Example: --fault dismiss:cut-after:3@1 --fault list:429:p=0.1
 
-@click.command
+\b
+Control, without a key and outside the quota:
+  GET    /sandbox/state
+  POST   /sandbox/faults  {{"faults": ["dismiss:500:2"]}}
+  DELETE /sandbox/faults
+  POST   /sandbox/tasks   {{"tasks": [{{"description": "..."}}]}}
+  POST   /sandbox/tasks/ID/settle  {{"status": "approved"}}
+  DELETE /sandbox/tasks/ID
+  POST   /sandbox/reset
+"""
+
+
+@click.command(epilog=_EPILOG)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -27,7 +49,7 @@ from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
     type=click.IntRange(0, 200_000),
     default=60,
     show_default=True,
-    help="How many pending tasks.",
+    help="Number of pending tasks.",
 )
 @click.option("--seed", default=1, help="The same seed makes the same tasks.")
 @click.option(
@@ -35,19 +57,17 @@ from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
     type=click.FloatRange(0, 20),
     default=1.0,
     show_default=True,
-    help="Settled tasks per pending one.",
+    help="Settled tasks for each pending one.",
 )
 @click.option(
     "--plan",
     type=click.Choice([*PLANS, "unlimited"]),
     default="starter",
     show_default=True,
-    help="Whose limits.",
+    help="The LeadLex plan whose limits apply.",
 )
 @click.option("--minute-limit", type=click.IntRange(1), help="Calls a minute.")
-@click.option(
-    "--day-limit", type=click.IntRange(1), help="Calls a day, not the plan's."
-)
+@click.option("--day-limit", type=click.IntRange(1), help="Calls a day.")
 @click.option("--minute", metavar="D", default="60s", help="How long a minute lasts.")
 @click.option("--day", metavar="D", default="24h", help="How long a day lasts.")
 @click.option(
@@ -80,7 +100,7 @@ def sandbox(
     key: str | None,
     fault: tuple[str, ...],
 ) -> None:
-    """Run the LeadLex double on loopback: quota, 429, faults, made-up tasks."""
+    """Run the simulator until it is stopped."""
     settings = SandboxSettings(
         seed=seed,
         count=tasks,
@@ -104,11 +124,17 @@ def sandbox(
 
 
 async def _serve(made: Sandbox, port: int, key: str) -> None:
+    # A ledger of its own: rehearsals must not be counted among real dismissals.
+    state = Path(tempfile.mkdtemp(prefix="triaged-sandbox-"))
+
     def announce(url: str) -> None:
         page = url.partition("/functions")[0]
-        echo(f"LeadLex double on {page} (its state is shown there)\n")
+        echo(f"LeadLex simulator on {page} (its state is shown there)\n")
         echo(f"export TRIAGED_API_URL={url}")
-        echo(f"export TRIAGED_API_KEY={key}")
+        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        echo(f"export TRIAGED_STATE_DIR={shlex.quote(str(state))}")
+        # Its reader may be a pipe, and this process goes on.
+        flush_output()
 
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
@@ -124,6 +150,9 @@ async def _serve(made: Sandbox, port: int, key: str) -> None:
         serving.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+    with contextlib.suppress(OSError):
+        # Unless it was used.
+        state.rmdir()
 
 
 def _seconds(text: str, option: str) -> float:
