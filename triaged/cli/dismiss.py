@@ -212,7 +212,7 @@ def _with_whole_ids(
         found = expand(typed, known)
         if found is None:
             echo(f"triaged: {unknown_id(typed, known, 'the list')}", error=True)
-        elif not pending(found, 1) or pending(found, 1)[0] != found:
+        elif found not in pending(found, limit=1):
             echo(f"triaged: {printable(found)} is not pending", error=True)
         ids.append(found or typed)
     return replace(selection, ids=tuple(ids))

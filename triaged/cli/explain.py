@@ -131,7 +131,7 @@ def _explain_id(
         with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
-            known = lookup_in(ledger.task_ids("", _MAX_SIMILAR))
+            known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
             if found is None:
                 where = "the ledger; listing the pending tasks (1 API call)"
                 echo(f"triaged: {unknown_id(task_id, known, where)}", error=True)

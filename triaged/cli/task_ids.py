@@ -2,13 +2,10 @@
 
 import difflib
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, Protocol
 
 import click
-
-# Returns the known ids that begin with a prefix, sorted, at most a given number.
-Lookup = Callable[[str, int], Sequence[str]]
 
 MIN_PREFIX: Final = 8
 # Shorter ids are shown whole: a prefix would save nothing.
@@ -18,11 +15,19 @@ _MAX_NEIGHBOURS: Final = 2_000
 _MAX_SHOWN: Final = 40
 
 
+class Lookup(Protocol):
+    """Where ids are known."""
+
+    def __call__(self, prefix: str = "", *, limit: int) -> Sequence[str]:
+        """Return the known ids that begin with a prefix, sorted, up to a limit."""
+        ...
+
+
 def lookup_in(ids: Iterable[str]) -> Lookup:
     """Look ids up in a collection."""
     known = sorted(set(ids))
 
-    def find(prefix: str, limit: int) -> list[str]:
+    def find(prefix: str = "", *, limit: int) -> list[str]:
         start = bisect_left(known, prefix)
         end = start
         while (
@@ -37,8 +42,10 @@ def lookup_in(ids: Iterable[str]) -> Lookup:
 def either(*lookups: Lookup) -> Lookup:
     """Look ids up in several places."""
 
-    def find(prefix: str, limit: int) -> list[str]:
-        found = {task_id for lookup in lookups for task_id in lookup(prefix, limit)}
+    def find(prefix: str = "", *, limit: int) -> list[str]:
+        found = {
+            task_id for lookup in lookups for task_id in lookup(prefix, limit=limit)
+        }
         return sorted(found)[:limit]
 
     return find
@@ -51,7 +58,7 @@ def expand(typed: str, lookup: Lookup) -> str | None:
         click.UsageError: several begin like this; names them.
     """
     text = typed.strip()
-    found = lookup(text, _MAX_CANDIDATES + 1)
+    found = lookup(text, limit=_MAX_CANDIDATES + 1)
     if text in found:
         return text
     if not found or len(text) < MIN_PREFIX:
@@ -66,8 +73,8 @@ def expand(typed: str, lookup: Lookup) -> str | None:
 def suggest(typed: str, lookup: Lookup) -> list[str]:
     """Return the known ids nearest to one that is not known."""
     text = typed.strip()
-    begins = list(lookup(text, 3)) if text else []
-    return begins or difflib.get_close_matches(text, lookup("", _MAX_NEIGHBOURS), n=3)
+    begins = list(lookup(text, limit=3)) if text else []
+    return begins or difflib.get_close_matches(text, lookup(limit=_MAX_NEIGHBOURS), n=3)
 
 
 def unknown_id(typed: str, lookup: Lookup, where: str) -> str:
@@ -87,7 +94,7 @@ def shorten(ids: Collection[str], lookup: Lookup) -> dict[str, str]:
             shown[task_id] = task_id
             continue
         if start not in neighbours:
-            neighbours[start] = lookup(start, _MAX_NEIGHBOURS)
+            neighbours[start] = lookup(start, limit=_MAX_NEIGHBOURS)
         shown[task_id] = _unique_prefix(task_id, neighbours[start])
     return shown
 

@@ -45,7 +45,7 @@ class Ledger:
         """Make what is inside one durable step."""
         return self._store.transaction()
 
-    def task_ids(self, prefix: str = "", limit: int = 1_000) -> list[str]:
+    def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
         """Return the known task ids that begin with a prefix, sorted."""
         # Begins with: from the prefix on, and before anything that comes after it.
         tables = ("dismissal", "decision", "observation", "veto")
