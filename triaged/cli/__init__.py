@@ -1,7 +1,6 @@
 """The command line: a small module for each family of commands, imported when used."""
 
 import contextlib
-import difflib
 import importlib
 import os
 import sys
@@ -51,6 +50,8 @@ class LazyGroup(click.Group):
         """Find the command, or offer the nearest one."""
         name = args[0]
         if name not in COMMAND_MODULES and not name.startswith("-"):
+            import difflib  # noqa: PLC0415 - only for typing errors
+
             near = difflib.get_close_matches(name, COMMAND_MODULES, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             ctx.fail(f"No such command {name!r}.{hint}")

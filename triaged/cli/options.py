@@ -4,20 +4,22 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from triaged.errors import ConfigError, Problem
 from triaged.settings import env_name, read_settings
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
     "workspace": "Label in metrics, logs and ledger [default: default].",
-    "api_plan": "Your LeadLex plan: starter, pro or org [default: from the first answer].",
+    "api_plan": "LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
     "daily_limit": "Calls a day.",
     "reserve": "Share of the day's calls never spent [default: 0.2].",
@@ -76,8 +78,10 @@ class EnumChoice(click.ParamType[E], Generic[E]):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
+    ) -> "list[CompletionItem]":
         """Offer the values in a shell."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
+
         del ctx, param
         return [CompletionItem(v) for v in self._enum if v.startswith(incomplete)]
 

@@ -6,7 +6,6 @@ Tables are laid out here because importing rich's takes longer than most command
 import contextlib
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -26,6 +25,8 @@ NON_TTY_WIDTH: Final = 160
 _GAP: Final = "   "
 # A narrower last column is put on a line of its own.
 _MIN_LAST: Final = 20
+# A terminal that does not tell its width.
+_NARROW: Final = 80
 
 CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.NO_RULE: "no rule matched",
@@ -111,11 +112,17 @@ def is_coloured(*, error: bool = False) -> bool:
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table; only the last column is cut to the terminal's width."""
     cells = [[escape_unprintable(cell) for cell in row] for row in rows]
-    width = NON_TTY_WIDTH
-    if sys.stdout.isatty():
-        width = shutil.get_terminal_size((80, 24)).columns
-    for number, line in enumerate(layout(headings, cells, width=width)):
+    for number, line in enumerate(layout(headings, cells, width=_width())):
         echo(line, bold=not number)
+
+
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return NON_TTY_WIDTH
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _NARROW
+    except OSError:
+        return _NARROW
 
 
 def layout(

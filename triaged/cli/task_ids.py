@@ -1,6 +1,5 @@
 """Task ids as people type and read them: unique prefixes of at least 8 characters."""
 
-import difflib
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
@@ -73,6 +72,8 @@ def expand(typed: str, lookup: Lookup) -> str | None:
 def suggest(typed: str, lookup: Lookup) -> list[str]:
     """Return the known ids nearest to one that is not known."""
     text = typed.strip()
+    import difflib  # noqa: PLC0415 - only for typing errors
+
     begins = list(lookup(text, limit=3)) if text else []
     return begins or difflib.get_close_matches(text, lookup(limit=_MAX_NEIGHBOURS), n=3)
 
