@@ -188,7 +188,7 @@ def test_output_is_tried_before_anything_is_spent(
 
         assert done.returncode == 1, arguments
         assert b"standard output cannot be written" in done.stderr
-    assert sum(sandbox.world.counted.values()) == 0
+    assert sum(sandbox.world.call_counts.values()) == 0
     assert sandbox.world.store.effects == []
 
 

@@ -4,14 +4,13 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import click
 
 from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
-from triaged.cli.dismiss import question, report_dispatched
+from triaged.cli.dismiss import question, report_dispatched, report_skipped
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
@@ -27,14 +26,16 @@ from triaged.cli.session import open_session
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
+from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.quota import Purpose
-from triaged.rules.context import build_context
-from triaged.rules.task import Decision, Task
+from triaged.rules.task import Decision
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.cycle import build_requests
+from triaged.triage.dispatcher import DispatchOrigin
 from triaged.workspace import Workspace
 
 
@@ -72,9 +73,13 @@ async def _apply(
         with activity.show("listing the pending tasks"):
             listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
-        )
+        guarded = assess(
+            workspace.ledger,
+            rules,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
+        ).guarded
         due, dropped = compare(plan.entries, guarded.decisions)
         _show(due, dropped)
         if not due:
@@ -82,45 +87,53 @@ async def _apply(
             return exit_codes.OK
         if not yes and not confirm(question(len(due))):
             return exit_codes.OK
-        return await _carry_out(workspace, rules, plan, listed.tasks, due, now)
+        return await _carry_out(workspace, rules, plan, listed, due)
 
 
 async def _carry_out(
     workspace: Workspace,
     rules: CompiledRules,
     plan: Plan,
-    tasks: Sequence[Task],
-    agreed_on: Sequence[Decision],
-    now: datetime,
+    listed: TaskList,
+    confirmed: Sequence[Decision],
 ) -> int:
     """Dismiss what was confirmed and is still due, while no other process dismisses.
 
     Before the confirmation a daemon may have used up a cap, or a person have vetoed.
     """
-    ids = {decision.task.id for decision in agreed_on}
+    ids = {decision.task.id for decision in confirmed}
     entries = [entry for entry in plan.entries if entry.task_id in ids]
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         async with workspace.dispatch_lock().acquired():
             workspace.rate_limiter.expire_dismissals()
-            guarded, _ = Judge(workspace.ledger).assess(
-                rules, tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
+            now = workspace.clock.now()
+            assessment = assess(
+                workspace.ledger,
+                rules,
+                listed.tasks,
+                now=now,
+                clock_skew=workspace.rate_limiter.clock_skew,
             )
-            due, late = compare(entries, guarded.decisions)
-            workspace.ledger.decisions.save_ruleset(
-                rules.ruleset.sha256, rules.source, at=now
-            )
-            context = build_context(rules.ruleset.conditions(), tasks, now=now)
+            due, late = compare(entries, assessment.guarded.decisions)
+            workspace.ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=now)
             dispatched = await workspace.dispatcher().dispatch(
-                build_requests(due, rules, context),
-                source=Source.APPLY,
-                cycle=uuid.uuid4().hex[:12],
+                build_requests(due, rules, assessment.context),
+                DispatchOrigin(
+                    source=Source.APPLY,
+                    cycle=uuid.uuid4().hex[:12],
+                    listed_at=listed.requested_at or now,
+                    context=assessment.context,
+                ),
+                rules=FollowedRules(
+                    workspace.settings.rules, rules, workspace.clock.now
+                ),
                 stop=stop,
-                listed_at=now,
             )
     for entry, why in late:
         echo(f"{printable(entry.task_id)} was left meanwhile: {why}")
-    return report_dispatched(dispatched, capped=bool(late))
+    report_skipped(dispatched)
+    return report_dispatched(dispatched, capped=bool(late or dispatched.skipped))
 
 
 def compare(

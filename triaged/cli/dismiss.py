@@ -44,10 +44,12 @@ from triaged.rules.patterns.re2_pattern import (
     compile_pattern,
 )
 from triaged.rules.task import LeaveCause, Task
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
 from triaged.triage.manual import (
     ManualDismissal,
+    ManualDispatch,
     ManualScreening,
     dispatch_manual,
     screen_manual,
@@ -152,7 +154,9 @@ async def _dismiss(
             for t in listed.tasks
             if selection.matches(t, now)
         ]
-        sifted = screen_manual(workspace, rules.ruleset, wishes, listed.tasks, now=now)
+        sifted = screen_manual(
+            workspace.ledger, rules.ruleset, wishes, listed.tasks, now=now
+        )
         _show(sifted, listed.tasks, now)
         if not sifted.accepted:
             echo("Nothing to dismiss.")
@@ -162,20 +166,28 @@ async def _dismiss(
             return exit_codes.OK
         stop = asyncio.Event()
         with signal_events(asyncio.get_running_loop(), stop, None):
-            dispatched, late = await dispatch_manual(
-                workspace,
-                rules.ruleset,
+            dispatched = await dispatch_manual(
                 sifted.accepted,
-                listed.tasks,
-                source=Source.HAND,
-                listed_at=now,
+                ManualDispatch(
+                    source=Source.HAND,
+                    tasks=listed.tasks,
+                    listed_at=listed.requested_at or now,
+                ),
+                dispatcher=workspace.dispatcher(),
+                lock=workspace.dispatch_lock(),
+                rules=FollowedRules(settings.rules, rules, workspace.clock.now),
                 stop=stop,
             )
-        for wish, cause in late.refused:
-            task_id = printable(wish.task.id or "—")
-            echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
-    denied = {cause for _, cause in (*sifted.refused, *late.refused)}
+    report_skipped(dispatched)
+    denied = {cause for _, cause in (*sifted.refused, *dispatched.skipped)}
     return report_dispatched(dispatched, capped=LeaveCause.OVER_CAP in denied)
+
+
+def report_skipped(dispatched: DispatchResult) -> None:
+    """Name the tasks that were left at the last check, and why."""
+    for request, cause in dispatched.skipped:
+        task_id = printable(request.task.id or "—")
+        echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
 
 
 def question(count: int, reason: str = "") -> str:

@@ -29,11 +29,12 @@ from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
 from triaged.quota import Purpose
+from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
 from triaged.rules.task import LeaveCause, Task, parse_timestamp
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.guard import GuardResult, History, apply_guard
 
 # Some editors save it in front of UTF-8.
@@ -153,7 +154,12 @@ def make_preview(
     tasks = read_tasks(file)
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
-    guarded = apply_guard(decisions, rules.ruleset, EMPTY_HISTORY, now=moment)
+    guarded = apply_guard(
+        decisions,
+        rules.ruleset,
+        EMPTY_HISTORY,
+        build_context(rules.ruleset.conditions(), tasks, now=moment),
+    )
     ids = [task.id for task in tasks if task.id]
     return Preview(
         rules=rules,
@@ -186,7 +192,8 @@ async def _preview_of_api(
         with activity.show("listing the pending tasks"):
             listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         moment = now or workspace.clock.now()
-        guarded, history = Judge(workspace.ledger).assess(
+        assessment = assess(
+            workspace.ledger,
             rules,
             listed.tasks,
             now=moment,
@@ -197,8 +204,8 @@ async def _preview_of_api(
         return Preview(
             rules=rules,
             tasks=listed.tasks,
-            guarded=guarded,
-            history=history,
+            guarded=assessment.guarded,
+            history=assessment.history,
             now=moment,
             short_ids=shorten(ids, known),
         )

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from triaged.errors import LedgerError
-from triaged.ledger.schema import MIGRATIONS, VERSION, migrate
+from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
-_BUSY_SECONDS: Final = 10.0
+# Transactions are short; only a stopped process holds the file for longer.
+_BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
 APPLICATION_ID: Final = 0x74726764
@@ -70,6 +71,7 @@ class Database:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
         self._connection = self._open()
+        self._identity = self._identify()
 
     def close(self) -> None:
         """Close the file."""
@@ -84,6 +86,7 @@ class Database:
         if self._depth:
             yield
             return
+        self.verify()
         self.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
@@ -101,6 +104,22 @@ class Database:
             with contextlib.suppress(LedgerError):
                 self.execute("ROLLBACK")
             raise
+
+    def verify(self) -> None:
+        """Check that the open file is still the one at the ledger's path.
+
+        A file that was deleted or replaced while it is open can still be written, but
+        other processes do not see it: what they forbid there would not be seen here.
+
+        Raises:
+            LedgerError: the file was deleted or replaced.
+        """
+        if self._identify() != self._identity:
+            raise LedgerError(
+                str(self.path),
+                "was deleted or replaced while it was in use",
+                "check which file is the right one, then start again",
+            )
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it changed."""
@@ -144,6 +163,13 @@ class Database:
     def _error(self, error: Exception) -> LedgerError:
         return LedgerError(str(self.path), str(error), _hint(error))
 
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
     def _is_there(self) -> bool:
         try:
             return self.path.exists()
@@ -170,10 +196,9 @@ class Database:
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             os.close(descriptor)
             with contextlib.closing(sqlite3.connect(draft)) as connection:
-                connection.executescript(
-                    f"PRAGMA application_id={APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{''.join(MIGRATIONS)}"
-                )
+                connection.isolation_level = None
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                migrate(connection)
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
             with contextlib.suppress(FileExistsError):
