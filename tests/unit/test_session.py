@@ -47,16 +47,3 @@ async def test_short_waits_are_not_worth_a_word(
     await clock.sleep(0.5)
 
     assert capsys.readouterr().err == ""
-
-
-@pytest.mark.anyio
-async def test_a_lock_that_is_held_for_long_is_named_once(
-    clock: SessionClock, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Polling for a second means that another process is at work; it is told once."""
-    for _ in range(60):
-        await clock.sleep(0.05)
-
-    assert capsys.readouterr().err == (
-        "triaged: waiting for another process that dismisses now\n"
-    )

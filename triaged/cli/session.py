@@ -76,24 +76,19 @@ class SessionClock(SystemClock):
 
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
-        self._polled = 0.0
 
     async def sleep(self, seconds: float) -> None:
         """Wait; cancellable."""
-        # Only the quota makes a command sleep long; a lock is polled often.
-        if seconds >= NOTICE_SECONDS:
-            until = self.now() + timedelta(seconds=seconds)
-            self._activity.note(
-                f"waiting for the quota until {until:%H:%M:%S} UTC ({seconds:.0f} s)"
-            )
-        else:
-            self._polled += seconds
-            if self._polled >= NOTICE_SECONDS:
-                self._activity.note("waiting for another process that dismisses now")
+        # Only the quota makes a command sleep for long.
+        if seconds < NOTICE_SECONDS:
+            await super().sleep(seconds)
+            return
+        until = self.now() + timedelta(seconds=seconds)
+        self._activity.note(
+            f"waiting for the quota until {until:%H:%M:%S} UTC ({seconds:.0f} s)"
+        )
         await super().sleep(seconds)
-        if seconds >= NOTICE_SECONDS:
-            self._activity.resume()
-            self._polled = 0.0
+        self._activity.resume()
 
 
 @contextlib.asynccontextmanager
@@ -109,5 +104,11 @@ async def open_session(
     """
     require_output()
     activity = Activity()
-    async with open_workspace(settings, SessionClock(activity)) as workspace:
+    async with open_workspace(
+        settings,
+        SessionClock(activity),
+        on_lock_wait=lambda owner: activity.note(
+            f"waiting for {owner}, which is dismissing now"
+        ),
+    ) as workspace:
         yield workspace, activity
