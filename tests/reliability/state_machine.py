@@ -253,9 +253,13 @@ class ProductStateMachine(RuleBasedStateMachine):
         } == {
             key: (line.task_id, line.rule, line.outcome) for key, line in book.items()
         }
-        attempts = {name: n for (name, _), n in ledger.counters.values("attempts").items()}
+        attempts = {
+            name: n for (name, _), n in ledger.counters.values("attempts").items()
+        }
         assert attempts == dict(self.comparison.model.attempts)
-        assert ledger.counters.values("dismissals") == dict(self.comparison.model.confirmed)
+        assert ledger.counters.values("dismissals") == dict(
+            self.comparison.model.confirmed
+        )
         assert ledger.vetoes.task_ids() == self.comparison.model.vetoed
 
     @invariant()

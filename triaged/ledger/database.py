@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from triaged.errors import LedgerError
+from triaged.errors import LedgerBusy, LedgerError
 from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
 # Transactions are short; only a stopped process holds the file for longer.
-_BUSY_SECONDS: Final = 60.0
+BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
 APPLICATION_ID: Final = 0x74726764
@@ -56,7 +56,13 @@ def parse_stored_timestamp(text: str) -> datetime:
 class Database:
     """One open database file; every fault of it becomes a ``LedgerError``."""
 
-    def __init__(self, directory: Path, *, create: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         """Open the ledger of a state directory, or make a new one.
 
         Raises:
@@ -64,6 +70,7 @@ class Database:
                 version, or cannot be written.
         """
         self.path = directory / FILE
+        self._busy_seconds = busy_seconds
         self._depth = 0
         if not self._is_there():
             self._reject_orphan_wal(directory / f"{FILE}-wal")
@@ -158,6 +165,8 @@ class Database:
         try:
             yield
         except _SQLITE_ERRORS as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise LedgerBusy(str(self.path)) from error
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> LedgerError:
@@ -244,7 +253,7 @@ class Database:
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
-                timeout=_BUSY_SECONDS,
+                timeout=self._busy_seconds,
             )
         except (OSError, sqlite3.Error) as error:
             raise self._error(error) from error

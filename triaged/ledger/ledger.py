@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from triaged.errors import ConfigError, Problem
 from triaged.ledger.counters import Counters
-from triaged.ledger.database import Database, format_timestamp
+from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
@@ -29,14 +29,22 @@ class Ledger:
     """Everything durable of one workspace."""
 
     def __init__(
-        self, directory: Path, *, workspace: str = "default", create: bool = True
+        self,
+        directory: Path,
+        *,
+        workspace: str = "default",
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         """Open the ledger of a state directory.
 
+        ``busy_seconds`` is how long a statement waits while another process writes.
+
         Raises:
+            LedgerBusy: another process wrote for longer than that.
             LedgerError: it cannot be opened; says what to do.
         """
-        self._database = Database(directory, create=create)
+        self._database = Database(directory, create=create, busy_seconds=busy_seconds)
         self.workspace = workspace
         self.path = self._database.path
         self.dismissals = Dismissals(self._database, workspace)
@@ -51,7 +59,9 @@ class Ledger:
         self.state = StateStore(self._database, workspace)
 
     @classmethod
-    def open_existing(cls, directory: Path, *, workspace: str) -> Self:
+    def open_existing(
+        cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
+    ) -> Self:
         """Open a ledger that a daemon, or any other command, has made before.
 
         For what a person does to a running daemon: it never creates anything, so it
@@ -63,7 +73,9 @@ class Ledger:
                 runs on it serves another one.
         """
         owner = DaemonLock.owner(directory)
-        ledger = cls(directory, workspace=workspace, create=False)
+        ledger = cls(
+            directory, workspace=workspace, create=False, busy_seconds=busy_seconds
+        )
         known = ledger.workspaces()
         served = owner.workspace if owner else None
         if served not in {None, "", workspace} or (known and workspace not in known):

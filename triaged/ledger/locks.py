@@ -8,8 +8,9 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,6 +31,8 @@ class LockOwner:
     pid: int
     host: str
     workspace: str = ""
+    since: datetime | None = None
+    once: bool = False
 
     def __str__(self) -> str:
         """Name the process and its machine."""
@@ -39,9 +42,9 @@ class LockOwner:
 class FileLock:
     """An exclusive lock on a file that names its owner."""
 
-    def __init__(self, path: Path, *, workspace: str = "") -> None:
+    def __init__(self, path: Path, **facts: str | bool) -> None:
         self._path = path
-        self._workspace = workspace
+        self._facts = facts
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
@@ -56,7 +59,7 @@ class FileLock:
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _write_owner(descriptor, self._workspace)
+                _write_owner(descriptor, self._facts)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -100,17 +103,22 @@ class FileLock:
         return _read_owner(self._path)
 
 
-def _write_owner(descriptor: int, workspace: str) -> None:
+def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
     os.ftruncate(descriptor, 0)
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), "workspace": workspace}
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), **facts}
     os.pwrite(descriptor, json.dumps(owner).encode(), 0)
 
 
 def _read_owner(path: Path) -> LockOwner | None:
     try:
         owner = json.loads(path.read_bytes())
+        since = owner.get("since")
         return LockOwner(
-            int(owner["pid"]), str(owner["host"]), str(owner.get("workspace", ""))
+            pid=int(owner["pid"]),
+            host=str(owner["host"]),
+            workspace=str(owner.get("workspace", "")),
+            since=datetime.fromisoformat(since) if since else None,
+            once=bool(owner.get("once")),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -119,9 +127,21 @@ def _read_owner(path: Path) -> LockOwner | None:
 class DaemonLock:
     """Held by a daemon or a ``run --once`` for as long as it runs."""
 
-    def __init__(self, directory: Path, *, workspace: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workspace: str = "",
+        since: datetime | None = None,
+        once: bool = False,
+    ) -> None:
         self._directory = directory
-        self._lock = FileLock(directory / DAEMON_LOCK, workspace=workspace)
+        self._lock = FileLock(
+            directory / DAEMON_LOCK,
+            workspace=workspace,
+            since=since.isoformat() if since else "",
+            once=once,
+        )
 
     @staticmethod
     def owner(directory: Path) -> LockOwner | None:

@@ -1,13 +1,32 @@
 """Observations: what a rule would have dismissed if it had been allowed to."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from triaged.ledger.database import Database, format_timestamp
-from triaged.rules.task import ProposedDismissal, Task
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.rules.task import HumanDecision, ProposedDismissal, Task
 
 # SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
 _CHUNK = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedTask:
+    """A task that a rule would have dismissed.
+
+    ``task`` is its content as last decided on, where that is still kept;
+    ``human_decision`` is None while it is not known what people did with it.
+    """
+
+    rule: str
+    reason: str
+    task_id: str
+    seen_at: datetime
+    task: dict[str, Any] | None
+    human_decision: HumanDecision | None
 
 
 class Observations:
@@ -49,6 +68,38 @@ class Observations:
             (self._workspace, *task_ids),
         )
         return {(row["task_id"], row["rule"]) for row in rows}
+
+    def query(self, *, since: datetime | None = None, limit: int) -> list[ObservedTask]:
+        """Return what was observed last, newest first, with what is known of each."""
+        rows = self._database.rows(
+            "SELECT o.rule, o.reason, o.task_id, o.seen_at, d.task, h.decision,"
+            " h.recorded_at FROM observation o"
+            " LEFT JOIN decision d ON d.workspace = o.workspace"
+            " AND d.task_id = o.task_id"
+            " LEFT JOIN human_decision h ON h.workspace = o.workspace"
+            " AND h.task_id = o.task_id"
+            " WHERE o.workspace = ? AND o.seen_at >= ?"
+            " ORDER BY o.seen_at DESC, o.task_id, o.rule LIMIT ?",
+            (
+                self._workspace,
+                "" if since is None else format_timestamp(since),
+                limit,
+            ),
+        )
+        with self._database.decoding():
+            return [
+                ObservedTask(
+                    rule=r["rule"],
+                    reason=r["reason"],
+                    task_id=r["task_id"],
+                    seen_at=parse_stored_timestamp(r["seen_at"]),
+                    task=json.loads(r["task"]) if r["task"] else None,
+                    human_decision=HumanDecision(r["decision"])
+                    if r["decision"]
+                    else None,
+                )
+                for r in rows
+            ]
 
     def count_on(self, day: datetime) -> dict[str, int]:
         """Count by rule what would have been dismissed, seen first on a UTC day."""
