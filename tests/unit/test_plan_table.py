@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import T0, a_task
 from triaged.cli.output import layout
-from triaged.cli.plan_table import PlanView, format_age, show_plan, wanted_by_rule
+from triaged.cli.plan_table import PlanView, format_age, show_plan, waiting_by_rule
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal
 from triaged.rulesfile.loader import parse
@@ -99,7 +99,7 @@ def test_what_is_wanted_is_counted_by_rule_and_cause() -> None:
         Decision(a_task(id="t5"), LeaveCause.NO_RULE),
     ]
 
-    assert wanted_by_rule(decisions) == {"clutter": {"over_cap": 1, "paused": 1}}
+    assert waiting_by_rule(a_view(decisions).guarded) == {"clutter": {"over_cap": 1, "paused": 1}}
 
 
 def test_ids_never_wrap() -> None:

@@ -3,13 +3,14 @@
 import asyncio
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
+from triaged.cli.control import refuse_while_paused
 from triaged.cli.dismiss import question, report_dispatched, report_skipped
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
@@ -70,6 +71,7 @@ async def _apply(
     settings: Settings, rules: CompiledRules, plan: Plan, *, yes: bool
 ) -> int:
     async with open_session(settings) as (workspace, activity):
+        refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
             listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
@@ -87,7 +89,8 @@ async def _apply(
             return exit_codes.OK
         if not yes and not confirm(question(len(due))):
             return exit_codes.OK
-        return await _carry_out(workspace, rules, plan, listed, due)
+        with activity.show("dismissing", total=len(due)) as step:
+            return await _carry_out(workspace, rules, plan, listed, due, step)
 
 
 async def _carry_out(
@@ -96,6 +99,7 @@ async def _carry_out(
     plan: Plan,
     listed: TaskList,
     confirmed: Sequence[Decision],
+    step: Callable[[], None],
 ) -> int:
     """Dismiss what was confirmed and is still due, while no other process dismisses.
 
@@ -117,7 +121,7 @@ async def _carry_out(
             )
             due, late = compare(entries, assessment.guarded.decisions)
             workspace.ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=now)
-            dispatched = await workspace.dispatcher().dispatch(
+            dispatched = await workspace.dispatcher(lambda _: step()).dispatch(
                 build_requests(due, rules, assessment.context),
                 DispatchOrigin(
                     source=Source.APPLY,

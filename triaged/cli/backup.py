@@ -23,9 +23,7 @@ def backup(*, settings: Settings, file: Path, verify: bool, overwrite: bool) -> 
         found = copies.verify(file)
     else:
         found = copies.back_up(settings.state_dir, file, overwrite=overwrite)
+    count = found.dismissals
+    dismissals = "1 dismissal" if count == 1 else f"{count:,} dismissals"
     last = f", the last of {found.last_decided_at}" if found.last_decided_at else ""
-    echo(
-        f"{file}: a whole ledger of version {found.version} with"
-        f" {found.dismissals:,} {'dismissal' if found.dismissals == 1 else 'dismissals'}"
-        f"{last}"
-    )
+    echo(f"{file}: a whole ledger of version {found.version} with {dismissals}{last}")

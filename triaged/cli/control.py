@@ -3,13 +3,13 @@
 import contextlib
 import os
 import pwd
-import threading
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 from triaged.cli.output import echo
-from triaged.errors import LedgerError
+from triaged.errors import LedgerBusy, TriagedError
 from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger.flags import Flag, FlagName
 from triaged.settings import Settings
 
 T = TypeVar("T")
@@ -35,28 +35,36 @@ def open_control(settings: Settings) -> Iterator[Ledger]:
         ConfigError: the ledger belongs to another workspace.
         LedgerError: there is no ledger here, or it cannot be opened.
     """
-    with (
-        _notice(settings),
-        Ledger.open_existing(
-            settings.state_dir, workspace=settings.workspace
-        ) as ledger,
-    ):
+    with insist(
+        settings,
+        lambda: Ledger.open_existing(
+            settings.state_dir,
+            workspace=settings.workspace,
+            busy_seconds=_NOTICE_SECONDS,
+        ),
+    ) as ledger:
         yield ledger
 
 
-def until_written(settings: Settings, write: Callable[[], T]) -> T:
-    """Repeat a write until it is in: the emergency stop must not give up.
+def insist(settings: Settings, step: Callable[[], T]) -> T:
+    """Repeat a step for as long as the ledger is busy: the emergency stop waits.
 
     Raises:
-        LedgerError: it failed for another reason than that the ledger was busy.
+        LedgerError: it failed for another reason.
     """
-    with _notice(settings):
-        while True:
-            try:
-                return write()
-            except LedgerError as error:
-                if "locked" not in error.problem:
-                    raise
+    is_told = False
+    while True:
+        try:
+            return step()
+        except LedgerBusy:
+            if not is_told:
+                owner = DaemonLock.owner(settings.state_dir)
+                who = str(owner) if owner else "another process"
+                echo(
+                    f"triaged: waiting for {who} to finish writing the ledger",
+                    error=True,
+                )
+                is_told = True
 
 
 def whose(ledger: Ledger, settings: Settings) -> str:
@@ -66,19 +74,31 @@ def whose(ledger: Ledger, settings: Settings) -> str:
     return f"workspace {ledger.workspace}, ledger {ledger.path}, {daemon}"
 
 
-@contextlib.contextmanager
-def _notice(settings: Settings) -> Iterator[None]:
-    """Tell on stderr what the command waits for, once that takes a second."""
+def refuse_while_paused(ledger: Ledger) -> None:
+    """Refuse to start what would dismiss.
 
-    def tell() -> None:
-        owner = DaemonLock.owner(settings.state_dir)
-        who = str(owner) if owner else "another process"
-        echo(f"triaged: waiting for the ledger, which {who} is using", error=True)
+    Raises:
+        DismissingPaused: names who paused, when and why.
+    """
+    flag = ledger.flags.get(FlagName.PAUSED)
+    if flag is not None:
+        raise DismissingPaused(flag)
 
-    timer = threading.Timer(_NOTICE_SECONDS, tell)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+
+class DismissingPaused(TriagedError):
+    """A pause is in force."""
+
+    def __init__(self, flag: Flag) -> None:
+        super().__init__(flag)
+        self.flag = flag
+
+    def __str__(self) -> str:
+        """Name who paused, when and why, and the way out."""
+        return f"dismissing is paused {describe(self.flag)}; triaged resume ends it"
+
+
+def describe(flag: Flag) -> str:
+    """Return since when a flag is set, by whom and why."""
+    by = f" by {flag.set_by}" if flag.set_by else ""
+    why = f": {flag.reason}" if flag.reason else ""
+    return f"since {flag.since:%Y-%m-%d %H:%M} UTC{by}{why}"

@@ -12,6 +12,7 @@ import click
 
 from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
+from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
@@ -19,6 +20,7 @@ from triaged.cli.options import (
     LOG_OPTIONS,
     QUOTA_OPTIONS,
     RULES_OPTIONS,
+    while_paused_option,
     with_settings,
 )
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
@@ -96,6 +98,7 @@ class TaskFilter:
 @click.option("--all", "everything", is_flag=True, help="All pending tasks.")
 @click.option("--reason", required=True, metavar="R", help="The reason code.")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@while_paused_option
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def dismiss(
     *,
@@ -107,6 +110,7 @@ def dismiss(
     everything: bool,
     reason: str,
     yes: bool,
+    while_paused: bool,
 ) -> None:
     """Dismiss the selected tasks, after one confirmation."""
     selection = TaskFilter(
@@ -133,7 +137,10 @@ def dismiss(
     configure_logs(
         level="warning", form=settings.log_format, workspace=settings.workspace
     )
-    sys.exit(asyncio.run(_dismiss(settings, rules, selection, reason, yes=yes)))
+    done = _dismiss(
+        settings, rules, selection, reason, yes=yes, while_paused=while_paused
+    )
+    sys.exit(asyncio.run(done))
 
 
 async def _dismiss(
@@ -143,8 +150,11 @@ async def _dismiss(
     reason: str,
     *,
     yes: bool,
+    while_paused: bool,
 ) -> int:
     async with open_session(settings) as (workspace, activity):
+        if not while_paused:
+            refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
             listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
@@ -165,15 +175,19 @@ async def _dismiss(
         if not yes and not confirm(question(count, reason)):
             return exit_codes.OK
         stop = asyncio.Event()
-        with signal_events(asyncio.get_running_loop(), stop, None):
+        with (
+            activity.show("dismissing", total=count) as step,
+            signal_events(asyncio.get_running_loop(), stop, None),
+        ):
             dispatched = await dispatch_manual(
                 sifted.accepted,
                 ManualDispatch(
                     source=Source.HAND,
                     tasks=listed.tasks,
                     listed_at=listed.requested_at or now,
+                    while_paused=while_paused,
                 ),
-                dispatcher=workspace.dispatcher(),
+                dispatcher=workspace.dispatcher(lambda _: step()),
                 lock=workspace.dispatch_lock(),
                 rules=FollowedRules(settings.rules, rules, workspace.clock.now),
                 stop=stop,

@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from triaged.cli.output import print_table, truncate
 from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
 
-COLUMNS = (
+# As many as a ledger keeps of what is pending; older ones have no content any more.
+_MAX_ROWS: Final = 200_000
+
+COLUMNS: Final = (
     "task_id",
     "rule",
     "reason",
@@ -39,20 +42,21 @@ def observed_rows(ledger: Ledger, wanted: ObservedFilter) -> list[dict[str, Any]
 def _rows(ledger: Ledger, wanted: ObservedFilter) -> Iterator[dict[str, Any]]:
     exact = {key: value for key, value in asdict(wanted).items() if value is not None}
     since = exact.pop("since", None)
-    for seen in ledger.feedback.observations():
-        if since is not None and seen.seen_at < since:
-            continue
-        if any(getattr(seen, key) != value for key, value in exact.items()):
-            continue
-        record = ledger.decisions.latest(seen.task_id)
-        task = record.task if record is not None else {}
+    found = [
+        seen
+        for seen in ledger.observations.query(since=since, limit=_MAX_ROWS)
+        if all(getattr(seen, key) == value for key, value in exact.items())
+    ]
+    ours = ledger.dismissals.confirmed([seen.task_id for seen in found])
+    for seen in reversed(found):
+        task = seen.task or {}
         yield {
             "task_id": seen.task_id,
             "rule": seen.rule,
             "reason": seen.reason,
             "observed_at": seen.seen_at.isoformat(),
             "human_decision": seen.human_decision,
-            "dismissed_by_triaged": seen.dismissed_by_triaged,
+            "dismissed_by_triaged": seen.task_id in ours,
             "type": task.get("type"),
             "description": task.get("description"),
         }

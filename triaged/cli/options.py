@@ -136,6 +136,13 @@ def _is_text(value: str) -> bool:
     return True
 
 
+def while_paused_option(command: Command) -> Command:
+    """Add ``--while-paused``: a person may act although the daemon may not."""
+    return click.option(
+        "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
+    )(command)
+
+
 def with_format(command: Command) -> Command:
     """Add ``--format table|json``; the command gets ``form``."""
     return click.option(

@@ -2,7 +2,7 @@
 
 import click
 
-from triaged.cli.control import login_name, open_control, until_written, whose
+from triaged.cli.control import describe, insist, login_name, open_control, whose
 from triaged.cli.options import LEDGER_OPTIONS, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
@@ -17,7 +17,7 @@ def pause(*, settings: Settings, note: str) -> None:
     """Set the flag that every dismissal checks before it is sent."""
     now = SystemClock().now()
     with open_control(settings) as ledger:
-        new = until_written(
+        new = insist(
             settings,
             lambda: ledger.flags.set(
                 FlagName.PAUSED, reason=note.strip(), by=login_name(), at=now
@@ -27,9 +27,7 @@ def pause(*, settings: Settings, note: str) -> None:
         where = whose(ledger, settings)
     echo("Dismissing is paused; triaged resume ends it." if new else "Still paused.")
     if flag is not None:
-        by = f" by {flag.set_by}" if flag.set_by else ""
-        why = f": {flag.reason}" if flag.reason else ""
-        echo(f"since {flag.since:%Y-%m-%d %H:%M} UTC{by}{why}")
+        echo(describe(flag))
     echo(where)
 
 
@@ -38,7 +36,7 @@ def pause(*, settings: Settings, note: str) -> None:
 def resume(*, settings: Settings) -> None:
     """Clear the flag again."""
     with open_control(settings) as ledger:
-        was = until_written(settings, lambda: ledger.flags.clear(FlagName.PAUSED))
+        was = insist(settings, lambda: ledger.flags.clear(FlagName.PAUSED))
         where = whose(ledger, settings)
     echo("Dismissing resumed." if was else "It was not paused.")
     echo(where)

@@ -1,7 +1,7 @@
 """A plan as people read it: what changes, then totals by rule and by cause."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -43,22 +43,22 @@ def show_plan(view: PlanView, *, everything: bool, verbose: bool) -> None:
     _show_totals(view, verbose=verbose)
     if view.guarded.breaker is not None:
         echo(f"The breaker is open: {view.guarded.breaker}.", colour="red")
-        by_rule = wanted_by_rule(view.guarded.decisions)
+        by_rule = waiting_by_rule(view.guarded)
         told = ", ".join(
-            f"{rule} wants {sum(causes.values())}" for rule, causes in by_rule.items()
+            f"{rule} wants {causes.total()}" for rule, causes in by_rule.items()
         )
         echo(f"Nothing is dismissed until that changes: {told}.")
 
 
-def wanted_by_rule(decisions: Iterable[Decision]) -> dict[str, Counter[str]]:
-    """Count what each rule wants dismissed and does not get, by cause."""
-    found: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for decision in decisions:
-        cause = decision.cause
-        if cause is not None and cause not in _FINAL and decision.reason is not None:
-            found[decision.rule or ""][cause] += 1
-    ordered = sorted(found.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    return dict(ordered)
+def waiting_by_rule(guarded: GuardResult) -> dict[str, Counter[LeaveCause]]:
+    """Count what each rule wants dismissed and does not get now, by cause."""
+    found = {
+        rule: Counter({c: n for c, n in causes.items() if c not in _FINAL})
+        for rule, causes in guarded.wanted.items()
+    }
+    kept = [(rule, causes) for rule, causes in found.items() if causes]
+    kept.sort(key=lambda item: (-item[1].total(), item[0]))
+    return dict(kept)
 
 
 def _rows(
@@ -112,13 +112,13 @@ def _show_totals(view: PlanView, *, verbose: bool) -> None:
     guarded = view.guarded
     due = Counter(d.rule or "" for d in guarded.to_dismiss)
     seen = Counter(o.rule for d in guarded.decisions for o in d.observed)
-    waiting = wanted_by_rule(guarded.decisions)
+    waiting = waiting_by_rule(guarded)
     rows = [
         (
             rule.name,
             _number(due[rule.name]),
             _number(seen[rule.name]),
-            _causes(waiting.get(rule.name, {})),
+            _causes(waiting.get(rule.name, Counter())),
         )
         for rule in view.ruleset.rules
         if rule.reason is not None
@@ -141,8 +141,8 @@ def _number(count: int) -> str:
     return f"{count:,}" if count else "—"
 
 
-def _causes(causes: Mapping[str, int]) -> str:
-    ordered: Sequence[tuple[str, int]] = Counter(causes).most_common()
+def _causes(causes: Counter[LeaveCause]) -> str:
+    ordered = causes.most_common()
     return ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in ordered) or "—"
 
 

@@ -5,12 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.control import refuse_while_paused
 from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.keypress import cbreak_mode, read_key
 from triaged.cli.log_setup import configure_logs
@@ -20,6 +20,7 @@ from triaged.cli.options import (
     LOG_OPTIONS,
     QUOTA_OPTIONS,
     RULES_OPTIONS,
+    while_paused_option,
     with_settings,
 )
 from triaged.cli.output import cause_in_words, echo, truncate
@@ -57,8 +58,9 @@ class Answer:
 
 
 @click.command
+@while_paused_option
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
-def review(*, settings: Settings) -> None:
+def review(*, settings: Settings, while_paused: bool) -> None:
     """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
@@ -67,13 +69,20 @@ def review(*, settings: Settings) -> None:
         level="error", form=settings.log_format, workspace=settings.workspace
     )
     reasons = tuple(dict.fromkeys((*loaded.reasons, BULK_REASON)))
-    sys.exit(asyncio.run(_review(settings, rules, reasons)))
+    done = _review(settings, rules, reasons, while_paused=while_paused)
+    sys.exit(asyncio.run(done))
 
 
 async def _review(
-    settings: Settings, rules: CompiledRules, reasons: tuple[str, ...]
+    settings: Settings,
+    rules: CompiledRules,
+    reasons: tuple[str, ...],
+    *,
+    while_paused: bool,
 ) -> int:
     async with open_session(settings) as (workspace, activity):
+        if not while_paused:
+            refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
             listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
@@ -90,8 +99,12 @@ async def _review(
             workspace,
             FollowedRules(settings.rules, rules, workspace.clock.now),
             reasons,
-            listed.tasks,
-            listed.requested_at or now,
+            ManualDispatch(
+                source=Source.REVIEW,
+                tasks=listed.tasks,
+                listed_at=listed.requested_at or now,
+                while_paused=while_paused,
+            ),
         )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
@@ -106,14 +119,12 @@ class _Session:
         workspace: Workspace,
         rules: FollowedRules,
         reasons: tuple[str, ...],
-        tasks: Sequence[Task],
-        listed_at: datetime,
+        origin: ManualDispatch,
     ) -> None:
         self._workspace = workspace
         self._rules = rules
         self._reasons = reasons
-        self._tasks = tasks
-        self._listed_at = listed_at
+        self._origin = origin
         self._last: Answer | None = None
         self._ends: Counter[str] = Counter()
         self._code = exit_codes.OK
@@ -219,9 +230,7 @@ class _Session:
     async def _dismiss(self, wish: ManualDismissal) -> None:
         dispatched = await dispatch_manual(
             [wish],
-            ManualDispatch(
-                source=Source.REVIEW, tasks=self._tasks, listed_at=self._listed_at
-            ),
+            self._origin,
             dispatcher=self._workspace.dispatcher(),
             lock=self._workspace.dispatch_lock(),
             rules=self._rules,

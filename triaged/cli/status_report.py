@@ -11,7 +11,7 @@ from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSettings
-from triaged.rules.task import parse_timestamp
+from triaged.rules.task import LeaveCause, parse_timestamp
 from triaged.settings import Settings
 from triaged.triage.rate_limiter import RateLimiter
 
@@ -108,8 +108,8 @@ def _daemon(owner: LockOwner | None, saved: dict[str, Any]) -> dict[str, Any] | 
         "pid": owner.pid,
         "host": owner.host,
         "version": ours.get("version"),
-        "started_at": ours.get("started_at"),
-        "once": bool(ours.get("once")),
+        "started_at": _text(owner.since) if owner.since else ours.get("started_at"),
+        "once": owner.once,
         "rules_file": ours.get("rules_file"),
         "rules_sha256": ours.get("rules_sha256"),
     }
@@ -179,7 +179,11 @@ def _rules(
             "dismissed_today": dismissed.get(name, 0),
             "observed_today": observed.get(name, 0),
             "held": held[name],
-            "waiting": {c: n for c, n in waiting.get(name, {}).items() if n},
+            "waiting": {
+                cause: number
+                for cause, number in waiting.get(name, {}).items()
+                if number and cause != LeaveCause.NOT_PENDING
+            },
         }
         for name in dict.fromkeys(names)
     ]

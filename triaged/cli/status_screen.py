@@ -104,7 +104,8 @@ def _show_tasks(report: dict[str, Any]) -> None:
     ids = [row["task_id"] for row in rows]
     short = shorten(ids, lookup_in(ids))
     held = [
-        f"{printable(short[row['task_id']])} until {_moment(report, row['hold_ends_at'])}"
+        f"{printable(short[row['task_id']])} until"
+        f" {_moment(report, row['hold_ends_at'])}"
         for row in report["held"][:_MAX_TASKS]
     ]
     _tasks("on hold", len(report["held"]), held)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import click
 
-from triaged.cli.control import login_name, open_control, until_written, whose
+from triaged.cli.control import insist, login_name, open_control, whose
 from triaged.cli.options import LEDGER_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.cli.task_ids import expand, lookup_in, printable, shorten, unknown_id
@@ -51,9 +51,7 @@ def _add(ledger: Ledger, settings: Settings, typed: str) -> None:
         echo(f"triaged: {unknown_id(typed, ledger.task_ids, where)}", error=True)
     task_id = found or typed
     now = SystemClock().now()
-    new = until_written(
-        settings, lambda: ledger.vetoes.add(task_id, by=login_name(), at=now)
-    )
+    new = insist(settings, lambda: ledger.vetoes.add(task_id, by=login_name(), at=now))
     gone = ledger.dismissals.query(
         DismissalFilter(task_id=task_id, outcome=Outcome.CONFIRMED, last=1)
     )
@@ -67,7 +65,7 @@ def _add(ledger: Ledger, settings: Settings, typed: str) -> None:
 def _remove(ledger: Ledger, settings: Settings, typed: str) -> None:
     vetoed = lookup_in(ledger.vetoes.task_ids())
     task_id = expand(typed, vetoed) or typed
-    removed = until_written(settings, lambda: ledger.vetoes.remove(task_id))
+    removed = insist(settings, lambda: ledger.vetoes.remove(task_id))
     if removed:
         echo(f"{task_id} is no longer vetoed.")
     else:
