@@ -92,13 +92,13 @@ def live(command: CommandLine, sandbox: RunningSandbox) -> None:
     """
     listed = _by_id()
     _dismiss_one(command, sandbox, "t01")
-    _dismiss_one(command, sandbox, "t02", fault="404-html")
+    _dismiss_one(command, sandbox, "t02", fault="html-404")
     _dismiss_one(command, sandbox, "t03", fault="not-pending")
     _cycle(command, sandbox, listed["t05"])
     command.clock.at = datetime(2026, 2, 28, 8, tzinfo=UTC)
     _cycle(command, sandbox, listed["t06"], listed["t14"])
     add(sandbox, [a_listed("s1", "An old\xa0search")])
-    sandbox.world.faults.add(parse_fault("dismiss:5xx-after:1"))
+    sandbox.world.faults.add(parse_fault("dismiss:500-after-effect:1"))
     command.run("dismiss", "s1", "--reason", "bulk_cleanup", "--yes")
     command.run("veto", "t08")
 

@@ -4,7 +4,6 @@ import asyncio
 import sys
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -25,14 +24,16 @@ from triaged.cli.output import console, echo, table, truncate
 from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
+from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.quota import Purpose
-from triaged.rules.context import build_context
-from triaged.rules.task import Decision, Task
+from triaged.rules.task import Decision
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.cycle import build_requests
+from triaged.triage.dispatcher import DispatchOrigin
 from triaged.workspace import Workspace, open_workspace
 
 
@@ -69,9 +70,13 @@ async def _apply(
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
-        )
+        guarded = assess(
+            workspace.ledger,
+            rules,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
+        ).guarded
         due, dropped = compare(plan.entries, guarded.decisions)
         _show(due, dropped)
         if not due:
@@ -79,45 +84,54 @@ async def _apply(
             return exit_codes.OK
         if not yes and not confirm(f"Dismiss {len(due)} for good?"):
             return exit_codes.OK
-        return await _carry_out(workspace, rules, plan, listed.tasks, due, now)
+        return await _carry_out(workspace, rules, plan, listed, due)
 
 
 async def _carry_out(
     workspace: Workspace,
     rules: CompiledRules,
     plan: Plan,
-    tasks: Sequence[Task],
-    agreed_on: Sequence[Decision],
-    now: datetime,
+    listed: TaskList,
+    confirmed: Sequence[Decision],
 ) -> int:
-    """Dismiss what was agreed on and holds still, now that nobody else dismisses.
+    """Dismiss what was confirmed and is due still, once no other process dismisses.
 
-    While a person thought, a daemon may have spent a cap, or somebody vetoed.
+    While the person was thinking, a daemon may have spent a cap, or vetoed a task.
     """
-    ids = {decision.task.id for decision in agreed_on}
+    ids = {decision.task.id for decision in confirmed}
     entries = [entry for entry in plan.entries if entry.task_id in ids]
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         async with workspace.dispatch_lock().acquired():
             workspace.rate_limiter.expire_dismissals()
-            guarded, _ = Judge(workspace.ledger).assess(
-                rules, tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
+            now = workspace.clock.now()
+            assessment = assess(
+                workspace.ledger,
+                rules,
+                listed.tasks,
+                now=now,
+                clock_skew=workspace.rate_limiter.clock_skew,
             )
-            due, late = compare(entries, guarded.decisions)
-            workspace.ledger.decisions.save_ruleset(
-                rules.ruleset.sha256, rules.source, at=now
-            )
-            context = build_context(rules.ruleset.conditions(), tasks, now=now)
+            due, late = compare(entries, assessment.guarded.decisions)
+            workspace.ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=now)
             dispatched = await workspace.dispatcher().dispatch(
-                build_requests(due, rules, context),
-                source=Source.APPLY,
-                cycle=uuid.uuid4().hex[:12],
+                build_requests(due, rules, assessment.context),
+                DispatchOrigin(
+                    source=Source.APPLY,
+                    cycle=uuid.uuid4().hex[:12],
+                    listed_at=listed.requested_at or now,
+                    context=assessment.context,
+                ),
+                rules=FollowedRules(
+                    workspace.settings.rules, rules, workspace.clock.now
+                ),
                 stop=stop,
-                listed_at=now,
             )
     for entry, why in late:
         echo(f"{truncate(entry.task_id, 40)} stays: {why}")
-    return say_carried(dispatched, capped=bool(late))
+    for request, cause in dispatched.skipped:
+        echo(f"{truncate(request.task.id or '—', 40)} stays: {cause} meanwhile")
+    return say_carried(dispatched, capped=bool(late or dispatched.skipped))
 
 
 def compare(

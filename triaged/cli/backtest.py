@@ -37,7 +37,6 @@ from triaged.triage.backtest import (
     Record,
     run_backtest,
 )
-from triaged.triage.feedback import record_false_positives
 from triaged.workspace import Workspace, open_workspace
 
 
@@ -80,7 +79,8 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
         ours = 0
         dismissed_by_us = _dismissed_by_us(workspace.ledger)
         for status in FINAL_STATUSES:
-            for task in await workspace.feedback().list_final(status):
+            listed = await workspace.feedback().list_final(status)
+            for task in listed.tasks:
                 word = human_decision_for(status)
                 if word is HumanDecision.DISMISSED and task.id in dismissed_by_us:
                     ours += 1
@@ -88,7 +88,7 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
                     samples.append(_sample(workspace, task, word))
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
-            record_false_positives(workspace.ledger, _pairs(result))
+            workspace.ledger.feedback.add_false_positives(_pairs(result))
     return result
 
 

@@ -68,7 +68,7 @@ def _remembered(settings: Settings) -> tuple[QuotaView | None, int, int]:
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         view = RateLimiter(settings.quota, ledger, clock).snapshot()
         spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
-        return view, ledger.decisions.count_over_cap(), spent
+        return view, sum(ledger.decisions.count_wanted().values()), spent
 
 
 def _safety(settings: Settings) -> SafetyLimits:

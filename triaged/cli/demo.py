@@ -83,7 +83,7 @@ class Demo:
         self._sandbox = Sandbox(
             SandboxSettings(
                 seed=seed,
-                count=TASKS,
+                task_count=TASKS,
                 minute_limit=CALLS_PER_MINUTE,
                 minute_window=MINUTE_SECONDS,
                 day_limit=CALLS_PER_DAY,
@@ -209,10 +209,10 @@ class Demo:
         entries = workspace.ledger.dismissals.query(DismissalFilter())
         confirmed = [e for e in entries if e.outcome is Outcome.CONFIRMED]
         counts = store.counts()
-        calls = sum(self._sandbox.world.counted.values())
+        calls = sum(self._sandbox.world.call_counts.values())
         refused = sum(
             n
-            for (_, status), n in self._sandbox.world.counted.items()
+            for (_, status), n in self._sandbox.world.call_counts.items()
             if status == "429"
         )
         per_rule = Counter((e.rule or "", e.reason) for e in confirmed)

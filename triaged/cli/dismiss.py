@@ -35,10 +35,12 @@ from triaged.rules.patterns.re2_pattern import (
     compile_pattern,
 )
 from triaged.rules.task import LeaveCause, Task
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
 from triaged.triage.manual import (
     ManualDismissal,
+    ManualDispatch,
     ManualScreening,
     dispatch_manual,
     screen_manual,
@@ -144,7 +146,9 @@ async def _dismiss(
             for t in listed.tasks
             if selection.matches(t, now)
         ]
-        sifted = screen_manual(workspace, rules.ruleset, wishes, listed.tasks, now=now)
+        sifted = screen_manual(
+            workspace.ledger, rules.ruleset, wishes, listed.tasks, now=now
+        )
         _say_missing(selection, listed.tasks)
         _show(sifted, now)
         if not sifted.accepted:
@@ -155,18 +159,21 @@ async def _dismiss(
             return exit_codes.OK
         stop = asyncio.Event()
         with signal_events(asyncio.get_running_loop(), stop, None):
-            dispatched, late = await dispatch_manual(
-                workspace,
-                rules.ruleset,
+            dispatched = await dispatch_manual(
                 sifted.accepted,
-                listed.tasks,
-                source=Source.HAND,
-                listed_at=now,
+                ManualDispatch(
+                    source=Source.HAND,
+                    tasks=listed.tasks,
+                    listed_at=listed.requested_at or now,
+                ),
+                dispatcher=workspace.dispatcher(),
+                lock=workspace.dispatch_lock(),
+                rules=FollowedRules(settings.rules, rules, workspace.clock.now),
                 stop=stop,
             )
-        for wish, cause in late.refused:
-            echo(f"{truncate(wish.task.id or '—', 40)} stays: {cause} meanwhile")
-    denied = {cause for _, cause in (*sifted.refused, *late.refused)}
+        for request, cause in dispatched.skipped:
+            echo(f"{truncate(request.task.id or '—', 40)} stays: {cause} meanwhile")
+    denied = {cause for _, cause in (*sifted.refused, *dispatched.skipped)}
     return say_carried(dispatched, capped=LeaveCause.OVER_CAP in denied)
 
 

@@ -101,7 +101,7 @@ def _explain_file(
         rules.engine.decide([task], now=moment),
         rules.ruleset,
         EMPTY_HISTORY,
-        now=moment,
+        context,
     ).decisions[0]
     return _explanation("file", rules, task, context, decision)
 
@@ -170,7 +170,7 @@ def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
 
 
 def _rejudged(ledger: Ledger, record: DecisionRecord) -> dict[str, Any] | None:
-    text = ledger.decisions.ruleset_source(record.rules_sha256)
+    text = ledger.rulesets.source(record.rules_sha256)
     if text is None:
         return None
     ruleset = parse(text.encode(), "rules in the ledger").ruleset

@@ -13,7 +13,7 @@ def show_held(settings: Settings, *, as_json: bool) -> None:
     rows = []
     if (settings.state_dir / FILE).exists():
         with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            for hold, since in ledger.decisions.holds().items():
+            for hold, since in ledger.holds.all().items():
                 rule = ruleset.rule(hold.rule)
                 goes = None if rule is None else (since + rule.hold).isoformat()
                 rows.append(

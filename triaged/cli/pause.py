@@ -16,7 +16,7 @@ from triaged.settings import Settings
 def pause(*, settings: Settings, note: str) -> None:
     """Stop dismissing, at once and over restarts; deciding goes on."""
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        new = ledger.flags.set(FlagName.PAUSED, note=note, at=SystemClock().now())
+        new = ledger.flags.set(FlagName.PAUSED, reason=note, at=SystemClock().now())
     echo(f"Dismissing is paused{'' if new else ', as before'}; triaged resume ends it.")
 
 

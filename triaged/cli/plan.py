@@ -26,13 +26,14 @@ from triaged.cli.plan_file import write_plan
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
 from triaged.quota import Purpose
+from triaged.rules.context import build_context
 from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import age_of
 from triaged.rules.explain_json import decision_to_dict
 from triaged.rules.task import Decision, LeaveCause, Task, parse_timestamp
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.guard import GuardResult, History, apply_guard
 from triaged.workspace import open_workspace
 
@@ -130,7 +131,12 @@ def look(settings: Settings, file: Path | None, now: datetime | None) -> Preview
     tasks = read_tasks(file)
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
-    guarded = apply_guard(decisions, rules.ruleset, EMPTY_HISTORY, now=moment)
+    guarded = apply_guard(
+        decisions,
+        rules.ruleset,
+        EMPTY_HISTORY,
+        build_context(rules.ruleset.conditions(), tasks, now=moment),
+    )
     return Preview(rules=rules, tasks=tasks, guarded=guarded, now=moment)
 
 
@@ -154,13 +160,16 @@ async def _look_at_api(
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         moment = now or workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
+        assessment = assess(
+            workspace.ledger,
             rules,
             listed.tasks,
             now=moment,
             clock_skew=workspace.rate_limiter.clock_skew,
         )
-    return Preview(rules=rules, tasks=listed.tasks, guarded=guarded, now=moment)
+    return Preview(
+        rules=rules, tasks=listed.tasks, guarded=assessment.guarded, now=moment
+    )
 
 
 def outlook_json(outlook: Preview, settings: Settings) -> dict[str, Any]:

@@ -29,15 +29,16 @@ from triaged.errors import QuotaExhausted
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.errors import LexiError
 from triaged.ledger.dismissals import Source
-from triaged.ledger.flags import FlagName
+from triaged.ledger.state import StateName
 from triaged.quota import Purpose
 from triaged.rules.evaluate import age_of
 from triaged.rules.task import Decision, LeaveCause, Task
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.guard import oldest_first
-from triaged.triage.manual import ManualDismissal, dispatch_manual
+from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
 from triaged.workspace import Workspace, open_workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
@@ -78,12 +79,22 @@ async def _review(
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
-        )
+        guarded = assess(
+            workspace.ledger,
+            rules,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
+        ).guarded
         pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: oldest_first(decision.task))
-        session = _Session(workspace, rules, reasons, listed.tasks, now)
+        session = _Session(
+            workspace,
+            FollowedRules(settings.rules, rules, workspace.clock.now),
+            reasons,
+            listed.tasks,
+            listed.requested_at or now,
+        )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
     return session.sum_up()
@@ -95,16 +106,16 @@ class _Session:
     def __init__(
         self,
         workspace: Workspace,
-        rules: CompiledRules,
+        rules: FollowedRules,
         reasons: tuple[str, ...],
         tasks: Sequence[Task],
-        now: datetime,
+        listed_at: datetime,
     ) -> None:
         self._workspace = workspace
         self._rules = rules
         self._reasons = reasons
         self._tasks = tasks
-        self._now = now
+        self._listed_at = listed_at
         self._last: Answer | None = None
         self._ends: Counter[str] = Counter()
         self._code = exit_codes.OK
@@ -133,7 +144,7 @@ class _Session:
             self._last = answer
             at += 1
         else:
-            self._workspace.ledger.flags.clear(FlagName.REVIEW_POSITION)
+            self._workspace.ledger.state.forget(StateName.REVIEW_POSITION)
         await self._send()
 
     def sum_up(self) -> int:
@@ -144,7 +155,7 @@ class _Session:
 
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
-        age = show_age(age_of(task, self._now))
+        age = show_age(age_of(task, self._workspace.clock.now()))
         # A line's end in a type or an id must not begin a line of ours.
         kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
         echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
@@ -208,17 +219,17 @@ class _Session:
         self._ends["approved"] += 1
 
     async def _dismiss(self, wish: ManualDismissal) -> None:
-        dispatched, sifted = await dispatch_manual(
-            self._workspace,
-            self._rules.ruleset,
+        dispatched = await dispatch_manual(
             [wish],
-            self._tasks,
-            source=Source.REVIEW,
-            # The person has just read it, however long ago it was listed.
-            listed_at=self._workspace.clock.now(),
+            ManualDispatch(
+                source=Source.REVIEW, tasks=self._tasks, listed_at=self._listed_at
+            ),
+            dispatcher=self._workspace.dispatcher(),
+            lock=self._workspace.dispatch_lock(),
+            rules=self._rules,
             stop=asyncio.Event(),
         )
-        for _, cause in sifted.refused:
+        for _, cause in dispatched.skipped:
             self._fail(f"{truncate(wish.task.id or '—')} stays: {cause}")
         for attempt in dispatched.attempts:
             self._ends[str(attempt.outcome)] += 1
@@ -230,22 +241,21 @@ class _Session:
         self._code = exit_codes.INCOMPLETE
 
     def _remember(self, task: Task) -> None:
-        flags = self._workspace.ledger.flags
-        flags.set(
-            FlagName.REVIEW_POSITION, note=task.id or "", at=self._workspace.clock.now()
+        self._workspace.ledger.state.save(
+            StateName.REVIEW_POSITION, task.id or "", at=self._workspace.clock.now()
         )
 
 
 def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
     """Begin with the task at which the last review ended, if it still waits."""
-    mark = workspace.ledger.flags.get(FlagName.REVIEW_POSITION)
+    last = workspace.ledger.state.load(StateName.REVIEW_POSITION)
     ids = [decision.task.id for decision in pending]
-    if mark is None or mark.reason not in ids:
+    if last is None or last not in ids:
         return list(pending)
-    start = ids.index(mark.reason)
+    start = ids.index(last)
     if start:
         older = "1 older task comes" if start == 1 else f"{start} older tasks come"
-        echo(f"Going on with {truncate(mark.reason)}; {older} last.")
+        echo(f"Going on with {truncate(last)}; {older} last.")
     return [*pending[start:], *pending[:start]]
 
 

@@ -78,11 +78,12 @@ async def _run_once(settings: Settings, *, dry_run: bool) -> int:
     with DaemonLock(settings.state_dir):
         async with open_workspace(settings, clock) as workspace:
             stop = asyncio.Event()
-            flags = workspace.ledger.flags
-            false_positives = FalsePositiveLog(flags)
+            false_positives = FalsePositiveLog(workspace.ledger.feedback)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
-            false_positives.log_new(flags)
+                report = await workspace.cycle(dry_run=dry_run).run(
+                    lambda: rules, stop=stop
+                )
+            false_positives.log_new()
             if report.listed:
                 workspace.prune(clock.now())
     log_cycle(report)

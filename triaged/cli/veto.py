@@ -19,9 +19,9 @@ def veto(*, settings: Settings, task_id: str, remove: bool) -> None:
         raise click.UsageError("the TASK_ID is empty; say which task to keep")
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         if remove:
-            removed = ledger.flags.remove_veto(task_id)
+            removed = ledger.vetoes.remove(task_id)
             again = "is judged by the rules again" if removed else "had no veto"
             echo(f"{task_id} {again}.")
             return
-        new = ledger.flags.veto(task_id, at=SystemClock().now())
+        new = ledger.vetoes.add(task_id, at=SystemClock().now())
     echo(f"{task_id} is kept{'' if new else ', as before'}.")

@@ -97,7 +97,7 @@ class Daemon:
             on_rejected=metrics.rules_rejected,
         )
         self._schedule: Scheduler | None = None
-        self._false_positives = FalsePositiveLog(workspace.ledger.flags)
+        self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain the cycle in flight.
@@ -194,7 +194,9 @@ class Daemon:
         self._running = asyncio.current_task()
         self.health.cycle_since = self._clock.now()
         try:
-            report = await self._cycle.run(self.rules_watcher.rules, stop=self._stop)
+            report = await self._cycle.run(
+                lambda: self.rules_watcher.rules, stop=self._stop
+            )
             self._on_cycle_finished(report)
             next_at = self._next_poll(report)
         except LedgerError as error:
@@ -266,11 +268,11 @@ class Daemon:
         """Bring metrics that others may have changed up to date."""
         workspace = self._workspace
         ledger, telemetry = workspace.ledger, self.metrics
-        telemetry.sync_counters(ledger.flags)
-        self._false_positives.log_new(ledger.flags)
+        telemetry.sync_counters(ledger)
+        self._false_positives.log_new()
         telemetry.set_state(
             paused=ledger.flags.get(FlagName.PAUSED) is not None,
-            unresolved=len(ledger.dismissals.unresolved()),
+            unresolved=ledger.dismissals.count_unresolved(),
             clock_skew=workspace.rate_limiter.clock_skew,
         )
 
@@ -308,4 +310,4 @@ class Daemon:
 
     def _rules_loaded(self, rules: CompiledRules) -> None:
         self.metrics.rules_loaded(rules.ruleset, at=self._clock.now())
-        self.metrics.sync_counters(self._workspace.ledger.flags)
+        self.metrics.sync_counters(self._workspace.ledger)

@@ -1,4 +1,4 @@
-"""Virtual time for real sockets: it leaps once nobody has anything left to do.
+"""Simulated time for real sockets: it advances once every task is waiting.
 
 The loop's own timers stay real; what the product waits for, it asks its clock for.
 """
@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 STRIDE = 60.0
 
 
-class VirtualClock:
-    """A clock that stands while anybody works, and leaps to whoever wakes next."""
+class SimulatedClock:
+    """A clock that stands while a task runs, and advances to the next wake-up."""
 
     def __init__(self, now: datetime) -> None:
         self._start = now
@@ -39,8 +39,8 @@ class VirtualClock:
     async def sleep_until(self, moment: datetime) -> None:
         await self.sleep((moment - self.now()).total_seconds())
 
-    def leap(self) -> bool:
-        """Wake the one whose time comes next; False when nobody sleeps."""
+    def advance_to_next(self) -> bool:
+        """Wake the task whose time comes next; False when no task sleeps."""
         while self._sleepers:
             until, _, woken = heapq.heappop(self._sleepers)
             if not woken.done():
@@ -50,10 +50,10 @@ class VirtualClock:
         return False
 
 
-class _LeapingSelector(selectors.DefaultSelector):
+class _AdvancingSelector(selectors.DefaultSelector):
     """Lets virtual time pass whenever a real loop would wait."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: SimulatedClock) -> None:
         super().__init__()
         self._clock = clock
 
@@ -61,21 +61,21 @@ class _LeapingSelector(selectors.DefaultSelector):
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if ready or timeout == 0 or self._clock.leap():
+        if ready or timeout == 0 or self._clock.advance_to_next():
             return ready
         return super().select(timeout)
 
 
-def virtual_loop(clock: VirtualClock) -> asyncio.AbstractEventLoop:
-    """Return a loop on which that clock leaps."""
-    return asyncio.SelectorEventLoop(_LeapingSelector(clock))
+def simulated_loop(clock: SimulatedClock) -> asyncio.AbstractEventLoop:
+    """Return a loop on which that clock advances."""
+    return asyncio.SelectorEventLoop(_AdvancingSelector(clock))
 
 
-class VirtualSchedule:
+class SimulatedScheduler:
     """The daemon's schedule, by a virtual clock."""
 
     def __init__(
-        self, clock: VirtualClock, on_failed: Callable[[BaseException], None]
+        self, clock: SimulatedClock, on_failed: Callable[[BaseException], None]
     ) -> None:
         self._clock = clock
         self._on_failed = on_failed

@@ -120,7 +120,7 @@ DISMISS_MOODS: Final[dict[str, Mood]] = {
 }
 
 
-class Echo(socketserver.ThreadingTCPServer):
+class KeyEchoServer(socketserver.ThreadingTCPServer):
     """Answers each request by the mood it is in, and counts them."""
 
     allow_reuse_address = True
@@ -148,7 +148,7 @@ class Echo(socketserver.ThreadingTCPServer):
 
 
 class _Request(socketserver.StreamRequestHandler):
-    server: Echo  # type: ignore[mutable-override]
+    server: KeyEchoServer  # type: ignore[mutable-override]
     timeout = 1.0  # type: ignore[mutable-override] # who speaks TLS sends no line
 
     def handle(self) -> None:
@@ -170,9 +170,9 @@ class _Request(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def echoing() -> Iterator[Echo]:
+def key_echo_server() -> Iterator[KeyEchoServer]:
     """Serve until the block ends."""
-    with Echo() as server:
+    with KeyEchoServer() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -1,7 +1,7 @@
-"""A bench: one ``run --once`` after the other in this process, under scripted faults.
+"""A harness: one ``run --once`` after the other in this process, under scripted faults.
 
-The clock leaps over every wait, so hundreds of cells of a matrix take seconds; HTTP,
-ledger, gate and exit code are the real ones.
+Every wait advances the clock at once, so hundreds of cells of a matrix take seconds;
+HTTP, ledger, dispatcher and exit code are the real ones.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from triaged.settings import Settings, read_settings
 from triaged.workspace import open_workspace
 
 MORNING: Final = datetime(2026, 3, 2, 6, tzinfo=UTC)
-PATIENCE: Final = 20.0
+TIMEOUT_SECONDS: Final = 20.0
 
-# What the gate says of a call that it took back: no call, so nothing that a fault hit.
+# The detail of a queued request that was cancelled: no call was made.
 NOT_SENT: Final = "not sent"
 
 # A list of the dismissed is asked for to settle what is unknown.
@@ -49,16 +49,16 @@ class Script(FaultScript):
         self.drawn = 0
         self.lists = 0
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         self.drawn += 1
         if operation != "list":
-            return super().draw(operation)
+            return super().next_fault(operation)
         self.lists += 1
-        return super().draw("list" if self.lists == 1 else SETTLE)
+        return super().next_fault("list" if self.lists == 1 else SETTLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cycled:
+class CycleRun:
     """What came of one cycle: the exit code, its last event and the calls it made."""
 
     code: int
@@ -79,7 +79,7 @@ class Cycled:
         return sum(call.operation == operation for call in self.calls)
 
 
-class Bench:
+class FaultHarness:
     """A workspace of its own for each cell, before one sandbox for all of them."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Bench:
         self._sandbox.world.faults = self._script
         self._sandbox.world.calls = deque()
 
-    def cycle(self, *, after: timedelta = timedelta(minutes=6)) -> Cycled:
+    def cycle(self, *, after: timedelta = timedelta(minutes=6)) -> CycleRun:
         """Let time pass, run one cycle and wait until the sandbox is done with it."""
         self.clock.advance(after.total_seconds())
         self._script.lists = 0
@@ -122,7 +122,7 @@ class Bench:
         with capture_logs() as logs:
             code = asyncio.run(_run_once(self._settings(), dry_run=False))
         self._await_sandbox()
-        return Cycled(
+        return CycleRun(
             code=code,
             event=[dict(e) for e in logs if e["event"] == "cycle.finished"][-1],
             calls=tuple(self._sandbox.world.calls)[before:],
@@ -160,7 +160,7 @@ class Bench:
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
         with Ledger(self.state) as ledger:
-            return dict(ledger.flags.counters(name))
+            return dict(ledger.counters.values(name))
 
     def _settings(self) -> Settings:
         environ = {
@@ -174,14 +174,14 @@ class Bench:
         return read_settings(environ, {})
 
     def _await_sandbox(self) -> None:
-        """Wait for answers that nobody waits for any more: they may have effects."""
-        until = time.monotonic() + PATIENCE
+        """Wait for calls that the client has given up on: they may have effects."""
+        until = time.monotonic() + TIMEOUT_SECONDS
         while len(self._sandbox.world.calls) < self._script.drawn:
             assert time.monotonic() < until
             time.sleep(0.005)  # noqa: TID251 - another thread is at work
 
 
-def put_on(patch: pytest.MonkeyPatch, clock: AutoAdvanceClock) -> None:
+def install_clock(patch: pytest.MonkeyPatch, clock: AutoAdvanceClock) -> None:
     """Make every system clock of this process show and follow another one."""
 
     async def sleep(_: SystemClock, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""All that the program ever writes, and a search for the key in it."""
+"""Collects everything that the program writes, and searches it for the key."""
 
 import base64
 import html
@@ -12,12 +12,12 @@ from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from tests.e2e.harness import Program
-from tests.reliability.secrets import PREFIX
+from tests.reliability.key_echo import PREFIX
 
-# Settings and words of one command.
+# Settings and arguments of one command.
 Call: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
 
-# Each as if it were alone: main() reads all anew, and ends in SystemExit.
+# Each as if it were alone: main() reads everything again and ends in SystemExit.
 ONE_BY_ONE: Final = """
 import json, os, sys
 from triaged.cli import main
@@ -35,7 +35,7 @@ for environ, words in calls:
 """
 
 
-class Place:
+class OutputScanner:
     """A directory to run the program in, and what it wrote there."""
 
     def __init__(self, directory: Path, url: str, key: str, form: str = "json") -> None:
@@ -52,7 +52,7 @@ class Place:
             "PYTHONFAULTHANDLER": "1",
         }
         self.program = Program(directory / "home", url, settings)
-        self.hay = Haystack()
+        self.captured = CapturedOutput()
 
     def run(self, *words: str, code: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command, or a text as a program, and keep what it printed."""
@@ -66,8 +66,8 @@ class Place:
             check=False,
             timeout=120,
         )
-        self.hay.add(f"{words} stdout", ended.stdout)
-        self.hay.add(f"{words} stderr", ended.stderr)
+        self.captured.add(f"{words} stdout", ended.stdout)
+        self.captured.add(f"{words} stderr", ended.stderr)
         return ended
 
     def run_all(self, calls: Sequence[Call]) -> None:
@@ -84,7 +84,7 @@ class Place:
         for where, written in (("stdout", code.stdout), ("stderr", code.stderr)):
             for part in written.split(b"\n## ")[1:]:
                 heading, _, text = part.partition(b"\n")
-                self.hay.add(f"{heading.decode()} {where}", text)
+                self.captured.add(f"{heading.decode()} {where}", text)
 
     @contextmanager
     def daemon(self, *start: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -109,13 +109,13 @@ class Place:
         return (self.program.directory / "log").read_text()
 
     def found(self, key: str) -> list[str]:
-        """Say where the key is, in all that was printed and all files."""
-        self.hay.add_files(self.program.directory)
-        return self.hay.found(key)
+        """Return where the key is, in all output and all files."""
+        self.captured.add_files(self.program.directory)
+        return self.captured.found(key)
 
 
-def needles(key: str) -> dict[str, bytes]:
-    """Name every form in which the key must be found nowhere."""
+def forms_of(key: str) -> dict[str, bytes]:
+    """Return every form of the key that must not be found, by name."""
     secret = key.removeprefix(PREFIX)
     parts = {
         "the key": key,
@@ -137,40 +137,40 @@ def needles(key: str) -> dict[str, bytes]:
     return {name: form.encode() for name, form in forms.items()}
 
 
-class Haystack:
-    """All that was ever written, by where."""
+class CapturedOutput:
+    """Everything that was written, and where."""
 
     def __init__(self) -> None:
-        self.straws: list[tuple[str, bytes]] = []
+        self.parts: list[tuple[str, bytes]] = []
 
     def add(self, where: str, content: bytes | str) -> None:
-        """Take in what was written somewhere."""
+        """Add what was written somewhere."""
         raw = content if isinstance(content, bytes) else content.encode()
-        self.straws.append((where, raw))
+        self.parts.append((where, raw))
 
     def add_files(self, directory: Path) -> None:
-        """Take in names and contents of all files of a directory."""
+        """Add the names and contents of all files of a directory."""
         for path in sorted(directory.rglob("*")):
             self.add(f"name of {path.name}", str(path.relative_to(directory)))
             if path.is_file():
                 self.add(f"file {path.name}", path.read_bytes())
 
     def add_process(self, pid: int) -> None:
-        """Take in what anybody sees of a process."""
+        """Add what every user of the machine sees of a process."""
         for name in ("cmdline", "status", "stat", "comm"):
             self.add(f"/proc/{name}", Path(f"/proc/{pid}/{name}").read_bytes())
 
     @property
     def size(self) -> int:
         """Return how many bytes there are."""
-        return sum(len(content) for _, content in self.straws)
+        return sum(len(content) for _, content in self.parts)
 
     def found(self, key: str) -> list[str]:
-        """Say where which form of the key is."""
-        forms = needles(key)
+        """Return which form of the key is where."""
+        forms = forms_of(key)
         return [
             f"{form} in {where}"
-            for where, content in self.straws
+            for where, content in self.parts
             for form, needle in forms.items()
             if needle in content
         ]

@@ -1,6 +1,6 @@
 """A workspace that talks to its sandbox through the chaos proxy, and what must be true.
 
-The clock leaps, the network is real.
+Waits advance the clock at once; the network is real.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Final
 from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.chaos_proxy import ChaosProxy, chaos_before
-from tests.reliability.faults import MORNING, NOT_SENT
+from tests.reliability.fault_harness import MORNING, NOT_SENT
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rulesfile.loader import load_rules
@@ -22,11 +22,11 @@ from triaged.settings import read_settings
 from triaged.triage.report import CycleReport, CycleResult
 from triaged.workspace import Workspace, open_workspace
 
-# After so many unknown outcomes in a row the gate halts, and no more would leave.
+# After so many unknown outcomes in a row the dispatcher halts, and no more would leave.
 TOGETHER: Final = 3
 
 
-class Rig:
+class ProxyHarness:
     """A workspace that talks to its sandbox through the proxy."""
 
     def __init__(
@@ -60,8 +60,8 @@ class Rig:
         await self.proxy.settle()
         return report
 
-    async def mend(self) -> None:
-        """Run clean cycles until one is well.
+    async def recover(self) -> None:
+        """Run cycles without faults until one succeeds.
 
         The first may still meet the end of a connection that was cut behind an answer.
         """
@@ -101,22 +101,22 @@ class Rig:
         for task_id in ids:
             ends = self.ends(task_id)
             assert self.world.store.status_of(task_id) == "dismissed", (task_id, ends)
-            assert self.world.store.times(task_id) <= times, (task_id, ends)
+            assert self.world.store.request_count(task_id) <= times, (task_id, ends)
             assert ends[-1] is Outcome.CONFIRMED, (task_id, ends)
             assert ends.count(Outcome.CONFIRMED) == 1, (task_id, ends)
-        totals = self._workspace.ledger.flags.counters("dismissals")
+        totals = self._workspace.ledger.counters.values("dismissals")
         done = len(self.world.store.effects)
         assert totals == {("clutter", "testing"): done}
 
 
 @asynccontextmanager
-async def rigged(directory: Path) -> AsyncIterator[Rig]:
+async def proxy_harness(directory: Path) -> AsyncIterator[ProxyHarness]:
     """Set everything up, and run one clean cycle to learn the sizes."""
     clock = AutoAdvanceClock(MORNING)
     rules = directory / "rules.yaml"
     no_cap = "safety: {max_dismissals_per_day: 1000000, "
     rules.write_text(RULES.replace("safety: {", no_cap))
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         async with chaos_before(sandbox.api_url) as (proxy, url):
             environ = {
@@ -128,7 +128,7 @@ async def rigged(directory: Path) -> AsyncIterator[Rig]:
                 "TRIAGED_DAILY_LIMIT": "1000000",
             }
             async with open_workspace(read_settings(environ, {}), clock) as workspace:
-                rig = Rig(workspace, sandbox, proxy, clock)
-                rig.restock(1)
-                assert (await rig.cycle()).result is CycleResult.OK
-                yield rig
+                harness = ProxyHarness(workspace, sandbox, proxy, clock)
+                harness.restock(1)
+                assert (await harness.cycle()).result is CycleResult.OK
+                yield harness

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.parts import DEPLOY, HERE, Completed, need_program, need_root, run
+from tests.deploy.external_tools import (
+    DEPLOY,
+    HERE,
+    ROOT,
+    Completed,
+    need_program,
+    need_root,
+    run,
+)
 from tests.e2e.harness import RULES, eventually
 
 KEY: Final = "wbk_machine"
@@ -35,7 +43,7 @@ TRIAGED_RATE_LIMIT=10000/1m
 TRIAGED_DAILY_LIMIT=100000
 """
 
-# The unit's own times are for production; a test has no minute to see a hang.
+# The unit's own times are for production; a test cannot wait a minute for a stuck loop.
 _QUICK: Final = """
 [Service]
 WatchdogSec=3s
@@ -46,8 +54,8 @@ _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Runs commands on the machine; all of it is gone when it is switched off."""
+class SystemdMachine:
+    """Runs commands on the machine; nothing of it survives the test."""
 
     pid: str
 
@@ -72,11 +80,11 @@ class Machine:
         return self.run("curl", "-sS", "--max-time", "5", f"127.0.0.1:9464{path}")
 
     def state(self) -> Any:
-        """Return what the sandbox tells about itself."""
+        """Return the state of the sandbox."""
         return json.loads(self.run("curl", "-sS", f"{SANDBOX}/sandbox/state"))
 
     def tell(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Turn something in the sandbox."""
+        """Change something in the sandbox."""
         text = json.dumps(body)
         return json.loads(self.run("curl", "-sS", "-d", text, f"{SANDBOX}{path}"))
 
@@ -92,6 +100,10 @@ class Machine:
             found.setdefault(row["task_id"], []).append(row["outcome"])
         return found
 
+    def follow(self, block: str, stdin: str = "") -> None:
+        """Run a block of the operators' page from the project's root."""
+        self.run("sh", "-ec", f"cd /root/source\n{block}", stdin=stdin)
+
     def journal(self) -> str:
         """Return what the daemon logged."""
         return self.run("journalctl", "-u", "triaged", "-o", "cat", "--no-pager")
@@ -104,13 +116,14 @@ class Machine:
         self.run("rm", "-rf", _STATE, "/var/lib/private/triaged")
         self.write("/etc/triaged/rules.yaml", RULES)
         self.write("/etc/triaged/api-key", KEY)
+        self.write("/etc/triaged/triaged.env", _ENVIRONMENT)
         eventually(
             lambda: self.finish("curl", "-sS", SANDBOX, ok=(0, 7)).returncode == 0
         )
 
 
 @contextmanager
-def booted(installed: Path, directory: Path) -> Iterator[Machine]:
+def booted(installed: Path, directory: Path) -> Iterator[SystemdMachine]:
     """Boot a machine that has the product, and switch it off at the end."""
     need_root()
     need_program("nsenter")
@@ -134,7 +147,7 @@ def booted(installed: Path, directory: Path) -> Iterator[Machine]:
         assert running.stdout is not None
         pid = running.stdout.readline().strip()
         assert pid, "systemd did not start"
-        yield Machine(pid)
+        yield SystemdMachine(pid)
         running.stdin.close()
         running.wait(30)
 
@@ -150,6 +163,9 @@ def _payload(installed: Path, directory: Path) -> Path:
         shutil.copy(unit, units)
     (payload / "usr/local/bin").mkdir(parents=True)
     shutil.copy(DEPLOY / "systemd/triaged", payload / "usr/local/bin")
+    source = payload / "root/source"
+    shutil.copytree(DEPLOY / "systemd", source / "deploy/systemd")
+    shutil.copy(ROOT / "rules.example.yaml", source)
     (units / "test.target").write_text(_TARGET)
     (units / "sandbox.service").write_text(_SANDBOX_UNIT)
     (quick / "quick.conf").write_text(_QUICK)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.state import SandboxState
-from triaged.sandbox.store import API, PERSON, Change, render_moment
+from triaged.sandbox.store import API, PERSON, Change, format_timestamp
 
 RULES: Final = r"""
 version: 1
@@ -59,7 +59,7 @@ IMPORTS_A_DAY: Final = 6
 IN_THE_AIR: Final = 16
 SLACK: Final = timedelta(minutes=10)
 # An outcome that no list of a whole day could settle is lost.
-PATIENCE: Final = timedelta(days=1)
+RESOLVED_WITHIN: Final = timedelta(days=1)
 
 # The seeds' shares of sorts; what is not in REASONS must be left.
 SORTS: Final = (
@@ -70,7 +70,7 @@ SORTS: Final = (
 
 @dataclass(slots=True)
 class Made:
-    """One task that came, and what the world knows of it."""
+    """One task that came, and what is known of it."""
 
     sort: str
     at: datetime
@@ -80,7 +80,7 @@ class Made:
 
 @dataclass(slots=True)
 class Findings:
-    """What the audits counted, and every promise that they found broken."""
+    """What the audits counted, and every guarantee that did not hold."""
 
     audits: int = 0
     tasks: int = 0
@@ -93,13 +93,13 @@ class Findings:
     broken: list[str] = field(default_factory=list)
 
     def demand(self, holds: bool, complaint: str) -> None:
-        """Note a promise that does not hold."""
+        """Record a guarantee that does not hold."""
         if not holds:
             self.broken.append(complaint)
 
 
-class Around:
-    """The tasks, the people, and an auditor who keeps books of his own."""
+class SimulatedUsers:
+    """The tasks, the people, and an auditor with records of its own."""
 
     def __init__(self, world: SandboxState, ledger: Ledger, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable, not secret
@@ -141,7 +141,7 @@ class Around:
                 self._add(sort, now, description=f"Watch {self._words()}")
             case "vetoed":
                 task_id = self._add(sort, now, description=f"[TEST] {self._words()}")
-                self._ledger.flags.veto(task_id, at=now)
+                self._ledger.vetoes.add(task_id, at=now)
             case _:
                 self._add(sort, now)
 
@@ -156,7 +156,7 @@ class Around:
                 self.findings.by_people += 1
             if status != "pending" and not made.is_over:
                 made.is_over = True
-                self._ledger.flags.remove_veto(task_id)
+                self._ledger.vetoes.remove(task_id)
                 self._gone.append((now, task_id))
 
     def edit(self, now: datetime, number: int) -> str:
@@ -177,22 +177,22 @@ class Around:
                 self._audit_effect(effect)
             self._effects[effect.task_id] = effect
         # Older ones are to be gone; whether they are is seen by what the ledger weighs.
-        since = now - retention - PATIENCE / 2
+        since = now - retention - RESOLVED_WITHIN / 2
         entries = self._ledger.dismissals.query(DismissalFilter(since=since))
         self._audit_entries(entries, now, now - retention)
         self._audit_caps(entries)
         self._audit_calls()
         world.store.effects.clear()
         world.calls.clear()
-        world.store._asked.clear()  # noqa: SLF001 - or the double grows, not the product
-        self._forget(now - retention - PATIENCE)
+        world.store._request_counts.clear()  # noqa: SLF001 - or the sandbox grows, not the product
+        self._forget(now - retention - RESOLVED_WITHIN)
 
     def _audit_effect(self, effect: Change) -> None:
         made, demand = self.pending[effect.task_id], self.findings.demand
         name = f"{effect.task_id} ({made.sort})"
         self.findings.dismissed += 1
         demand(effect.task_id not in self._effects, f"{name}: twice")
-        times = self._world.store.times(effect.task_id)
+        times = self._world.store.request_count(effect.task_id)
         demand(times == 1, f"{name}: asked for {times} times")
         demand(REASONS.get(made.sort) == effect.reason, f"{name}: {effect.reason}")
         demand(effect.at - made.at >= MIN_AGE, f"{name}: young")
@@ -217,7 +217,7 @@ class Around:
             dismissed = effect is not None and effect.status == "dismissed"
             demand(dismissed, f"{task_id}: confirmed and not done")
             if task_id not in self._confirmed and effect and effect.by == PERSON:
-                # Nobody can tell: ours was unknown, and the task is dismissed.
+                # Undecidable: ours was unknown, and the task is dismissed.
                 self.findings.mistaken += 1
         self._confirmed |= confirmed.keys()
         for task_id, effect in self._effects.items():
@@ -226,13 +226,13 @@ class Around:
                 demand(known, f"{task_id}: done and not remembered")
         for entry in self._ledger.dismissals.unresolved():
             late = now - entry.decided_at
-            demand(late < PATIENCE, f"{entry.task_id}: unknown for {late}")
+            demand(late < RESOLVED_WITHIN, f"{entry.task_id}: unknown for {late}")
         self._observed |= {o.task_id for o in self._ledger.feedback.observations()}
         for name, tasks in (
             ("dismissals", self._confirmed),
             ("observed", self._observed),
         ):
-            total = sum(self._ledger.flags.counters(name).values())
+            total = sum(self._ledger.counters.values(name).values())
             demand(total == len(tasks), f"{name}: {total} counted of {len(tasks)}")
 
     def _audit_caps(self, entries: list[DismissalRecord]) -> None:
@@ -264,7 +264,7 @@ class Around:
         findings.demand(most <= allowed, f"{most} calls on a day, of {allowed:.0f}")
 
     def _forget(self, before: datetime) -> None:
-        """Let the world forget what is long over, or the double would grow."""
+        """Let the sandbox drop what is long over, or it would grow."""
         while self._gone and self._gone[0][0] < before:
             _, task_id = self._gone.pop(0)
             if self.pending.pop(task_id, None) is not None:
@@ -284,7 +284,7 @@ class Around:
             "type": "contact_update",
             "status": "pending",
             "description": f"Call {self._words()}",
-            "created_at": render_moment(now),
+            "created_at": format_timestamp(now),
             "metadata": {},
             **fields,
         }

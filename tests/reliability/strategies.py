@@ -1,9 +1,9 @@
-"""What Hypothesis draws for the model: texts, ages, rules files and plans."""
+"""What Hypothesis draws for the model: texts, ages, rules files and server_limits."""
 
 from hypothesis import strategies as st
 
 from tests.reliability.model_rules import COPIES, SHIELD, WORDS, Act, RuleSpec, Spec
-from tests.reliability.model_server import Plan
+from tests.reliability.model_server import ServerLimits
 
 # What is drawn most comes first and often: most tasks are to go, or nothing happens.
 ages = st.sampled_from([180, 4320, 4320, 240, 30, 5, 0, None])
@@ -15,12 +15,12 @@ acts: st.SearchStrategy[Act] = st.sampled_from(
 )
 holds = st.sampled_from([*[0] * 5, 1, 24])
 caps = st.sampled_from([*[None] * 5, 3, 2, 0])
-plans = st.sampled_from(
+server_limits = st.sampled_from(
     [
-        Plan(minute=1000, day=10_000),
-        Plan(minute=1000, day=10_000),
-        Plan(minute=10, day=100),
-        Plan(minute=50, day=60),
+        ServerLimits(minute=1000, day=10_000),
+        ServerLimits(minute=1000, day=10_000),
+        ServerLimits(minute=10, day=100),
+        ServerLimits(minute=50, day=60),
     ]
 )
 

@@ -1,4 +1,4 @@
-"""The real parts that deploy/ is tested on, and what to do where one is missing."""
+"""The programs that deploy/ is tested with, and what happens where one is missing."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def need_program(name: str) -> str:
     return shutil.which(name) or missing(name)
 
 
-def need_part(path: str) -> Path:
+def need_tool(path: str) -> Path:
     """Return where something is that install_parts.sh put into its own directory."""
     part = PARTS / path
     return part if part.exists() else missing(path)

@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from tests.clocks import AutoAdvanceClock
-from tests.reliability.model import Line, Model
+from tests.reliability.model import DismissalRow, Model
 from tests.reliability.model_rules import REASONS, Spec
-from tests.reliability.model_server import OUTCOMES, Asked, Crash, Plan, Server
+from tests.reliability.model_server import (
+    OUTCOMES,
+    Crash,
+    ReceivedCall,
+    Server,
+    ServerLimits,
+)
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import DispatchLock, Ledger
@@ -60,7 +66,7 @@ class Parts:
         self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
         self.reader = RateLimitedReader(server, self.rate_limiter)
         self.lock = DispatchLock(directory, clock)
-        self.gate = Dispatcher(
+        self.dispatcher = Dispatcher(
             lexi=server, ledger=self.ledger, rate_limiter=self.rate_limiter, clock=clock
         )
 
@@ -68,13 +74,13 @@ class Parts:
         """Run one cycle, as the daemon does."""
         cycle = Cycle(
             reader=self.reader,
-            dispatcher=None if dry_run else self.gate,
+            dispatcher=None if dry_run else self.dispatcher,
             dispatch_lock=self.lock,
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
-        await cycle.run(rules, stop=asyncio.Event())
+        await cycle.run(lambda: rules, stop=asyncio.Event())
 
     async def command(self, rules: CompiledRules, wanted: Sequence[str] | None) -> None:
         """Dismiss these tasks as by hand, or what is due as ``apply`` does."""
@@ -100,7 +106,7 @@ class Parts:
             ]
         async with self.lock.acquired():
             self.rate_limiter.expire_dismissals()
-            await self.gate.dispatch(
+            await self.dispatcher.dispatch(
                 orders,
                 source=Source.APPLY if wanted is None else Source.HAND,
                 cycle="command",
@@ -109,10 +115,10 @@ class Parts:
             )
 
 
-class Twin:
+class ModelComparison:
     """One workspace, lived through twice."""
 
-    def __init__(self, spec: Spec, plan: Plan) -> None:
+    def __init__(self, spec: Spec, plan: ServerLimits) -> None:
         place = IN_MEMORY if IN_MEMORY.is_dir() else None
         self._directory = Path(tempfile.mkdtemp(dir=place))
         self.clock = AutoAdvanceClock(BEGIN)
@@ -159,7 +165,7 @@ class Twin:
             assert calls == []
             return
         judged = self.model.judge(listed.seen or (), listed.at)
-        self.model.remember(judged, dry_run=dry_run)
+        self.model.read_copy(judged, dry_run=dry_run)
         self.counted["decisions"] += len(listed.seen or ())
         due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         self._check_calls(calls, [] if dry_run else due, spare=spare, died=died)
@@ -188,7 +194,7 @@ class Twin:
         """Return how many of today's charged calls may never have been sent."""
         return GHOSTS * self._crashed[self.server.day]
 
-    def _run(self, work: Awaitable[None]) -> tuple[list[Asked], bool]:
+    def _run(self, work: Awaitable[None]) -> tuple[list[ReceivedCall], bool]:
         """Do the work; return what it asked, and whether it died of that."""
         server, before = self.server, len(self.server.asked)
         day, died = server.day, False
@@ -207,13 +213,13 @@ class Twin:
             self._crashed[day] += 1
             self._crashed[server.day] = self._crashed[day]
             self.restart()
-        server.mend()
+        server.clear_faults()
         return server.asked[before:], died
 
-    def _settle(self, listed: Asked, asked: Sequence[Asked]) -> bool:
+    def _settle(self, listed: ReceivedCall, asked: Sequence[ReceivedCall]) -> bool:
         """Settle in the model what was unknown; say whether the cycle goes on."""
         pending = {task.id for task in listed.seen or ()}
-        vanished: dict[str, list[Line]] = {}
+        vanished: dict[str, list[DismissalRow]] = {}
         for line in self.model.open_lines():
             if line.task_id in pending:
                 self.model.settle(line, "failed")
@@ -234,7 +240,7 @@ class Twin:
 
     def _check_calls(
         self,
-        calls: Sequence[Asked],
+        calls: Sequence[ReceivedCall],
         due: Sequence[tuple[str, str]],
         *,
         spare: int,
@@ -252,13 +258,13 @@ class Twin:
             assert len(first) == len(due) or not ample
         self.counted["dismissals"] += len(calls)
 
-    def _check_causes(self, listed: Asked, causes: dict[str, set[str]]) -> None:
+    def _check_causes(self, listed: ReceivedCall, causes: dict[str, set[str]]) -> None:
         for task in listed.seen or ():
             record = self.beside.decisions.latest(task.id)
             assert record is not None
             assert record.cause in causes.get(task.id, {None}), task
 
-    def _check_entries(self, calls: Sequence[Asked], *, died: bool) -> None:
+    def _check_entries(self, calls: Sequence[ReceivedCall], *, died: bool) -> None:
         """Compare what the ledger says of these calls; take it into the book."""
         wanted: dict[str, list[str]] = {}
         for call in calls:
@@ -277,7 +283,7 @@ class Twin:
             self.model.note(entry.id, _line(entry))
         assert not any(wanted.values())
 
-    def _outcome(self, call: Asked) -> str:
+    def _outcome(self, call: ReceivedCall) -> str:
         """Say what a dismissal that met this fault is, for all that we know."""
         tried = any(
             line.outcome == "failed" and line.task_id == call.task_id
@@ -289,7 +295,7 @@ class Twin:
         return OUTCOMES.get(call.fault, "died")
 
     def _spare(self) -> int:
-        """Return how many calls the day has for us at least, whoever counts."""
+        """Return how many calls the day certainly has left for us."""
         server = self.server
         left = min(server.plan.day - server.ours[server.day], server.remaining)
         return left - server.plan.reserve - self.ghosts()
@@ -298,14 +304,16 @@ class Twin:
         return any(e.task_id == task_id for e in self.beside.dismissals.unresolved())
 
 
-def _sorted_out(asked: Sequence[Asked]) -> tuple[Asked | None, list[Asked]]:
+def _sorted_out(
+    asked: Sequence[ReceivedCall],
+) -> tuple[ReceivedCall | None, list[ReceivedCall]]:
     """Return the list of pending tasks, if it came, and the dismissals."""
     listed = next((a for a in asked if a.seen is not None), None)
     return listed, [a for a in asked if a.what == "dismiss"]
 
 
-def _line(entry: DismissalRecord) -> Line:
-    return Line(
+def _line(entry: DismissalRecord) -> DismissalRow:
+    return DismissalRow(
         task_id=entry.task_id,
         rule=entry.rule,
         reason=entry.reason,

@@ -1,4 +1,4 @@
-"""What this process and a ledger weigh: memory, descriptors, threads, rows, bytes."""
+"""What this process and a ledger use: memory, descriptors, threads, rows, bytes."""
 
 import gc
 import os
@@ -10,19 +10,13 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from triaged.ledger.database import FILE
-
-TABLES: Final = (
-    *("dismissal", "decision", "ruleset", "hold", "veto", "mark"),
-    *("observation", "tally", "quota", "word"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What the process and the ledger weighed at one moment."""
+    """What the process and the ledger used at one moment."""
 
     day: float
     rss_kib: int
@@ -39,14 +33,17 @@ class Sample:
         return self.rows.total() - self.rows["ruleset"]
 
 
-def weigh(state: Path, *, day: float) -> Sample:
-    """Weigh this process, and the ledger of a state directory."""
+def measure_usage(state: Path, *, day: float) -> Sample:
+    """Measure this process, and the ledger of a state directory."""
     gc.collect()
     ledger = state / FILE
     rows: Counter[str] = Counter()
     with closing(sqlite3.connect(ledger)) as connection:
-        for table in TABLES:
-            query = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 - our own names
+        tables = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        ).fetchall()
+        for (table,) in tables:
+            query = f"SELECT COUNT(*) FROM {table}"  # noqa: S608 - the schema's names
             rows[table] = connection.execute(query).fetchone()[0]
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return Sample(

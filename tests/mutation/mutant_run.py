@@ -1,7 +1,7 @@
-"""Try mutants: collect the tests once, then fork for each mutant and run them.
+"""Runs mutants: collect the tests once, then fork for each mutant and run them.
 
-Runs in a copy that mutmut has mutated, where the environment says which mutant lives.
-One line a mutant goes to the standard output: its name and how the tests ended.
+Runs in a copy mutated by mutmut, where an environment variable selects the mutant.
+Writes one line for each mutant: its name and how the tests ended.
 """
 
 import json
@@ -19,7 +19,7 @@ MUTANT: Final = "MUTANT_UNDER_TEST"
 HANGS_AFTER: Final = 600  # seconds, of a test that waits for ever
 
 
-class Trial:
+class MutantRunner:
     """A pytest plugin that runs all tests once for each mutant, in a child each."""
 
     def __init__(self, mutants: Sequence[tuple[str, str]], results: Path) -> None:
@@ -74,11 +74,11 @@ def _run(items: Sequence[pytest.Item], mutant: str, limit: float | None) -> None
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try the mutants of a JSON file: which, where to write, pytest's arguments."""
+    """Run the mutants of a JSON file: which, where to write, pytest's arguments."""
     mutants, results, *rest = arguments
     os.environ[MUTANT] = ""
-    trial = Trial(json.loads(Path(mutants).read_text()), Path(results))
-    return pytest.main(["-q", "-p", "no:cacheprovider", *rest], plugins=[trial])
+    runner = MutantRunner(json.loads(Path(mutants).read_text()), Path(results))
+    return pytest.main(["-q", "-p", "no:cacheprovider", *rest], plugins=[runner])
 
 
 if __name__ == "__main__":

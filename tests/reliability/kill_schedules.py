@@ -21,8 +21,8 @@ from tests.reliability.crash import (
     REFUSALS,
     RULES,
     SETTINGS,
-    Crowd,
-    Watch,
+    FaultTrap,
+    TaskFactory,
     broken,
 )
 from tests.reliability.report import FULL
@@ -33,7 +33,7 @@ from triaged.sandbox.settings import SandboxSettings
 ROOT: Final = Path(__file__).parents[2]
 
 # Longer than a start, a cycle and the wait for the next one.
-PATIENCE: Final = 6.0
+TIMEOUT_SECONDS: Final = 6.0
 
 EVERY_FAULT: Final = (*FAULTS, *REFUSALS) if FULL else FAULTS
 
@@ -58,14 +58,14 @@ EVENTS: Final = (
 
 
 @dataclass
-class Trial:
-    """A sandbox with its crowd, the program, and what was killed so far."""
+class KillRun:
+    """A sandbox, its task factory, the program, and the kills so far."""
 
     random: Random
     sandbox: RunningSandbox
     program: Program
-    crowd: Crowd
-    watch: Watch
+    factory: TaskFactory
+    watch: FaultTrap
     kills: Counter[str] = field(default_factory=Counter)
     approved: int = 0
 
@@ -76,44 +76,46 @@ class Trial:
     def restock(self) -> None:
         """Keep enough to do, and let a person settle a task now and then."""
         pending = self.sandbox.world.store.counts()["pending"]
-        left = sum(wish is None for wish in self.crowd.wishes.values())
+        left = sum(dismissal is None for dismissal in self.factory.expected.values())
         if pending - left < _STOCK:
-            tasks = self.crowd.more(_STOCK)
+            tasks = self.factory.more(_STOCK)
             self._post("tasks", {"tasks": tasks, "raw": True})
         if self.random.random() < 1 / 3:
             self._approve_one()
 
     def restock_clutter(self, count: int) -> None:
-        """Add tasks that all are to go."""
-        tasks = [self.crowd.clutter() for _ in range(count)]
+        """Add tasks that are all to be dismissed."""
+        tasks = [self.factory.clutter() for _ in range(count)]
         self._post("tasks", {"tasks": tasks, "raw": True})
 
     def _approve_one(self) -> None:
         # Not one that others are copies of: what is wanted of those would change.
         ids = self.sandbox.world.store.ids("pending")
-        wishes = self.crowd.wishes
-        wanted = [i for i in ids if (wish := wishes[i]) and wish.rule == "clutter"]
+        expected = self.factory.expected
+        wanted = [
+            i for i in ids if (dismissal := expected[i]) and dismissal.rule == "clutter"
+        ]
         chosen = self.random.choice(wanted)
         self._post(f"tasks/{chosen}/settle", {"status": "approved"})
         self.approved += 1
 
     def _post(self, path: str, body: object) -> None:
         url = f"{self.sandbox.url}/sandbox/{path}"
-        httpx.post(url, json=body, timeout=PATIENCE).raise_for_status()
+        httpx.post(url, json=body, timeout=TIMEOUT_SECONDS).raise_for_status()
 
     def broken(self, *, over: bool = False) -> list[str]:
-        """Name every promise that is broken now."""
-        return broken(self.crowd, self.sandbox.world, self.program, over=over)
+        """Name every guarantee that does not hold now."""
+        return broken(self.factory, self.sandbox.world, self.program, over=over)
 
     def is_quiet(self, daemon: RunningDaemon) -> bool:
         """Say whether nothing is left to do, as server and daemon tell."""
-        store, wishes = self.sandbox.world.store, self.crowd.wishes
-        if any(wishes[task_id] for task_id in store.ids("pending")):
+        store, expected = self.sandbox.world.store, self.factory.expected
+        if any(expected[task_id] for task_id in store.ids("pending")):
             return False
         return daemon.metric("triaged_dismissals_unresolved") == 0
 
     def finish(self) -> None:
-        """Run cycles without faults until nothing is left, and judge the end."""
+        """Run cycles without faults until nothing is left, and check the result."""
         self.watch.clear()
         for _ in range(40):
             if self.program.run("run", "--once").returncode == 0:
@@ -168,7 +170,7 @@ class Trial:
 
     def kill_at_a_line(self, spot: str, times: int) -> bool:
         """Kill ``run --once`` just before a line runs; say whether it came to that."""
-        command = ("tests.reliability.dies_at", f"{spot}:{times}", "run", "--once")
+        command = ("tests.reliability.kill_at_line", f"{spot}:{times}", "run", "--once")
         with self._running(*command) as process:
             self._wait(process, lambda: False, seconds=30)
         killed = process.returncode == -signal.SIGKILL
@@ -179,7 +181,12 @@ class Trial:
     def survey(self) -> dict[str, int]:
         """Run one cycle and return which lines it reaches, and how often."""
         target = self.program.directory / "survey.json"
-        command = ("tests.reliability.dies_at", f"survey:{target}", "run", "--once")
+        command = (
+            "tests.reliability.kill_at_line",
+            f"survey:{target}",
+            "run",
+            "--once",
+        )
         with self._running(*command) as process:
             self._wait(process, lambda: False, seconds=30)
         found: dict[str, int] = json.loads(target.read_text())
@@ -204,7 +211,10 @@ class Trial:
         return self.log.read_text().count(f'"{name}"')
 
     def _wait(
-        self, process: subprocess.Popen[bytes], holds: object, seconds: float = PATIENCE
+        self,
+        process: subprocess.Popen[bytes],
+        holds: object,
+        seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         assert callable(holds)
         until = time.monotonic() + seconds
@@ -230,15 +240,17 @@ class Trial:
 
 
 @contextmanager
-def trial(
+def kill_run(
     directory: Path, seed: int, faults: Sequence[str] = EVERY_FAULT
-) -> Iterator[Trial]:
-    """Set up a sandbox with faults on at all times, and a crowd for it."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None, latency=0.01)
+) -> Iterator[KillRun]:
+    """Set up a sandbox whose faults are always on, and its task factory."""
+    settings = SandboxSettings(
+        task_count=0, minute_limit=None, day_limit=None, latency=0.01
+    )
     with running_sandbox(settings, SystemClock()) as sandbox:
-        watch = Watch(faults, seed=seed)
+        watch = FaultTrap(faults, seed=seed)
         watch.watch(sandbox.world)
         program = Program(directory, sandbox.api_url, dict(SETTINGS))
         program.rules.write_text(RULES)
         random = Random(seed)  # noqa: S311 - repeatable, not secret
-        yield Trial(random, sandbox, program, Crowd(seed), watch)
+        yield KillRun(random, sandbox, program, TaskFactory(seed), watch)

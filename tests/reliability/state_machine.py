@@ -1,6 +1,6 @@
 """What may happen to a workspace, in any order, and what must be true after each step.
 
-Hypothesis draws the steps; ``twin`` does them to product and model alike.
+Hypothesis draws the steps; ``comparison`` does them to product and model alike.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.reliability.draws import ages, plans, specs, texts
+from tests.reliability.comparison import NOT_SENT, ModelComparison
 from tests.reliability.model import BREAKER_MIN
 from tests.reliability.model_rules import (
     REASONS,
@@ -26,8 +26,8 @@ from tests.reliability.model_rules import (
     RuleSpec,
     Spec,
 )
-from tests.reliability.model_server import CRASHES, OUTCOMES, Plan
-from tests.reliability.twin import NOT_SENT, Twin
+from tests.reliability.model_server import CRASHES, OUTCOMES, ServerLimits
+from tests.reliability.strategies import ages, server_limits, specs, texts
 from triaged.ledger.dismissals import DismissalFilter
 from triaged.ledger.flags import FlagName
 
@@ -37,18 +37,18 @@ MOST_TASKS: Final = 150
 # What a neighbour leaves to the server: it is we who must stop, not be refused.
 LEFT_OVER: Final = 5
 RETENTION: Final = timedelta(days=2)
-# Around midnight our day begins some seconds after the server's.
+# SimulatedUsers midnight our day begins some seconds after the server's.
 CLOCKS_APART: Final = timedelta(minutes=2)
 
 
-class Machine(RuleBasedStateMachine):
+class ProductStateMachine(RuleBasedStateMachine):
     """One workspace, lived through twice."""
 
     counted: ClassVar[Counter[str]] = Counter()
 
-    @initialize(spec=specs(), plan=plans)
-    def begin(self, spec: Spec, plan: Plan) -> None:
-        self.twin = Twin(spec, plan)
+    @initialize(spec=specs(), plan=server_limits)
+    def begin(self, spec: Spec, plan: ServerLimits) -> None:
+        self.comparison = ModelComparison(spec, plan)
         self.made = 0
         self.pruned = False
 
@@ -67,13 +67,13 @@ class Machine(RuleBasedStateMachine):
     @rule(beyond=st.sampled_from([0, 1]))
     def edge_of_the_breaker(self, beyond: int) -> None:
         """Make the tasks that rules want just the share that is allowed, or more."""
-        seen, model = self.twin.server.pending(), self.twin.model
+        seen, model = self.comparison.server.pending(), self.comparison.model
         wanted = model.wanted(seen)
         most = int(wanted / Fraction(model.spec.share)) - beyond
         if wanted > BREAKER_MIN:
             for _ in range(len(seen), min(most, MOST_TASKS)):
                 self._make(f"call {self.made}", 180)
-        self.twin.cycle()
+        self.comparison.cycle()
 
     @rule(age=ages, data=st.data(), loud=st.booleans())
     def copied_task(self, age: int | None, data: st.DataObject, loud: bool) -> None:
@@ -88,60 +88,62 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), hours=st.sampled_from([1, 24]))
     def changed_text_and_back(self, data: st.DataObject, hours: int) -> None:
-        held = {task_id for task_id, _ in self.twin.model.holding}
+        held = {task_id for task_id, _ in self.comparison.model.holding}
         if task := self._pick(data, first=held):
             before = task["description"]
             task["description"] = f"call {task['id']}"
-            self.twin.cycle()
+            self.comparison.cycle()
             task["description"] = before
-            self.twin.clock.advance(hours * 3600)
-            self.twin.cycle()
+            self.comparison.clock.advance(hours * 3600)
+            self.comparison.cycle()
 
     @rule(data=st.data(), status=st.sampled_from(["approved", "dismissed"]))
     def person_settles(self, data: st.DataObject, status: str) -> None:
         # Most of all what we have tried and do not know of.
-        unknown = {line.task_id for line in self.twin.model.open_lines()}
+        unknown = {line.task_id for line in self.comparison.model.open_lines()}
         if task := self._pick(data, first=unknown):
             task["status"] = status
 
     @rule(data=st.data())
     def vetoed(self, data: st.DataObject) -> None:
         if task := self._pick(data):
-            twin = self.twin
-            twin.parts.ledger.flags.veto(task["id"], at=twin.clock.now())
-            twin.model.vetoed.add(task["id"])
+            comparison = self.comparison
+            comparison.parts.ledger.vetoes.add(task["id"], at=comparison.clock.now())
+            comparison.model.vetoed.add(task["id"])
 
-    @precondition(lambda self: self.twin.model.vetoed)
+    @precondition(lambda self: self.comparison.model.vetoed)
     @rule(data=st.data())
     def veto_lifted(self, data: st.DataObject) -> None:
-        vetoed = self.twin.model.vetoed
+        vetoed = self.comparison.model.vetoed
         task_id = data.draw(st.sampled_from(sorted(vetoed)))
-        self.twin.parts.ledger.flags.remove_veto(task_id)
+        self.comparison.parts.ledger.vetoes.remove(task_id)
         vetoed.remove(task_id)
 
     @rule()
     def paused_and_resumed(self) -> None:
-        twin = self.twin
-        twin.parts.ledger.flags.set(FlagName.PAUSED, note="", at=twin.clock.now())
-        twin.model.paused = True
-        twin.cycle()
-        twin.parts.ledger.flags.clear(FlagName.PAUSED)
-        twin.model.paused = False
+        comparison = self.comparison
+        comparison.parts.ledger.flags.set(
+            FlagName.PAUSED, reason="", at=comparison.clock.now()
+        )
+        comparison.model.paused = True
+        comparison.cycle()
+        comparison.parts.ledger.flags.clear(FlagName.PAUSED)
+        comparison.model.paused = False
 
     @rule(spec=specs())
     def other_rules(self, spec: Spec) -> None:
-        self.twin.follow(spec)
+        self.comparison.follow(spec)
 
     @rule(minutes=st.sampled_from([1, 10, 60, 6 * 60, 25 * 60]))
     def time_passes(self, minutes: int) -> None:
-        self.twin.clock.advance(minutes * 60)
+        self.comparison.clock.advance(minutes * 60)
 
     @rule(calls=st.sampled_from([1, 3, 20]), ours=st.booleans())
     def others_call(self, calls: int, ours: bool) -> None:
         if ours:
-            self.twin.other_process_calls()
+            self.comparison.other_process_calls()
             return
-        server = self.twin.server
+        server = self.comparison.server
         room = max(server.remaining - LEFT_OVER, 0)
         server.neighbours[server.day] += min(calls, room)
 
@@ -152,8 +154,8 @@ class Machine(RuleBasedStateMachine):
         dry_run=st.sampled_from([False, False, False, False, True]),
     )
     def cycle(self, minutes: int, dry_run: bool) -> None:
-        self.twin.clock.advance(minutes * 60)
-        self.twin.cycle(dry_run=dry_run)
+        self.comparison.clock.advance(minutes * 60)
+        self.comparison.cycle(dry_run=dry_run)
 
     @rule(
         text=st.sampled_from(WORDS),
@@ -164,36 +166,38 @@ class Machine(RuleBasedStateMachine):
     def faulty_dismissals(
         self, text: str, faults: list[str], then: str, by_command: bool
     ) -> None:
-        server = self.twin.server
+        server = self.comparison.server
         for _ in range(3):
             self._make(f"{text} {self.made}", 4320)
         for number, task in enumerate(server.pending()):
             server.faults[task.id] = faults[number % len(faults)]
-        self.twin.command() if by_command else self.twin.cycle()
+        self.comparison.command() if by_command else self.comparison.cycle()
         # People are quick where we do not know.
-        for line in self.twin.model.open_lines():
+        for line in self.comparison.model.open_lines():
             if then and server.tasks[line.task_id]["status"] == "pending":
                 server.tasks[line.task_id]["status"] = then
 
     @rule(
-        fault=st.sampled_from(["cut-before", "5xx", "429", "unreachable", "401"]),
+        fault=st.sampled_from(
+            ["drop-before-effect", "5xx", "429", "unreachable", "401"]
+        ),
         status=st.sampled_from(["pending", "dismissed"]),
     )
     def cycle_without_a_list(self, fault: str, status: str) -> None:
-        self.twin.server.list_faults[status] = fault
-        self.twin.cycle()
+        self.comparison.server.list_faults[status] = fault
+        self.comparison.cycle()
 
     @rule(text=st.sampled_from(WORDS), fault=st.sampled_from(["5xx", "429", "401"]))
     def unknown_for_longer(self, text: str, fault: str) -> None:
         """Let dismissals stay unknown while others wait; they still count as spent."""
-        server = self.twin.server
-        self.twin.follow(Spec(rules=(RuleSpec(on=text, cap=2),)))
-        for faults in ("cut-after", ""):
+        server = self.comparison.server
+        self.comparison.follow(Spec(rules=(RuleSpec(on=text, cap=2),)))
+        for faults in ("drop-after-effect", ""):
             for _ in range(3):
                 self._make(f"{text} {self.made}", 4320)
             server.faults = dict.fromkeys((t.id for t in server.pending()), faults)
             server.list_faults["dismissed"] = fault
-            self.twin.cycle()
+            self.comparison.cycle()
 
     @rule(
         text=st.sampled_from(WORDS),
@@ -203,44 +207,44 @@ class Machine(RuleBasedStateMachine):
     def crash(self, text: str, nth: int, fault: str) -> None:
         for _ in range(nth):
             self._make(f"{text} {self.made}", 4320)
-        self.twin.server.crash = nth, fault
-        self.twin.cycle()
+        self.comparison.server.crash = nth, fault
+        self.comparison.cycle()
 
     @rule(data=st.data(), faulty=st.booleans())
     def by_hand(self, data: st.DataObject, faulty: bool) -> None:
         if task := self._pick(data):
             if faulty:
-                self.twin.server.faults[task["id"]] = "cut-after"
-            self.twin.command([task["id"]])
+                self.comparison.server.faults[task["id"]] = "drop-after-effect"
+            self.comparison.command([task["id"]])
 
     @rule()
     def applied(self) -> None:
-        self.twin.command()
+        self.comparison.command()
 
     @rule()
     def restart(self) -> None:
-        self.twin.restart()
+        self.comparison.restart()
 
     @rule()
     def pruned_ledger(self) -> None:
-        before = self.twin.clock.now() - RETENTION
-        self.twin.parts.ledger.prune(before=before)
-        self.twin.model.prune(before)
+        before = self.comparison.clock.now() - RETENTION
+        self.comparison.parts.ledger.prune(before=before)
+        self.comparison.model.prune(before)
         self.pruned = True
 
     # --- what must be true ----------------------------------------------------------
 
     @invariant()
     def nothing_forbidden_was_asked(self) -> None:
-        assert self.twin.server.broken == []
+        assert self.comparison.server.broken == []
 
     @invariant()
     def the_ledger_says_what_the_model_says(self) -> None:
         found, book = (
-            self.twin.beside.dismissals.query(DismissalFilter()),
-            self.twin.model.book,
+            self.comparison.beside.dismissals.query(DismissalFilter()),
+            self.comparison.model.book,
         )
-        flags = self.twin.beside.flags
+        flags = self.comparison.beside.flags
 
         assert {
             entry.id: (entry.task_id, entry.rule, entry.outcome)
@@ -249,57 +253,72 @@ class Machine(RuleBasedStateMachine):
         } == {
             key: (line.task_id, line.rule, line.outcome) for key, line in book.items()
         }
-        attempts = {name: n for (name, _), n in flags.counters("attempts").items()}
-        assert attempts == dict(self.twin.model.attempts)
-        assert flags.counters("dismissals") == dict(self.twin.model.confirmed)
-        assert flags.vetoed() == self.twin.model.vetoed
+        attempts = {
+            name: n for (name, _), n in ledger.counters.values("attempts").items()
+        }
+        assert attempts == dict(self.comparison.model.attempts)
+        assert ledger.counters.values("dismissals") == dict(
+            self.comparison.model.confirmed
+        )
+        assert ledger.vetoes.task_ids() == self.comparison.model.vetoed
 
     @invariant()
     def every_dismissal_is_in_the_book_once(self) -> None:
-        effects, book = self.twin.server.effects, self.twin.model.book.values()
+        effects, book = (
+            self.comparison.server.effects,
+            self.comparison.model.book.values(),
+        )
         confirmed = Counter(x.task_id for x in book if x.outcome == "confirmed")
         kept = {x.task_id for x in book if x.is_spent}
 
         assert set(effects.values()) <= {1}
         assert set(confirmed.values()) <= {1}
-        assert set(effects) - self.twin.model.pruned <= kept
+        assert set(effects) - self.comparison.model.pruned <= kept
 
     @invariant()
     def observed_tasks_are_counted_once(self) -> None:
         if self.pruned:
-            # What is forgotten is observed anew.
+            # What was pruned is observed again.
             return
-        seen = {(o.task_id, o.rule) for o in self.twin.beside.feedback.observations()}
-        model, totals = self.twin.model, self.twin.beside.flags.counters("observed")
+        seen = {
+            (o.task_id, o.rule) for o in self.comparison.beside.feedback.observations()
+        }
+        model, totals = (
+            self.comparison.model,
+            self.comparison.beside.ledger.counters.values("observed"),
+        )
 
         assert model.observed <= seen <= model.observed | model.perhaps
         assert totals == Counter((name, REASONS[name[3:]]) for _, name in seen)
 
     @invariant()
     def the_quota_counts_each_call(self) -> None:
-        server, rate_limiter = self.twin.server, self.twin.parts.rate_limiter
-        if self.twin.clock.now() - server.day > CLOCKS_APART:
+        server, rate_limiter = (
+            self.comparison.server,
+            self.comparison.parts.rate_limiter,
+        )
+        if self.comparison.clock.now() - server.day > CLOCKS_APART:
             ours = server.ours[server.day]
             spent = rate_limiter.snapshot().spent_today
 
-            assert ours <= spent <= ours + self.twin.ghosts()
+            assert ours <= spent <= ours + self.comparison.ghosts()
 
     def teardown(self) -> None:
-        if hasattr(self, "twin"):
-            Machine.counted += self.twin.counted
-            self.twin.close()
+        if hasattr(self, "comparison"):
+            ProductStateMachine.counted += self.comparison.counted
+            self.comparison.close()
 
     def _make(self, text: str, age: int | None) -> None:
         self.made += 1
-        now = self.twin.clock.now()
+        now = self.comparison.clock.now()
         created = None if age is None else now - timedelta(minutes=age)
-        self.twin.server.add(f"t{self.made:04}", text, created)
+        self.comparison.server.add(f"t{self.made:04}", text, created)
 
     def _pick(
         self, data: st.DataObject, *, first: Collection[str] = ()
     ) -> dict[str, Any] | None:
         """Draw a pending task, one of the first where any of them is pending."""
-        tasks = self.twin.server.tasks.values()
+        tasks = self.comparison.server.tasks.values()
         pending = [task for task in tasks if task["status"] == "pending"]
         chosen = [task for task in pending if task["id"] in first] or pending
         return data.draw(st.sampled_from(chosen)) if chosen else None

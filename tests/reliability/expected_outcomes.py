@@ -1,6 +1,7 @@
-"""The matrix as stated: what each fault on each operation ends in.
+"""The matrix as specified: the outcome of each fault on each operation.
 
-A table says it for every kind; a kind that it does not know fails a test.
+A kind that is missing from a table fails a test.  Responses that succeed and mislead
+have unit tests instead.
 """
 
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from triaged.leadlex.errors import (
     RequestRejected,
 )
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import FaultKind
+from triaged.sandbox.faults import MISLEADING_KINDS, FaultKind
 from triaged.triage.dispatcher import MAX_CONCURRENT
 from triaged.triage.report import CycleResult
+
+# The kinds of which a call fails, in the order of their definition.
+FAILURES: Final = tuple(kind for kind in FaultKind if kind not in MISLEADING_KINDS)
 
 TASKS: Final = 12
 # Two answers that came in among those that fail are replaced before the third is bad.
@@ -32,7 +36,7 @@ ASKED_AGAIN: Final = 4
 CYCLES: Final = 32 if FULL else 2
 
 
-class Mended(Enum):
+class Recovery(Enum):
     """When, after the last fault, all is as if there had been none."""
 
     NEXT_CYCLE = timedelta(minutes=6)
@@ -41,7 +45,7 @@ class Mended(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ExpectedOutcome:
     """What a fault on a dismissal ends in.
 
     ``outcome`` is what the ledger says of a call that was hit; ``code`` is the cycle's
@@ -52,72 +56,82 @@ class End:
     outcome: Outcome
     code: tuple[int, int]
     most: int
-    mended: Mended
+    recovery: Recovery
 
 
-UNKNOWN: Final = End(Outcome.UNKNOWN, (4, 4), FLYING, Mended.NEXT_CYCLE)
-NO_KEY: Final = End(Outcome.FAILED, (77, 77), MAX_CONCURRENT, Mended.NEXT_CYCLE)
+UNKNOWN: Final = ExpectedOutcome(Outcome.UNKNOWN, (4, 4), FLYING, Recovery.NEXT_CYCLE)
+NO_KEY: Final = ExpectedOutcome(
+    Outcome.FAILED, (77, 77), MAX_CONCURRENT, Recovery.NEXT_CYCLE
+)
 
 DISMISS: Final = {
-    FaultKind.MINUTE_LIMIT: End(
-        Outcome.FAILED, (0, 4), MAX_CONCURRENT + ASKED_AGAIN, Mended.NEXT_CYCLE
+    FaultKind.MINUTE_LIMIT: ExpectedOutcome(
+        Outcome.FAILED, (0, 4), MAX_CONCURRENT + ASKED_AGAIN, Recovery.NEXT_CYCLE
     ),
-    FaultKind.DAY_LIMIT: End(Outcome.FAILED, (4, 4), MAX_CONCURRENT, Mended.NEXT_QUOTA),
+    FaultKind.DAY_LIMIT: ExpectedOutcome(
+        Outcome.FAILED, (4, 4), MAX_CONCURRENT, Recovery.NEXT_QUOTA
+    ),
     FaultKind.ERROR_500: UNKNOWN,
     FaultKind.ERROR_502: UNKNOWN,
     FaultKind.ERROR_503: UNKNOWN,
-    FaultKind.ERROR_AFTER: UNKNOWN,
-    FaultKind.CUT_BEFORE: UNKNOWN,
-    FaultKind.CUT_AFTER: UNKNOWN,
+    FaultKind.RETRY_AFTER: UNKNOWN,
+    FaultKind.ERROR_AFTER_EFFECT: UNKNOWN,
+    FaultKind.DROP_BEFORE_EFFECT: UNKNOWN,
+    FaultKind.DROP_AFTER_EFFECT: UNKNOWN,
     FaultKind.SLOW: UNKNOWN,
-    FaultKind.SLOW_AFTER: UNKNOWN,
+    FaultKind.DELAY_AFTER_EFFECT: UNKNOWN,
     FaultKind.HTML: UNKNOWN,
     FaultKind.TRUNCATED: UNKNOWN,
-    FaultKind.WRONG_SHAPE: UNKNOWN,
+    FaultKind.BAD_SCHEMA: UNKNOWN,
     FaultKind.REDIRECT: UNKNOWN,
     FaultKind.HUGE: UNKNOWN,
-    FaultKind.KEY_REFUSED: NO_KEY,
+    FaultKind.KEY_REJECTED: NO_KEY,
     FaultKind.FORBIDDEN: NO_KEY,
-    FaultKind.NOT_FOUND_HTML: End(Outcome.REJECTED, (0, 0), TASKS, Mended.NEXT_DAY),
-    FaultKind.NOT_PENDING: End(Outcome.ALREADY_HANDLED, (0, 0), TASKS, Mended.NEXT_DAY),
+    FaultKind.HTML_404: ExpectedOutcome(
+        Outcome.REJECTED, (0, 0), TASKS, Recovery.NEXT_DAY
+    ),
+    FaultKind.NOT_PENDING: ExpectedOutcome(
+        Outcome.ALREADY_HANDLED, (0, 0), TASKS, Recovery.NEXT_DAY
+    ),
 }
 
-# Without a list nothing is done, and one call is spent: result, exit code, when mended.
-SCARCE: Final = (CycleResult.INCOMPLETE, 4, Mended.NEXT_CYCLE)
-AWAY: Final = (CycleResult.FAILED, 69, Mended.NEXT_CYCLE)
-ODD: Final = (CycleResult.FAILED, 1, Mended.NEXT_CYCLE)
-REFUSED: Final = (CycleResult.FAILED, 77, Mended.NEXT_CYCLE)
+# Without a list nothing is done, and one call is spent: result, exit code, recovery.
+SCARCE: Final = (CycleResult.INCOMPLETE, 4, Recovery.NEXT_CYCLE)
+AWAY: Final = (CycleResult.FAILED, 69, Recovery.NEXT_CYCLE)
+ODD: Final = (CycleResult.FAILED, 1, Recovery.NEXT_CYCLE)
+REFUSED: Final = (CycleResult.FAILED, 77, Recovery.NEXT_CYCLE)
 
 LIST: Final = {
     FaultKind.MINUTE_LIMIT: SCARCE,
-    FaultKind.DAY_LIMIT: (CycleResult.INCOMPLETE, 4, Mended.NEXT_QUOTA),
+    FaultKind.DAY_LIMIT: (CycleResult.INCOMPLETE, 4, Recovery.NEXT_QUOTA),
     FaultKind.ERROR_500: AWAY,
     FaultKind.ERROR_502: AWAY,
     FaultKind.ERROR_503: AWAY,
-    FaultKind.ERROR_AFTER: AWAY,
-    FaultKind.CUT_BEFORE: AWAY,
-    FaultKind.CUT_AFTER: AWAY,
+    FaultKind.RETRY_AFTER: AWAY,
+    FaultKind.ERROR_AFTER_EFFECT: AWAY,
+    FaultKind.DROP_BEFORE_EFFECT: AWAY,
+    FaultKind.DROP_AFTER_EFFECT: AWAY,
     FaultKind.SLOW: AWAY,
-    FaultKind.SLOW_AFTER: AWAY,
+    FaultKind.DELAY_AFTER_EFFECT: AWAY,
     FaultKind.HTML: ODD,
     FaultKind.TRUNCATED: AWAY,
-    FaultKind.WRONG_SHAPE: ODD,
+    FaultKind.BAD_SCHEMA: ODD,
     FaultKind.REDIRECT: ODD,
     FaultKind.HUGE: ODD,
-    FaultKind.KEY_REFUSED: REFUSED,
+    FaultKind.KEY_REJECTED: REFUSED,
     FaultKind.FORBIDDEN: REFUSED,
-    FaultKind.NOT_FOUND_HTML: ODD,
+    FaultKind.HTML_404: ODD,
     FaultKind.NOT_PENDING: ODD,
 }
 
 # A list that would settle costs the settling alone: exit code, whether the other
-# dismissals go ahead, when mended.
-GOES_ON: Final = (4, True, Mended.NEXT_CYCLE)
-STOPS: Final = (77, False, Mended.NEXT_CYCLE)
+# dismissals go ahead, recovery.
+GOES_ON: Final = (4, True, Recovery.NEXT_CYCLE)
+STOPS: Final = (77, False, Recovery.NEXT_CYCLE)
 
-SETTLING: Final = dict.fromkeys(FaultKind, GOES_ON) | {
-    FaultKind.DAY_LIMIT: (4, False, Mended.NEXT_QUOTA),
-    FaultKind.KEY_REFUSED: STOPS,
+SETTLING: Final = dict.fromkeys(FAILURES, GOES_ON) | {
+    FaultKind.DAY_LIMIT: (4, False, Recovery.NEXT_QUOTA),
+    FaultKind.KEY_REJECTED: STOPS,
     FaultKind.FORBIDDEN: STOPS,
 }
 
@@ -140,25 +154,26 @@ class Burst(Enum):
         return min(self.value or CYCLES, CYCLES)
 
 
-# An approval is never repeated by the program, so the person must be told the truth.
+# The program never repeats an approval, so the message must be accurate.
 APPROVE: Final[dict[FaultKind, type[LexiError] | None]] = {
     FaultKind.MINUTE_LIMIT: RateLimited,
     FaultKind.DAY_LIMIT: RateLimited,
     FaultKind.ERROR_500: NoResponse,
     FaultKind.ERROR_502: NoResponse,
     FaultKind.ERROR_503: NoResponse,
-    FaultKind.ERROR_AFTER: NoResponse,
-    FaultKind.CUT_BEFORE: NoResponse,
-    FaultKind.CUT_AFTER: NoResponse,
+    FaultKind.RETRY_AFTER: NoResponse,
+    FaultKind.ERROR_AFTER_EFFECT: NoResponse,
+    FaultKind.DROP_BEFORE_EFFECT: NoResponse,
+    FaultKind.DROP_AFTER_EFFECT: NoResponse,
     FaultKind.SLOW: NoResponse,
-    FaultKind.SLOW_AFTER: NoResponse,
+    FaultKind.DELAY_AFTER_EFFECT: NoResponse,
     FaultKind.HTML: MalformedResponse,
     FaultKind.TRUNCATED: NoResponse,
-    FaultKind.WRONG_SHAPE: MalformedResponse,
+    FaultKind.BAD_SCHEMA: MalformedResponse,
     FaultKind.REDIRECT: MalformedResponse,
     FaultKind.HUGE: MalformedResponse,
-    FaultKind.KEY_REFUSED: KeyRejected,
+    FaultKind.KEY_REJECTED: KeyRejected,
     FaultKind.FORBIDDEN: KeyRejected,
-    FaultKind.NOT_FOUND_HTML: RequestRejected,
+    FaultKind.HTML_404: RequestRejected,
     FaultKind.NOT_PENDING: NotPending,
 }

@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
-from tests.reliability.faults import MORNING, NOT_SENT
+from tests.reliability.fault_harness import MORNING, NOT_SENT
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rulesfile.loader import load_rules
@@ -40,7 +40,7 @@ JUMPS: Final = tuple(
 )
 
 
-class Machine:
+class MachineClock:
     """A clock that is off by ``error``, over true time that passes by waiting."""
 
     def __init__(self) -> None:
@@ -76,19 +76,19 @@ class Hooked(FaultScript):
         super().__init__()
         self._operation, self._left, self._event = operation, number, event
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         if operation == self._operation:
             self._left -= 1
             if self._left == 0:
                 self._event()
-        return super().draw(operation)
+        return super().next_fault(operation)
 
 
 @dataclass
 class Site:
     """A daemon's workspace in this process, on a machine whose clock goes wrong."""
 
-    machine: Machine
+    machine: MachineClock
     sandbox: RunningSandbox
     settings: Settings
     workspace: Workspace
@@ -104,7 +104,7 @@ class Site:
         """Run one cycle."""
         rules, _ = load_rules(self.settings.rules, now=self.machine.now())
         cycle = self.workspace.cycle(dry_run=False)
-        return await cycle.run(rules, stop=asyncio.Event())
+        return await cycle.run(lambda: rules, stop=asyncio.Event())
 
     def within(self, operation: str, number: int, event: Callable[[], None]) -> None:
         """Let something happen within the n-th such call from now on."""
@@ -141,10 +141,10 @@ async def site(
     directory: Path, *, minute: int = 50, day: int = 1000, rules: str = RULES
 ) -> AsyncIterator[Site]:
     """Open a workspace on such a machine, before a sandbox with real limits."""
-    machine = Machine()
+    machine = MachineClock()
     path = directory / "rules.yaml"
     path.write_text(rules)
-    limits = SandboxSettings(count=0, minute_limit=minute, day_limit=day)
+    limits = SandboxSettings(task_count=0, minute_limit=minute, day_limit=day)
     with running_sandbox(limits, RealSleepClock(machine.true)) as sandbox:
         environ = {
             "TRIAGED_API_URL": sandbox.api_url,
@@ -189,5 +189,5 @@ class FakeTime:
         draft.replace(self.file)
 
     def set_to(self, moment: datetime) -> None:
-        """Let the clock begin anew at a moment."""
+        """Set the clock to a moment."""
         self.shift(moment - datetime.now(UTC))  # noqa: TID251 - a process lives by it

@@ -1,8 +1,8 @@
-"""Runs triaged and dies by SIGKILL at one line of it; the product has no hook for it.
+"""Runs triaged and kills it at one line; the product has no hook for this.
 
-``python -m tests.reliability.dies_at cycle.py:120:3 run --once`` dies just before line
-120 of ``triaged/triage/cycle.py`` runs for the third time.  With ``survey:PATH``
-instead it writes which lines were reached, and how often.
+``python -m tests.reliability.kill_at_line triage/cycle.py:120:3 run --once`` dies by
+SIGKILL just before line 120 of ``triaged/triage/cycle.py`` runs for the third time.
+With ``survey:PATH`` instead it writes which lines were reached, and how often.
 """
 
 import importlib
@@ -20,26 +20,24 @@ import triaged
 
 ROOT: Final = Path(triaged.__file__).parent
 
-# What a cycle consists of; what only computes has no crash points of its own.
-STEPS: Final = (
-    "cycle.py",
-    "flights.py",
-    "gate.py",
-    "meter.py",
-    "orders.py",
-    "settle.py",
-    "leadlex/client.py",
+# The modules that a cycle runs through.  Pure ones have no crash points of their own.
+_PURE: Final = frozenset({"guard.py", "agreement.py", "backtest.py", "reconcile.py"})
+_MODULES: Final = (
+    "triage/*.py",
+    "ledger/*.py",
+    "leadlex/connection.py",
     "leadlex/writer.py",
-    "ledger/dismissals.py",
-    "ledger/judgements.py",
-    "ledger/lock.py",
-    "ledger/marks.py",
-    "ledger/store.py",
+)
+STEPS: Final = tuple(
+    path.relative_to(ROOT).as_posix()
+    for pattern in _MODULES
+    for path in sorted(ROOT.glob(pattern))
+    if path.name not in _PURE
 )
 
 
 class _Steps:
-    """Sees every line of the steps, and hands it on."""
+    """Reports every line of these modules that is about to run."""
 
     def __init__(self, reached: Callable[[str, int], None]) -> None:
         self._names = {str(ROOT / name): name for name in STEPS}
