@@ -6,7 +6,7 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.fakes import ManualClock
+from tests.clocks import ManualClock
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import (

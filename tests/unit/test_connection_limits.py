@@ -8,7 +8,7 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.fakes import ManualClock
+from tests.clocks import ManualClock
 from triaged.leadlex import protocol
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import (

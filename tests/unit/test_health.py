@@ -45,7 +45,7 @@ def test_it_says_why_it_is_not_ready() -> None:
         error=Unreachable("list"),
     )
     health = a_health(
-        key_accepted=False, waiting_for_quota_until=T0 + MINUTE, last=report
+        key_accepted=False, waiting_for_quota_until=T0 + MINUTE, last_report=report
     )
     shown = health.to_dict(T0)
 

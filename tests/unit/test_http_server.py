@@ -12,8 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.builders import T0
+from tests.clocks import ManualClock
 from tests.e2e.harness import KEY, RULES
-from tests.fakes import ManualClock
 from triaged.daemon import http_limits as doorkeeper
 from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen

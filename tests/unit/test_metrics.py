@@ -66,7 +66,7 @@ def test_all_of_the_contract_is_exported() -> None:
         "triaged_last_cycle_timestamp_seconds",
         "triaged_api_requests",
         "triaged_api_request_duration_seconds",
-        "triaged_rate_limited",
+        "triaged_api_rate_limited",
         "triaged_quota_limit",
         "triaged_quota_remaining",
         "triaged_quota_reserved",
@@ -89,13 +89,13 @@ def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
     label = {"rule": "clutter", "reason": "testing"}
     with Ledger(tmp_path) as ledger:
         first = a_telemetry()
-        ledger.flags.increment("dismissals", "clutter", "testing", count=3)
-        ledger.flags.increment("dismissals", "renamed", "testing")
-        ledger.flags.increment("attempts", "confirmed", count=4)
-        first.sync_counters(ledger.flags)
-        first.sync_counters(ledger.flags)
+        ledger.counters.increment("dismissals", "clutter", "testing", by=3)
+        ledger.counters.increment("dismissals", "renamed", "testing")
+        ledger.counters.increment("attempts", "confirmed", by=4)
+        first.sync_counters(ledger)
+        first.sync_counters(ledger)
         again = a_telemetry()
-        again.sync_counters(ledger.flags)
+        again.sync_counters(ledger)
 
     for telemetry in (first, again):
         assert value(telemetry, "triaged_dismissals_total", **label) == 3

@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from tests.builders import T0, a_task
-from tests.fakes import InMemoryLexi, ManualClock, let_others_run
-from tests.sandbox_server import LeapingClock
+from tests.clocks import AutoAdvanceClock, ManualClock, let_others_run
+from tests.fakes import InMemoryLeadLex
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import (
@@ -53,14 +53,14 @@ def spent(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> in
 
 
 def version(ledger: Ledger) -> int:
-    found = ledger.flags.load_quota(unless_version=-1)
+    found = ledger.state.load_quota(unless_version=-1)
     assert found is not None
     return found[0]
 
 
 def test_a_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
     """What may leave is charged for every process before it leaves."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     admission = RateLimiter(STARTER, ledger, clock).admit(Purpose.DISMISS, 2)
 
     assert len(admission.tickets) == 2
@@ -69,7 +69,7 @@ def test_a_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
 
 def test_a_step_is_written_once(ledger: Ledger, beside: Ledger) -> None:
     """Nested steps are one, which nobody sees before its end."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     with rate_limiter.transaction():
         (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
@@ -83,7 +83,7 @@ def test_a_step_is_written_once(ledger: Ledger, beside: Ledger) -> None:
 
 def test_what_was_rolled_back_was_not_charged(ledger: Ledger, beside: Ledger) -> None:
     """A step that fails leaves no call behind, in the ledger or in mind."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     rate_limiter.admit(Purpose.POLL)
 
@@ -103,7 +103,7 @@ def test_what_was_rolled_back_was_not_charged(ledger: Ledger, beside: Ledger) ->
 @pytest.mark.anyio
 async def test_two_processes_share_one_minute(ledger: Ledger, beside: Ledger) -> None:
     """However they take turns, no minute sees more than the plan allows."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     meters = [RateLimiter(STARTER, ledger, clock), RateLimiter(STARTER, beside, clock)]
     left: list[float] = []
     for turn in range(24):
@@ -120,7 +120,7 @@ async def test_two_processes_share_one_minute(ledger: Ledger, beside: Ledger) ->
 @pytest.mark.anyio
 async def test_nobody_waits_for_tomorrow(ledger: Ledger) -> None:
     """Once the day's share is gone, the wait ends with the moment of the next."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(TEN_A_DAY, ledger, clock)
     tickets = set()
     for _ in range(8):
@@ -170,7 +170,7 @@ def test_each_failure_costs_what_it_may_have_cost(
     error: LexiError, charged: int, limit: int, ledger: Ledger
 ) -> None:
     """Only what never left is given back; what was answered may teach the limit."""
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     if error.status is not None:
         error.rate_limit = ServerWord(limit=50)
@@ -186,7 +186,7 @@ def test_a_refusal_closes_the_gate_for_all(
 ) -> None:
     """After a 429 no process asks before its time, and somebody counts it."""
     told: list[str] = []
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock, on_refused=told.append)
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     refused = RateLimited("list", status=429)
@@ -202,7 +202,7 @@ def test_a_refusal_closes_the_gate_for_all(
 
 def test_an_answer_teaches_the_limit(ledger: Ledger) -> None:
     """Limit and what remains are taken from the headers, others' calls included."""
-    rate_limiter = RateLimiter(QuotaSettings(), ledger, LeapingClock())
+    rate_limiter = RateLimiter(QuotaSettings(), ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     rate_limiter.on_response(ticket, ServerWord(limit=1000, remaining=600))
     view = rate_limiter.snapshot()
@@ -226,7 +226,7 @@ def test_the_reset_is_by_our_clock(
     skew: timedelta, known: timedelta, ledger: Ledger
 ) -> None:
     """The server's moments are moved by what its clock is ahead of ours."""
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     reset = T0 + 10 * HOUR + known
     rate_limiter.on_response(
@@ -239,7 +239,7 @@ def test_the_reset_is_by_our_clock(
 
 def test_the_last_date_counts(ledger: Ledger) -> None:
     """The skew lasts through answers without a date, until a date says otherwise."""
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     skews = []
     for word in (ServerWord(date=T0 + HOUR), ServerWord(), ServerWord(date=T0)):
         (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
@@ -261,7 +261,7 @@ def test_absurd_moments_are_not_moved_out_of_time(
     date: datetime, reset: datetime, ledger: Ledger
 ) -> None:
     """No pair of headers is an error; a reset that cannot be is none."""
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     rate_limiter.on_response(ticket, ServerWord(remaining=9, reset=reset, date=date))
 
@@ -271,7 +271,7 @@ def test_absurd_moments_are_not_moved_out_of_time(
 
 def test_the_dismissals_of_a_dead_process_are_given_up(ledger: Ledger) -> None:
     """Calls in flight at a crash are spent, and no longer waited for."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     dead = RateLimiter(STARTER, ledger, clock).admit(Purpose.DISMISS, 100)
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     stuck = rate_limiter.admit(Purpose.DISMISS)
@@ -284,7 +284,7 @@ def test_the_dismissals_of_a_dead_process_are_given_up(ledger: Ledger) -> None:
 
 def test_polls_are_spread_over_the_day(ledger: Ledger, beside: Ledger) -> None:
     """A wish that the quota cannot carry is stretched, a modest one is granted."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     eager = rate_limiter.next_poll(timedelta(minutes=1))
     modest = rate_limiter.next_poll(3 * HOUR)
@@ -300,7 +300,7 @@ def test_polls_are_spread_over_the_day(ledger: Ledger, beside: Ledger) -> None:
 
 def test_no_poll_before_the_reset_of_a_spent_day(ledger: Ledger) -> None:
     """With nothing left to spend, the next list waits for the new day."""
-    rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, LeapingClock())
+    rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, AutoAdvanceClock())
 
     assert rate_limiter.next_poll(timedelta(minutes=5)) >= MIDNIGHT
 
@@ -320,10 +320,10 @@ class Refusing:
 @pytest.mark.anyio
 async def test_a_list_is_charged_and_heard(ledger: Ledger) -> None:
     """Pending unless told otherwise, one call each, and none is left in flight."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     entry = dict(a_task().raw)
     rate_limiter = RateLimiter(STARTER, ledger, clock)
-    reader = RateLimitedReader(InMemoryLexi([entry]), rate_limiter)
+    reader = RateLimitedReader(InMemoryLeadLex([entry]), rate_limiter)
     pending = await reader.list_tasks()
     dismissed = await reader.list_tasks("dismissed", purpose=Purpose.SETTLE)
 
@@ -336,7 +336,7 @@ async def test_a_list_is_charged_and_heard(ledger: Ledger) -> None:
 @pytest.mark.anyio
 async def test_a_failed_list_is_charged_and_raised(ledger: Ledger) -> None:
     """The caller hears of the failure, and the quota does too."""
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     lexi = Refusing(Unreachable("list"), NoResponse("list", status=503))
     reader = RateLimitedReader(lexi, rate_limiter)
     with pytest.raises(Unreachable):
@@ -353,7 +353,7 @@ async def test_a_failed_list_is_charged_and_raised(ledger: Ledger) -> None:
 async def test_a_spent_day_asks_nobody(ledger: Ledger) -> None:
     """Without quota the list is not asked for at all."""
     lexi = Refusing()
-    rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, LeapingClock())
+    rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, AutoAdvanceClock())
     with pytest.raises(QuotaExhausted):
         await RateLimitedReader(lexi, rate_limiter).list_tasks()
 
@@ -370,7 +370,7 @@ async def test_a_cancelled_list_stays_charged(ledger: Ledger) -> None:
             await asyncio.Event().wait()
             raise AssertionError
 
-    rate_limiter = RateLimiter(STARTER, ledger, LeapingClock())
+    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     context = asyncio.create_task(
         RateLimitedReader(Hanging(), rate_limiter).list_tasks()
     )

@@ -20,8 +20,8 @@ class LexiApprover:
         """Approve a task; LeadLex then carries it out.
 
         Raises:
-            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` nobody knows
-                whether the task was approved.
+            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
+                unknown whether the task was approved.
         """
         path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)

@@ -5,11 +5,12 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import httpx
 
@@ -39,6 +40,9 @@ _BODY_NOT_NEEDED: Final = frozenset(
 # Of these a chunk of 64 KiB is 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
 
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_SEND_EVENT: Final = "http11.send_request_headers.started"
+
 _REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
 CONNECT_TIMEOUT: Final = 10.0
@@ -67,7 +71,11 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_call = on_call
-        self._echoes = ReplayDetector()
+        self._replays = ReplayDetector()
+        # Only httpx's own transport tells when it begins to write.
+        self._is_traced = transport is None or isinstance(
+            transport, httpx.AsyncHTTPTransport
+        )
         is_secure = base_url.startswith("https:")
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
@@ -102,23 +110,40 @@ class Connection:
         *,
         json: object = None,
         feed: Callable[[bytes], None] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> ApiResponse:
         """Make one call and return a 2xx answer; its body goes to ``feed``, if given.
+
+        ``before_send`` is called exactly once, when a connection is open and nothing of
+        the request has been written.  If it raises, nothing is sent, and the caller
+        gets that exception unchanged.
 
         Raises:
             LexiError: anything else, by its leaf (see ``errors``).
         """
         started = self._clock.monotonic()
-        seen: list[ApiResponse] = []
         key = self._key()
-        scrubber = Redactor(key)
+        redactor = Redactor(key)
+        sending = _Sending(before_send)
+        head: ApiResponse | None = None
         try:
-            async with asyncio.timeout(TOTAL_TIMEOUT):
-                request = self._request(operation, method, path, json, key)
-                answer = await self._send(operation, request, seen, feed, scrubber)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            scrubber.redact_exception(error)
-            raise Unreachable(operation, message=_describe(error)) from error
+            request = self._request(operation, method, path, json, key)
+            async with (
+                asyncio.timeout(TOTAL_TIMEOUT),
+                self._exchange(request, sending) as response,
+            ):
+                response.headers = _redact_headers(response.headers, redactor)
+                head = self._read_head(response)
+                if self._replays.is_replay(response.headers.raw):
+                    raise malformed_response(operation, head, ValueError(_REPLAYED))
+                try:
+                    body = await _read_body(response, feed, redactor)
+                except ValueError as error:
+                    if response.is_success:
+                        raise malformed_response(operation, head, error) from error
+                    body = b""  # the status has the meaning
+        except _NotSentError as stopped:
+            hook_error = stopped.error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
             httpx.HTTPError,
@@ -126,53 +151,35 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
-            scrubber.redact_exception(error)
-            if seen and seen[0].status in _BODY_NOT_NEEDED:
-                # The status alone has the meaning; that the body was cut changes none.
-                status, request_id = seen[0].status, seen[0].request_id
-                refusal = protocol.error_from_response(
-                    operation, status, b"", request_id=request_id
-                )
-                raise _attach_response(refusal, seen) from error
-            unanswered = NoResponse(operation, message=_describe(error))
-            raise _attach_response(unanswered, seen) from error
+            redactor.redact_exception(error)
+            raise _translate(operation, error, head, sending) from error
+        else:
+            if httpx.codes.is_success(head.status):
+                return replace(head, body=body)
+            raise _refusal(operation, replace(head, body=body))
         finally:
-            self._report(operation, started, seen)
-        if not httpx.codes.is_success(answer.status):
-            refusal = protocol.error_from_response(
-                operation, answer.status, answer.body, request_id=answer.request_id
-            )
-            raise _attach_response(refusal, seen)
-        return answer
+            self._report(operation, started, head)
+        # Outside the handler, so that it comes as it was raised, without a context.
+        raise hook_error
 
-    async def _send(
-        self,
-        operation: str,
-        request: httpx.Request,
-        seen: list[ApiResponse],
-        feed: Callable[[bytes], None] | None,
-        scrubber: Redactor,
-    ) -> ApiResponse:
+    @asynccontextmanager
+    async def _exchange(
+        self, request: httpx.Request, sending: "_Sending"
+    ) -> AsyncIterator[httpx.Response]:
+        if self._is_traced:
+            request.extensions["trace"] = sending.trace
+        else:
+            sending.start()
         response = await self._http.send(request, stream=True)
-        response.headers = _redact_headers(response.headers, scrubber)
         try:
-            word = protocol.read_word(response.headers, received_at=self._clock.now())
-            request_id = _short(response.headers.get("x-request-id"))
-            answer = ApiResponse(response.status_code, b"", word, request_id)
-            seen.append(answer)
-            if self._echoes.is_replay(response.headers.raw):
-                raise _attach_response(
-                    MalformedResponse(operation, message=_REPLAYED), seen
-                )
-            try:
-                body = await _read_body(response, feed, scrubber)
-            except ValueError as error:
-                if not response.is_success:
-                    return answer  # the status has the meaning
-                raise malformed_response(operation, answer, error) from error
-            return replace(answer, body=body)
+            yield response
         finally:
             await response.aclose()
+
+    def _read_head(self, response: httpx.Response) -> ApiResponse:
+        word = protocol.read_word(response.headers, received_at=self._clock.now())
+        request_id = _short(response.headers.get("x-request-id"))
+        return ApiResponse(response.status_code, b"", word, request_id)
 
     def _request(
         self, operation: str, method: str, path: str, json: object, key: str
@@ -188,22 +195,76 @@ class Connection:
             # An id too long for any URL costs itself, not the cycle.
             raise RequestRejected(operation, message=_describe(error)) from error
 
-    def _report(self, operation: str, started: float, seen: list[ApiResponse]) -> None:
+    def _report(self, operation: str, started: float, head: ApiResponse | None) -> None:
         self._on_call(
             ApiCall(
                 operation=operation,
-                status=seen[0].status if seen else None,
+                status=head.status if head else None,
                 seconds=self._clock.monotonic() - started,
-                request_id=seen[0].request_id if seen else None,
-                rate_limit=seen[0].rate_limit if seen else ServerWord(),
+                request_id=head.request_id if head else None,
+                rate_limit=head.rate_limit if head else ServerWord(),
             )
         )
+
+
+class _NotSentError(Exception):
+    """Carries what ``before_send`` raised past httpx and ``asyncio.timeout``."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _Sending:
+    """Runs ``before_send`` directly before the request is written to the socket."""
+
+    def __init__(self, before_send: Callable[[], None] | None) -> None:
+        self._before_send = before_send
+        self.has_started = False
+
+    def start(self) -> None:
+        """Run the hook; from here on the request may have reached LeadLex."""
+        if self._before_send is not None:
+            try:
+                self._before_send()
+            except Exception as error:
+                raise _NotSentError(error) from error
+        self.has_started = True
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take an event of httpcore's ``trace`` extension."""
+        # A proxy's tunnel is opened by a request of its own, with the same extensions.
+        if event == _SEND_EVENT and info["request"].method != b"CONNECT":
+            self.start()
+
+
+def _translate(
+    operation: str,
+    error: Exception,
+    head: ApiResponse | None,
+    sending: _Sending,
+) -> LexiError:
+    """Name what a failure of the transport means for the call."""
+    if head is not None and head.status in _BODY_NOT_NEEDED:
+        # The status alone has the meaning; a body that was cut does not change it.
+        return _refusal(operation, head)
+    never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
+    kind = Unreachable if never_sent else NoResponse
+    return kind(operation, message=_describe(error), **_facts(head))
+
+
+def _refusal(operation: str, answer: ApiResponse) -> LexiError:
+    refusal = protocol.error_from_response(
+        operation, answer.status, answer.body, request_id=answer.request_id
+    )
+    refusal.rate_limit = answer.rate_limit
+    return refusal
 
 
 async def _read_body(
     response: httpx.Response,
     feed: Callable[[bytes], None] | None,
-    scrubber: Redactor,
+    redactor: Redactor,
 ) -> bytes:
     """Read a body to its end; a good one is fed on, and nothing is left to return.
 
@@ -219,7 +280,7 @@ async def _read_body(
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in scrubber.redact_stream(response.aiter_bytes()):
+    async for chunk in redactor.redact_stream(response.aiter_bytes()):
         size += len(chunk)
         if size > limit:
             # An error keeps its frames, and they would keep what was read.
@@ -229,8 +290,8 @@ async def _read_body(
     return bytes(body)
 
 
-def _redact_headers(headers: httpx.Headers, scrubber: Redactor) -> httpx.Headers:
-    return httpx.Headers([(k, scrubber.redact_bytes(v)) for k, v in headers.raw])
+def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers:
+    return httpx.Headers([(k, redactor.redact_bytes(v)) for k, v in headers.raw])
 
 
 def _no_ca_context() -> ssl.SSLContext:
@@ -241,23 +302,18 @@ def _no_ca_context() -> ssl.SSLContext:
 def malformed_response(
     operation: str, answer: ApiResponse, error: ValueError
 ) -> LexiError:
-    """Say that an answer is not what the protocol says."""
-    malformed_response = MalformedResponse(
-        operation,
-        status=answer.status,
-        message=str(error)[:200],
-        request_id=answer.request_id,
-    )
-    malformed_response.rate_limit = answer.rate_limit
-    return malformed_response
+    """Make the error for an answer that is outside the protocol."""
+    return MalformedResponse(operation, message=str(error)[:200], **_facts(answer))
 
 
-def _attach_response(error: LexiError, seen: list[ApiResponse]) -> LexiError:
-    if seen:
-        error.rate_limit = seen[0].rate_limit
-        error.status = error.status or seen[0].status
-        error.request_id = error.request_id or seen[0].request_id
-    return error
+def _facts(head: ApiResponse | None) -> dict[str, Any]:
+    if head is None:
+        return {}
+    return {
+        "status": head.status,
+        "request_id": head.request_id,
+        "rate_limit": head.rate_limit,
+    }
 
 
 def _describe(error: Exception) -> str:

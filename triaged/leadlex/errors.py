@@ -2,13 +2,13 @@
 
 LexiError          what was asked of LeadLex did not come about
 ├─ Unreachable     nothing was sent: may be tried again
-├─ Unanswered      sent, no usable answer: a write is now unknown
-├─ Garbled         an answer, but not what the protocol says: a write is now unknown
+├─ NoResponse      sent, no usable answer: a write is now unknown
+├─ MalformedResponse  an answer outside the protocol: a write is now unknown
 ├─ RateLimited     429: no calls before the quota allows them
-├─ KeyRefused      401, 403: the key or its permissions
-├─ TaskGone        404: an outcome of a dismissal
+├─ KeyRejected     401, 403: the key or its permissions
+├─ TaskNotFound    404: an outcome of a dismissal
 ├─ NotPending      400 validation_error: an outcome of a dismissal
-└─ Rejected        any other refusal
+└─ RequestRejected any other refusal
 """
 
 from http import HTTPStatus
@@ -35,6 +35,7 @@ class LexiError(TriagedError):
         code: str = "",
         message: str = "",
         request_id: str | None = None,
+        rate_limit: ServerWord | None = None,
     ) -> None:
         super().__init__(operation, status, code, message, request_id)
         self.operation = operation
@@ -42,7 +43,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.rate_limit = ServerWord()
+        self.rate_limit = rate_limit or ServerWord()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""
@@ -56,31 +57,31 @@ class LexiError(TriagedError):
 class Unreachable(LexiError):
     """Nothing was sent: no connection came about."""
 
-    sentence = "LeadLex cannot be reached"
+    summary = "LeadLex cannot be reached"
 
 
 class NoResponse(LexiError):
     """Sent, but no usable answer came: a time-out, a cut connection, a 5xx."""
 
-    sentence = "LeadLex gave no usable answer"
+    summary = "LeadLex gave no usable answer"
 
 
 class MalformedResponse(LexiError):
     """An answer came that is not what the protocol says."""
 
-    sentence = "LeadLex answered something that the protocol does not know"
+    summary = "LeadLex answered something that the protocol does not know"
 
 
 class RateLimited(LexiError):
     """The server refused because of its rate limit (429)."""
 
-    sentence = "LeadLex refused: rate limit"
+    summary = "LeadLex refused: rate limit"
 
 
 class KeyRejected(LexiError):
     """The server does not accept the key, or not for this operation (401, 403)."""
 
-    sentence = "LeadLex refused the API key"
+    summary = "LeadLex refused the API key"
 
     def __str__(self) -> str:
         """Add which permissions to grant; two vocabularies are documented."""
@@ -96,16 +97,16 @@ class KeyRejected(LexiError):
 class TaskNotFound(LexiError):
     """There is no such task (any more)."""
 
-    sentence = "LeadLex does not know the task"
+    summary = "LeadLex does not know the task"
 
 
 class NotPending(LexiError):
     """The task is no longer pending."""
 
-    sentence = "the task is not pending any more"
+    summary = "the task is not pending any more"
 
 
 class RequestRejected(LexiError):
     """The server refused for a reason of its own."""
 
-    sentence = "LeadLex refused the request"
+    summary = "LeadLex refused the request"

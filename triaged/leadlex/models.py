@@ -1,26 +1,22 @@
 """What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from triaged.quota import ServerWord
 from triaged.rules.task import Task
 
 LIST: Final = "list"
-
-
 DISMISS: Final = "dismiss"
 
-
 PENDING: Final = "pending"
-
-
 DISMISSED: Final = "dismissed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """One call and what came of it, for whoever counts or logs calls."""
+    """One call and its result, for metrics and logs."""
 
     operation: str
     status: int | None
@@ -31,11 +27,20 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskList:
-    """The tasks of one status, as listed at one moment."""
+    """The tasks of one status, as listed at one moment.
+
+    ``incomplete`` is None when the list is known to be whole, and otherwise says in
+    words why tasks may be missing from it: such a list settles nothing.  With
+    ``rows_in_doubt`` its rows may be wrong or out of date as well; ``requested_at`` is when it was
+    asked for.
+    """
 
     tasks: list[Task]
     rate_limit: ServerWord
     request_id: str | None
+    incomplete: str | None = None
+    rows_in_doubt: bool = False
+    requested_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +53,7 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A whole answer, not yet looked into."""
+    """An answer: its status, its body as bytes and what its headers said."""
 
     status: int
     body: bytes

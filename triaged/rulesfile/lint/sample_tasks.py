@@ -86,11 +86,13 @@ def is_unknown_for_some(
 
 
 def metadata_paths(condition: Condition) -> Iterator[str]:
-    """Give every metadata path that judging looks at."""
+    """Give every metadata path that evaluating the condition looks at."""
     for leaf in iter_leaves(condition):
-        if isinstance(leaf, MetadataMatches):
-            yield leaf.path
-        if isinstance(leaf, DuplicateOf):
-            for path in leaf.of:
-                if path.startswith("metadata."):
-                    yield path.removeprefix("metadata.")
+        match leaf:
+            case MetadataMatches(path):
+                yield path
+            case DuplicateOf(of):
+                fields = [p for p in of if p.startswith("metadata.")]
+                yield from (field.removeprefix("metadata.") for field in fields)
+            case _:
+                pass
