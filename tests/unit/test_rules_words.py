@@ -36,6 +36,8 @@ def _has(phrase: str, text: str) -> bool:
         ("a b", "a a b"),
         ("b c d", "b c b c d"),
         ("Ltd.", "Miller Ltd. & Co"),
+        ("board", "the board\0\0 met"),
+        ("board meeting", "\0board\0meeting\0"),
         ("\u0430\u043a\u0442", "\u041d\u043e\u0432\u044b\u0439 \u0410\u041a\u0422."),
     ],
 )

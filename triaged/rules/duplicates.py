@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -22,6 +22,11 @@ _CANDIDATES: Final = 20
 # Long texts are compared with fewer, and very long ones are alike only if equal.
 _CHARACTERS: Final = 10_000
 _LONGEST: Final = 2_000
+# What is compared as a whole first, and so nearly alike, is compared word by word.
+_ROUGHLY: Final = 0.1
+_VERIFIED: Final = 5
+# Of five letters one may be wrong, or two may have changed places.
+_MISSPELLED: Final = 80.0
 
 # A number that stands alone: not the 3 of Q3.
 _NUMBER: Final = re.compile(r"(?<!\w)\d+(?:[.,:/-]\d+)*(?!\w)")
@@ -150,16 +155,19 @@ class _Kept:
         from rapidfuzz import fuzz, process  # noqa: PLC0415
 
         candidates = self._candidates(len(text), rare)
-        best = process.extractOne(
+        roughly = process.extract(
             text,
-            [self.texts[number] for number in candidates],
+            {number: self.texts[number] for number in candidates},
             scorer=fuzz.ratio,
-            score_cutoff=similarity * 100,
+            score_cutoff=(similarity - _ROUGHLY) * 100,
+            limit=_VERIFIED,
         )
-        if best is None:
-            return None
-        _, score, place = best
-        return Partner(self.ids[candidates[place]], round(score / 100, 4))
+        scores = [
+            (round(_likeness(text.split(), kept.split(), fuzz.ratio), 4), -number)
+            for kept, _, number in roughly
+        ]
+        score, number = max(scores, default=(0.0, 0))
+        return Partner(self.ids[-number], score) if score >= similarity else None
 
     def _candidates(self, length: int, rare: Sequence[str]) -> Sequence[int]:
         """Choose what to compare with: all, or as much as bounded time allows."""
@@ -168,3 +176,27 @@ class _Kept:
         shared = Counter(chain.from_iterable(self.with_word[word] for word in rare))
         most = min(_CANDIDATES, max(1, _CHARACTERS // length))
         return sorted(number for number, _ in shared.most_common(most))
+
+
+def _likeness(
+    one: Sequence[str], other: Sequence[str], ratio: Callable[[str, str], float]
+) -> float:
+    """Return the share of letters in words that both texts have, misspelled or not.
+
+    Another name or another number is no misspelling, however few letters differ.
+    """
+    first, second = Counter(one), Counter(other)
+    left, right = sorted((first - second).elements()), list((second - first).elements())
+    if any(map(_has_digit, (*left, *right))):
+        return 0.0
+    same = 2.0 * sum(len(word) for word in (first & second).elements())
+    for word in left:
+        best = max(right, key=lambda there: ratio(word, there), default="")
+        if best and ratio(word, best) >= _MISSPELLED:
+            same += (len(word) + len(best)) * ratio(word, best) / 100
+            right.remove(best)
+    return same / (sum(map(len, one)) + sum(map(len, other)))
+
+
+def _has_digit(word: str) -> bool:
+    return any(map(str.isdigit, word))

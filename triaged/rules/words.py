@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-# A word or a sign, with the space before it: "miller", " &", " sons".
-_TOKEN: Final = re.compile(r" ?(?:\w+|[^\w ])")
+_TOKEN: Final = re.compile(r"\w+|[^\w ]")
+# Stands before a token that follows the one before it without a space.
+_JOINED: Final = "\0"
+# Stands behind the last token, and joins nothing.
+_STOP: Final = " "
 # The key of a node under which the number of the phrase that ends there stands.
 _END: Final = ""
 # Rules ask for words in the same description one after the other.
@@ -41,10 +44,9 @@ class WordIndex:
     def __init__(self, phrases: Sequence[str]) -> None:
         self._root: dict[str, Any] = {}
         for number, phrase in enumerate(phrases):
-            first, *rest = _TOKEN.findall(fold(phrase))
+            first, *rest = _split(phrase)[:-1]
             node = self._root.setdefault(first, {})
-            # A phrase begins at the start of the text, or after a space.
-            self._root[f" {first}"] = node
+            self._root[_JOINED + first] = node
             for token in rest:
                 node = node.setdefault(token, {})
             node.setdefault(_END, number)
@@ -55,7 +57,7 @@ class WordIndex:
         begins = self._root.get
         for start, token in enumerate(tokens):
             node = begins(token)
-            if node is not None:
+            if node is not None and (_END in node or tokens[start + 1] in node):
                 found = _follow(node, tokens, start)
                 if found is not None:
                     return found
@@ -64,27 +66,38 @@ class WordIndex:
 
 def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | None:
     """Return the shortest phrase that begins here and is not part of a longer word."""
-    for place in range(start + 1, len(tokens) + 1):
-        after = tokens[place] if place < len(tokens) else " "
+    for place in range(start + 1, len(tokens)):
+        after = tokens[place]
         number: int | None = node.get(_END)
-        if number is not None and not _joins(after[0]):
-            before = tokens[start - 1] if start and tokens[start][0] != " " else " "
-            return None if _joins(before[-1]) else number
+        if number is not None and not _is_part(after[:2]):
+            before = tokens[start - 1] if tokens[start].startswith(_JOINED) else _STOP
+            return None if _is_part(_JOINED + before[-1]) else number
         if after not in node:
             return None
         node = node[after]
     return None
 
 
-def _joins(neighbour: str) -> bool:
-    """Say whether a character beside a phrase makes it part of a longer word."""
-    return (
-        neighbour.isalnum()
-        or neighbour == "_"
-        or unicodedata.category(neighbour)[0] == "M"
+def _is_part(neighbour: str) -> bool:
+    """Say whether a neighbour, if joined, makes a phrase part of a longer word."""
+    letter = neighbour.removeprefix(_JOINED)
+    return letter != neighbour and (
+        letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"
     )
 
 
-@lru_cache(_REMEMBERED)
-def _tokens(text: str) -> tuple[str, ...]:
-    return tuple(_TOKEN.findall(fold(text)))
+def _split(text: str) -> list[str]:
+    """Return the words and signs of a text, and the mark of its end."""
+    tokens: list[str] = []
+    for chunk in fold(text.replace(_JOINED, " ")).split(" "):
+        if chunk.isalnum():
+            tokens.append(chunk)
+        else:
+            first, *rest = _TOKEN.findall(chunk) or [_STOP]
+            tokens.append(first)
+            tokens += [_JOINED + token for token in rest]
+    tokens.append(_STOP)
+    return tokens
+
+
+_tokens: Final = lru_cache(_REMEMBERED)(_split)

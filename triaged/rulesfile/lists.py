@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from triaged.rules.task import nfc
+from triaged.rules.words import has_word
 
 MAX_LINES: Final = 20_000
 MAX_ENTRY: Final = 256
@@ -22,11 +23,15 @@ class ListFileError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ListContent:
-    """The entries of a list in NFC, the line of each, and the hash of the whole."""
+    """The entries of a list in NFC, the line of each, and the hash of the whole.
+
+    ``wordless`` is the first entry that has no letter or digit, if there is one.
+    """
 
     entries: tuple[str, ...]
     lines: tuple[int, ...]
     sha256: str
+    wordless: int | None
 
 
 def read_list(directory: Path, name: str) -> bytes:
@@ -96,7 +101,13 @@ def parse_list(data: bytes, name: str) -> ListContent:
         lines.append(line)
     if not entries:
         raise ListFileError(f"{name} is empty; write one entry a line")
-    return ListContent(tuple(entries), tuple(lines), hashlib.sha256(data).hexdigest())
+    wordless = (number for number, entry in enumerate(entries) if not has_word(entry))
+    return ListContent(
+        tuple(entries),
+        tuple(lines),
+        hashlib.sha256(data).hexdigest(),
+        next(wordless, None),
+    )
 
 
 def check_entry(entry: str) -> str:

@@ -91,10 +91,10 @@ def _read_file(
         content = ListFileError(f"{quote_for_message(name)} cannot be read from here")
     if isinstance(content, ListFileError):
         return report.error(given.locations["file"], f"list {content}")
-    for entry, line in zip(content.entries, content.lines, strict=True):
-        if of_words and not has_word(entry):
-            message = f"list {name}:{line}: {_no_word(entry)}"
-            return report.error(given.locations["file"], message)
+    if of_words and content.wordless is not None:
+        line = content.lines[content.wordless]
+        why = _no_word(content.entries[content.wordless])
+        return report.error(given.locations["file"], f"list {name}:{line}: {why}")
     return In(content.entries, ListFile(name, content.sha256, content.lines))
 
 
