@@ -36,7 +36,7 @@ def image(built_image: None) -> Any:
 
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 

@@ -140,7 +140,7 @@ def node(installed: Path) -> Iterator[Node]:
     modes = {
         v["name"]: v["secret"]["defaultMode"] for v in pod["volumes"] if "secret" in v
     }
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     # Not below pytest's own directory, which other users may not enter.
     with (
         tempfile.TemporaryDirectory() as name,

@@ -71,7 +71,9 @@ class Pod:
 def pod(built_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     del built_image
     need_program("catatonit")
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None, key=SECRET)
+    settings = SandboxSettings(
+        task_count=0, minute_limit=None, day_limit=None, key=SECRET
+    )
     with running_sandbox(settings, SystemClock()) as sandbox:
         directory, port = tmp_path_factory.mktemp("kube"), free_port()
         objects = kustomized(overlay(directory, sandbox, port))

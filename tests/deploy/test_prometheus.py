@@ -97,7 +97,7 @@ def test_a_refused_key_is_notified_and_resolved(stack: Stack) -> None:
 @pytest.mark.deploy
 def test_unresolved_dismissals_are_notified_and_resolved(stack: Stack) -> None:
     """Dismissals cut off while lists fail are notified of; a list resolves it."""
-    for fault in ("dismiss:cut-after:2", "list:503:10000@2"):
+    for fault in ("dismiss:drop-after-effect:2", "list:503:10000@2"):
         stack.sandbox.world.faults.add(parse_fault(fault))
     add(stack.sandbox, [a_listed("cut1"), a_listed("cut2")])
     stack.notified("TriagedDismissalsUnresolved", "firing")

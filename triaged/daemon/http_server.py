@@ -140,8 +140,8 @@ class HttpServer:
             paused=None if paused is None else paused.reason,
             breaker=None if breaker is None else breaker.reason,
             spent=ledger.dismissals.count_by_rule(now),
-            held=tuple(ledger.decisions.holds().items()),
-            observed=ledger.decisions.count_observations(now),
+            held=tuple(ledger.holds.all().items()),
+            observed=ledger.observations.count_on(now),
             recent=ledger.dismissals.query(DismissalFilter(last=_RECENT)),
             left=ledger.decisions.latest_left(_RECENT),
         )
