@@ -14,7 +14,7 @@ from tests.bench.quota.clients import (
     Tenacity,
 )
 from tests.bench.quota.drain import FAST, Drain, Drained, Neighbour
-from tests.bench.quota.servers import (
+from tests.quota_servers import (
     DAY,
     WINDOW,
     Api,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 WINDOW: Final = 60.0
 DAY: Final = 86_400.0
@@ -91,7 +91,7 @@ class Api:
     spent: int = 0
     _day: int = 0
 
-    def take(self, now: float) -> tuple[bool, ServerWord]:
+    def take(self, now: float) -> tuple[bool, RateLimitHeaders]:
         """Serve a call or refuse it, and say what the headers of the answer say."""
         day = int((now - START) // self.day_length)
         if day != self._day:
@@ -100,11 +100,11 @@ class Api:
         served = within and self.limiter.take(now)
         if within:
             self.spent += served or self.counts_refused
-        return served, self._word(day) if self.headers else ServerWord()
+        return served, self._word(day) if self.headers else RateLimitHeaders()
 
-    def _word(self, day: int) -> ServerWord:
+    def _word(self, day: int) -> RateLimitHeaders:
         reset = START + (day + 1) * self.day_length
-        return ServerWord(
+        return RateLimitHeaders(
             limit=self.day_limit,
             remaining=self.day_limit - self.spent,
             reset=datetime.fromtimestamp(reset, UTC),
