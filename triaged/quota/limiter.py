@@ -119,7 +119,9 @@ class QuotaLimiter:
                 next_day = min(now + self._window.seconds, next_day)
             self._backoff.block_until(now, next_day, "day")
             return "day"
-        self._backoff.block_until(now, min(self._minute_retry_at(now), next_day), "minute")
+        self._backoff.block_until(
+            now, min(self._minute_retry_at(now), next_day), "minute"
+        )
         if is_new and self._window.total:
             self._minute.on_refused(self._window.total)
         # Servers may count refused calls, and a slot costs less than a refusal.
