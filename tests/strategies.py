@@ -9,28 +9,28 @@ from typing import Final
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.conditions import (
-    Aged,
-    All,
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
     AnyOf,
     Condition,
-    Described,
-    Duplicate,
+    DescriptionMatches,
+    DuplicateOf,
     Equals,
+    GreaterThan,
+    In,
     Keep,
-    Matches,
-    Metadata,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
     Missing,
     Not,
-    OneOf,
-    Over,
-    Test,
-    TypeIs,
-    Under,
+    Regex,
+    TypeIn,
 )
-from triaged.engine.model import Json, Task, read_task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.patterns import Re2Pattern, compile_pattern
+from triaged.rules.patterns.re2_pattern import Re2Pattern, compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Json, Task, parse_task
 
 TYPES: Final = ("prospect_search", "campaign_start", "house_cleaning")
 PATHS: Final = ("limit", "source", "filters.country", "filters")
@@ -81,7 +81,7 @@ def listings() -> st.SearchStrategy[list[Task]]:
     def told_apart(listed: list[dict[str, Json]]) -> list[Task]:
         # Two in three get an id of their own: repeated ones are all malformed.
         return [
-            read_task(entry | {"id": f"own-{number}"} if number % 3 else entry)
+            parse_task(entry | {"id": f"own-{number}"} if number % 3 else entry)
             for number, entry in enumerate(listed)
         ]
 
@@ -90,7 +90,7 @@ def listings() -> st.SearchStrategy[list[Task]]:
 
 def tasks() -> st.SearchStrategy[Task]:
     """Give tasks."""
-    return entries().map(read_task)
+    return entries().map(parse_task)
 
 
 def patterns() -> st.SearchStrategy[tuple[Re2Pattern, ...]]:
@@ -99,15 +99,15 @@ def patterns() -> st.SearchStrategy[tuple[Re2Pattern, ...]]:
     return some.map(tuple)
 
 
-def value_tests(*, missing: bool = True) -> st.SearchStrategy[Test]:
+def value_tests(*, missing: bool = True) -> st.SearchStrategy[MetadataTest]:
     """Give tests on a metadata value."""
     bounds = st.sampled_from((0, 19.5, 20, 20.0, 21))
-    plain: st.SearchStrategy[Test] = st.one_of(
+    plain: st.SearchStrategy[MetadataTest] = st.one_of(
         st.builds(Equals, _values.filter(lambda value: value is not None)),
-        st.builds(OneOf, st.lists(_scalars, min_size=1, max_size=3).map(tuple)),
-        st.builds(Matches, patterns()),
-        st.builds(Over, bounds),
-        st.builds(Under, bounds),
+        st.builds(In, st.lists(_scalars, min_size=1, max_size=3).map(tuple)),
+        st.builds(Regex, patterns()),
+        st.builds(GreaterThan, bounds),
+        st.builds(LessThan, bounds),
     )
     return plain | st.builds(Missing, st.booleans()) if missing else plain
 
@@ -119,21 +119,23 @@ def conditions(
     days = st.none() | st.sampled_from((0, 1, 7)).map(lambda n: timedelta(days=n))
     kinds = st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple)
     leaves: st.SearchStrategy[Condition] = st.one_of(
-        st.builds(TypeIs, kinds),
-        st.builds(Described, patterns()),
-        st.builds(Aged, days, days),
-        st.builds(Metadata, st.sampled_from(PATHS), value_tests(missing=missing)),
+        st.builds(TypeIn, kinds),
+        st.builds(DescriptionMatches, patterns()),
+        st.builds(AgeBetween, days, days),
+        st.builds(
+            MetadataMatches, st.sampled_from(PATHS), value_tests(missing=missing)
+        ),
     )
     if duplicates:
         fields = st.sampled_from(("type", "description", "metadata.source"))
         of = st.lists(fields, min_size=1, max_size=2, unique=True).map(tuple)
-        leaves |= st.builds(Duplicate, of, st.sampled_from(Keep))
+        leaves |= st.builds(DuplicateOf, of, st.sampled_from(Keep))
     return st.recursive(leaves, _combinations, max_leaves=6)
 
 
 def _combinations(parts: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     some = st.lists(parts, min_size=1, max_size=3).map(tuple)
-    return st.builds(All, some) | st.builds(AnyOf, some) | st.builds(Not, parts)
+    return st.builds(AllOf, some) | st.builds(AnyOf, some) | st.builds(Not, parts)
 
 
 def rulesets(

@@ -3,15 +3,7 @@
 TriagedError
 ├─ ConfigError        the rules file or the settings are wrong: all problems at once
 ├─ RulesTestsFailed   the rules load, but a test in their file fails
-├─ LexiError          what was asked of LeadLex did not come about
-│  ├─ Unreachable     nothing was sent: may be tried again
-│  ├─ Unanswered      sent, no usable answer: a write is now unknown
-│  ├─ Garbled         an answer, but not what the protocol says: a write is now unknown
-│  ├─ RateLimited     429: nobody asks before the quota says so
-│  ├─ KeyRefused      401, 403: the key or its permissions
-│  ├─ TaskGone        404: an outcome of a dismissal
-│  ├─ NotPending      400 validation_error: an outcome of a dismissal
-│  └─ Rejected        any other refusal
+├─ LexiError          what was asked of LeadLex did not come about (leadlex.errors)
 ├─ QuotaSpent         the day's share of calls is gone until a certain moment
 ├─ LedgerError        cannot remember: therefore do not act
 ├─ AlreadyRunning     another daemon holds the state directory
@@ -25,9 +17,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from http import HTTPStatus
-
-from triaged.quota import ServerWord
 
 
 class TriagedError(Exception):
@@ -74,7 +63,7 @@ class ConfigError(TriagedError):
         return "\n".join(str(problem) for problem in self.problems)
 
 
-class RulesTestsFailed(TriagedError):
+class RuleTestsFailed(TriagedError):
     """The rules load, but not all of the tests in their file pass."""
 
     def __init__(self, failures: Iterable[str]) -> None:
@@ -86,101 +75,7 @@ class RulesTestsFailed(TriagedError):
         return "\n".join(self.failures)
 
 
-class LexiError(TriagedError):
-    """What was asked of LeadLex did not come about.
-
-    ``operation`` is ``list``, ``dismiss`` or ``approve``; ``status`` is the HTTP
-    status where there was one; ``message`` is the server's text, untrusted; ``word``
-    is what the answer's headers said of the quota.
-    """
-
-    sentence = "LeadLex did not do it"
-
-    def __init__(
-        self,
-        operation: str,
-        *,
-        status: int | None = None,
-        code: str = "",
-        message: str = "",
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(operation, status, code, message, request_id)
-        self.operation = operation
-        self.status = status
-        self.code = code
-        self.message = message
-        self.request_id = request_id
-        self.word = ServerWord()
-
-    def __str__(self) -> str:
-        """Say what was asked, what came back and under which request id."""
-        status = f" (HTTP {self.status})" if self.status is not None else ""
-        detail = ": ".join(part for part in (self.code, self.message) if part)
-        tail = f" [request {self.request_id}]" if self.request_id else ""
-        said = f": {detail}" if detail else ""
-        return f"{self.operation}: {self.sentence}{status}{said}{tail}"
-
-
-class Unreachable(LexiError):
-    """Nothing was sent: no connection came about."""
-
-    sentence = "LeadLex cannot be reached"
-
-
-class Unanswered(LexiError):
-    """Sent, but no usable answer came: a time-out, a cut connection, a 5xx."""
-
-    sentence = "LeadLex gave no usable answer"
-
-
-class Garbled(LexiError):
-    """An answer came that is not what the protocol says."""
-
-    sentence = "LeadLex answered something that the protocol does not know"
-
-
-class RateLimited(LexiError):
-    """The server refused because of its rate limit (429)."""
-
-    sentence = "LeadLex refused: rate limit"
-
-
-class KeyRefused(LexiError):
-    """The server does not accept the key, or not for this operation (401, 403)."""
-
-    sentence = "LeadLex refused the API key"
-
-    def __str__(self) -> str:
-        """Add which permissions to grant; two vocabularies are documented."""
-        hint = (
-            "; the key needs the 'Lexi' permission (newer keys: read:ai to list,"
-            " write:ai to dismiss)"
-            if self.status == HTTPStatus.FORBIDDEN
-            else "; it is wrong, expired or revoked"
-        )
-        return super().__str__() + hint
-
-
-class TaskGone(LexiError):
-    """There is no such task (any more)."""
-
-    sentence = "LeadLex does not know the task"
-
-
-class NotPending(LexiError):
-    """The task is no longer pending."""
-
-    sentence = "the task is not pending any more"
-
-
-class Rejected(LexiError):
-    """The server refused for a reason of its own."""
-
-    sentence = "LeadLex refused the request"
-
-
-class QuotaSpent(TriagedError):
+class QuotaExhausted(TriagedError):
     """The day's share of calls is gone."""
 
     def __init__(self, until: datetime) -> None:
@@ -200,13 +95,11 @@ class LedgerError(TriagedError):
         super().__init__(path, problem, remedy)
         self.path = path
         self.problem = problem
-        self.remedy = remedy
+        self.hint = remedy
 
     def __str__(self) -> str:
         """Say which file, what is wrong and the way out."""
-        return f"{self.path}: {self.problem}" + (
-            f"; {self.remedy}" if self.remedy else ""
-        )
+        return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 
 class AlreadyRunning(TriagedError):
@@ -224,13 +117,13 @@ class AlreadyRunning(TriagedError):
         )
 
 
-class PlanRefused(TriagedError):
+class PlanRejected(TriagedError):
     """A plan that must not be applied."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
-        self.why = why
+        self.reason = why
 
     def __str__(self) -> str:
         """Say why."""
-        return f"the plan is refused: {self.why}"
+        return f"the plan is refused: {self.reason}"

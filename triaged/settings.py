@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
-from triaged.engine.duration import parse_duration
 from triaged.errors import ConfigError, Problem
-from triaged.key import CREDENTIAL, KeySource, check_key
+from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
 from triaged.quota import PLANS, QuotaSettings
+from triaged.rules.duration import parse_duration
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
@@ -44,7 +44,7 @@ class Settings:
     rules: Path = Path("rules.yaml")
     workspace: str = "default"
     quota: QuotaSettings
-    interval: timedelta = timedelta(minutes=5)
+    poll_interval: timedelta = timedelta(minutes=5)
     state_dir: Path
     retention: timedelta = DEFAULT_RETENTION
     listen_host: str = "127.0.0.1"
@@ -63,7 +63,7 @@ def read_settings(
     Raises:
         ConfigError: every setting that is wrong, with what would do.
     """
-    reader = _Reader(environ, flags)
+    reader = _SettingsReader(environ, flags)
     host, port = reader.read("listen", _listen, default=("127.0.0.1", 9464))
     settings = Settings(
         key=_key_source(reader),
@@ -71,7 +71,9 @@ def read_settings(
         rules=reader.read("rules", Path, default=None) or _default_rules(),
         workspace=reader.read("workspace", _workspace, default="default"),
         quota=_quota(reader),
-        interval=reader.read("interval", _interval, default=timedelta(minutes=5)),
+        poll_interval=reader.read(
+            "poll_interval", _poll_interval, default=timedelta(minutes=5)
+        ),
         state_dir=reader.read("state_dir", Path, default=None) or _state_dir(reader),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
@@ -84,7 +86,7 @@ def read_settings(
     return settings
 
 
-class _Reader:
+class _SettingsReader:
     """Reads one setting after the other and collects what is wrong."""
 
     def __init__(
@@ -98,7 +100,7 @@ class _Reader:
         """Return what was given for a setting; None when nothing was."""
         given = self.flags.get(name)
         if given is None:
-            given = self.environ.get(variable(name))
+            given = self.environ.get(env_name(name))
         return given or None
 
     def read(self, name: str, parse: Callable[[str], T], *, default: D) -> T | D:
@@ -113,24 +115,24 @@ class _Reader:
             return default
 
 
-def variable(name: str) -> str:
+def env_name(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"TRIAGED_{name.upper()}"
 
 
 def _problem(name: str, message: str) -> ConfigError:
-    return ConfigError([Problem("settings", 0, 0, variable(name), message)])
+    return ConfigError([Problem("settings", 0, 0, env_name(name), message)])
 
 
-def _key_source(reader: _Reader) -> KeySource:
+def _key_source(reader: _SettingsReader) -> KeySource:
     if file := reader.flags.get("api_key_file"):
         return KeySource(file=Path(file))
-    if key := reader.read("api_key", check_key, default=None):
+    if key := reader.read("api_key", parse_key, default=None):
         return KeySource(value=key)
     if file := reader.text("api_key_file"):
         return KeySource(file=Path(file))
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and _is_there(credential := Path(directory) / CREDENTIAL):
+    if directory and _exists(credential := Path(directory) / CREDENTIAL_NAME):
         return KeySource(file=credential)
     return KeySource()
 
@@ -174,10 +176,10 @@ def is_loopback(host: str) -> bool:
 
 def _default_rules() -> Path:
     here = Path("rules.yaml")
-    return here if _is_there(here) or not _is_there(SYSTEM_RULES) else SYSTEM_RULES
+    return here if _exists(here) or not _exists(SYSTEM_RULES) else SYSTEM_RULES
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
@@ -185,7 +187,7 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _state_dir(reader: _Reader) -> Path:
+def _state_dir(reader: _SettingsReader) -> Path:
     environ = reader.environ
     # systemd gives a list when a unit has several state directories.
     if given := environ.get("STATE_DIRECTORY"):
@@ -212,7 +214,7 @@ def _workspace(text: str) -> str:
     return text
 
 
-def _interval(text: str) -> timedelta:
+def _poll_interval(text: str) -> timedelta:
     interval = parse_duration(text)
     if not timedelta(seconds=1) <= interval <= _LONGEST_INTERVAL:
         message = f"expected at least 1s and at most 365d, found {text!r}"
@@ -253,19 +255,19 @@ def _log_format(text: str) -> str:
     return _choice(text, LOG_FORMATS)
 
 
-def _quota(reader: _Reader) -> QuotaSettings:
-    plan = reader.read("plan", _plan, default=None)
+def _quota(reader: _SettingsReader) -> QuotaSettings:
+    plan = reader.read("api_plan", _api_plan, default=None)
     minute, daily = PLANS[plan] if plan else (None, None)
     calls, window = reader.read("rate_limit", _rate, default=(minute, _MINUTE))
     return QuotaSettings(
         minute_limit=calls,
         minute_window=window,
         daily_limit=reader.read("daily_limit", _positive, default=daily),
-        reserve=reader.read("reserve", _share, default=0.2),
+        reserve=reader.read("reserve", _ratio, default=0.2),
     )
 
 
-def _plan(text: str) -> str:
+def _api_plan(text: str) -> str:
     return _choice(text, tuple(PLANS))
 
 
@@ -288,7 +290,7 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _share(text: str) -> float:
+def _ratio(text: str) -> float:
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 <= float(text) < 1:
         message = f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
         raise ValueError(message)

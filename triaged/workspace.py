@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from prometheus_client import CollectorRegistry
-
 from triaged.clock import Clock
-from triaged.cycle import Cycle
-from triaged.gate import Gate
-from triaged.guard import is_clock_wrong
-from triaged.key import KeyHolder
-from triaged.leadlex.client import Connection, Exchange, LexiReader
+from triaged.leadlex.api_key import ApiKeyProvider
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.models import ApiCall
+from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
-from triaged.ledger import GateLock, Ledger
-from triaged.meter import Meter, MeteredReader
-from triaged.orders import Attempt
-from triaged.people import People
+from triaged.ledger import DispatchLock, Ledger
 from triaged.settings import Settings
-from triaged.telemetry import Telemetry
+from triaged.triage.cycle import Cycle
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.feedback import FeedbackCollector
+from triaged.triage.guard import is_clock_wrong
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+from triaged.triage.requests import Attempt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,48 +32,51 @@ class Workspace:
 
     settings: Settings
     clock: Clock
-    key: KeyHolder
+    key: ApiKeyProvider
     connection: Connection
     ledger: Ledger
-    meter: Meter
-    reader: MeteredReader
-    telemetry: Telemetry
+    rate_limiter: RateLimiter
+    reader: RateLimitedReader
 
-    def gate(self, on_attempt: Callable[[Attempt], None] = lambda _: None) -> Gate:
+    def dispatcher(
+        self, on_attempt: Callable[[Attempt], None] = lambda _: None
+    ) -> Dispatcher:
         """Make the one object that can dismiss."""
-        return Gate(
+        return Dispatcher(
             lexi=LexiWriter(self.connection),
             ledger=self.ledger,
-            meter=self.meter,
+            rate_limiter=self.rate_limiter,
             clock=self.clock,
             on_attempt=on_attempt,
         )
 
-    def gate_lock(self) -> GateLock:
+    def dispatch_lock(self) -> DispatchLock:
         """Return the lock under which this state directory's dismissals are made."""
-        return GateLock(self.settings.state_dir, self.clock)
+        return DispatchLock(self.settings.state_dir, self.clock)
 
-    def forget_old(self, now: datetime) -> int | None:
+    def prune(self, now: datetime) -> int | None:
         """Forget what is older than the retention; return how many rows.
 
         By a wrong clock everything may seem old: then nothing is forgotten, and None.
         """
-        if is_clock_wrong(self.meter.clock_skew):
+        if is_clock_wrong(self.rate_limiter.clock_skew):
             return None
         return self.ledger.prune(before=now - self.settings.retention)
 
-    def people(self) -> People:
+    def feedback(self) -> FeedbackCollector:
         """Return what asks LeadLex what people did with observed tasks."""
-        return People(self.reader, self.ledger, self.meter, self.clock)
+        return FeedbackCollector(
+            self.reader, self.ledger, self.rate_limiter, self.clock
+        )
 
     def cycle(self, *, dry_run: bool) -> Cycle:
         """Return what runs cycles; a dry run has nothing that could write."""
         return Cycle(
             reader=self.reader,
-            gate=None if dry_run else self.gate(),
-            gate_lock=self.gate_lock(),
+            dispatcher=None if dry_run else self.dispatcher(),
+            dispatch_lock=self.dispatch_lock(),
             ledger=self.ledger,
-            meter=self.meter,
+            rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
 
@@ -84,7 +86,8 @@ async def open_workspace(
     settings: Settings,
     clock: Clock,
     *,
-    on_exchange: Callable[[Exchange], None] = lambda _: None,
+    on_call: Callable[[ApiCall], None] = lambda _: None,
+    on_refused: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Workspace]:
     """Open key, ledger and connection, and close them again.
 
@@ -92,23 +95,20 @@ async def open_workspace(
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
     """
-    key = KeyHolder(settings.key)
-    telemetry = Telemetry(settings.workspace, CollectorRegistry())
-
-    def tell(exchange: Exchange) -> None:
-        telemetry.exchange(exchange)
-        on_exchange(exchange)
-
+    key = ApiKeyProvider(settings.key)
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        meter = Meter(
+        rate_limiter = RateLimiter(
             settings.quota,
             ledger,
             clock,
             seed=_seed(settings),
-            on_refused=telemetry.refused,
+            on_refused=on_refused,
         )
         async with Connection(
-            base_url=settings.api_url, key=key.reveal, clock=clock, on_exchange=tell
+            base_url=settings.api_url,
+            key=key.reveal,
+            clock=clock,
+            on_call=on_call,
         ) as connection:
             yield Workspace(
                 settings=settings,
@@ -116,9 +116,8 @@ async def open_workspace(
                 key=key,
                 connection=connection,
                 ledger=ledger,
-                meter=meter,
-                reader=MeteredReader(LexiReader(connection), meter),
-                telemetry=telemetry,
+                rate_limiter=rate_limiter,
+                reader=RateLimitedReader(LexiReader(connection), rate_limiter),
             )
 
 

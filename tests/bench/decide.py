@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from tests.bench.differences import count_differences
 from tests.builders import T0, a_task
-from triaged.engine.conditions import Aged, All, Described, TypeIs
-from triaged.engine.index import Engine
-from triaged.engine.model import DOCUMENTED_TYPES, Task
-from triaged.engine.rules import Mode, Rule, Ruleset
-from triaged.patterns import compile_pattern
-from triaged.prefilter import build_prefilter
+from tests.pattern_differences import count_differences
+from triaged.rules.compiled import CompiledRuleset
+from triaged.rules.conditions import AgeBetween, AllOf, DescriptionMatches, TypeIn
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.patterns.re2_pattern import compile_pattern
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import DOCUMENTED_TYPES, Task
 
 TARGETS: Final = {10: 2.0, 100: 15.0, 1_000: 50.0}
 TASKS: Final = 10_000
@@ -132,7 +132,7 @@ def compare_speed(count: int) -> bool:
     words = make_words(VOCABULARY, dice)
     wanted = make_rules(count, words, dice)
     rules = [(w.name, w.kind, w.over, re.compile(w.pattern)) for w in wanted]
-    engine = Engine(as_ruleset(wanted), build_prefilter)
+    engine = CompiledRuleset(as_ruleset(wanted), build_prefilter)
     fast: list[float] = []
     slow: list[float] = []
     plain: list[str | None] = []
@@ -166,11 +166,11 @@ def as_ruleset(wanted: Sequence[Wanted]) -> Ruleset:
         rules=tuple(
             Rule(
                 name=w.name,
-                match=All(
+                match=AllOf(
                     (
-                        TypeIs((w.kind,)),
-                        Aged(over=w.over),
-                        Described((compile_pattern(w.pattern),)),
+                        TypeIn((w.kind,)),
+                        AgeBetween(over=w.over),
+                        DescriptionMatches((compile_pattern(w.pattern),)),
                     )
                 ),
                 reason="testing",
@@ -184,12 +184,17 @@ def face_hostile_text() -> bool:
     """Time one decision on each hostile text, against all hostile patterns at once."""
     patterns = tuple(map(compile_pattern, HOSTILE))
     rules = tuple(
-        Rule(name=f"rule-{i}", match=Described((p,)), reason=None, mode=Mode.ENFORCE)
+        Rule(
+            name=f"rule-{i}",
+            match=DescriptionMatches((p,)),
+            reason=None,
+            mode=Mode.ENFORCE,
+        )
         for i, p in enumerate(patterns)
     )
     passed = True
     for name, text in hostile_texts():
-        engine = Engine(Ruleset(rules=rules), build_prefilter)
+        engine = CompiledRuleset(Ruleset(rules=rules), build_prefilter)
         task = a_task(description=text)
         start = time.process_time()
         engine.decide([task], now=T0)

@@ -21,7 +21,7 @@ from typing import Final
 
 import httpx
 
-from triaged.gate import WIDTH
+from triaged.triage.dispatcher import MAX_CONCURRENT
 
 TARGET: Final = 2.0
 KEY: Final = "wbk_bench"
@@ -39,7 +39,7 @@ rules:
 async def bare(api: str) -> None:
     """Do only the calls: one list, then all dismissals, several at a time."""
     headers = {"Authorization": f"Bearer {KEY}"}
-    limit = asyncio.Semaphore(WIDTH)
+    limit = asyncio.Semaphore(MAX_CONCURRENT)
     async with httpx.AsyncClient(headers=headers, timeout=30) as client:
         listed = await client.get(f"{api}/v1/lexi/tasks?status=pending")
         tasks = listed.json()["data"]["tasks"]

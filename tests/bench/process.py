@@ -82,7 +82,7 @@ def daemon(url: str, directory: str) -> Iterator[subprocess.Popen[str]]:
         "TRIAGED_LOG_FORMAT": "json",
         "TRIAGED_RATE_LIMIT": "1000/1m",
         "TRIAGED_DAILY_LIMIT": "100000",
-        "TRIAGED_INTERVAL": "2s",
+        "TRIAGED_POLL_INTERVAL": "2s",
     }
     command = [sys.executable, "-m", "triaged", "run"]
     process = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)

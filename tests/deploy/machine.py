@@ -30,7 +30,7 @@ ExecStart=/opt/triaged/venv/bin/triaged sandbox --tasks 0 --plan unlimited --key
 
 _ENVIRONMENT: Final = f"""
 TRIAGED_API_URL={SANDBOX}/functions/v1/api-gateway
-TRIAGED_INTERVAL=1s
+TRIAGED_POLL_INTERVAL=1s
 TRIAGED_RATE_LIMIT=10000/1m
 TRIAGED_DAILY_LIMIT=100000
 """

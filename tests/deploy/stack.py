@@ -153,7 +153,7 @@ def running_stack(directory: Path) -> Iterator[Stack]:
             _PROMETHEUS
             % {
                 "rules": quick_rules(directory),
-                "triaged": daemon.wait_for("web.listening")["port"],
+                "triaged": daemon.wait_for("http.listening")["port"],
                 "alertmanager": am_port,
             }
         )

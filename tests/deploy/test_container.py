@@ -53,7 +53,7 @@ def options(tmp_path: Path, sandbox: RunningSandbox, image: Any) -> list[str]:
     key.chmod(0o400)
     environ = {
         "TRIAGED_API_URL": sandbox.api_url,
-        "TRIAGED_INTERVAL": "1s",
+        "TRIAGED_POLL_INTERVAL": "1s",
         "TRIAGED_RATE_LIMIT": "10000/1m",
         "TRIAGED_DAILY_LIMIT": "100000",
         "TRIAGED_LISTEN": f"127.0.0.1:{free_port()}",

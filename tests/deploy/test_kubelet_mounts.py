@@ -122,7 +122,7 @@ class Node:
             "TRIAGED_API_KEY_FILE": str(self.api_key.path / "api-key"),
             "TRIAGED_API_URL": self.sandbox.api_url,
             "TRIAGED_DAILY_LIMIT": "100000",
-            "TRIAGED_INTERVAL": "1s",
+            "TRIAGED_POLL_INTERVAL": "1s",
             "TRIAGED_LISTEN": "127.0.0.1:0",
             "TRIAGED_LOG_FORMAT": "json",
             "TRIAGED_RATE_LIMIT": "10000/1m",
@@ -200,7 +200,7 @@ def test_what_the_kubelet_swaps_is_picked_up(node: Node) -> None:
 
         node.api_key.write("api-key", "wbk_second\n")
 
-        daemon.wait_for("key.changed")
+        daemon.wait_for("api_key.rotated")
         eventually(lambda: daemon.get("/readyz").status_code == 200)
         assert daemon.metric("triaged_api_key_accepted") == 1
 

@@ -24,7 +24,7 @@ from tests.deploy.manifests import (
 from tests.deploy.parts import HERE, load_yaml, need_part, need_program, run
 from tests.deploy.stack import RULES_FILE
 from triaged import __version__
-from triaged.rulefile.load import load
+from triaged.rulesfile.loader import load
 
 pytestmark = pytest.mark.deploy
 
@@ -68,7 +68,7 @@ def test_kustomize_and_helm_make_the_same_daemon() -> None:
     chart = rendered(
         **MONITORED,
         image={"repository": "registry.internal/triaged"},
-        settings={"TRIAGED_PLAN": "pro"},
+        settings={"TRIAGED_API_PLAN": "pro"},
     )
     for each in (*base.values(), *chart.values()):
         each["metadata"].pop("namespace", None)
@@ -153,7 +153,9 @@ def test_the_prometheus_rule_is_the_rules_file() -> None:
     ]
 
     assert objects["PrometheusRule/triaged"]["spec"]["groups"] == groups
-    assert (CHART / "triaged.rules.yaml").read_text() == RULES_FILE.read_text()
+    assert (
+        CHART / "triaged.rulesfile.loader.yaml"
+    ).read_text() == RULES_FILE.read_text()
     assert all(url.startswith("/docs/deploy/README.md#") for url in alerts)
 
 
@@ -216,7 +218,7 @@ def test_rules_arrive_as_they_are(text: str) -> None:
     [
         ({"flavour": "statefulset"}, "/flavour"),
         ({"settings": {"TRIAGED_API_KEY": "wbk_secret"}}, "'TRIAGED_API_KEY'"),
-        ({"settings": {"TRIAGED_INTERVAL": 5}}, "/settings/TRIAGED_INTERVAL"),
+        ({"settings": {"TRIAGED_POLL_INTERVAL": 5}}, "/settings/TRIAGED_POLL_INTERVAL"),
         ({"rules": "rules: []"}, "/rules"),
         ({"rulez": ""}, "'rulez'"),
         ({"persistence": {"size": "lots"}}, "/persistence/size"),

@@ -88,7 +88,7 @@ def overlay(directory: Path, sandbox: RunningSandbox, port: int) -> Path:
     settings = {
         "TRIAGED_API_URL": sandbox.api_url,
         "TRIAGED_DAILY_LIMIT": "100000",
-        "TRIAGED_INTERVAL": "1s",
+        "TRIAGED_POLL_INTERVAL": "1s",
         "TRIAGED_LISTEN": f"127.0.0.1:{port}",
         "TRIAGED_RATE_LIMIT": "10000/1m",
     }

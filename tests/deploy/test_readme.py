@@ -12,7 +12,7 @@ import pytest
 from tests.builders import T0
 from tests.deploy.parts import DEPLOY, ROOT
 from triaged.ledger import Ledger
-from triaged.ledger.marks import MarkName
+from triaged.ledger.flags import FlagName
 
 PAGE = (DEPLOY / "README.md").read_text()
 
@@ -63,7 +63,7 @@ def test_the_backup_is_whole_while_the_daemon_works(tmp_path: Path) -> None:
     copy = tmp_path / "copy" / "ledger.sqlite3"
     copy.parent.mkdir()
     with Ledger(tmp_path / "state", workspace="default") as ledger:
-        ledger.marks.put(MarkName.PAUSED, note="holidays", at=T0)
+        ledger.flags.set(FlagName.PAUSED, note="holidays", at=T0)
         assert (tmp_path / "state/ledger.sqlite3-wal").stat().st_size > 0
         done = subprocess.run(
             [sys.executable, "-"],
@@ -76,6 +76,6 @@ def test_the_backup_is_whole_while_the_daemon_works(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(copy)) as opened:
         assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with Ledger(copy.parent, workspace="default") as restored:
-        mark = restored.marks.get(MarkName.PAUSED)
+        mark = restored.flags.get(FlagName.PAUSED)
         assert mark is not None
-        assert mark.note == "holidays"
+        assert mark.reason == "holidays"

@@ -81,7 +81,7 @@ class Program:
             "TRIAGED_RULES": str(self.rules),
             "TRIAGED_RATE_LIMIT": "10000/1m",
             "TRIAGED_DAILY_LIMIT": "100000",
-            "TRIAGED_INTERVAL": "1s",
+            "TRIAGED_POLL_INTERVAL": "1s",
             "TRIAGED_LISTEN": "127.0.0.1:0",
             **self.settings,
         }
@@ -168,7 +168,7 @@ class RunningDaemon:
 
     def url(self) -> str:
         """Return where the daemon serves metrics, health and page."""
-        return f"http://127.0.0.1:{self.wait_for('web.listening')['port']}"
+        return f"http://127.0.0.1:{self.wait_for('http.listening')['port']}"
 
     def get(self, path: str) -> httpx.Response:
         """Ask the daemon for a page."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 # Logs go to the stderr of the first import, which must not be one of ours.
-import triaged.logs  # noqa: F401
+import triaged.cli.log_setup  # noqa: F401
 from tests.builders import T0
 from tests.e2e.harness import KEY
 from triaged.cli import main

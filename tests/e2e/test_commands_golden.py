@@ -38,7 +38,7 @@ LOGGED: Final = {
 
 
 @pytest.fixture(scope="module")
-def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with the inputs, and a ledger that has seen three days."""
     directory = tmp_path_factory.mktemp("past")
     for name in INPUTS:
@@ -52,10 +52,10 @@ def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(
-    past: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CommandLine]:
     """Return a command line in a workspace that has a past."""
-    shutil.copytree(past, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(history, tmp_path, dirs_exist_ok=True)
     clock = FixedClock(NOW)
     with _sandbox(clock) as sandbox:
         fill(sandbox)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from tests.builders import T0
-from triaged.engine.decide import decide
-from triaged.engine.model import Task, read_task, valid_text
-from triaged.errors import ConfigError, PlanRefused, Problem
-from triaged.leadlex import wire
-from triaged.leadlex.stream import ListDecoder
-from triaged.planfile import read_plan
-from triaged.printable import printable
-from triaged.rulefile.load import parse, run_tests
+from triaged.cli.plan_file import read_plan
+from triaged.errors import ConfigError, PlanRejected, Problem
+from triaged.leadlex import protocol
+from triaged.leadlex.list_decoder import ListDecoder
+from triaged.rules.decide import decide
+from triaged.rules.task import Task, parse_task, replace_invalid_unicode
+from triaged.rulesfile.loader import parse, run_tests
+from triaged.text import escape_unprintable
 
 Target: TypeAlias = Callable[[bytes], None]
 
@@ -29,9 +29,9 @@ def fuzz_rules(data: bytes) -> None:
         problems, loaded = error.problems, None
     if loaded is not None:
         run_tests(loaded, now=T0)
-        decide(loaded.ruleset, [read_task({"id": "a"})], now=T0)
+        decide(loaded.ruleset, [parse_task({"id": "a"})], now=T0)
     assert (loaded is None) is bool(problems)
-    assert all(printable(str(problem)).encode() for problem in problems)
+    assert all(escape_unprintable(str(problem)).encode() for problem in problems)
 
 
 def fuzz_wire(data: bytes) -> None:
@@ -41,15 +41,19 @@ def fuzz_wire(data: bytes) -> None:
     pieces = _listed([data[:middle], data[middle:]])
     assert pieces == tasks
     for task in tasks or ():
-        assert len(task.digest()) == 64
-        assert printable(task.description or "").isprintable()
-        path = wire.dismiss_path(task.id or "x")
-        assert path.count("/") == wire.TASKS_PATH.count("/") + 2
-    assert all(text == valid_text(text) for text in wire.read_error(data))
+        assert len(task.content_hash()) == 64
+        assert escape_unprintable(task.description or "").isprintable()
+        path = protocol.dismiss_path(task.id or "x")
+        assert path.count("/") == protocol.TASKS_PATH.count("/") + 2
+    assert all(
+        text == replace_invalid_unicode(text) for text in protocol.read_error(data)
+    )
     for status in (200, 400, 404, 429, 500):
-        assert str(wire.error_for("dismiss", status, data, request_id=None)).encode()
+        assert str(
+            protocol.error_from_response("dismiss", status, data, request_id=None)
+        ).encode()
     with contextlib.suppress(ValueError):
-        wire.check_done(data, task_id="a", status="dismissed")
+        protocol.verify_confirmation(data, task_id="a", status="dismissed")
         assert b"dismissed" in data or b"\\u" in data
 
 
@@ -67,7 +71,7 @@ def fuzz_plan(data: bytes) -> None:
     """Read a plan file as ``apply`` does: it is a whole plan, or it is refused."""
     try:
         plan = read_plan(data.decode("utf-8", "replace"))
-    except PlanRefused:
+    except PlanRejected:
         return
     assert plan.made_at.tzinfo is not None
     assert all(

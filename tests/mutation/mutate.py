@@ -73,22 +73,22 @@ class Part:
 
 PARTS: Final[Mapping[str, Part]] = {
     "engine": Part(
-        modules=("triaged/engine/[cdilmrst]*.py",),
-        tests=("test_engine_*.py", "test_duration.py"),
+        modules=("triaged/rules/[cdert]*.py",),
+        tests=("test_rules_*.py", "test_rules_duration.py"),
     ),
-    "guard": Part(modules=("triaged/guard.py",), tests=("test_guard.py",)),
+    "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
     "quota": Part(modules=("triaged/quota/*.py",), tests=("test_quota*.py",)),
     "ledger": Part(
-        modules=("triaged/ledger/[djm]*.py",),
+        modules=("triaged/ledger/[df]*.py",),
         tests=(
             "test_ledger_dismissals.py",
-            "test_ledger_judgements.py",
-            "test_ledger_marks.py",
+            "test_ledger_decisions.py",
+            "test_ledger_flags.py",
         ),
     ),
     "outcomes": Part(
-        modules=("triaged/settle.py", "triaged/orders.py"),
-        tests=("test_settle.py", "test_orders.py"),
+        modules=("triaged/triage/reconcile.py", "triaged/triage/requests.py"),
+        tests=("test_reconcile.py", "test_requests.py"),
     ),
 }
 

@@ -10,15 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
 from tests.reliability.chaos_proxy import ChaosProxy, chaos_before
-from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.cycle import CycleReport, Result
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.rules import load_rules
+from tests.reliability.faults import MORNING, NOT_SENT
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import read_settings
+from triaged.triage.report import CycleReport, CycleResult
 from triaged.workspace import Workspace, open_workspace
 
 # After so many unknown outcomes in a row the gate halts, and no more would leave.
@@ -33,7 +34,7 @@ class Rig:
         workspace: Workspace,
         sandbox: RunningSandbox,
         proxy: ChaosProxy,
-        clock: LeapingClock,
+        clock: AutoAdvanceClock,
     ) -> None:
         self._workspace = workspace
         self._clock = clock
@@ -65,7 +66,7 @@ class Rig:
         The first may still meet the end of a connection that was cut behind an answer.
         """
         for _ in range(3):
-            if (await self.cycle()).result is Result.OK:
+            if (await self.cycle()).result is CycleResult.OK:
                 return
 
     def effects(self, ids: Sequence[str]) -> int:
@@ -74,7 +75,9 @@ class Rig:
 
     def ends(self, task_id: str) -> list[Outcome | None]:
         """Return what the ledger says of the calls for one task."""
-        found = self._workspace.ledger.dismissals.find(Search(task_id=task_id))
+        found = self._workspace.ledger.dismissals.query(
+            DismissalFilter(task_id=task_id)
+        )
         return [e.outcome for e in found if NOT_SENT not in (e.detail or "")]
 
     def check_known(self, ids: Sequence[str]) -> Counter[Outcome | None]:
@@ -101,7 +104,7 @@ class Rig:
             assert self.world.store.times(task_id) <= times, (task_id, ends)
             assert ends[-1] is Outcome.CONFIRMED, (task_id, ends)
             assert ends.count(Outcome.CONFIRMED) == 1, (task_id, ends)
-        totals = self._workspace.ledger.marks.totals("dismissals")
+        totals = self._workspace.ledger.flags.counters("dismissals")
         done = len(self.world.store.effects)
         assert totals == {("clutter", "testing"): done}
 
@@ -109,12 +112,12 @@ class Rig:
 @asynccontextmanager
 async def rigged(directory: Path) -> AsyncIterator[Rig]:
     """Set everything up, and run one clean cycle to learn the sizes."""
-    clock = LeapingClock(MORNING)
+    clock = AutoAdvanceClock(MORNING)
     rules = directory / "rules.yaml"
     no_cap = "safety: {max_dismissals_per_day: 1000000, "
     rules.write_text(RULES.replace("safety: {", no_cap))
     settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+    with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         async with chaos_before(sandbox.api_url) as (proxy, url):
             environ = {
                 "TRIAGED_API_URL": url,
@@ -127,5 +130,5 @@ async def rigged(directory: Path) -> AsyncIterator[Rig]:
             async with open_workspace(read_settings(environ, {}), clock) as workspace:
                 rig = Rig(workspace, sandbox, proxy, clock)
                 rig.restock(1)
-                assert (await rig.cycle()).result is Result.OK
+                assert (await rig.cycle()).result is CycleResult.OK
                 yield rig

@@ -11,16 +11,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import KEY, RULES, a_listed
-from tests.reliability.faults import MORNING, NOT_SENT, PatientClock
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.cycle import CycleReport
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.rules import load_rules
+from tests.reliability.faults import MORNING, NOT_SENT
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import Fault, FaultScript
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.world import Call
+from triaged.sandbox.state import RecordedCall
 from triaged.settings import Settings, read_settings
+from triaged.triage.report import CycleReport
 from triaged.workspace import Workspace, open_workspace
 
 JUMPS: Final = tuple(
@@ -43,7 +44,7 @@ class Machine:
     """A clock that is off by ``error``, over true time that passes by waiting."""
 
     def __init__(self) -> None:
-        self.true = LeapingClock(MORNING)
+        self.true = AutoAdvanceClock(MORNING)
         self.error = timedelta(0)
         self.awake = 0.0
         self.longest_nap = 0.0
@@ -112,7 +113,7 @@ class Site:
     def wait_for_next_poll(self, wished: timedelta, jump: timedelta) -> timedelta:
         """Wait as the schedule does, while the clock jumps; return for how long."""
         now = self.machine.now()
-        planned = self.workspace.meter.next_poll(wished) - now
+        planned = self.workspace.rate_limiter.next_poll(wished) - now
         # A schedule goes along with a clock set back, and is late on one set forward.
         waits = max(planned - max(jump, timedelta(0)), timedelta(seconds=1))
         self.machine.pass_by(waits)
@@ -123,13 +124,15 @@ class Site:
         """Return the tasks that were dismissed."""
         return {effect.task_id for effect in self.sandbox.world.store.effects}
 
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[RecordedCall]:
         """Return all calls that the server has seen."""
         return list(self.sandbox.world.calls)
 
     def confirmed(self) -> list[str]:
         """Return the tasks that the ledger says were dismissed."""
-        found = self.workspace.ledger.dismissals.find(Search(outcome=Outcome.CONFIRMED))
+        found = self.workspace.ledger.dismissals.query(
+            DismissalFilter(outcome=Outcome.CONFIRMED)
+        )
         return [e.task_id for e in found if NOT_SENT not in (e.detail or "")]
 
 
@@ -142,7 +145,7 @@ async def site(
     path = directory / "rules.yaml"
     path.write_text(rules)
     limits = SandboxSettings(count=0, minute_limit=minute, day_limit=day)
-    with running_sandbox(limits, PatientClock(machine.true)) as sandbox:
+    with running_sandbox(limits, RealSleepClock(machine.true)) as sandbox:
         environ = {
             "TRIAGED_API_URL": sandbox.api_url,
             "TRIAGED_API_KEY": KEY,

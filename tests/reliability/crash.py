@@ -15,11 +15,11 @@ from typing import Any, Final
 
 from tests.e2e.harness import Program
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
+from triaged.sandbox.state import RecordedCall, SandboxState
 from triaged.sandbox.store import API
-from triaged.sandbox.world import Call, World
 
 RULES: Final = r"""
 version: 1
@@ -188,18 +188,18 @@ class Watch(FaultScript):
             self._trap = None
             self._spring()
 
-    def watch(self, world: World) -> None:
+    def watch(self, world: SandboxState) -> None:
         """Take the place of a world's faults, and see its calls answered."""
         world.faults = self
         world.calls = _Calls(self)
 
 
-class _Calls(deque[Call]):
+class _Calls(deque[RecordedCall]):
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._watch = watch
 
-    def append(self, call: Call) -> None:
+    def append(self, call: RecordedCall) -> None:
         super().append(call)
         self._watch.note(call.operation, "after")
 
@@ -208,11 +208,11 @@ class _Calls(deque[Call]):
 class Memory:
     """What a ledger says, read from a copy: the next start must find the original."""
 
-    entries: Mapping[str, Sequence[Entry]]
+    entries: Mapping[str, Sequence[DismissalRecord]]
     dismissals: Mapping[tuple[str, str], int]
     attempts: Mapping[str, int]
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[DismissalRecord]:
         """Return all entries."""
         return [entry for entries in self.entries.values() for entry in entries]
 
@@ -226,17 +226,17 @@ def remember(state: Path) -> Memory:
             if not path.name.endswith("-shm"):
                 shutil.copy(path, name)
         with Ledger(Path(name), create=False) as ledger:
-            found = ledger.dismissals.find(Search())
-            dismissals = ledger.marks.totals("dismissals")
-            attempts = ledger.marks.totals("attempts")
-    entries: dict[str, list[Entry]] = {}
+            found = ledger.dismissals.query(DismissalFilter())
+            dismissals = ledger.flags.counters("dismissals")
+            attempts = ledger.flags.counters("attempts")
+    entries: dict[str, list[DismissalRecord]] = {}
     for entry in found:
         entries.setdefault(entry.task_id, []).append(entry)
     return Memory(entries, dismissals, {name: n for (name, _), n in attempts.items()})
 
 
 def broken(
-    crowd: Crowd, world: World, program: Program, *, over: bool = False
+    crowd: Crowd, world: SandboxState, program: Program, *, over: bool = False
 ) -> list[str]:
     """Name every promise that is broken now."""
     asked = Counter(c.task_id for c in list(world.calls) if c.operation == "dismiss")
@@ -265,7 +265,7 @@ def broken(
     return found
 
 
-def _wrong(wish: Wish | None, entries: Sequence[Entry]) -> list[str]:
+def _wrong(wish: Wish | None, entries: Sequence[DismissalRecord]) -> list[str]:
     """Judge what is remembered of one task."""
     found = []
     if len(_live(entries)) > 1:
@@ -280,13 +280,15 @@ def _wrong(wish: Wish | None, entries: Sequence[Entry]) -> list[str]:
     return found
 
 
-def _live(entries: Sequence[Entry], *, certain: bool = False) -> list[Entry]:
+def _live(
+    entries: Sequence[DismissalRecord], *, certain: bool = False
+) -> list[DismissalRecord]:
     """Return the entries of a dismissal that was done or, unless certain, may be."""
     wanted = {Outcome.CONFIRMED} | (set() if certain else {None, Outcome.UNKNOWN})
     return [entry for entry in entries if entry.outcome in wanted]
 
 
-def _ends(entries: Sequence[Entry]) -> list[str]:
+def _ends(entries: Sequence[DismissalRecord]) -> list[str]:
     return [entry.outcome or "intended" for entry in entries]
 
 

@@ -1,8 +1,8 @@
 """Runs triaged and dies by SIGKILL at one line of it; the product has no hook for it.
 
 ``python -m tests.reliability.dies_at cycle.py:120:3 run --once`` dies just before line
-120 of ``triaged/cycle.py`` runs for the third time.  With ``survey:PATH`` instead it
-writes which lines were reached, and how often.
+120 of ``triaged/triage/cycle.py`` runs for the third time.  With ``survey:PATH``
+instead it writes which lines were reached, and how often.
 """
 
 import importlib

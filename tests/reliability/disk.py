@@ -12,8 +12,8 @@ from typing import Any, Final
 from tests.e2e.harness import Program
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 
 WAL: Final = f"{FILE}-wal"
 DAMAGED: Final = "the file is damaged: move it away, with its -wal"
@@ -87,24 +87,24 @@ def refusal(directory: Path) -> LedgerError | None:
 def everything(directory: Path) -> dict[str, Any]:
     """Read through the product all that a ledger holds."""
     with Ledger(directory, create=False) as ledger:
-        entries = ledger.dismissals.find(Search())
-        marks, judgements = ledger.marks, ledger.judgements
+        entries = ledger.dismissals.query(DismissalFilter())
+        flags, judgements = ledger.flags, ledger.decisions
         return {
             "entries": {entry.id: entry for entry in entries},
-            "open": ledger.dismissals.open(),
-            "closed": ledger.dismissals.closed([e.task_id for e in entries]),
-            "judged": [judgements.last(e.task_id) for e in entries],
-            "rules": [judgements.rules_text(e.rules_sha256) for e in entries],
+            "open": ledger.dismissals.unresolved(),
+            "closed": ledger.dismissals.final_outcomes([e.task_id for e in entries]),
+            "judged": [judgements.latest(e.task_id) for e in entries],
+            "rules": [judgements.ruleset_source(e.rules_sha256) for e in entries],
             "holds": judgements.holds(),
-            "vetoed": marks.vetoed(),
-            "quota": marks.quota(unless_version=-1),
-            "totals": [marks.totals(n) for n in ("dismissals", "attempts")],
+            "vetoed": flags.vetoed(),
+            "quota": flags.load_quota(unless_version=-1),
+            "totals": [flags.counters(n) for n in ("dismissals", "attempts")],
         }
 
 
 def is_older(found: dict[str, Any], whole: dict[str, Any]) -> bool:
     """Say whether a ledger is as it was before its last writes."""
-    known: dict[str, Entry] = whole["entries"]
+    known: dict[str, DismissalRecord] = whole["entries"]
     return all(
         entry_id in known
         and (entry == known[entry_id] or entry.outcome in {None, Outcome.UNKNOWN})

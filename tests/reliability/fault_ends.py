@@ -9,23 +9,23 @@ from enum import Enum
 from typing import Final
 
 from tests.reliability.report import FULL
-from triaged.cycle import Result
-from triaged.errors import (
-    Garbled,
-    KeyRefused,
+from triaged.leadlex.errors import (
+    KeyRejected,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     NotPending,
     RateLimited,
-    Rejected,
-    Unanswered,
+    RequestRejected,
 )
-from triaged.gate import WIDTH
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import Kind
+from triaged.sandbox.faults import FaultKind
+from triaged.triage.dispatcher import MAX_CONCURRENT
+from triaged.triage.report import CycleResult
 
 TASKS: Final = 12
 # Two answers that came in among those that fail are replaced before the third is bad.
-FLYING: Final = WIDTH + 2
+FLYING: Final = MAX_CONCURRENT + 2
 # So often is a refused minute asked for before the list is too old to act on.
 ASKED_AGAIN: Final = 4
 # How many cycles in a row meet a fault that does not end.
@@ -56,58 +56,58 @@ class End:
 
 
 UNKNOWN: Final = End(Outcome.UNKNOWN, (4, 4), FLYING, Mended.NEXT_CYCLE)
-NO_KEY: Final = End(Outcome.FAILED, (77, 77), WIDTH, Mended.NEXT_CYCLE)
+NO_KEY: Final = End(Outcome.FAILED, (77, 77), MAX_CONCURRENT, Mended.NEXT_CYCLE)
 
 DISMISS: Final = {
-    Kind.MINUTE_LIMIT: End(
-        Outcome.FAILED, (0, 4), WIDTH + ASKED_AGAIN, Mended.NEXT_CYCLE
+    FaultKind.MINUTE_LIMIT: End(
+        Outcome.FAILED, (0, 4), MAX_CONCURRENT + ASKED_AGAIN, Mended.NEXT_CYCLE
     ),
-    Kind.DAY_LIMIT: End(Outcome.FAILED, (4, 4), WIDTH, Mended.NEXT_QUOTA),
-    Kind.ERROR_500: UNKNOWN,
-    Kind.ERROR_502: UNKNOWN,
-    Kind.ERROR_503: UNKNOWN,
-    Kind.ERROR_AFTER: UNKNOWN,
-    Kind.CUT_BEFORE: UNKNOWN,
-    Kind.CUT_AFTER: UNKNOWN,
-    Kind.SLOW: UNKNOWN,
-    Kind.SLOW_AFTER: UNKNOWN,
-    Kind.HTML: UNKNOWN,
-    Kind.TRUNCATED: UNKNOWN,
-    Kind.WRONG_SHAPE: UNKNOWN,
-    Kind.REDIRECT: UNKNOWN,
-    Kind.HUGE: UNKNOWN,
-    Kind.KEY_REFUSED: NO_KEY,
-    Kind.FORBIDDEN: NO_KEY,
-    Kind.NOT_FOUND_HTML: End(Outcome.REJECTED, (0, 0), TASKS, Mended.NEXT_DAY),
-    Kind.NOT_PENDING: End(Outcome.ALREADY_HANDLED, (0, 0), TASKS, Mended.NEXT_DAY),
+    FaultKind.DAY_LIMIT: End(Outcome.FAILED, (4, 4), MAX_CONCURRENT, Mended.NEXT_QUOTA),
+    FaultKind.ERROR_500: UNKNOWN,
+    FaultKind.ERROR_502: UNKNOWN,
+    FaultKind.ERROR_503: UNKNOWN,
+    FaultKind.ERROR_AFTER: UNKNOWN,
+    FaultKind.CUT_BEFORE: UNKNOWN,
+    FaultKind.CUT_AFTER: UNKNOWN,
+    FaultKind.SLOW: UNKNOWN,
+    FaultKind.SLOW_AFTER: UNKNOWN,
+    FaultKind.HTML: UNKNOWN,
+    FaultKind.TRUNCATED: UNKNOWN,
+    FaultKind.WRONG_SHAPE: UNKNOWN,
+    FaultKind.REDIRECT: UNKNOWN,
+    FaultKind.HUGE: UNKNOWN,
+    FaultKind.KEY_REFUSED: NO_KEY,
+    FaultKind.FORBIDDEN: NO_KEY,
+    FaultKind.NOT_FOUND_HTML: End(Outcome.REJECTED, (0, 0), TASKS, Mended.NEXT_DAY),
+    FaultKind.NOT_PENDING: End(Outcome.ALREADY_HANDLED, (0, 0), TASKS, Mended.NEXT_DAY),
 }
 
 # Without a list nothing is done, and one call is spent: result, exit code, when mended.
-SCARCE: Final = (Result.INCOMPLETE, 4, Mended.NEXT_CYCLE)
-AWAY: Final = (Result.FAILED, 69, Mended.NEXT_CYCLE)
-ODD: Final = (Result.FAILED, 1, Mended.NEXT_CYCLE)
-REFUSED: Final = (Result.FAILED, 77, Mended.NEXT_CYCLE)
+SCARCE: Final = (CycleResult.INCOMPLETE, 4, Mended.NEXT_CYCLE)
+AWAY: Final = (CycleResult.FAILED, 69, Mended.NEXT_CYCLE)
+ODD: Final = (CycleResult.FAILED, 1, Mended.NEXT_CYCLE)
+REFUSED: Final = (CycleResult.FAILED, 77, Mended.NEXT_CYCLE)
 
 LIST: Final = {
-    Kind.MINUTE_LIMIT: SCARCE,
-    Kind.DAY_LIMIT: (Result.INCOMPLETE, 4, Mended.NEXT_QUOTA),
-    Kind.ERROR_500: AWAY,
-    Kind.ERROR_502: AWAY,
-    Kind.ERROR_503: AWAY,
-    Kind.ERROR_AFTER: AWAY,
-    Kind.CUT_BEFORE: AWAY,
-    Kind.CUT_AFTER: AWAY,
-    Kind.SLOW: AWAY,
-    Kind.SLOW_AFTER: AWAY,
-    Kind.HTML: ODD,
-    Kind.TRUNCATED: AWAY,
-    Kind.WRONG_SHAPE: ODD,
-    Kind.REDIRECT: ODD,
-    Kind.HUGE: ODD,
-    Kind.KEY_REFUSED: REFUSED,
-    Kind.FORBIDDEN: REFUSED,
-    Kind.NOT_FOUND_HTML: ODD,
-    Kind.NOT_PENDING: ODD,
+    FaultKind.MINUTE_LIMIT: SCARCE,
+    FaultKind.DAY_LIMIT: (CycleResult.INCOMPLETE, 4, Mended.NEXT_QUOTA),
+    FaultKind.ERROR_500: AWAY,
+    FaultKind.ERROR_502: AWAY,
+    FaultKind.ERROR_503: AWAY,
+    FaultKind.ERROR_AFTER: AWAY,
+    FaultKind.CUT_BEFORE: AWAY,
+    FaultKind.CUT_AFTER: AWAY,
+    FaultKind.SLOW: AWAY,
+    FaultKind.SLOW_AFTER: AWAY,
+    FaultKind.HTML: ODD,
+    FaultKind.TRUNCATED: AWAY,
+    FaultKind.WRONG_SHAPE: ODD,
+    FaultKind.REDIRECT: ODD,
+    FaultKind.HUGE: ODD,
+    FaultKind.KEY_REFUSED: REFUSED,
+    FaultKind.FORBIDDEN: REFUSED,
+    FaultKind.NOT_FOUND_HTML: ODD,
+    FaultKind.NOT_PENDING: ODD,
 }
 
 # A list that would settle costs the settling alone: exit code, whether the other
@@ -115,10 +115,10 @@ LIST: Final = {
 GOES_ON: Final = (4, True, Mended.NEXT_CYCLE)
 STOPS: Final = (77, False, Mended.NEXT_CYCLE)
 
-SETTLING: Final = dict.fromkeys(Kind, GOES_ON) | {
-    Kind.DAY_LIMIT: (4, False, Mended.NEXT_QUOTA),
-    Kind.KEY_REFUSED: STOPS,
-    Kind.FORBIDDEN: STOPS,
+SETTLING: Final = dict.fromkeys(FaultKind, GOES_ON) | {
+    FaultKind.DAY_LIMIT: (4, False, Mended.NEXT_QUOTA),
+    FaultKind.KEY_REFUSED: STOPS,
+    FaultKind.FORBIDDEN: STOPS,
 }
 
 
@@ -141,24 +141,24 @@ class Burst(Enum):
 
 
 # An approval is never repeated by the program, so the person must be told the truth.
-APPROVE: Final[dict[Kind, type[LexiError] | None]] = {
-    Kind.MINUTE_LIMIT: RateLimited,
-    Kind.DAY_LIMIT: RateLimited,
-    Kind.ERROR_500: Unanswered,
-    Kind.ERROR_502: Unanswered,
-    Kind.ERROR_503: Unanswered,
-    Kind.ERROR_AFTER: Unanswered,
-    Kind.CUT_BEFORE: Unanswered,
-    Kind.CUT_AFTER: Unanswered,
-    Kind.SLOW: Unanswered,
-    Kind.SLOW_AFTER: Unanswered,
-    Kind.HTML: Garbled,
-    Kind.TRUNCATED: Unanswered,
-    Kind.WRONG_SHAPE: Garbled,
-    Kind.REDIRECT: Garbled,
-    Kind.HUGE: Garbled,
-    Kind.KEY_REFUSED: KeyRefused,
-    Kind.FORBIDDEN: KeyRefused,
-    Kind.NOT_FOUND_HTML: Rejected,
-    Kind.NOT_PENDING: NotPending,
+APPROVE: Final[dict[FaultKind, type[LexiError] | None]] = {
+    FaultKind.MINUTE_LIMIT: RateLimited,
+    FaultKind.DAY_LIMIT: RateLimited,
+    FaultKind.ERROR_500: NoResponse,
+    FaultKind.ERROR_502: NoResponse,
+    FaultKind.ERROR_503: NoResponse,
+    FaultKind.ERROR_AFTER: NoResponse,
+    FaultKind.CUT_BEFORE: NoResponse,
+    FaultKind.CUT_AFTER: NoResponse,
+    FaultKind.SLOW: NoResponse,
+    FaultKind.SLOW_AFTER: NoResponse,
+    FaultKind.HTML: MalformedResponse,
+    FaultKind.TRUNCATED: NoResponse,
+    FaultKind.WRONG_SHAPE: MalformedResponse,
+    FaultKind.REDIRECT: MalformedResponse,
+    FaultKind.HUGE: MalformedResponse,
+    FaultKind.KEY_REFUSED: KeyRejected,
+    FaultKind.FORBIDDEN: KeyRejected,
+    FaultKind.NOT_FOUND_HTML: RequestRejected,
+    FaultKind.NOT_PENDING: NotPending,
 }

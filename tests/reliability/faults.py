@@ -16,17 +16,18 @@ from typing import Any, Final
 import pytest
 from structlog.testing import capture_logs
 
+from tests.clocks import AutoAdvanceClock
 from tests.e2e.harness import KEY, RULES
-from tests.sandbox_server import LeapingClock, RunningSandbox
-from triaged.cli.run import _once
+from tests.sandbox_server import RunningSandbox
+from triaged.cli.run import _run_once
 from triaged.clock import SystemClock
-from triaged.errors import LexiError
 from triaged.leadlex.approver import LexiApprover
+from triaged.leadlex.errors import LexiError
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.faults import Fault, FaultScript
+from triaged.sandbox.state import RecordedCall
 from triaged.sandbox.store import Store
-from triaged.sandbox.world import Call
 from triaged.settings import Settings, read_settings
 from triaged.workspace import open_workspace
 
@@ -38,20 +39,6 @@ NOT_SENT: Final = "not sent"
 
 # A list of the dismissed is asked for to settle what is unknown.
 SETTLE: Final = "settle"
-
-
-class PatientClock(LeapingClock):
-    """Shows another clock's time, but really waits: a slow server takes its time."""
-
-    def __init__(self, shown: LeapingClock) -> None:
-        super().__init__()
-        self._shown = shown
-
-    def now(self) -> datetime:
-        return self._shown.now()
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)  # noqa: TID251 - the sandbox is slow for real
 
 
 class Script(FaultScript):
@@ -76,7 +63,7 @@ class Cycled:
 
     code: int
     event: dict[str, Any]
-    calls: tuple[Call, ...]
+    calls: tuple[RecordedCall, ...]
 
     @property
     def result(self) -> str:
@@ -96,7 +83,7 @@ class Bench:
     """A workspace of its own for each cell, before one sandbox for all of them."""
 
     def __init__(
-        self, directory: Path, sandbox: RunningSandbox, clock: LeapingClock
+        self, directory: Path, sandbox: RunningSandbox, clock: AutoAdvanceClock
     ) -> None:
         self._directory = directory
         self._sandbox = sandbox
@@ -133,7 +120,7 @@ class Bench:
         self._script.lists = 0
         before = len(self._sandbox.world.calls)
         with capture_logs() as logs:
-            code = asyncio.run(_once(self._settings(), dry_run=False))
+            code = asyncio.run(_run_once(self._settings(), dry_run=False))
         self._await_sandbox()
         return Cycled(
             code=code,
@@ -155,11 +142,11 @@ class Bench:
                 return error
         return None
 
-    def entries(self) -> dict[str, list[Entry]]:
+    def entries(self) -> dict[str, list[DismissalRecord]]:
         """Return what the ledger says of calls that were made, by task."""
         with Ledger(self.state) as ledger:
-            found = ledger.dismissals.find(Search())
-        ends: dict[str, list[Entry]] = {}
+            found = ledger.dismissals.query(DismissalFilter())
+        ends: dict[str, list[DismissalRecord]] = {}
         for entry in found:
             if NOT_SENT not in (entry.detail or ""):
                 ends.setdefault(entry.task_id, []).append(entry)
@@ -173,7 +160,7 @@ class Bench:
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
         with Ledger(self.state) as ledger:
-            return dict(ledger.marks.totals(name))
+            return dict(ledger.flags.counters(name))
 
     def _settings(self) -> Settings:
         environ = {
@@ -194,7 +181,7 @@ class Bench:
             time.sleep(0.005)  # noqa: TID251 - another thread is at work
 
 
-def put_on(patch: pytest.MonkeyPatch, clock: LeapingClock) -> None:
+def put_on(patch: pytest.MonkeyPatch, clock: AutoAdvanceClock) -> None:
     """Make every system clock of this process show and follow another one."""
 
     async def sleep(_: SystemClock, seconds: float) -> None:

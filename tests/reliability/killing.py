@@ -48,11 +48,11 @@ TRAPS: Final = (
     ("dismiss", "after", 30),
 )
 EVENTS: Final = (
-    "web.listening",
+    "http.listening",
     "daemon.started",
     "task.dismissed",
     "dismissal.unknown",
-    "dismissal.settled",
+    "dismissal.resolved",
     "cycle.finished",
 )
 
@@ -110,7 +110,7 @@ class Trial:
         store, wishes = self.sandbox.world.store, self.crowd.wishes
         if any(wishes[task_id] for task_id in store.ids("pending")):
             return False
-        return daemon.metric("triaged_dismissals_unsettled") == 0
+        return daemon.metric("triaged_dismissals_unresolved") == 0
 
     def finish(self) -> None:
         """Run cycles without faults until nothing is left, and judge the end."""

@@ -28,8 +28,8 @@ from tests.reliability.model_rules import (
 )
 from tests.reliability.model_server import CRASHES, OUTCOMES, Plan
 from tests.reliability.twin import NOT_SENT, Twin
-from triaged.ledger.dismissals import Search
-from triaged.ledger.marks import MarkName
+from triaged.ledger.dismissals import DismissalFilter
+from triaged.ledger.flags import FlagName
 
 # Enough that a share of them opens the breaker.
 CROWD: Final = 23
@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
     def vetoed(self, data: st.DataObject) -> None:
         if task := self._pick(data):
             twin = self.twin
-            twin.parts.ledger.marks.veto(task["id"], at=twin.clock.now())
+            twin.parts.ledger.flags.veto(task["id"], at=twin.clock.now())
             twin.model.vetoed.add(task["id"])
 
     @precondition(lambda self: self.twin.model.vetoed)
@@ -116,16 +116,16 @@ class Machine(RuleBasedStateMachine):
     def veto_lifted(self, data: st.DataObject) -> None:
         vetoed = self.twin.model.vetoed
         task_id = data.draw(st.sampled_from(sorted(vetoed)))
-        self.twin.parts.ledger.marks.lift_veto(task_id)
+        self.twin.parts.ledger.flags.remove_veto(task_id)
         vetoed.remove(task_id)
 
     @rule()
     def paused_and_resumed(self) -> None:
         twin = self.twin
-        twin.parts.ledger.marks.put(MarkName.PAUSED, note="", at=twin.clock.now())
+        twin.parts.ledger.flags.set(FlagName.PAUSED, note="", at=twin.clock.now())
         twin.model.paused = True
         twin.cycle()
-        twin.parts.ledger.marks.remove(MarkName.PAUSED)
+        twin.parts.ledger.flags.clear(FlagName.PAUSED)
         twin.model.paused = False
 
     @rule(spec=specs())
@@ -236,8 +236,11 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def the_ledger_says_what_the_model_says(self) -> None:
-        found, book = self.twin.beside.dismissals.find(Search()), self.twin.model.book
-        marks = self.twin.beside.marks
+        found, book = (
+            self.twin.beside.dismissals.query(DismissalFilter()),
+            self.twin.model.book,
+        )
+        flags = self.twin.beside.flags
 
         assert {
             entry.id: (entry.task_id, entry.rule, entry.outcome)
@@ -246,10 +249,10 @@ class Machine(RuleBasedStateMachine):
         } == {
             key: (line.task_id, line.rule, line.outcome) for key, line in book.items()
         }
-        attempts = {name: n for (name, _), n in marks.totals("attempts").items()}
+        attempts = {name: n for (name, _), n in flags.counters("attempts").items()}
         assert attempts == dict(self.twin.model.attempts)
-        assert marks.totals("dismissals") == dict(self.twin.model.confirmed)
-        assert marks.vetoed() == self.twin.model.vetoed
+        assert flags.counters("dismissals") == dict(self.twin.model.confirmed)
+        assert flags.vetoed() == self.twin.model.vetoed
 
     @invariant()
     def every_dismissal_is_in_the_book_once(self) -> None:
@@ -266,18 +269,18 @@ class Machine(RuleBasedStateMachine):
         if self.pruned:
             # What is forgotten is observed anew.
             return
-        seen = {(o.task_id, o.rule) for o in self.twin.beside.words.observations()}
-        model, totals = self.twin.model, self.twin.beside.marks.totals("observed")
+        seen = {(o.task_id, o.rule) for o in self.twin.beside.feedback.observations()}
+        model, totals = self.twin.model, self.twin.beside.flags.counters("observed")
 
         assert model.observed <= seen <= model.observed | model.perhaps
         assert totals == Counter((name, REASONS[name[3:]]) for _, name in seen)
 
     @invariant()
     def the_quota_counts_each_call(self) -> None:
-        server, meter = self.twin.server, self.twin.parts.meter
+        server, rate_limiter = self.twin.server, self.twin.parts.rate_limiter
         if self.twin.clock.now() - server.day > CLOCKS_APART:
             ours = server.ours[server.day]
-            spent = meter.view().spent_today
+            spent = rate_limiter.snapshot().spent_today
 
             assert ours <= spent <= ours + self.twin.ghosts()
 

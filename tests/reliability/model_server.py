@@ -12,20 +12,20 @@ from math import ceil
 
 from tests.reliability.model import Seen
 from triaged.clock import Clock
-from triaged.engine.model import Json, read_task
-from triaged.errors import (
-    Garbled,
-    KeyRefused,
+from triaged.leadlex.errors import (
+    KeyRejected,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     NotPending,
     RateLimited,
-    Rejected,
-    TaskGone,
-    Unanswered,
+    RequestRejected,
+    TaskNotFound,
     Unreachable,
 )
-from triaged.leadlex.client import Done, Listed
+from triaged.leadlex.models import Confirmation, TaskList
 from triaged.quota import QuotaSettings, ServerWord
+from triaged.rules.task import Json, parse_task
 
 # What a fault is for the dismissal that meets it, and whether the task changes.
 OUTCOMES = {
@@ -105,16 +105,16 @@ class Server:
         """Return what the day has left for everybody."""
         return self.plan.day - self.ours[self.day] - self.neighbours[self.day]
 
-    async def list_tasks(self, status: str = "pending") -> Listed:
+    async def list_tasks(self, status: str = "pending") -> TaskList:
         fault = self.list_faults.get(status, "")
         shows = status == "pending" and not fault
         seen = tuple(self.pending()) if shows else None
         self._take(Asked(what=status, at=self._clock.now(), fault=fault, seen=seen))
         self._fail("list", fault)
-        tasks = [read_task(t) for t in self.tasks.values() if t["status"] == status]
-        return Listed(tasks=tasks, word=self._word(), request_id=None)
+        tasks = [parse_task(t) for t in self.tasks.values() if t["status"] == status]
+        return TaskList(tasks=tasks, rate_limit=self._word(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Done:
+    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
         fault = self.faults.pop(task_id, "")
         self.crash = self.crash[0] - 1, self.crash[1]
         if self.crash[0] == 0:
@@ -134,7 +134,7 @@ class Server:
             task["status"] = "dismissed"
             self.effects[task_id] += 1
         self._fail("dismiss", fault)
-        return Done(word=self._word(), request_id=None)
+        return Confirmation(rate_limit=self._word(), request_id=None)
 
     @property
     def quota(self) -> QuotaSettings:
@@ -190,9 +190,9 @@ class Server:
         if fault in CRASHES:
             raise Crash
         if fault in NO_WORD:
-            raise (Unreachable if fault in NEVER_SENT else Unanswered)(operation)
+            raise (Unreachable if fault in NEVER_SENT else NoResponse)(operation)
         if fault and (error := _error(operation, fault)):
-            error.word = self._word()
+            error.rate_limit = self._word()
             raise error
 
     def _word(self) -> ServerWord:
@@ -219,18 +219,18 @@ def _moment(value: Json) -> datetime | None:
 def _error(operation: str, fault: str) -> LexiError | None:
     match fault:
         case "5xx":
-            return Unanswered(operation, status=503)
+            return NoResponse(operation, status=503)
         case "garbled":
-            return Garbled(operation, status=200)
+            return MalformedResponse(operation, status=200)
         case "429":
             return RateLimited(operation, status=429)
         case "401":
-            return KeyRefused(operation, status=401)
+            return KeyRejected(operation, status=401)
         case "422":
-            return Rejected(operation, status=422)
+            return RequestRejected(operation, status=422)
         case "raced":
             return NotPending(operation, status=400)
         case "gone":
-            return TaskGone(operation, status=404)
+            return TaskNotFound(operation, status=404)
         case _:
             return None

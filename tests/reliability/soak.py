@@ -19,18 +19,17 @@ from tests.builders import T0
 from tests.reliability.soak_world import Around
 from tests.reliability.virtual import VirtualClock, ended, virtual_loop
 from tests.reliability.weight import Sample, weigh
-from triaged.daemon import Daemon
-from triaged.errors import KeyRefused
-from triaged.key import ApiKey, KeySource
+from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.systemd import SystemdNotifier
+from triaged.leadlex.api_key import ApiKey, KeySource
+from triaged.leadlex.errors import KeyRejected
 from triaged.ledger import Ledger
-from triaged.ledger.marks import MarkName
-from triaged.notify import Notifier
+from triaged.ledger.flags import FlagName
 from triaged.quota import QuotaSettings
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
 from triaged.sandbox.server import Sandbox, api_url, listen, serve_on
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
-from triaged.workspace import open_workspace
 
 FAULTS: Final = (
     "dismiss:cut-after:p=0.03",
@@ -159,14 +158,16 @@ class Soak:
             self._daemon.stop()
         try:
             await living
-        except KeyRefused:
+        except KeyRejected:
             self.lives["key refused"] += 1
 
     async def _daemon_life(self) -> None:
-        async with open_workspace(self.settings, self.clock) as workspace:
-            self._daemon = Daemon(workspace, dry_run=False, notifier=Notifier({}))
+        async with open_daemon(
+            self.settings, self.clock, dry_run=False, notifier=SystemdNotifier({})
+        ) as daemon:
+            self._daemon = daemon
             try:
-                await self._daemon.run()
+                await daemon.run()
             finally:
                 self._daemon = None
 
@@ -207,7 +208,7 @@ class Soak:
         self.looks += 1
 
     def _total(self) -> int:
-        return sum(self._beside.marks.totals("dismissals").values())
+        return sum(self._beside.flags.counters("dismissals").values())
 
     def _tick(self) -> bool:
         """Let five minutes' worth of things happen; say whether it is audit time."""
@@ -226,12 +227,12 @@ class Soak:
         return False
 
     def _pause_or_resume(self, now: datetime) -> None:
-        marks = self._beside.marks
+        flags = self._beside.flags
         if self._unpause_at is not None and now >= self._unpause_at:
-            marks.remove(MarkName.PAUSED)
+            flags.clear(FlagName.PAUSED)
             self._unpause_at = self.around.paused_since = None
         elif self._unpause_at is None and self._random.random() < 1 / 200:
-            marks.put(MarkName.PAUSED, note="", at=now)
+            flags.set(FlagName.PAUSED, note="", at=now)
             self.around.paused_since, self._unpause_at = now, now + 2 * HOUR
 
     def _edit(self, *, good: bool) -> None:

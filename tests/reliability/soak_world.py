@@ -10,9 +10,9 @@ from random import Random
 from typing import Any, Final
 
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.sandbox.store import API, PERSON, Effect, render_moment
-from triaged.sandbox.world import World
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.sandbox.state import SandboxState
+from triaged.sandbox.store import API, PERSON, Change, render_moment
 
 RULES: Final = r"""
 version: 1
@@ -101,7 +101,7 @@ class Findings:
 class Around:
     """The tasks, the people, and an auditor who keeps books of his own."""
 
-    def __init__(self, world: World, ledger: Ledger, seed: int) -> None:
+    def __init__(self, world: SandboxState, ledger: Ledger, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable, not secret
         self._world = world
         self._ledger = ledger
@@ -110,7 +110,7 @@ class Around:
         self._gone: list[tuple[datetime, str]] = []
         self._confirmed: set[str] = set()
         self._observed: set[str] = set()
-        self._effects: dict[str, Effect] = {}
+        self._effects: dict[str, Change] = {}
         self._calls: Counter[str] = Counter()
         self._made = 0
         self.no_imports_since: datetime | None = None
@@ -141,7 +141,7 @@ class Around:
                 self._add(sort, now, description=f"Watch {self._words()}")
             case "vetoed":
                 task_id = self._add(sort, now, description=f"[TEST] {self._words()}")
-                self._ledger.marks.veto(task_id, at=now)
+                self._ledger.flags.veto(task_id, at=now)
             case _:
                 self._add(sort, now)
 
@@ -156,7 +156,7 @@ class Around:
                 self.findings.by_people += 1
             if status != "pending" and not made.is_over:
                 made.is_over = True
-                self._ledger.marks.lift_veto(task_id)
+                self._ledger.flags.remove_veto(task_id)
                 self._gone.append((now, task_id))
 
     def edit(self, now: datetime, number: int) -> str:
@@ -178,7 +178,7 @@ class Around:
             self._effects[effect.task_id] = effect
         # Older ones are to be gone; whether they are is seen by what the ledger weighs.
         since = now - retention - PATIENCE / 2
-        entries = self._ledger.dismissals.find(Search(since=since))
+        entries = self._ledger.dismissals.query(DismissalFilter(since=since))
         self._audit_entries(entries, now, now - retention)
         self._audit_caps(entries)
         self._audit_calls()
@@ -187,7 +187,7 @@ class Around:
         world.store._asked.clear()  # noqa: SLF001 - or the double grows, not the product
         self._forget(now - retention - PATIENCE)
 
-    def _audit_effect(self, effect: Effect) -> None:
+    def _audit_effect(self, effect: Change) -> None:
         made, demand = self.pending[effect.task_id], self.findings.demand
         name = f"{effect.task_id} ({made.sort})"
         self.findings.dismissed += 1
@@ -206,11 +206,11 @@ class Around:
             demand(late < SLACK, f"{name}: while paused")
 
     def _audit_entries(
-        self, entries: list[Entry], now: datetime, kept: datetime
+        self, entries: list[DismissalRecord], now: datetime, kept: datetime
     ) -> None:
         demand = self.findings.demand
         confirmed = Counter(e.task_id for e in entries if e.outcome == "confirmed")
-        open_ = {entry.task_id for entry in self._ledger.dismissals.open()}
+        open_ = {entry.task_id for entry in self._ledger.dismissals.unresolved()}
         for task_id, count in confirmed.items():
             demand(count == 1, f"{task_id}: confirmed {count} times")
             effect = self._effects.get(task_id)
@@ -224,18 +224,18 @@ class Around:
             if effect.by == API and effect.at > kept + timedelta(hours=7):
                 known = task_id in confirmed or task_id in open_
                 demand(known, f"{task_id}: done and not remembered")
-        for entry in self._ledger.dismissals.open():
+        for entry in self._ledger.dismissals.unresolved():
             late = now - entry.decided_at
             demand(late < PATIENCE, f"{entry.task_id}: unknown for {late}")
-        self._observed |= {o.task_id for o in self._ledger.words.observations()}
+        self._observed |= {o.task_id for o in self._ledger.feedback.observations()}
         for name, tasks in (
             ("dismissals", self._confirmed),
             ("observed", self._observed),
         ):
-            total = sum(self._ledger.marks.totals(name).values())
+            total = sum(self._ledger.flags.counters(name).values())
             demand(total == len(tasks), f"{name}: {total} counted of {len(tasks)}")
 
-    def _audit_caps(self, entries: list[Entry]) -> None:
+    def _audit_caps(self, entries: list[DismissalRecord]) -> None:
         spent = {None, Outcome.UNKNOWN, Outcome.CONFIRMED}
         days = Counter(e.decided_at.date() for e in entries if e.outcome in spent)
         imports = Counter(

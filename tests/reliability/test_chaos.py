@@ -11,9 +11,9 @@ import pytest
 from tests.reliability.chaos_proxy import Manner, Mishap
 from tests.reliability.chaos_rig import TOGETHER, rigged
 from tests.reliability.report import FULL, Report
-from triaged.cycle import Result
-from triaged.leadlex import client
+from triaged.leadlex import connection
 from triaged.ledger.dismissals import Outcome
+from triaged.triage.report import CycleResult
 
 pytestmark = [pytest.mark.reliability, pytest.mark.anyio]
 
@@ -85,7 +85,7 @@ async def test_lists_are_cut_anywhere(tmp_path: Path, report: Report) -> None:
             for mishap in mishaps:
                 rig.proxy.maim(PENDING, mishap)
                 cycled = await rig.cycle()
-                assert cycled.result is Result.FAILED, mishap
+                assert cycled.result is CycleResult.FAILED, mishap
                 assert rig.effects(ids) == 0, mishap
                 trial.trials += 1
             await rig.mend()
@@ -114,8 +114,8 @@ async def test_settling_is_cut_at_many_bytes(tmp_path: Path, report: Report) -> 
 
 
 # What a mishap leaves: the outcome of a dismissal, and the result of a list.
-HARMLESS: Final = (Outcome.CONFIRMED, Result.OK)
-HARMFUL: Final = (Outcome.UNKNOWN, Result.FAILED)
+HARMLESS: Final = (Outcome.CONFIRMED, CycleResult.OK)
+HARMFUL: Final = (Outcome.UNKNOWN, CycleResult.FAILED)
 MISHAPS: Final = {
     Mishap(Manner.LATE, 0.1): HARMLESS,
     Mishap(Manner.LATE, 1.2): HARMFUL,
@@ -134,8 +134,8 @@ MISHAPS: Final = {
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the client a second for an answer and two for a call."""
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(client, "CALL_SECONDS", 2.0)
+    monkeypatch.setattr(connection, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(connection, "TOTAL_TIMEOUT", 2.0)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -169,7 +169,7 @@ async def test_nobody_is_there(tmp_path: Path, report: Report) -> None:
                 ids = rig.restock(2)
                 rig.proxy.rude = True
                 rig.proxy.hang_up()
-                assert (await rig.cycle()).result is Result.FAILED
+                assert (await rig.cycle()).result is CycleResult.FAILED
                 assert rig.effects(ids) == 0
                 rig.proxy.rude = False
                 await rig.mend()

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.harness import RULES
 from tests.reliability.clocks import JUMPS, Site, site
 from tests.reliability.report import FULL, Report
-from triaged.engine.model import Cause
+from triaged.rules.task import LeaveCause
 
 pytestmark = [pytest.mark.reliability, pytest.mark.anyio]
 
@@ -50,7 +50,7 @@ async def test_a_wrong_clock(tmp_path: Path, seconds: int, report: Report) -> No
 
             assert done == (set(here.ids) if within else set())
             assert (first.breaker is None) == within
-            assert within or first.left == {Cause.BREAKER: 3}
+            assert within or first.left_by_cause == {LeaveCause.BREAKER: 3}
             assert within or f"{-seconds:+} s off" in (first.breaker or "")
             assert second.breaker is None
             assert sorted(here.confirmed()) == sorted(here.done()) == here.ids

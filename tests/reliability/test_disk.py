@@ -12,7 +12,7 @@ from tests.reliability import disk
 from tests.reliability.killing import Trial, trial
 from tests.reliability.report import FULL, Report
 from triaged.errors import LedgerError
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
 
 pytestmark = pytest.mark.reliability
 
@@ -154,7 +154,7 @@ def _judge(
     kept = {each: content for each, content in damaged.items() if content}
     refused = disk.refusal(place)
     if refused is not None:
-        assert refused.remedy, refused
+        assert refused.hint, refused
         assert disk.snapshot(place) == kept, refused
         return "refused and untouched"
     disk.put(damaged, place)

@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import Program, a_listed, add
 from tests.reliability.fault_ends import (
     APPROVE,
@@ -18,19 +19,19 @@ from tests.reliability.fault_ends import (
     Burst,
     Mended,
 )
-from tests.reliability.faults import SETTLE, Bench, Cycled, PatientClock, put_on
+from tests.reliability.faults import SETTLE, Bench, Cycled, put_on
 from tests.reliability.report import FULL, Report
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
-from triaged.cycle import Result
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, Kind, parse_fault
+from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, FaultKind, parse_fault
 from triaged.sandbox.settings import SandboxSettings
+from triaged.triage.report import CycleResult
 
 pytestmark = pytest.mark.reliability
 
 SEED: Final = 62
-SLOW: Final = (Kind.SLOW, Kind.SLOW_AFTER)
+SLOW: Final = (FaultKind.SLOW, FaultKind.SLOW_AFTER)
 SLOW_SECONDS, ANSWER_SECONDS = 0.8, 0.5
 
 SAID: Final = {
@@ -49,26 +50,26 @@ def with_bursts(bursts: Iterable[Burst]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[tuple[RunningSandbox, LeapingClock]]:
-    clock = LeapingClock()
+def table() -> Iterator[tuple[RunningSandbox, AutoAdvanceClock]]:
+    clock = AutoAdvanceClock()
     settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+    with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         yield sandbox, clock
 
 
 @pytest.fixture
 def bench(
-    table: tuple[RunningSandbox, LeapingClock],
+    table: tuple[RunningSandbox, AutoAdvanceClock],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
     sandbox, clock = table
     put_on(monkeypatch, clock)
-    monkeypatch.setattr("triaged.leadlex.wire.MAX_LIST_BYTES", 1 << 20)
+    monkeypatch.setattr("triaged.leadlex.protocol.MAX_LIST_BYTES", 1 << 20)
     return Bench(tmp_path, sandbox, clock)
 
 
-def fault(operation: str, kind: Kind, burst: Burst, *, skip: int = 0) -> Fault:
+def fault(operation: str, kind: FaultKind, burst: Burst, *, skip: int = 0) -> Fault:
     return Fault(
         operation=operation,
         kind=kind,
@@ -80,18 +81,18 @@ def fault(operation: str, kind: Kind, burst: Burst, *, skip: int = 0) -> Fault:
 
 
 @contextmanager
-def patience_for(kind: Kind) -> Iterator[None]:
+def patience_for(kind: FaultKind) -> Iterator[None]:
     """Give the client little patience with a fault that is slow."""
     with pytest.MonkeyPatch.context() as patch:
         if kind in SLOW:
-            patch.setattr("triaged.leadlex.client.ANSWER_SECONDS", ANSWER_SECONDS)
+            patch.setattr("triaged.leadlex.connection.READ_TIMEOUT", ANSWER_SECONDS)
         yield
 
 
 def test_every_kind_is_stated() -> None:
     """A new kind of fault has no end until somebody states it."""
     for ends in (DISMISS, LIST, SETTLING, APPROVE):
-        assert set(ends) == set(Kind)
+        assert set(ends) == set(FaultKind)
 
 
 @with_bursts(Burst)
@@ -100,7 +101,7 @@ def test_dismissals_are_hit(bench: Bench, burst: Burst, report: Report) -> None:
     promise = f"Each fault on dismissals, {SAID[burst]}: the stated end, each done once"
     random, hits = Random(SEED), 0  # noqa: S311 - repeatable, not secret
     with report.trial("Faults", promise) as trial:
-        for kind in Kind:
+        for kind in FaultKind:
             with patience_for(kind):
                 skip = random.randrange(4) if burst.is_short else 0
                 hits += hit_dismissals(bench, kind, burst, skip)
@@ -108,7 +109,7 @@ def test_dismissals_are_hit(bench: Bench, burst: Burst, report: Report) -> None:
         trial.happened = f"{hits} dismissals hit; 0 done twice, 0 lost, 0 miscounted"
 
 
-def hit_dismissals(bench: Bench, kind: Kind, burst: Burst, skip: int) -> int:
+def hit_dismissals(bench: Bench, kind: FaultKind, burst: Burst, skip: int) -> int:
     """Run one cell of the matrix; return how many calls were hit."""
     bench.clear_table()
     tasks = [f"t{number}" for number in range(TASKS)]
@@ -122,7 +123,7 @@ def hit_dismissals(bench: Bench, kind: Kind, burst: Burst, skip: int) -> int:
     return cycled.hits
 
 
-def check_hit(bench: Bench, kind: Kind, burst: Burst, cycled: Cycled) -> None:
+def check_hit(bench: Bench, kind: FaultKind, burst: Burst, cycled: Cycled) -> None:
     """Compare the cycle under the fault with the table."""
     end, wanted, where = DISMISS[kind], burst.value or TASKS, (kind, cycled)
     outcomes, hits = bench.outcomes(), cycled.hits
@@ -134,7 +135,7 @@ def check_hit(bench: Bench, kind: Kind, burst: Burst, cycled: Cycled) -> None:
     assert outcomes.total() == clean + hits, where
     assert len(bench.store.effects) == effects, where
     assert cycled.code == end.code[not burst.is_short], where
-    assert (cycled.result == Result.OK) == (cycled.code == 0), where
+    assert (cycled.result == CycleResult.OK) == (cycled.code == 0), where
     assert cycled.made("list") == 1, where
 
 
@@ -161,7 +162,7 @@ def mend(bench: Bench, mended: Mended) -> None:
         assert len(cycled.calls) == (mended is Mended.NEXT_DAY), cycled
         assert bench.outcomes()[Outcome.CONFIRMED] == before, cycled
     cycled = bench.cycle(after=mended.value)
-    assert (cycled.code, cycled.result) == (0, Result.OK), cycled
+    assert (cycled.code, cycled.result) == (0, CycleResult.OK), cycled
 
 
 @with_bursts(FEW)
@@ -169,14 +170,14 @@ def test_the_list_is_hit(bench: Bench, burst: Burst, report: Report) -> None:
     """Without a list nothing is done, one call is spent, and the next list mends."""
     promise = f"Each fault on the list, {SAID[burst]}: one call, nothing dismissed"
     with report.trial("Faults", promise) as trial:
-        for kind in Kind:
+        for kind in FaultKind:
             with patience_for(kind):
                 hit_list(bench, kind, burst)
             trial.trials += 1
         trial.happened = "held; after the last fault each task done once"
 
 
-def hit_list(bench: Bench, kind: Kind, burst: Burst) -> None:
+def hit_list(bench: Bench, kind: FaultKind, burst: Burst) -> None:
     """Run one cell of the matrix."""
     result, code, mended = LIST[kind]
     bench.clear_table()
@@ -198,19 +199,19 @@ def test_the_settling_is_hit(bench: Bench, burst: Burst, report: Report) -> None
     """What is unknown stays so until a list tells; the others need not wait for it."""
     promise = f"Each fault on the list that settles, {SAID[burst]}: unknown until told"
     with report.trial("Faults", promise) as trial:
-        for kind in Kind:
+        for kind in FaultKind:
             with patience_for(kind):
                 hit_settling(bench, kind, burst)
             trial.trials += 1
         trial.happened = f"{2 * trial.trials} unknown, all settled as confirmed"
 
 
-def hit_settling(bench: Bench, kind: Kind, burst: Burst) -> None:
+def hit_settling(bench: Bench, kind: FaultKind, burst: Burst) -> None:
     """Run one cell of the matrix."""
     code, goes_on, mended = SETTLING[kind]
     bench.clear_table()
     bench.store.add([a_listed("u1"), a_listed("u2")])
-    bench.script(Fault(operation="dismiss", kind=Kind.CUT_AFTER, count=2))
+    bench.script(Fault(operation="dismiss", kind=FaultKind.CUT_AFTER, count=2))
     bench.cycle()
     bench.store.add([a_listed("t1"), a_listed("t2"), a_listed("kept", "ordinary")])
     bench.script(fault(SETTLE, kind, burst))

@@ -19,7 +19,7 @@ from tests.reliability.hostile import (
     tasks,
 )
 from tests.reliability.report import FULL, Report
-from triaged.leadlex import stream, wire
+from triaged.leadlex import list_decoder, protocol
 from triaged.sandbox.store import encode
 
 pytestmark = pytest.mark.reliability
@@ -48,10 +48,10 @@ class Answer(NamedTuple):
     length: int | None = None
 
 
-LIMIT: Final = f"longer than {wire.MAX_LIST_BYTES // MIB} MiB"
-LONG_ENTRY: Final = f"more than {stream.MAX_ENTRY:,} characters"
-MANY_VALUES: Final = f"more than {stream.MAX_VALUES:,} values"
-MANY_TASKS: Final = f"more than {stream.MAX_TASKS:,} tasks"
+LIMIT: Final = f"longer than {protocol.MAX_LIST_BYTES // MIB} MiB"
+LONG_ENTRY: Final = f"more than {list_decoder.MAX_ENTRY_CHARS:,} characters"
+MANY_VALUES: Final = f"more than {list_decoder.MAX_VALUES:,} values"
+MANY_TASKS: Final = f"more than {list_decoder.MAX_TASKS:,} tasks"
 
 SHORT: Final[dict[str, Answer]] = {
     "200 MiB of tasks of 2 KiB": Answer(tasks(SIZE // 2_250, "x" * 2_048), LIMIT),

@@ -30,8 +30,8 @@ from tests.reliability.hostile_texts import (
 )
 from tests.reliability.report import Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.cli.plan_file import read_plan
 from triaged.clock import SystemClock
-from triaged.planfile import read_plan
 from triaged.sandbox.settings import SandboxSettings
 
 pytestmark = pytest.mark.reliability
@@ -98,7 +98,7 @@ def test_what_commands_print(report: Report, program: Program) -> None:
             program.run("backtest"),
             program.run("run", "--once"),
             program.run("history"),
-            program.run("history", "--pending"),
+            program.run("history", "--held"),
             program.run("explain", "t-clear"),
             program.run("explain", "t-odd"),
             program.run("explain", f"clear {TEXTS['clear']}"),
@@ -134,7 +134,7 @@ def _json(program: Program) -> list[object]:
     commands = (
         ("plan",),
         ("history",),
-        ("history", "--pending"),
+        ("history", "--held"),
         ("explain", "t-clear"),
         ("explain", "t-key"),
         ("backtest",),

@@ -146,7 +146,7 @@ def test_a_daemon_in_all_its_trouble(tmp_path: Path, report: Report) -> None:
                 eventually(lambda asked=asked: len(echo.keys) > asked + 1)
                 serve_pages(place, process)
             place.key_file.chmod(0o644)
-            eventually(lambda: "key.unusable" in place.log())
+            eventually(lambda: "api_key.unreadable" in place.log())
             place.key_file.write_text(f"{KEY}\n{KEY}")
             place.program.rules.write_text("version: 1\nrules: []\n")
             process.send_signal(signal.SIGHUP)

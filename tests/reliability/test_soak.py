@@ -11,7 +11,7 @@ from tests.reliability.report import FULL, Report
 from tests.reliability.soak import Soak
 from tests.reliability.virtual import VirtualSchedule
 from tests.reliability.weight import Sample, slope
-from triaged import schedule
+from triaged.daemon import scheduler as schedule
 
 pytestmark = pytest.mark.reliability
 
@@ -32,7 +32,7 @@ def soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Soak:
     soak = Soak(tmp_path, days=DAYS, retention=RETENTION, seed=SEED)
     # APScheduler knows no other time than the machine's.
     monkeypatch.setattr(
-        schedule, "Schedule", lambda: VirtualSchedule(soak.clock, soak.raised.append)
+        schedule, "Scheduler", lambda: VirtualSchedule(soak.clock, soak.raised.append)
     )
     return soak
 

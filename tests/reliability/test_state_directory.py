@@ -10,13 +10,13 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import Program
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from tests.reliability import disk
 from tests.reliability.crash import SETTINGS, remember
 from tests.reliability.killing import ROOT, trial
 from tests.reliability.report import FULL, Report
+from triaged.ledger.database import FILE
 from triaged.ledger.schema import VERSION
-from triaged.ledger.store import FILE
 
 pytestmark = pytest.mark.reliability
 

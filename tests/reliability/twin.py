@@ -9,24 +9,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from tests.clocks import AutoAdvanceClock
 from tests.reliability.model import Line, Model
 from tests.reliability.model_rules import REASONS, Spec
 from tests.reliability.model_server import OUTCOMES, Asked, Crash, Plan, Server
-from tests.sandbox_server import LeapingClock
-from triaged.cycle import Cycle, make_orders
-from triaged.engine.index import Engine
-from triaged.engine.listing import survey
-from triaged.errors import LexiError, QuotaSpent
-from triaged.gate import Gate
-from triaged.judge import Judge
-from triaged.ledger import GateLock, Ledger
-from triaged.ledger.dismissals import Entry, Search, Source
-from triaged.meter import Meter, MeteredReader
-from triaged.orders import Order
-from triaged.prefilter import build_prefilter
+from triaged.errors import QuotaExhausted
+from triaged.leadlex.errors import LexiError
+from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Source
 from triaged.quota import Purpose
-from triaged.rulefile.load import parse
-from triaged.rules import Rules
+from triaged.rules.compiled import CompiledRuleset
+from triaged.rules.context import build_context
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rulesfile.loader import CompiledRules, parse
+from triaged.triage.assessment import Judge
+from triaged.triage.cycle import Cycle, build_requests
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+from triaged.triage.requests import DismissRequest
 
 # Not at midnight, where the quota's day and the server's are seconds apart.
 BEGIN: Final = datetime(2026, 3, 1, 9, 30, 17, tzinfo=UTC)
@@ -41,50 +41,54 @@ A_FEW: Final = 2
 MORE_LISTS: Final = 6
 
 
-def load(spec: Spec) -> Rules:
+def load(spec: Spec) -> CompiledRules:
     """Load the rules as a file of them would be."""
     text = spec.text()
     loaded = parse(text.encode(), "rules.yaml")
-    engine = Engine(loaded.ruleset, build_prefilter)
-    return Rules(ruleset=loaded.ruleset, engine=engine, text=text)
+    engine = CompiledRuleset(loaded.ruleset, build_prefilter)
+    return CompiledRules(ruleset=loaded.ruleset, engine=engine, source=text)
 
 
 class Parts:
     """What one process holds; gone with it."""
 
-    def __init__(self, directory: Path, server: Server, clock: LeapingClock) -> None:
+    def __init__(
+        self, directory: Path, server: Server, clock: AutoAdvanceClock
+    ) -> None:
         self.clock = clock
         self.ledger = Ledger(directory)
-        self.meter = Meter(server.quota, self.ledger, clock)
-        self.reader = MeteredReader(server, self.meter)
-        self.lock = GateLock(directory, clock)
-        self.gate = Gate(lexi=server, ledger=self.ledger, meter=self.meter, clock=clock)
+        self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
+        self.reader = RateLimitedReader(server, self.rate_limiter)
+        self.lock = DispatchLock(directory, clock)
+        self.gate = Dispatcher(
+            lexi=server, ledger=self.ledger, rate_limiter=self.rate_limiter, clock=clock
+        )
 
-    async def cycle(self, rules: Rules, *, dry_run: bool) -> None:
+    async def cycle(self, rules: CompiledRules, *, dry_run: bool) -> None:
         """Run one cycle, as the daemon does."""
         cycle = Cycle(
             reader=self.reader,
-            gate=None if dry_run else self.gate,
-            gate_lock=self.lock,
+            dispatcher=None if dry_run else self.gate,
+            dispatch_lock=self.lock,
             ledger=self.ledger,
-            meter=self.meter,
+            rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
         await cycle.run(rules, stop=asyncio.Event())
 
-    async def command(self, rules: Rules, wanted: Sequence[str] | None) -> None:
+    async def command(self, rules: CompiledRules, wanted: Sequence[str] | None) -> None:
         """Dismiss these tasks as by hand, or what is due as ``apply`` does."""
         listed = await self.reader.list_tasks(purpose=Purpose.HAND)
         now = self.clock.now()
         if wanted is None:
-            screened, _ = Judge(self.ledger).assess(
+            guarded, _ = Judge(self.ledger).assess(
                 rules, listed.tasks, now=now, clock_skew=timedelta(0)
             )
-            listing = survey(rules.ruleset.conditions(), listed.tasks, now=now)
-            orders = make_orders(screened.due, rules, listing)
+            context = build_context(rules.ruleset.conditions(), listed.tasks, now=now)
+            orders = build_requests(guarded.to_dismiss, rules, context)
         else:
             orders = [
-                Order(
+                DismissRequest(
                     task=task,
                     rule=None,
                     reason="not_relevant",
@@ -94,9 +98,9 @@ class Parts:
                 for task in listed.tasks
                 if task.id in wanted
             ]
-        async with self.lock.held():
-            self.meter.abandon_dismissals()
-            await self.gate.carry_out(
+        async with self.lock.acquired():
+            self.rate_limiter.expire_dismissals()
+            await self.gate.dispatch(
                 orders,
                 source=Source.APPLY if wanted is None else Source.HAND,
                 cycle="command",
@@ -111,7 +115,7 @@ class Twin:
     def __init__(self, spec: Spec, plan: Plan) -> None:
         place = IN_MEMORY if IN_MEMORY.is_dir() else None
         self._directory = Path(tempfile.mkdtemp(dir=place))
-        self.clock = LeapingClock(BEGIN)
+        self.clock = AutoAdvanceClock(BEGIN)
         self.server = Server(self.clock, plan)
         self.model = Model(spec)
         self.rules = load(spec)
@@ -141,9 +145,9 @@ class Twin:
 
     def other_process_calls(self) -> None:
         """Let another process spend a call of the shared quota."""
-        meter = Meter(self.server.quota, self.beside, self.clock)
-        for ticket in meter.admit(Purpose.HAND).tickets:
-            meter.answered(ticket, self.server.other_process())
+        rate_limiter = RateLimiter(self.server.quota, self.beside, self.clock)
+        for ticket in rate_limiter.admit(Purpose.HAND).tickets:
+            rate_limiter.on_response(ticket, self.server.other_process())
 
     def cycle(self, *, dry_run: bool = False) -> None:
         """Run a cycle, and compare it with what the model would have done."""
@@ -192,7 +196,7 @@ class Twin:
         async def working() -> None:
             try:
                 await work
-            except (LexiError, QuotaSpent):
+            except (LexiError, QuotaExhausted):
                 """Said to the person at the terminal."""
 
         try:
@@ -250,16 +254,16 @@ class Twin:
 
     def _check_causes(self, listed: Asked, causes: dict[str, set[str]]) -> None:
         for task in listed.seen or ():
-            judgement = self.beside.judgements.last(task.id)
-            assert judgement is not None
-            assert judgement.cause in causes.get(task.id, {None}), task
+            record = self.beside.decisions.latest(task.id)
+            assert record is not None
+            assert record.cause in causes.get(task.id, {None}), task
 
     def _check_entries(self, calls: Sequence[Asked], *, died: bool) -> None:
         """Compare what the ledger says of these calls; take it into the book."""
         wanted: dict[str, list[str]] = {}
         for call in calls:
             wanted.setdefault(call.task_id, []).append(self._outcome(call))
-        for entry in self.beside.dismissals.find(Search()):
+        for entry in self.beside.dismissals.query(DismissalFilter()):
             if entry.id in self.model.book or entry.detail == NOT_SENT:
                 continue
             of_task = wanted.setdefault(entry.task_id, [])
@@ -291,7 +295,7 @@ class Twin:
         return left - server.plan.reserve - self.ghosts()
 
     def _has_intent(self, task_id: str) -> bool:
-        return any(e.task_id == task_id for e in self.beside.dismissals.open())
+        return any(e.task_id == task_id for e in self.beside.dismissals.unresolved())
 
 
 def _sorted_out(asked: Sequence[Asked]) -> tuple[Asked | None, list[Asked]]:
@@ -300,13 +304,13 @@ def _sorted_out(asked: Sequence[Asked]) -> tuple[Asked | None, list[Asked]]:
     return listed, [a for a in asked if a.what == "dismiss"]
 
 
-def _line(entry: Entry) -> Line:
+def _line(entry: DismissalRecord) -> Line:
     return Line(
         task_id=entry.task_id,
         rule=entry.rule,
         reason=entry.reason,
         text=str(entry.task["description"]),
         at=entry.decided_at,
-        settled_at=entry.settled_at,
+        settled_at=entry.resolved_at,
         outcome=entry.outcome,
     )

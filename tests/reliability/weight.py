@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from triaged.ledger.store import FILE
+from triaged.ledger.database import FILE
 
 TABLES: Final = (
     *("dismissal", "decision", "ruleset", "hold", "veto", "mark"),

@@ -2,12 +2,12 @@
 
 from tests.builders import a_task
 from triaged.cli.apply import compare
-from triaged.engine.model import Cause, Decision, Task
-from triaged.planfile import Entry
+from triaged.cli.plan_file import Entry
+from triaged.rules.task import Decision, LeaveCause, Task
 
 
 def an_entry(task: Task, *, rule: str = "clutter") -> Entry:
-    return Entry(task.id or "", task.digest(), rule, "testing")
+    return Entry(task.id or "", task.content_hash(), rule, "testing")
 
 
 def test_what_still_holds_is_due() -> None:
@@ -23,7 +23,7 @@ def test_what_changed_is_dropped_and_why() -> None:
     gone, changed, left, other = (a_task(id=f"task-{n}") for n in range(4))
     now = [
         Decision(a_task(id="task-1", description="new words"), None, "clutter"),
-        Decision(left, Cause.VETOED, rule="clutter", reason="testing"),
+        Decision(left, LeaveCause.VETOED, rule="clutter", reason="testing"),
         Decision(other, None, rule="asked-twice", reason="duplicate"),
     ]
     due, dropped = compare([an_entry(t) for t in (gone, changed, left, other)], now)

@@ -6,10 +6,16 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.fakes import ManualClock
-from triaged.errors import Garbled, LexiError, NotPending, TaskGone, Unanswered
+from tests.clocks import ManualClock
 from triaged.leadlex.approver import LexiApprover
-from triaged.leadlex.client import Connection
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import (
+    LexiError,
+    MalformedResponse,
+    NoResponse,
+    NotPending,
+    TaskNotFound,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -53,12 +59,12 @@ def refusal(code: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (200, {"data": {"task_id": "a", "status": "dismissed"}}, Garbled),
-        (200, {"data": {"task_id": "b", "status": "approved"}}, Garbled),
-        (200, {"data": {}}, Garbled),
+        (200, {"data": {"task_id": "a", "status": "dismissed"}}, MalformedResponse),
+        (200, {"data": {"task_id": "b", "status": "approved"}}, MalformedResponse),
+        (200, {"data": {}}, MalformedResponse),
         (400, refusal("validation_error"), NotPending),
-        (404, refusal("not_found"), TaskGone),
-        (500, refusal("internal_error"), Unanswered),
+        (404, refusal("not_found"), TaskNotFound),
+        (500, refusal("internal_error"), NoResponse),
     ],
 )
 async def test_an_approval_that_nobody_confirms(

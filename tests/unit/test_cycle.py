@@ -7,65 +7,65 @@ from pathlib import Path
 import pytest
 
 from tests.builders import T0
-from tests.house import RULES, House
-from triaged import gate
-from triaged.cycle import Result
-from triaged.engine.model import Cause
-from triaged.errors import (
-    Garbled,
-    KeyRefused,
+from tests.fakes import RULES, TriageHarness
+from triaged.leadlex.errors import (
+    KeyRejected,
     LexiError,
+    MalformedResponse,
+    NoResponse,
     NotPending,
     RateLimited,
-    Rejected,
-    TaskGone,
-    Unanswered,
+    RequestRejected,
+    TaskNotFound,
     Unreachable,
 )
-from triaged.leadlex.client import Listed
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.ledger.marks import MarkName
-from triaged.meter import Meter
-from triaged.orders import Halt
+from triaged.leadlex.models import TaskList
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.ledger.flags import FlagName
 from triaged.quota import QuotaSettings, ServerWord
+from triaged.rules.task import LeaveCause
+from triaged.triage import dispatcher
+from triaged.triage.rate_limiter import RateLimiter
+from triaged.triage.report import CycleResult
+from triaged.triage.requests import HaltReason
 
 HELD = RULES.replace("  - name: clutter\n", "  - name: clutter\n    hold: 24h\n")
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.ledger.close()
+def harness(tmp_path: Path) -> Iterator[TriageHarness]:
+    harness = TriageHarness(tmp_path)
+    yield harness
+    harness.ledger.close()
 
 
 @pytest.mark.anyio
-async def test_a_cycle_dismisses_and_counts(house: House) -> None:
+async def test_a_cycle_dismisses_and_counts(harness: TriageHarness) -> None:
     """What is due is dismissed once, the rest left, and both are counted."""
-    house.lexi.add("a", "b")
-    house.lexi.add("c", description="ordinary")
-    report = await house.cycle()
+    harness.leadlex.add("a", "b")
+    harness.leadlex.add("c", description="ordinary")
+    report = await harness.cycle()
 
-    assert report.result is Result.OK
-    assert sorted(house.lexi.dismissed) == ["a", "b"]
-    assert report.left == {Cause.NO_RULE: 1}
-    assert report.matched == {"clutter", "watch"}
-    assert house.ledger.marks.totals("dismissals") == {("clutter", "testing"): 2}
-    assert house.ledger.marks.totals("observed") == {("watch", "testing"): 2}
-    again = await house.cycle()
+    assert report.result is CycleResult.OK
+    assert sorted(harness.leadlex.dismissed) == ["a", "b"]
+    assert report.left_by_cause == {LeaveCause.NO_RULE: 1}
+    assert report.matched_rules == {"clutter", "watch"}
+    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 2}
+    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
+    again = await harness.cycle()
     assert again.attempts == ()
-    assert house.ledger.marks.totals("observed") == {("watch", "testing"): 2}
+    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
 
 
 @pytest.mark.anyio
-async def test_a_dry_run_only_observes(house: House) -> None:
+async def test_a_dry_run_only_observes(harness: TriageHarness) -> None:
     """A dry run counts what it would have dismissed, each task once."""
-    house.lexi.add("a")
-    await house.cycle(dry_run=True)
-    await house.cycle(dry_run=True)
+    harness.leadlex.add("a")
+    await harness.cycle(dry_run=True)
+    await harness.cycle(dry_run=True)
 
-    assert house.lexi.dismissed == []
-    assert house.ledger.marks.totals("observed") == {
+    assert harness.leadlex.dismissed == []
+    assert harness.ledger.flags.counters("observed") == {
         ("watch", "testing"): 1,
         ("clutter", "testing"): 1,
     }
@@ -75,247 +75,259 @@ async def test_a_dry_run_only_observes(house: House) -> None:
 @pytest.mark.parametrize(
     ("error", "first", "then"),
     [
-        (Unanswered("dismiss", status=500), Outcome.UNKNOWN, "tried again"),
-        (Garbled("dismiss", status=200), Outcome.UNKNOWN, "tried again"),
+        (NoResponse("dismiss", status=500), Outcome.UNKNOWN, "tried again"),
+        (MalformedResponse("dismiss", status=200), Outcome.UNKNOWN, "tried again"),
         (NotPending("dismiss", status=400), Outcome.ALREADY_HANDLED, "left"),
-        (TaskGone("dismiss", status=404), Outcome.GONE, "left"),
-        (Rejected("dismiss", status=422), Outcome.REJECTED, "left"),
+        (TaskNotFound("dismiss", status=404), Outcome.GONE, "left"),
+        (RequestRejected("dismiss", status=422), Outcome.REJECTED, "left"),
         (Unreachable("dismiss"), Outcome.FAILED, "tried again"),
-        (KeyRefused("dismiss", status=401), Outcome.FAILED, "tried again"),
+        (KeyRejected("dismiss", status=401), Outcome.FAILED, "tried again"),
     ],
 )
 async def test_each_error_has_its_outcome(
-    house: House, error: LexiError, first: Outcome, then: str
+    harness: TriageHarness, error: LexiError, first: Outcome, then: str
 ) -> None:
     """An error says what became of the dismissal, and whether it is tried again."""
-    house.lexi.add("a")
-    house.lexi.errors = [error]
-    await house.cycle()
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [error]
+    await harness.cycle()
 
-    assert house.outcomes() == [("a", first)]
-    await house.cycle()
-    assert (house.lexi.dismissed == ["a"]) is (then == "tried again")
+    assert harness.outcomes() == [("a", first)]
+    await harness.cycle()
+    assert (harness.leadlex.dismissed == ["a"]) is (then == "tried again")
 
 
 @pytest.mark.anyio
-async def test_a_rejected_task_is_tried_again_after_a_day(house: House) -> None:
+async def test_a_rejected_task_is_tried_again_after_a_day(
+    harness: TriageHarness,
+) -> None:
     """A refusal of its own kind is not repeated at each poll, but not for ever."""
-    house.lexi.add("a")
-    house.lexi.errors = [Rejected("dismiss", status=422)]
-    await house.cycle()
-    held = await house.cycle()
-    house.clock.advance(86_401)
-    await house.cycle()
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [RequestRejected("dismiss", status=422)]
+    await harness.cycle()
+    held = await harness.cycle()
+    harness.clock.advance(86_401)
+    await harness.cycle()
 
-    assert held.left == {Cause.HELD: 1}
-    assert house.lexi.dismissed == ["a"]
+    assert held.left_by_cause == {LeaveCause.HELD: 1}
+    assert harness.leadlex.dismissed == ["a"]
 
 
 @pytest.mark.anyio
-async def test_an_unknown_outcome_is_settled_by_one_list(house: House) -> None:
+async def test_an_unknown_outcome_is_settled_by_one_list(
+    harness: TriageHarness,
+) -> None:
     """However many are unknown and gone, one list of the dismissed tells of all."""
-    house.lexi.add("a", "b")
-    house.lexi.effect_first = True
-    house.lexi.errors = [Unanswered("dismiss"), Unanswered("dismiss")]
-    await house.cycle()
-    house.lexi.tasks["b"]["status"] = "approved"
-    house.lexi.calls.clear()
-    report = await house.cycle()
+    harness.leadlex.add("a", "b")
+    harness.leadlex.effect_before_error = True
+    harness.leadlex.errors = [NoResponse("dismiss"), NoResponse("dismiss")]
+    await harness.cycle()
+    harness.leadlex.tasks["b"]["status"] = "approved"
+    harness.leadlex.calls.clear()
+    report = await harness.cycle()
 
-    assert house.lexi.calls == ["list pending", "list dismissed"]
-    assert house.outcomes() == [("a", "confirmed"), ("b", "already_handled")]
-    assert len(report.settled) == 2
-    assert house.ledger.marks.totals("dismissals") == {("clutter", "testing"): 1}
+    assert harness.leadlex.calls == ["list pending", "list dismissed"]
+    assert harness.outcomes() == [("a", "confirmed"), ("b", "already_handled")]
+    assert len(report.resolved) == 2
+    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 1}
 
 
 @pytest.mark.anyio
-async def test_an_outcome_that_cannot_be_settled_stays_unknown(house: House) -> None:
+async def test_an_outcome_that_cannot_be_settled_stays_unknown(
+    harness: TriageHarness,
+) -> None:
     """A failed list of the dismissed costs the settling, not the cycle."""
-    house.lexi.add("a")
-    house.lexi.effect_first = True
-    house.lexi.errors = [Unanswered("dismiss")]
-    await house.cycle()
-    house.lexi.add("b")
-    house.lexi.list_errors = []
-    listed = house.lexi.list_tasks
+    harness.leadlex.add("a")
+    harness.leadlex.effect_before_error = True
+    harness.leadlex.errors = [NoResponse("dismiss")]
+    await harness.cycle()
+    harness.leadlex.add("b")
+    harness.leadlex.list_errors = []
+    listed = harness.leadlex.list_tasks
 
-    async def flaky(status: str = "pending") -> Listed:
+    async def flaky(status: str = "pending") -> TaskList:
         if status == "dismissed":
-            raise Unanswered("list", status=500)
+            raise NoResponse("list", status=500)
         return await listed(status)
 
-    house.lexi.list_tasks = flaky  # type: ignore[method-assign]
-    report = await house.cycle()
+    harness.leadlex.list_tasks = flaky  # type: ignore[method-assign]
+    report = await harness.cycle()
 
-    assert report.result is Result.INCOMPLETE
-    assert house.outcomes() == [("a", "unknown"), ("b", "confirmed")]
+    assert report.result is CycleResult.INCOMPLETE
+    assert harness.outcomes() == [("a", "unknown"), ("b", "confirmed")]
 
 
 @pytest.mark.anyio
-async def test_a_server_in_trouble_is_left_alone(house: House) -> None:
+async def test_a_server_in_trouble_is_left_alone(harness: TriageHarness) -> None:
     """After three unknown outcomes in a row nothing more leaves."""
-    house.lexi.add(*(f"t{number:02}" for number in range(25)))
-    house.lexi.errors = [Unanswered("dismiss", status=503) for _ in range(25)]
-    report = await house.cycle()
+    harness.leadlex.add(*(f"t{number:02}" for number in range(25)))
+    harness.leadlex.errors = [NoResponse("dismiss", status=503) for _ in range(25)]
+    report = await harness.cycle()
 
-    assert report.halt is Halt.FAULTS
+    assert report.halt is HaltReason.FAULTS
     assert len(report.attempts) <= 16
     assert report.backlog >= 9
 
 
 @pytest.mark.anyio
-async def test_a_refused_call_keeps_its_place(house: House) -> None:
+async def test_a_refused_call_keeps_its_place(harness: TriageHarness) -> None:
     """A 429 closes the gate for a while; the task is dismissed after, once."""
-    house.lexi.add("a")
-    house.lexi.errors = [RateLimited("dismiss", status=429)]
-    started = house.clock.now()
-    report = await house.cycle()
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [RateLimited("dismiss", status=429)]
+    started = harness.clock.now()
+    report = await harness.cycle()
 
-    assert report.result is Result.OK
-    assert house.outcomes() == [("a", "confirmed"), ("a", "failed")]
-    assert house.clock.now() > started
+    assert report.result is CycleResult.OK
+    assert harness.outcomes() == [("a", "confirmed"), ("a", "failed")]
+    assert harness.clock.now() > started
 
 
 @pytest.mark.anyio
 async def test_a_refusal_calls_back_what_has_not_left(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    harness: TriageHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a 429 nothing that was cleared leaves before the gate opens again."""
-    monkeypatch.setattr(gate, "WIDTH", 2)
-    house.lexi.add(*(f"t{number:02}" for number in range(20)))
-    house.lexi.errors = [RateLimited("dismiss", status=429)]
+    monkeypatch.setattr(dispatcher, "MAX_CONCURRENT", 2)
+    harness.leadlex.add(*(f"t{number:02}" for number in range(20)))
+    harness.leadlex.errors = [RateLimited("dismiss", status=429)]
     times: list[float] = []
-    house.lexi.before = lambda: times.append(house.clock.monotonic())
-    report = await house.cycle()
+    harness.leadlex.before_dismiss = lambda: times.append(harness.clock.monotonic())
+    report = await harness.cycle()
 
-    assert report.result is Result.OK
-    assert len(house.lexi.dismissed) == 20
+    assert report.result is CycleResult.OK
+    assert len(harness.leadlex.dismissed) == 20
     # Two had left; the others, cleared along with them, waited.
     assert times.count(times[0]) == 2
 
 
 @pytest.mark.anyio
-async def test_a_pause_in_mid_cycle_stops_what_has_not_left(house: House) -> None:
+async def test_a_pause_in_mid_cycle_stops_what_has_not_left(
+    harness: TriageHarness,
+) -> None:
     """What is in flight lands; everything else waits for the resume."""
-    house.rules(RULES.replace("max_share", "max_dismissals_per_cycle: 60, max_share"))
-    house.lexi.add(*(f"t{number:02}" for number in range(50)))
+    harness.rules(RULES.replace("max_share", "max_dismissals_per_cycle: 60, max_share"))
+    harness.leadlex.add(*(f"t{number:02}" for number in range(50)))
 
     def pause() -> None:
-        if house.ledger.marks.get(MarkName.PAUSED) is None:
-            house.ledger.marks.put(MarkName.PAUSED, note="", at=house.clock.now())
+        if harness.ledger.flags.get(FlagName.PAUSED) is None:
+            harness.ledger.flags.set(FlagName.PAUSED, note="", at=harness.clock.now())
 
-    house.lexi.before = pause
-    report = await house.cycle()
+    harness.leadlex.before_dismiss = pause
+    report = await harness.cycle()
 
-    assert report.halt is Halt.PAUSED
-    assert 0 < len(house.lexi.dismissed) <= 16
-    assert report.backlog == 50 - len(house.lexi.dismissed)
+    assert report.halt is HaltReason.PAUSED
+    assert 0 < len(harness.leadlex.dismissed) <= 16
+    assert report.backlog == 50 - len(harness.leadlex.dismissed)
 
 
 @pytest.mark.anyio
-async def test_stop_lands_what_flies_and_takes_back_the_rest(house: House) -> None:
+async def test_stop_lands_what_flies_and_takes_back_the_rest(
+    harness: TriageHarness,
+) -> None:
     """After a stop no call leaves, and no intent stays open."""
-    house.lexi.add(*(f"t{number:02}" for number in range(25)))
-    house.lexi.before = house.stop.set
-    report = await house.cycle()
+    harness.leadlex.add(*(f"t{number:02}" for number in range(25)))
+    harness.leadlex.before_dismiss = harness.stop.set
+    report = await harness.cycle()
 
-    assert report.halt is Halt.STOPPING
-    assert 0 < len(house.lexi.dismissed) <= 8
-    assert house.ledger.dismissals.open() == []
+    assert report.halt is HaltReason.STOPPING
+    assert 0 < len(harness.leadlex.dismissed) <= 8
+    assert harness.ledger.dismissals.unresolved() == []
 
 
 @pytest.mark.anyio
-async def test_the_day_s_end_leaves_the_rest(house: House) -> None:
+async def test_the_day_s_end_leaves_the_rest(harness: TriageHarness) -> None:
     """When the day's share is gone the cycle ends incomplete and says so."""
-    house.lexi.word = ServerWord(limit=100, remaining=23)
-    house.lexi.add(*(f"t{number:02}" for number in range(9)))
+    harness.leadlex.rate_limit = ServerWord(limit=100, remaining=23)
+    harness.leadlex.add(*(f"t{number:02}" for number in range(9)))
 
     def spend() -> None:
-        left = house.lexi.word.remaining or 0
-        house.lexi.word = ServerWord(limit=100, remaining=left - 1)
+        left = harness.leadlex.rate_limit.remaining or 0
+        harness.leadlex.rate_limit = ServerWord(limit=100, remaining=left - 1)
 
-    house.lexi.before = spend
-    house.meter = Meter(
-        QuotaSettings(minute_limit=50, daily_limit=100), house.ledger, house.clock
+    harness.leadlex.before_dismiss = spend
+    harness.rate_limiter = RateLimiter(
+        QuotaSettings(minute_limit=50, daily_limit=100), harness.ledger, harness.clock
     )
-    report = await house.cycle()
+    report = await harness.cycle()
 
-    assert report.halt is Halt.QUOTA
-    assert report.result is Result.INCOMPLETE
-    assert 0 < len(house.lexi.dismissed) <= 3
+    assert report.halt is HaltReason.QUOTA
+    assert report.result is CycleResult.INCOMPLETE
+    assert 0 < len(harness.leadlex.dismissed) <= 3
 
 
 @pytest.mark.anyio
-async def test_a_hold_waits_and_starts_anew(house: House) -> None:
+async def test_a_hold_waits_and_starts_anew(harness: TriageHarness) -> None:
     """A rule with a hold acts after it has held that long on the same text."""
-    house.rules(HELD)
-    house.lexi.add("a", "b")
-    first = await house.cycle()
-    house.clock.advance(86_000)
-    house.lexi.tasks["b"]["description"] = "[TEST] other"
-    await house.cycle()
-    house.clock.advance(500)
-    await house.cycle()
+    harness.rules(HELD)
+    harness.leadlex.add("a", "b")
+    first = await harness.cycle()
+    harness.clock.advance(86_000)
+    harness.leadlex.tasks["b"]["description"] = "[TEST] other"
+    await harness.cycle()
+    harness.clock.advance(500)
+    await harness.cycle()
 
-    assert first.left == {Cause.HELD: 2}
-    assert house.lexi.dismissed == ["a"]
-    house.lexi.tasks["b"]["description"] = "ordinary"
-    await house.cycle()
-    house.lexi.tasks["b"]["description"] = "[TEST] other"
-    house.clock.advance(86_400)
-    last = await house.cycle()
-    assert last.left == {Cause.HELD: 1}
+    assert first.left_by_cause == {LeaveCause.HELD: 2}
+    assert harness.leadlex.dismissed == ["a"]
+    harness.leadlex.tasks["b"]["description"] = "ordinary"
+    await harness.cycle()
+    harness.leadlex.tasks["b"]["description"] = "[TEST] other"
+    harness.clock.advance(86_400)
+    last = await harness.cycle()
+    assert last.left_by_cause == {LeaveCause.HELD: 1}
 
 
 @pytest.mark.anyio
-async def test_a_wrong_clock_opens_the_breaker(house: House) -> None:
+async def test_a_wrong_clock_opens_the_breaker(harness: TriageHarness) -> None:
     """With the clocks minutes apart no age can be trusted, so nothing is dismissed."""
-    house.lexi.add("a")
-    house.lexi.word = ServerWord(date=T0 + timedelta(minutes=5))
-    report = await house.cycle()
+    harness.leadlex.add("a")
+    harness.leadlex.rate_limit = ServerWord(date=T0 + timedelta(minutes=5))
+    report = await harness.cycle()
 
-    assert report.left == {Cause.BREAKER: 1}
+    assert report.left_by_cause == {LeaveCause.BREAKER: 1}
     assert report.breaker is not None
-    assert house.ledger.marks.get(MarkName.BREAKER) is not None
-    house.lexi.word = ServerWord(date=house.clock.now())
-    await house.cycle()
-    assert house.lexi.dismissed == ["a"]
-    assert house.ledger.marks.get(MarkName.BREAKER) is None
+    assert harness.ledger.flags.get(FlagName.BREAKER) is not None
+    harness.leadlex.rate_limit = ServerWord(date=harness.clock.now())
+    await harness.cycle()
+    assert harness.leadlex.dismissed == ["a"]
+    assert harness.ledger.flags.get(FlagName.BREAKER) is None
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("error", "result"),
     [
-        (Unreachable("list"), Result.FAILED),
-        (Garbled("list", status=200), Result.FAILED),
-        (KeyRefused("list", status=401), Result.FAILED),
-        (RateLimited("list", status=429), Result.INCOMPLETE),
+        (Unreachable("list"), CycleResult.FAILED),
+        (MalformedResponse("list", status=200), CycleResult.FAILED),
+        (KeyRejected("list", status=401), CycleResult.FAILED),
+        (RateLimited("list", status=429), CycleResult.INCOMPLETE),
     ],
 )
 async def test_without_a_list_nothing_is_done(
-    house: House, error: LexiError, result: Result
+    harness: TriageHarness, error: LexiError, result: CycleResult
 ) -> None:
     """A list that does not come costs the cycle, and is told in its report."""
-    house.lexi.add("a")
-    house.lexi.list_errors = [error]
-    report = await house.cycle()
+    harness.leadlex.add("a")
+    harness.leadlex.list_errors = [error]
+    report = await harness.cycle()
 
     assert (report.result, report.listed, report.error) == (result, False, error)
-    assert house.lexi.dismissed == []
+    assert harness.leadlex.dismissed == []
 
 
 @pytest.mark.anyio
-async def test_a_decision_is_explained_by_what_was_stored(house: House) -> None:
+async def test_a_decision_is_explained_by_what_was_stored(
+    harness: TriageHarness,
+) -> None:
     """Each dismissal keeps task, rules and trace; each leave keeps what it needs."""
-    house.lexi.add("a")
-    house.lexi.add("b", description="ordinary")
-    await house.cycle()
-    entry = house.ledger.dismissals.find(Search(task_id="a"))[0]
-    left = house.ledger.judgements.last("b")
+    harness.leadlex.add("a")
+    harness.leadlex.add("b", description="ordinary")
+    await harness.cycle()
+    entry = harness.ledger.dismissals.query(DismissalFilter(task_id="a"))[0]
+    left = harness.ledger.decisions.latest("b")
 
     assert entry.trace["decision"]["rule"] == "clutter"
     assert [rule["rule"] for rule in entry.trace["rules"]] == ["watch", "clutter"]
     assert left is not None
-    assert left.cause is Cause.NO_RULE
-    assert house.ledger.judgements.rules_text(left.rules_sha256) == RULES
+    assert left.cause is LeaveCause.NO_RULE
+    assert harness.ledger.decisions.ruleset_source(left.rules_sha256) == RULES

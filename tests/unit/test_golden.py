@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from triaged.cli import MODULES, app
+from triaged.cli import COMMAND_MODULES, app
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
@@ -49,7 +49,7 @@ def test_a_plan_has_one_row_a_task_in_the_order_listed(case: str) -> None:
     assert [decision["task_id"] for decision in decisions] == ids
 
 
-@pytest.mark.parametrize("command", MODULES)
+@pytest.mark.parametrize("command", COMMAND_MODULES)
 def test_every_command_explains_itself(command: str) -> None:
     """--help works for each command and names its settings' variables."""
     done = CliRunner().invoke(app, [command, "--help"])

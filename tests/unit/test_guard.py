@@ -11,16 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.engine.conditions import TypeIs
-from triaged.engine.decide import decide
-from triaged.engine.model import Cause, Decision, Dismissal, Task
-from triaged.engine.rules import Mode, Rule, Ruleset, Safety
-from triaged.guard import MAX_CLOCK_SKEW, Past, Screened, is_young, screen
+from triaged.rules.conditions import TypeIn
+from triaged.rules.decide import decide
+from triaged.rules.rule import Mode, Rule, Ruleset, SafetyLimits
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+from triaged.triage.guard import (
+    MAX_CLOCK_SKEW,
+    GuardResult,
+    History,
+    apply_guard,
+    is_below_min_age,
+)
 
-ANY: Final = TypeIs(("prospect_search",))
-OTHER: Final = TypeIs(("campaign_start",))
+ANY: Final = TypeIn(("prospect_search",))
+OTHER: Final = TypeIn(("campaign_start",))
 MINUTE: Final = timedelta(minutes=1)
-LOOSE: Final = Safety(
+LOOSE: Final = SafetyLimits(
     max_dismissals_per_cycle=1000,
     max_dismissals_per_day=1000,
     max_share_of_pending=1.0,
@@ -33,14 +39,14 @@ def a_rule(name: str = "clutter", **changes: object) -> Rule:
     return replace(rule, **changes)  # type: ignore[arg-type]
 
 
-def rules(*those: Rule, safety: Safety = LOOSE) -> Ruleset:
+def rules(*those: Rule, safety: SafetyLimits = LOOSE) -> Ruleset:
     return Ruleset(rules=those or (a_rule(),), safety=safety)
 
 
 def wanted(
     task: Task | None = None, *, rule: str = "clutter", observed: Sequence[str] = ()
 ) -> Decision:
-    seen = tuple(Dismissal(name, "testing") for name in observed)
+    seen = tuple(ProposedDismissal(name, "testing") for name in observed)
     return Decision(task or a_task(), None, rule, "testing", seen)
 
 
@@ -53,88 +59,92 @@ def many(count: int, *, rule: str = "clutter") -> list[Decision]:
 
 
 def left_alone(count: int) -> list[Decision]:
-    return [Decision(a_task(id=f"left-{n}"), Cause.NO_RULE) for n in range(count)]
+    return [Decision(a_task(id=f"left-{n}"), LeaveCause.NO_RULE) for n in range(count)]
 
 
 def cause_of(
-    decision: Decision, ruleset: Ruleset | None = None, past: Past | None = None
-) -> Cause | None:
-    screened = screen([decision], ruleset or rules(), past or Past(), now=T0)
-    return screened.decisions[0].cause
+    decision: Decision, ruleset: Ruleset | None = None, history: History | None = None
+) -> LeaveCause | None:
+    guarded = apply_guard([decision], ruleset or rules(), history or History(), now=T0)
+    return guarded.decisions[0].cause
 
 
-def due_ids(screened: Screened) -> list[str | None]:
-    return [decision.task.id for decision in screened.due]
+def due_ids(guarded: GuardResult) -> list[str | None]:
+    return [decision.task.id for decision in guarded.to_dismiss]
 
 
 def test_what_nothing_stops_is_due() -> None:
     """With nothing in the way, a decision to dismiss comes out as it went in."""
     decision = wanted()
 
-    screened = screen([decision], rules(), Past(), now=T0)
+    guarded = apply_guard([decision], rules(), History(), now=T0)
 
-    assert screened.decisions == (decision,)
-    assert screened.due == (decision,)
-    assert screened.breaker is None
-    assert screened.left == {}
+    assert guarded.decisions == (decision,)
+    assert guarded.to_dismiss == (decision,)
+    assert guarded.breaker is None
+    assert guarded.left == {}
 
 
-@pytest.mark.parametrize("cause", list(Cause))
-def test_a_leave_stays_the_leave_it_was(cause: Cause) -> None:
+@pytest.mark.parametrize("cause", list(LeaveCause))
+def test_a_leave_stays_the_leave_it_was(cause: LeaveCause) -> None:
     """Whatever a task was left for, the guard neither dismisses nor renames it."""
     decision = Decision(a_task(), cause, "clutter", "testing")
-    past = Past(paused=True, vetoed=frozenset({"task-1"}))
+    history = History(paused=True, vetoed=frozenset({"task-1"}))
 
-    screened = screen([decision], rules(), past, now=T0)
+    guarded = apply_guard([decision], rules(), history, now=T0)
 
-    assert screened.decisions == (decision,)
-    assert screened.due == ()
-    assert screened.left == {cause: 1}
+    assert guarded.decisions == (decision,)
+    assert guarded.to_dismiss == ()
+    assert guarded.left == {cause: 1}
 
 
 def test_the_causes_have_an_order() -> None:
     """Of all belts that would stop a task, the one that says most is named."""
-    young = Safety(max_dismissals_per_cycle=0, min_age=timedelta(days=2))
+    young = SafetyLimits(max_dismissals_per_cycle=0, min_age=timedelta(days=2))
     old = replace(young, min_age=timedelta(0))
     hold = rules(a_rule(hold=timedelta(hours=1)), safety=young)
     skewed, id_ = timedelta(hours=1), frozenset({"task-1"})
-    past = Past(done=id_, vetoed=id_, refused=id_, clock_skew=skewed, paused=True)
+    history = History(
+        handled=id_, vetoed=id_, recently_rejected=id_, clock_skew=skewed, paused=True
+    )
     steps = [
-        cause_of(wanted(), hold, past),
-        cause_of(wanted(), hold, past := replace(past, done=frozenset())),
-        cause_of(wanted(), hold, past := replace(past, vetoed=frozenset())),
-        cause_of(wanted(), hold := replace(hold, safety=old), past),
-        cause_of(wanted(), hold, past := replace(past, refused=frozenset())),
-        cause_of(wanted(), rules(safety=old), past),
-        cause_of(wanted(), rules(safety=old), replace(past, clock_skew=MINUTE)),
+        cause_of(wanted(), hold, history),
+        cause_of(wanted(), hold, history := replace(history, handled=frozenset())),
+        cause_of(wanted(), hold, history := replace(history, vetoed=frozenset())),
+        cause_of(wanted(), hold := replace(hold, safety=old), history),
+        cause_of(
+            wanted(), hold, history := replace(history, recently_rejected=frozenset())
+        ),
+        cause_of(wanted(), rules(safety=old), history),
+        cause_of(wanted(), rules(safety=old), replace(history, clock_skew=MINUTE)),
         cause_of(wanted(), rules(safety=old)),
     ]
 
     assert steps == [
-        Cause.NOT_PENDING,
-        Cause.VETOED,
-        Cause.YOUNG,
-        Cause.HELD,
-        Cause.HELD,
-        Cause.BREAKER,
-        Cause.PAUSED,
-        Cause.OVER_CAP,
+        LeaveCause.NOT_PENDING,
+        LeaveCause.VETOED,
+        LeaveCause.YOUNG,
+        LeaveCause.HELD,
+        LeaveCause.HELD,
+        LeaveCause.BREAKER,
+        LeaveCause.PAUSED,
+        LeaveCause.OVER_CAP,
     ]
 
 
 def test_a_stopped_dismissal_keeps_what_was_wanted() -> None:
     """A leave by the guard still tells which rule wanted what."""
-    screened = screen([wanted()], rules(), Past(paused=True), now=T0)
+    guarded = apply_guard([wanted()], rules(), History(paused=True), now=T0)
 
-    assert screened.decisions == (wanted()._replace(cause=Cause.PAUSED),)
-    assert screened.left == {Cause.PAUSED: 1}
+    assert guarded.decisions == (wanted()._replace(cause=LeaveCause.PAUSED),)
+    assert guarded.left == {LeaveCause.PAUSED: 1}
 
 
 @pytest.mark.parametrize(
     ("age", "cause"),
-    [(10 * MINUTE, None), (10 * MINUTE - timedelta.resolution, Cause.YOUNG)],
+    [(10 * MINUTE, None), (10 * MINUTE - timedelta.resolution, LeaveCause.YOUNG)],
 )
-def test_young_ends_at_the_very_edge(age: timedelta, cause: Cause | None) -> None:
+def test_young_ends_at_the_very_edge(age: timedelta, cause: LeaveCause | None) -> None:
     """A task is young until it has the full minimal age, and not a moment more."""
     safety = replace(LOOSE, min_age=10 * MINUTE)
 
@@ -148,26 +158,28 @@ def test_an_unknown_age_is_young(created_at: str | None) -> None:
     """A task whose age nobody knows, or that is of the future, may be young."""
     task = a_task(created_at=created_at)
 
-    assert is_young(task, Safety(), now=T0)
-    assert not is_young(task, replace(Safety(), min_age=timedelta(0)), now=T0)
+    assert is_below_min_age(task, SafetyLimits(), now=T0)
+    assert not is_below_min_age(
+        task, replace(SafetyLimits(), min_age=timedelta(0)), now=T0
+    )
 
 
 @pytest.mark.parametrize(
     ("since", "cause"),
     [
-        (None, Cause.HELD),
-        (T0, Cause.HELD),
-        (T0 - timedelta(hours=24) + timedelta.resolution, Cause.HELD),
+        (None, LeaveCause.HELD),
+        (T0, LeaveCause.HELD),
+        (T0 - timedelta(hours=24) + timedelta.resolution, LeaveCause.HELD),
         (T0 - timedelta(hours=24), None),
-        (T0 + timedelta(hours=1), Cause.HELD),
+        (T0 + timedelta(hours=1), LeaveCause.HELD),
     ],
 )
-def test_a_hold_ends_at_the_very_edge(since: object, cause: Cause | None) -> None:
+def test_a_hold_ends_at_the_very_edge(since: object, cause: LeaveCause | None) -> None:
     """A hold must have run its full time; one never seen has not begun."""
     held = {("task-1", "clutter"): since} if since else {}
     ruleset = rules(a_rule(hold=timedelta(hours=24)))
 
-    assert cause_of(wanted(), ruleset, Past(held_since=held)) is cause  # type: ignore[arg-type]
+    assert cause_of(wanted(), ruleset, History(held_since=held)) is cause  # type: ignore[arg-type]
 
 
 def test_a_hold_belongs_to_one_rule() -> None:
@@ -175,7 +187,7 @@ def test_a_hold_belongs_to_one_rule() -> None:
     held = {("task-1", "other"): T0 - timedelta(days=9)}
     ruleset = rules(a_rule(hold=timedelta(hours=24)), a_rule("other"))
 
-    assert cause_of(wanted(), ruleset, Past(held_since=held)) is Cause.HELD
+    assert cause_of(wanted(), ruleset, History(held_since=held)) is LeaveCause.HELD
     assert cause_of(wanted(rule="other"), ruleset) is None
 
 
@@ -183,7 +195,7 @@ def test_where_nobody_can_know_nothing_is_held() -> None:
     """Without a ledger a hold neither runs nor stops anything."""
     ruleset = rules(a_rule(hold=timedelta(hours=24)))
 
-    assert cause_of(wanted(), ruleset, Past(held_since=None)) is None
+    assert cause_of(wanted(), ruleset, History(held_since=None)) is None
 
 
 def test_no_hold_for_a_decision_by_hand() -> None:
@@ -203,24 +215,26 @@ def test_what_wants_a_hold_is_told() -> None:
         a_rule(hold=hold),
     )
     both = wanted(a_task(id="a"), observed=["watch", "quick"])
-    seen = Decision(a_task(id="b"), Cause.NO_RULE, observed=both.observed)
-    kept = Decision(a_task(id="c"), Cause.PROTECTED, "clutter")
-    nameless = Decision(a_task(id=None), Cause.MALFORMED, observed=both.observed)
+    seen = Decision(a_task(id="b"), LeaveCause.NO_RULE, observed=both.observed)
+    kept = Decision(a_task(id="c"), LeaveCause.PROTECTED, "clutter")
+    nameless = Decision(a_task(id=None), LeaveCause.MALFORMED, observed=both.observed)
     by_hand = Decision(a_task(id="d"), None, None, "testing")
 
-    screened = screen([both, seen, kept, nameless, by_hand], ruleset, Past(), now=T0)
+    guarded = apply_guard(
+        [both, seen, kept, nameless, by_hand], ruleset, History(), now=T0
+    )
 
-    assert screened.wanting == {("a", "watch"), ("a", "clutter"), ("b", "watch")}
+    assert guarded.on_hold_rules == {("a", "watch"), ("a", "clutter"), ("b", "watch")}
 
 
 def test_a_task_without_id_ends_no_hold() -> None:
     """Holds of the tasks that are listed after a malformed one go on."""
     holding = a_rule(hold=timedelta(hours=1))
-    malformed = Decision(a_task(id=None), Cause.MALFORMED)
+    malformed = Decision(a_task(id=None), LeaveCause.MALFORMED)
 
-    screened = screen([malformed, wanted()], rules(holding), Past(), now=T0)
+    guarded = apply_guard([malformed, wanted()], rules(holding), History(), now=T0)
 
-    assert screened.wanting == {("task-1", "clutter")}
+    assert guarded.on_hold_rules == {("task-1", "clutter")}
 
 
 def test_an_observation_ripens() -> None:
@@ -229,26 +243,26 @@ def test_an_observation_ripens() -> None:
     safety = replace(LOOSE, min_age=10 * MINUTE)
     watch = a_rule("watch", mode=Mode.OBSERVE, hold=hold)
     ruleset = rules(watch, safety=safety)
-    dismissal = Dismissal("watch", "testing")
+    dismissal = ProposedDismissal("watch", "testing")
     ripe, young, held = (
-        Decision(task, Cause.NO_RULE, observed=(dismissal,))
+        Decision(task, LeaveCause.NO_RULE, observed=(dismissal,))
         for task in (a_task(id="a"), a_task(id="b", age=MINUTE), a_task(id="c"))
     )
-    past = Past(held_since={("a", "watch"): T0 - hold, ("b", "watch"): T0 - hold})
+    history = History(held_since={("a", "watch"): T0 - hold, ("b", "watch"): T0 - hold})
 
-    screened = screen([ripe, young, held], ruleset, past, now=T0)
+    guarded = apply_guard([ripe, young, held], ruleset, history, now=T0)
 
-    assert screened.ripe == ((ripe.task, dismissal),)
+    assert guarded.observed == ((ripe.task, dismissal),)
 
 
 def test_a_cap_keeps_the_oldest() -> None:
     """Under a cap the oldest tasks go first, and the order listed does not matter."""
     safety = replace(LOOSE, max_dismissals_per_cycle=2)
 
-    screened = screen(many(5), rules(safety=safety), Past(), now=T0)
+    guarded = apply_guard(many(5), rules(safety=safety), History(), now=T0)
 
-    assert due_ids(screened) == ["clutter-004", "clutter-003"]
-    assert screened.left == {Cause.OVER_CAP: 3}
+    assert due_ids(guarded) == ["clutter-004", "clutter-003"]
+    assert guarded.left == {LeaveCause.OVER_CAP: 3}
 
 
 def test_the_oldest_are_told_by_moment_then_id() -> None:
@@ -259,9 +273,9 @@ def test_the_oldest_are_told_by_moment_then_id() -> None:
         wanted(a_task(id="a")),
     ]
 
-    screened = screen(decisions, rules(), Past(), now=T0)
+    guarded = apply_guard(decisions, rules(), History(), now=T0)
 
-    assert due_ids(screened) == ["a", "b", "x"]
+    assert due_ids(guarded) == ["a", "b", "x"]
 
 
 @pytest.mark.parametrize(
@@ -271,35 +285,35 @@ def test_the_oldest_are_told_by_moment_then_id() -> None:
         replace(LOOSE, max_dismissals_per_day=0),
     ],
 )
-def test_a_cap_of_zero_dismisses_nothing(safety: Safety) -> None:
+def test_a_cap_of_zero_dismisses_nothing(safety: SafetyLimits) -> None:
     """Zero means none, never unlimited."""
-    screened = screen(many(3), rules(safety=safety), Past(), now=T0)
+    guarded = apply_guard(many(3), rules(safety=safety), History(), now=T0)
 
-    assert screened.due == ()
-    assert screened.left == {Cause.OVER_CAP: 3}
+    assert guarded.to_dismiss == ()
+    assert guarded.left == {LeaveCause.OVER_CAP: 3}
 
 
 @pytest.mark.parametrize(("spent", "due"), [(0, 3), (7, 3), (8, 2), (10, 0), (11, 0)])
 def test_the_daily_cap_counts_what_is_spent(spent: int, due: int) -> None:
     """What any rule or hand dismissed today leaves that much less room."""
     safety = replace(LOOSE, max_dismissals_per_day=10)
-    past = Past(spent={"other": spent - spent // 2, None: spent // 2})
+    history = History(dismissed_today={"other": spent - spent // 2, None: spent // 2})
 
-    screened = screen(many(3), rules(safety=safety), past, now=T0)
+    guarded = apply_guard(many(3), rules(safety=safety), history, now=T0)
 
-    assert len(screened.due) == due
+    assert len(guarded.to_dismiss) == due
 
 
 @pytest.mark.parametrize(("cap", "spent", "due"), [(0, 0, 0), (2, 0, 2), (2, 1, 1)])
 def test_a_rule_has_its_own_cap(cap: int, spent: int, due: int) -> None:
     """A rule's cap stops that rule, takes no room from others, counts its own past."""
     ruleset = rules(a_rule(max_per_day=cap), a_rule("other"))
-    past = Past(spent={"clutter": spent, "other": 9})
+    history = History(dismissed_today={"clutter": spent, "other": 9})
     decisions = [*many(3), *many(3, rule="other")]
 
-    screened = screen(decisions, ruleset, past, now=T0)
+    guarded = apply_guard(decisions, ruleset, history, now=T0)
 
-    assert Counter(d.rule for d in screened.due) == Counter(clutter=due, other=3)
+    assert Counter(d.rule for d in guarded.to_dismiss) == Counter(clutter=due, other=3)
 
 
 def test_what_a_rule_may_not_leaves_room_in_the_cycle() -> None:
@@ -307,9 +321,11 @@ def test_what_a_rule_may_not_leaves_room_in_the_cycle() -> None:
     safety = replace(LOOSE, max_dismissals_per_cycle=2)
     ruleset = rules(a_rule(max_per_day=0), a_rule("other"), safety=safety)
 
-    screened = screen([*many(9), *many(3, rule="other")], ruleset, Past(), now=T0)
+    guarded = apply_guard(
+        [*many(9), *many(3, rule="other")], ruleset, History(), now=T0
+    )
 
-    assert due_ids(screened) == ["other-002", "other-001"]
+    assert due_ids(guarded) == ["other-002", "other-001"]
 
 
 @pytest.mark.parametrize(
@@ -333,11 +349,11 @@ def test_the_breaker_at_its_edges(
     safety = replace(LOOSE, max_share_of_pending=share)
     decisions = [*many(dismissed), *left_alone(left)]
 
-    screened = screen(decisions, rules(safety=safety), Past(), now=T0)
+    guarded = apply_guard(decisions, rules(safety=safety), History(), now=T0)
 
-    assert (screened.breaker is not None) is is_open
-    assert len(screened.due) == (0 if is_open else dismissed)
-    assert screened.left[Cause.BREAKER] == (dismissed if is_open else 0)
+    assert (guarded.breaker is not None) is is_open
+    assert len(guarded.to_dismiss) == (0 if is_open else dismissed)
+    assert guarded.left[LeaveCause.BREAKER] == (dismissed if is_open else 0)
 
 
 @given(st.integers(1, 100), st.integers(1, 4))
@@ -347,16 +363,18 @@ def test_the_share_is_as_exact_as_it_is_written(percent: int, hundreds: int) -> 
     safety = replace(LOOSE, max_share_of_pending=percent / 100)
     decisions = [*many(wanting), *left_alone(100 * hundreds - wanting)]
 
-    assert screen(decisions, rules(safety=safety), Past(), now=T0).breaker is None
+    assert (
+        apply_guard(decisions, rules(safety=safety), History(), now=T0).breaker is None
+    )
 
 
 def test_the_breaker_tells_why() -> None:
     """An open breaker names the numbers and the setting."""
     safety = replace(LOOSE, max_share_of_pending=0.5)
 
-    screened = screen(many(30), rules(safety=safety), Past(), now=T0)
+    guarded = apply_guard(many(30), rules(safety=safety), History(), now=T0)
 
-    assert screened.breaker == (
+    assert guarded.breaker == (
         "the rules want 30 of 30 pending tasks, more than the share of 0.5 that"
         " max_share_of_pending allows"
     )
@@ -364,28 +382,28 @@ def test_the_breaker_tells_why() -> None:
 
 def test_the_breaker_looks_before_the_caps() -> None:
     """A small cap does not hide that the rules want too much."""
-    safety = Safety(max_dismissals_per_cycle=1, min_age=timedelta(0))
+    safety = SafetyLimits(max_dismissals_per_cycle=1, min_age=timedelta(0))
 
-    screened = screen(many(30), rules(safety=safety), Past(), now=T0)
+    guarded = apply_guard(many(30), rules(safety=safety), History(), now=T0)
 
-    assert screened.left == {Cause.BREAKER: 30}
+    assert guarded.left == {LeaveCause.BREAKER: 30}
 
 
 def test_the_breaker_counts_what_can_still_be_wanted() -> None:
     """Vetoed and done tasks are not wanted; odd and settled rows are not pending."""
     safety = replace(LOOSE, max_share_of_pending=0.5)
     ids = [d.task.id or "" for d in many(30)]
-    past = Past(vetoed=frozenset(ids[:5]), done=frozenset(ids[5:10]))
+    history = History(vetoed=frozenset(ids[:5]), handled=frozenset(ids[5:10]))
     odd = [
-        *(Decision(a_task(id=f"m{n}"), Cause.MALFORMED) for n in range(50)),
+        *(Decision(a_task(id=f"m{n}"), LeaveCause.MALFORMED) for n in range(50)),
         *(
-            Decision(a_task(id=f"s{n}", status="approved"), Cause.NOT_PENDING)
+            Decision(a_task(id=f"s{n}", status="approved"), LeaveCause.NOT_PENDING)
             for n in range(50)
         ),
     ]
 
-    calm = screen(many(30), rules(safety=safety), past, now=T0)
-    alarmed = screen([*many(30), *odd], rules(safety=safety), Past(), now=T0)
+    calm = apply_guard(many(30), rules(safety=safety), history, now=T0)
+    alarmed = apply_guard([*many(30), *odd], rules(safety=safety), History(), now=T0)
 
     assert calm.breaker is None
     assert alarmed.breaker is not None
@@ -397,19 +415,19 @@ def test_a_wrong_clock_opens_the_breaker(sign: int) -> None:
     edge = sign * MAX_CLOCK_SKEW
     beyond = sign * (MAX_CLOCK_SKEW + timedelta(seconds=1))
 
-    at_edge = screen([wanted()], rules(), Past(clock_skew=edge), now=T0)
-    wrong = screen([wanted()], rules(), Past(clock_skew=beyond), now=T0)
+    at_edge = apply_guard([wanted()], rules(), History(clock_skew=edge), now=T0)
+    wrong = apply_guard([wanted()], rules(), History(clock_skew=beyond), now=T0)
 
     assert at_edge.breaker is None
-    assert wrong.left == {Cause.BREAKER: 1}
+    assert wrong.left == {LeaveCause.BREAKER: 1}
     assert wrong.breaker == f"this machine's clock is {sign * 121:+} s off the server's"
 
 
 def test_pause_stops_everything() -> None:
     """While paused nothing is due."""
-    screened = screen(many(3), rules(), Past(paused=True), now=T0)
+    guarded = apply_guard(many(3), rules(), History(paused=True), now=T0)
 
-    assert screened.left == {Cause.PAUSED: 3}
+    assert guarded.left == {LeaveCause.PAUSED: 3}
 
 
 _ids = st.sampled_from("abcdef")
@@ -432,13 +450,13 @@ _rulesets = st.builds(
             a_rule(max_per_day=caps[0], hold=timedelta(hours=hold)),
             a_rule("other", match=OTHER, max_per_day=caps[1]),
         ),
-        protect=(TypeIs((shield,)),),
+        protect=(TypeIn((shield,)),),
         safety=safety,
     ),
     st.tuples(_caps, _caps),
     st.sampled_from([0, 1]),
     st.builds(
-        Safety,
+        SafetyLimits,
         max_dismissals_per_cycle=st.integers(0, 5),
         max_dismissals_per_day=st.integers(0, 8),
         min_age=st.sampled_from([timedelta(0), timedelta(days=1)]),
@@ -449,70 +467,76 @@ _spent = st.dictionaries(
     st.sampled_from(["clutter", "other", None]), st.integers(0, 4), max_size=3
 )
 _pasts = st.builds(
-    Past,
+    History,
     vetoed=st.frozensets(_ids, max_size=2),
-    done=st.frozensets(_ids, max_size=2),
-    refused=st.frozensets(_ids, max_size=1),
+    handled=st.frozensets(_ids, max_size=2),
+    recently_rejected=st.frozensets(_ids, max_size=1),
     held_since=st.dictionaries(
         st.tuples(_ids, st.just("clutter")), st.just(T0 - timedelta(days=1))
     ),
-    spent=_spent,
+    dismissed_today=_spent,
     paused=st.sampled_from([False, False, False, True]),
 )
 
 
 @given(_tasks, _rulesets, _pasts)
 def test_the_guard_only_ever_stops(
-    tasks: list[Task], ruleset: Ruleset, past: Past
+    tasks: list[Task], ruleset: Ruleset, history: History
 ) -> None:
     """No leave becomes a dismissal, none is renamed, and the order listed stays."""
     before = decide(ruleset, tasks, now=T0)
 
-    screened = screen(before, ruleset, past, now=T0)
+    guarded = apply_guard(before, ruleset, history, now=T0)
 
-    assert [d._replace(cause=None) for d in screened.decisions] == [
+    assert [d._replace(cause=None) for d in guarded.decisions] == [
         d._replace(cause=None) for d in before
     ]
-    for was, now in zip(before, screened.decisions, strict=True):
-        assert was.dismisses or was.cause is now.cause
-    assert sorted(due_ids(screened), key=str) == sorted(
-        (d.task.id for d in screened.decisions if d.dismisses), key=str
+    for was, now in zip(before, guarded.decisions, strict=True):
+        assert was.is_dismissal or was.cause is now.cause
+    assert sorted(due_ids(guarded), key=str) == sorted(
+        (d.task.id for d in guarded.decisions if d.is_dismissal), key=str
     )
 
 
 @given(_tasks, _rulesets, _pasts)
 def test_what_is_due_respects_every_belt(
-    tasks: list[Task], ruleset: Ruleset, past: Past
+    tasks: list[Task], ruleset: Ruleset, history: History
 ) -> None:
     """What is due stays under all caps and is neither protected, vetoed nor done."""
-    due = screen(decide(ruleset, tasks, now=T0), ruleset, past, now=T0).due
-    safety, spent = ruleset.safety, sum(past.spent.values())
+    due = apply_guard(
+        decide(ruleset, tasks, now=T0), ruleset, history, now=T0
+    ).to_dismiss
+    safety, spent = ruleset.safety, sum(history.dismissed_today.values())
 
     assert len(due) <= safety.max_dismissals_per_cycle
     assert len(due) <= max(safety.max_dismissals_per_day - spent, 0)
     for rule in ruleset.rules:
         count = sum(decision.rule == rule.name for decision in due)
         if rule.max_per_day is not None:
-            assert count <= max(rule.max_per_day - past.spent.get(rule.name, 0), 0)
-    stopped = past.vetoed | past.done | past.refused
+            assert count <= max(
+                rule.max_per_day - history.dismissed_today.get(rule.name, 0), 0
+            )
+    stopped = history.vetoed | history.handled | history.recently_rejected
     protected = ruleset.protect[0]
-    assert isinstance(protected, TypeIs)
+    assert isinstance(protected, TypeIn)
     for decision in due:
         assert decision.task.id not in stopped
         assert decision.task.type not in protected.types
         assert decision.task.is_pending
-        assert not is_young(decision.task, safety, now=T0)
+        assert not is_below_min_age(decision.task, safety, now=T0)
 
 
 @given(_tasks, _rulesets, _pasts, _spent)
 def test_more_spent_never_means_more_due(
-    tasks: list[Task], ruleset: Ruleset, past: Past, more: dict[str | None, int]
+    tasks: list[Task], ruleset: Ruleset, history: History, more: dict[str | None, int]
 ) -> None:
     """Whatever was dismissed today only ever takes away from what is due."""
     decisions = decide(ruleset, tasks, now=T0)
-    raised = replace(past, spent=Counter(past.spent) + Counter(more))
+    raised = replace(
+        history, dismissed_today=Counter(history.dismissed_today) + Counter(more)
+    )
 
-    before = screen(decisions, ruleset, past, now=T0).due
-    after = screen(decisions, ruleset, raised, now=T0).due
+    before = apply_guard(decisions, ruleset, history, now=T0).to_dismiss
+    after = apply_guard(decisions, ruleset, raised, now=T0).to_dismiss
 
     assert len(after) <= len(before)

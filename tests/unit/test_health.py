@@ -4,15 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 from tests.builders import T0
-from triaged.cycle import CycleReport, Result
-from triaged.errors import Unreachable
-from triaged.health import Health
+from triaged.daemon.health import Health
+from triaged.leadlex.errors import Unreachable
+from triaged.triage.report import CycleReport, CycleResult
 
 MINUTE = timedelta(minutes=1)
 
 
 def a_health(**given: object) -> Health:
-    return replace(Health(beat_at=T0, interval=5 * MINUTE), **given)  # type: ignore[arg-type]
+    return replace(Health(heartbeat_at=T0, interval=5 * MINUTE), **given)  # type: ignore[arg-type]
 
 
 def test_alive_while_the_loop_beats() -> None:
@@ -22,7 +22,7 @@ def test_alive_while_the_loop_beats() -> None:
     hanging = a_health(cycle_since=T0 - 31 * MINUTE)
     assert not hanging.is_alive(T0)
     hanging.cycle_since = None
-    hanging.beat(T0 + MINUTE)
+    hanging.heartbeat(T0 + MINUTE)
     assert hanging.is_alive(T0 + MINUTE)
 
 
@@ -40,14 +40,14 @@ def test_it_says_why_it_is_not_ready() -> None:
     report = CycleReport(
         id="c",
         started_at=T0,
-        seconds=1.0,
-        result=Result.FAILED,
+        duration_seconds=1.0,
+        result=CycleResult.FAILED,
         error=Unreachable("list"),
     )
     health = a_health(
-        key_accepted=False, waiting_for_quota_until=T0 + MINUTE, last=report
+        key_accepted=False, waiting_for_quota_until=T0 + MINUTE, last_report=report
     )
-    shown = health.shown(T0)
+    shown = health.to_dict(T0)
 
     assert shown["ready"] is False
     said = "; ".join(shown["reasons"])

@@ -4,51 +4,36 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_intent
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import (
-    Closed,
+    DismissalFilter,
+    DismissalRecord,
     Dismissals,
-    Entry,
+    FinalOutcome,
     Intent,
     Outcome,
-    Search,
     Source,
 )
 
 MOMENT: Final = timedelta.resolution
 DAY: Final = timedelta(days=1)
 
-# Means a dismissal and dies at once, as by `kill -9`.
+# Records an intent and is killed at once, as by `kill -9`.
 DYING: Final = """
 import os, signal, sys
 from pathlib import Path
-from tests.unit.test_ledger_dismissals import an_intent
+from tests.builders import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.intend([an_intent()])
+Ledger(Path(sys.argv[1])).dismissals.record_intents([an_intent()])
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
-    intent = Intent(
-        task=a_task(id=task_id),
-        rule="clutter",
-        reason="testing",
-        source=Source.DAEMON,
-        cycle="cycle-1",
-        decided_at=T0,
-        rules_sha256="ab12",
-        trace='{"rule": "clutter"}',
-    )
-    return replace(intent, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -62,28 +47,28 @@ def dismissals(ledger: Ledger) -> Dismissals:
     return ledger.dismissals
 
 
-def only(entries: list[Entry]) -> Entry:
+def only(entries: list[DismissalRecord]) -> DismissalRecord:
     (entry,) = entries
     return entry
 
 
-def ids(entries: list[Entry]) -> list[str]:
+def ids(entries: list[DismissalRecord]) -> list[str]:
     return [entry.task_id for entry in entries]
 
 
 def settled(dismissals: Dismissals, outcome: Outcome | None, intent: Intent) -> str:
-    (entry_id,) = dismissals.intend([intent])
+    (entry_id,) = dismissals.record_intents([intent])
     if outcome is not None:
-        dismissals.settle(entry_id, outcome, at=T0)
+        dismissals.record_outcome(entry_id, outcome, at=T0)
     return entry_id
 
 
 def test_an_intent_is_remembered_whole(dismissals: Dismissals) -> None:
     """All that explains a dismissal is kept, and no outcome is made up."""
     intent = an_intent(task=a_task(description="Müller \U0001f600"))
-    (entry_id,) = dismissals.intend([intent])
+    (entry_id,) = dismissals.record_intents([intent])
 
-    assert only(dismissals.open()) == Entry(
+    assert only(dismissals.unresolved()) == DismissalRecord(
         id=entry_id,
         task_id="task-1",
         rule="clutter",
@@ -92,24 +77,24 @@ def test_an_intent_is_remembered_whole(dismissals: Dismissals) -> None:
         cycle="cycle-1",
         decided_at=T0,
         outcome=None,
-        settled_at=None,
+        resolved_at=None,
         request_id=None,
         detail=None,
         rules_sha256="ab12",
-        content_sha256=intent.task.digest(),
-        task=dict(intent.task.fields),
+        content_sha256=intent.task.content_hash(),
+        task=dict(intent.task.raw),
         trace={"rule": "clutter"},
     )
 
 
 def test_ids_come_in_the_order_of_the_intents(dismissals: Dismissals) -> None:
     """Each intent gets an id of its own, and none asks for nothing."""
-    first, second = dismissals.intend([an_intent("a"), an_intent("b")])
-    dismissals.settle(first, Outcome.CONFIRMED, at=T0)
-    rest = only(dismissals.open())
+    first, second = dismissals.record_intents([an_intent("a"), an_intent("b")])
+    dismissals.record_outcome(first, Outcome.CONFIRMED, at=T0)
+    rest = only(dismissals.unresolved())
 
     assert (rest.id, rest.task_id) == (second, "b")
-    assert dismissals.intend([]) == []
+    assert dismissals.record_intents([]) == []
 
 
 def test_no_intent_without_an_id() -> None:
@@ -126,44 +111,46 @@ def test_an_intent_survives_a_kill(tmp_path: Path) -> None:
 
     assert process.returncode == -signal.SIGKILL
     with Ledger(tmp_path, create=False) as ledger:
-        assert ids(ledger.dismissals.open()) == ["task-1"]
+        assert ids(ledger.dismissals.unresolved()) == ["task-1"]
 
 
 def test_an_outcome_is_remembered(dismissals: Dismissals) -> None:
     """The outcome is kept with its moment, the request and the detail."""
-    (entry_id,) = dismissals.intend([an_intent()])
-    dismissals.settle(
+    (entry_id,) = dismissals.record_intents([an_intent()])
+    dismissals.record_outcome(
         entry_id, Outcome.REJECTED, at=T0 + DAY, request_id="req_1", detail="no"
     )
-    entry = only(dismissals.find(Search()))
+    entry = only(dismissals.query(DismissalFilter()))
 
-    assert (entry.outcome, entry.settled_at) == (Outcome.REJECTED, T0 + DAY)
+    assert (entry.outcome, entry.resolved_at) == (Outcome.REJECTED, T0 + DAY)
     assert (entry.request_id, entry.detail) == ("req_1", "no")
-    assert dismissals.open() == []
+    assert dismissals.unresolved() == []
 
 
 @pytest.mark.parametrize("outcome", [each for each in Outcome if each != "unknown"])
 def test_an_outcome_is_settled_once(dismissals: Dismissals, outcome: Outcome) -> None:
     """What is settled stays, whatever comes later."""
     entry_id = settled(dismissals, outcome, an_intent())
-    dismissals.settle(entry_id, Outcome.UNKNOWN, at=T0 + DAY, detail="late")
-    entry = only(dismissals.find(Search()))
+    dismissals.record_outcome(entry_id, Outcome.UNKNOWN, at=T0 + DAY, detail="late")
+    entry = only(dismissals.query(DismissalFilter()))
 
-    assert (entry.outcome, entry.settled_at, entry.detail) == (outcome, T0, None)
+    assert (entry.outcome, entry.resolved_at, entry.detail) == (outcome, T0, None)
 
 
 def test_an_unknown_outcome_settles_later(dismissals: Dismissals) -> None:
     """Unknown stays open; settling it keeps the request that was made."""
-    (entry_id,) = dismissals.intend([an_intent()])
-    dismissals.settle(entry_id, Outcome.UNKNOWN, at=T0, request_id="r", detail="cut")
-    still_open = ids(dismissals.open())
-    dismissals.settle(entry_id, Outcome.CONFIRMED, at=T0 + DAY)
-    entry = only(dismissals.find(Search()))
+    (entry_id,) = dismissals.record_intents([an_intent()])
+    dismissals.record_outcome(
+        entry_id, Outcome.UNKNOWN, at=T0, request_id="r", detail="cut"
+    )
+    still_open = ids(dismissals.unresolved())
+    dismissals.record_outcome(entry_id, Outcome.CONFIRMED, at=T0 + DAY)
+    entry = only(dismissals.query(DismissalFilter()))
 
     assert still_open == ["task-1"]
-    assert (entry.outcome, entry.settled_at) == (Outcome.CONFIRMED, T0 + DAY)
+    assert (entry.outcome, entry.resolved_at) == (Outcome.CONFIRMED, T0 + DAY)
     assert (entry.request_id, entry.detail) == ("r", "cut")
-    assert dismissals.open() == []
+    assert dismissals.unresolved() == []
 
 
 @pytest.mark.parametrize(
@@ -183,11 +170,11 @@ def test_what_closes_a_task(
 ) -> None:
     """Only outcomes that speak against trying again close a task."""
     settled(dismissals, outcome, an_intent())
-    closed = dismissals.closed(["task-1", "task-2"])
+    closed = dismissals.final_outcomes(["task-1", "task-2"])
 
     assert (closed == {}) is not is_closed
     for each in closed.get("task-1", []):
-        assert each == Closed(Outcome(str(outcome)), a_task().digest(), T0)
+        assert each == FinalOutcome(Outcome(str(outcome)), a_task().content_hash(), T0)
 
 
 def test_closed_gives_all_and_only_what_was_asked(dismissals: Dismissals) -> None:
@@ -195,18 +182,20 @@ def test_closed_gives_all_and_only_what_was_asked(dismissals: Dismissals) -> Non
     for outcome in (Outcome.REJECTED, Outcome.CONFIRMED):
         settled(dismissals, outcome, an_intent("a"))
     settled(dismissals, Outcome.GONE, an_intent("b"))
-    closed = dismissals.closed(["a"])
+    closed = dismissals.final_outcomes(["a"])
 
     assert sorted(each.outcome for each in closed["a"]) == ["confirmed", "rejected"]
     assert closed.keys() == {"a"}
-    assert dismissals.closed([]) == {}
+    assert dismissals.final_outcomes([]) == {}
 
 
 def test_closed_takes_a_workspace_of_any_size(dismissals: Dismissals) -> None:
     """More ids than one statement can take are asked for in parts."""
     settled(dismissals, Outcome.GONE, an_intent("39999"))
 
-    assert dismissals.closed([str(n) for n in range(40_000)]).keys() == {"39999"}
+    assert dismissals.final_outcomes([str(n) for n in range(40_000)]).keys() == {
+        "39999"
+    }
 
 
 @pytest.mark.parametrize(
@@ -218,7 +207,7 @@ def test_a_day_is_a_utc_day_to_the_moment(
 ) -> None:
     """What counts for a day lies from its midnight to before the next."""
     settled(dismissals, Outcome.CONFIRMED, an_intent(decided_at=decided_at))
-    spent = dismissals.spent_on(T0 + timedelta(hours=13))
+    spent = dismissals.count_by_rule(T0 + timedelta(hours=13))
 
     assert sum(spent.values()) == counts
 
@@ -229,19 +218,19 @@ def test_spent_is_what_may_have_been_done(dismissals: Dismissals) -> None:
         settled(dismissals, outcome, an_intent(str(number)))
     settled(dismissals, None, an_intent("hand", rule=None, source=Source.HAND))
 
-    assert dismissals.spent_on(T0) == {"clutter": 3, None: 1}
+    assert dismissals.count_by_rule(T0) == {"clutter": 3, None: 1}
 
 
 def test_all_moments_of_a_day_ask_for_the_same_day(dismissals: Dismissals) -> None:
     """A cycle late in the day counts what was dismissed at its first moment."""
-    dismissals.intend([an_intent(decided_at=T0)])
+    dismissals.record_intents([an_intent(decided_at=T0)])
 
     for asked_at in (
         T0,
         T0 + timedelta(hours=9, minutes=5, seconds=7),
         T0 + DAY - MOMENT,
     ):
-        assert dismissals.spent_on(asked_at) == {"clutter": 1}
+        assert dismissals.count_by_rule(asked_at) == {"clutter": 1}
 
 
 def test_find_filters_by_all_that_is_given(dismissals: Dismissals) -> None:
@@ -250,21 +239,21 @@ def test_find_filters_by_all_that_is_given(dismissals: Dismissals) -> None:
     settled(dismissals, Outcome.CONFIRMED, an_intent("a"))
     settled(dismissals, Outcome.FAILED, other)
     found = {
-        "all": Search(),
-        "since": Search(since=T0 + MOMENT),
-        "since at the edge": Search(since=T0),
-        "task": Search(task_id="b"),
-        "rule": Search(rule="clutter"),
-        "reason": Search(reason="duplicate"),
-        "outcome": Search(outcome=Outcome.CONFIRMED),
-        "both": Search(rule="clutter", outcome=Outcome.FAILED),
-        "newest": Search(newest=1),
-        "newest first": Search(newest=9),
-        "newest of a rule": Search(rule="clutter", newest=9),
-        "no SQL": Search(task_id="' OR 1=1 --"),
+        "all": DismissalFilter(),
+        "since": DismissalFilter(since=T0 + MOMENT),
+        "since at the edge": DismissalFilter(since=T0),
+        "task": DismissalFilter(task_id="b"),
+        "rule": DismissalFilter(rule="clutter"),
+        "reason": DismissalFilter(reason="duplicate"),
+        "outcome": DismissalFilter(outcome=Outcome.CONFIRMED),
+        "both": DismissalFilter(rule="clutter", outcome=Outcome.FAILED),
+        "newest": DismissalFilter(last=1),
+        "newest first": DismissalFilter(last=9),
+        "newest of a rule": DismissalFilter(rule="clutter", last=9),
+        "no SQL": DismissalFilter(task_id="' OR 1=1 --"),
     }
 
-    assert {name: ids(dismissals.find(search)) for name, search in found.items()} == {
+    assert {name: ids(dismissals.query(search)) for name, search in found.items()} == {
         "all": ["a", "b"],
         "since": ["b"],
         "since at the edge": ["a", "b"],
@@ -290,21 +279,21 @@ def test_prune_keeps_what_is_young_or_open(ledger: Ledger) -> None:
     pruned = ledger.prune(before=T0 + MOMENT)
 
     assert pruned == 1
-    assert set(ids(dismissals.find(Search()))) == {"unknown", "open", "young"}
+    assert set(ids(dismissals.query(DismissalFilter()))) == {"unknown", "open", "young"}
 
 
 def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
     """One file may serve two workspaces, and neither counts for the other."""
     with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
         settled(a.dismissals, Outcome.CONFIRMED, an_intent())
-        a.dismissals.intend([an_intent("open")])
+        a.dismissals.record_intents([an_intent("open")])
         seen = (
-            b.dismissals.find(Search()),
-            b.dismissals.open(),
-            b.dismissals.closed(["task-1"]),
-            b.dismissals.spent_on(T0),
+            b.dismissals.query(DismissalFilter()),
+            b.dismissals.unresolved(),
+            b.dismissals.final_outcomes(["task-1"]),
+            b.dismissals.count_by_rule(T0),
             b.prune(before=T0 + DAY),
         )
 
         assert seen == ([], [], {}, {}, 0)
-        assert len(a.dismissals.find(Search())) == 2
+        assert len(a.dismissals.query(DismissalFilter())) == 2

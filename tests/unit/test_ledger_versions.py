@@ -11,20 +11,20 @@ from typing import Final
 import pytest
 
 from tests.builders import T0
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.ledger.judgements import Holding
-from triaged.ledger.marks import MarkName
+from triaged.ledger.database import FILE, Database
+from triaged.ledger.decisions import Hold
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.ledger.flags import FlagName
 from triaged.ledger.schema import VERSION
-from triaged.ledger.store import FILE, Store
 
 OPEN: Final = """
 import sys
 from pathlib import Path
-from triaged.ledger.store import Store
-Store(Path(sys.argv[1])).close()
+from triaged.ledger.database import Database
+Database(Path(sys.argv[1])).close()
 """
 
 
@@ -36,7 +36,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_every_row_is_kept(old: Path) -> None:
     """An older ledger keeps all that it held."""
     before = contents(old)
-    Store(old.parent).close()
+    Database(old.parent).close()
     after = contents(old)
 
     assert before == {table: after[table] for table in before}
@@ -45,8 +45,8 @@ def test_every_row_is_kept(old: Path) -> None:
 
 def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
     """An older ledger brought up to date is defined as one that is made today."""
-    Store(old.parent).close()
-    Store(tmp_path / "new").close()
+    Database(old.parent).close()
+    Database(tmp_path / "new").close()
 
     assert schema(old) == schema(tmp_path / "new" / FILE)
     assert schema(old)[0] == VERSION
@@ -56,9 +56,11 @@ def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
     """Every room of the ledger reads what version 1 wrote."""
     write_old(tmp_path, 1)
     with Ledger(tmp_path) as ledger:
-        ends = {e.task_id: e.outcome for e in ledger.dismissals.find(Search())}
-        unsettled = {entry.task_id for entry in ledger.dismissals.open()}
-        marks, judgements = ledger.marks, ledger.judgements
+        ends = {
+            e.task_id: e.outcome for e in ledger.dismissals.query(DismissalFilter())
+        }
+        unsettled = {entry.task_id for entry in ledger.dismissals.unresolved()}
+        flags, judgements = ledger.flags, ledger.decisions
 
         assert ends == {
             "confirmed": Outcome.CONFIRMED,
@@ -70,12 +72,12 @@ def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
             "intended": None,
         }
         assert unsettled == {"unknown", "intended"}
-        assert marks.totals("dismissals") == {("clutter", "testing"): 1}
-        assert marks.vetoed() == {"kept"}
-        assert marks.get(MarkName.PAUSED) is not None
-        assert marks.quota(unless_version=0) == (7, {"format": 2})
-        assert judgements.holds() == {Holding("held", "slow", "print"): T0}
-        assert judgements.last("left") is not None
+        assert flags.counters("dismissals") == {("clutter", "testing"): 1}
+        assert flags.vetoed() == {"kept"}
+        assert flags.get(FlagName.PAUSED) is not None
+        assert flags.load_quota(unless_version=0) == (7, {"format": 2})
+        assert judgements.holds() == {Hold("held", "slow", "print"): T0}
+        assert judgements.latest("left") is not None
 
 
 def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
@@ -84,7 +86,7 @@ def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
         connection.execute("CREATE TABLE word (x, y)")
     before = contents(old), schema(old)
     with pytest.raises(LedgerError, match="word already exists"):
-        Store(old.parent)
+        Database(old.parent)
 
     assert (contents(old), schema(old)) == before
 
@@ -112,6 +114,6 @@ def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
         for each in tmp_path.glob(f"{FILE}*"):
             shutil.copy(each, crashed)
     with Ledger(crashed) as ledger:
-        vetoed = ledger.marks.vetoed()
+        vetoed = ledger.flags.vetoed()
 
     assert vetoed == {"kept", "late"}

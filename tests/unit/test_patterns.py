@@ -5,12 +5,12 @@ import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triaged.pattern_syntax import split
-from triaged.patterns import PatternRefusedError, compile_pattern
+from triaged.rules.patterns.re2_pattern import InvalidPatternError, compile_pattern
+from triaged.rules.patterns.syntax import split
 
 
 def refusal(source: str) -> str:
-    with pytest.raises(PatternRefusedError) as caught:
+    with pytest.raises(InvalidPatternError) as caught:
         compile_pattern(source)
     return str(caught.value)
 
@@ -204,7 +204,7 @@ def test_any_text_is_a_pattern_or_refused(source: str) -> None:
     assert "".join(token.text for token in split(source)) == source
     try:
         pattern = compile_pattern(source)
-    except PatternRefusedError:
+    except InvalidPatternError:
         return
 
     assert pattern.search("") is False
@@ -227,7 +227,7 @@ def test_what_is_offered_is_a_pattern(source: str) -> None:
     """Whoever writes what the message says gets something that RE2 understands."""
     try:
         compile_pattern(source)
-    except PatternRefusedError as error:
+    except InvalidPatternError as error:
         _, knows, offer = str(error).partition("knows ASCII alone")
         instead = offer.partition("; write ")[2]
         if knows and instead:

@@ -5,10 +5,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench.differences import count_differences
-from triaged.engine.index import Prefilter
-from triaged.patterns import compile_pattern
-from triaged.prefilter import SET_PATTERNS, build_filter, build_prefilter, build_set
+from tests.pattern_differences import count_differences
+from triaged.rules.compiled import Prefilter
+from triaged.rules.patterns.prefilter import (
+    SET_PATTERNS,
+    build_filter,
+    build_prefilter,
+    build_set,
+)
+from triaged.rules.patterns.re2_pattern import compile_pattern
 
 
 def _words(count: int) -> list[str]:

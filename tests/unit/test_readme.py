@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from triaged.cli import MODULES
+from triaged.cli import COMMAND_MODULES
 from triaged.clock import SystemClock
-from triaged.rulefile.load import parse
-from triaged.rules import compile_rules, load_rules
-from triaged.rules import test_rules as run_tests
+from triaged.rulesfile.loader import compile_rules, load_rules, parse
+from triaged.rulesfile.loader import run_rule_tests as run_tests
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -20,8 +19,8 @@ def test_every_command_is_in_the_readme() -> None:
     rows = re.findall(r"^\| `triaged (\w+).*?\|", README, re.MULTILINE)
     named = {*rows, "resume"} if "`triaged pause`, `resume`" in README else {*rows}
 
-    assert named >= set(MODULES)
-    assert named <= set(MODULES)
+    assert named >= set(COMMAND_MODULES)
+    assert named <= set(COMMAND_MODULES)
 
 
 def test_the_rules_in_the_readme_work() -> None:

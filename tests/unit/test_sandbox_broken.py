@@ -7,8 +7,9 @@ from contextlib import suppress
 import httpx
 import pytest
 
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Kind, parse_fault
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.sandbox.faults import KINDS_WITH_EFFECT, FaultKind, parse_fault
 from triaged.sandbox.settings import SandboxSettings
 
 KEY = {"Authorization": "Bearer wbk_test"}
@@ -17,7 +18,7 @@ TASKS = "/v1/lexi/tasks"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SandboxSettings(count=5), LeapingClock()) as running:
+    with running_sandbox(SandboxSettings(count=5), AutoAdvanceClock()) as running:
         yield running
 
 
@@ -151,7 +152,7 @@ def test_truncated_sends_a_beginning(
 @pytest.mark.parametrize("fault", ["slow", "slow-after"])
 def test_slow(fault: str) -> None:
     """The answer is good and late by as much as was asked for."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     with (
         running_sandbox(SandboxSettings(count=1), clock) as running,
         httpx.Client(base_url=running.api_url, headers=KEY) as api,
@@ -223,12 +224,14 @@ def test_huge(api: httpx.Client, sandbox: RunningSandbox) -> None:
     assert api.get(TASKS).status_code == 200
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.HUGE])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FaultKind if kind is not FaultKind.HUGE]
+)
 def test_every_fault_passes(
-    api: httpx.Client, sandbox: RunningSandbox, kind: Kind
+    api: httpx.Client, sandbox: RunningSandbox, kind: FaultKind
 ) -> None:
     """Each fault meets one call; its effect is as stated; the next call is good."""
-    name = f"{kind}=1" if kind in {Kind.SLOW, Kind.SLOW_AFTER} else str(kind)
+    name = f"{kind}=1" if kind in {FaultKind.SLOW, FaultKind.SLOW_AFTER} else str(kind)
     with suppress(httpx.TransportError):
         dismiss(api, sandbox, name)
 
@@ -240,7 +243,7 @@ def test_every_fault_passes(
 def test_faults_of_the_settings_come_back_with_a_reset() -> None:
     """What the command line asked for is met, and again after a reset."""
     settings = SandboxSettings(count=1, faults=(parse_fault("list:503:1@1"),))
-    with running_sandbox(settings, LeapingClock()) as running:
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         statuses = []
         for _ in range(2):
             statuses += [
@@ -259,7 +262,7 @@ def test_429_without_a_day_limit() -> None:
         day_limit=None,
         faults=(parse_fault("any:429"), parse_fault("any:429-day")),
     )
-    with running_sandbox(settings, LeapingClock()) as running:
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         minute, day = (
             httpx.get(running.api_url + TASKS, headers=KEY) for _ in range(2)
         )

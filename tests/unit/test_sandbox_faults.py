@@ -8,8 +8,8 @@ from triaged.sandbox.faults import (
     OPERATIONS,
     SLOW_SECONDS,
     Fault,
+    FaultKind,
     FaultScript,
-    Kind,
     parse_fault,
 )
 
@@ -23,24 +23,27 @@ def drawn(script: FaultScript, operations: str) -> str:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("list:500", Fault(operation="list", kind=Kind.ERROR_500)),
+        ("list:500", Fault(operation="list", kind=FaultKind.ERROR_500)),
         (
             "dismiss:cut-after:3",
-            Fault(operation="dismiss", kind=Kind.CUT_AFTER, count=3),
+            Fault(operation="dismiss", kind=FaultKind.CUT_AFTER, count=3),
         ),
         (
             "any:429-day:2@5",
-            Fault(operation="any", kind=Kind.DAY_LIMIT, count=2, skip=5),
+            Fault(operation="any", kind=FaultKind.DAY_LIMIT, count=2, skip=5),
         ),
         (
             " approve:html:p=0.1 ",
-            Fault(operation="approve", kind=Kind.HTML, probability=0.1),
+            Fault(operation="approve", kind=FaultKind.HTML, probability=0.1),
         ),
         (
             "list:slow=1.5:2",
-            Fault(operation="list", kind=Kind.SLOW, count=2, seconds=1.5),
+            Fault(operation="list", kind=FaultKind.SLOW, count=2, seconds=1.5),
         ),
-        ("list:slow", Fault(operation="list", kind=Kind.SLOW, seconds=SLOW_SECONDS)),
+        (
+            "list:slow",
+            Fault(operation="list", kind=FaultKind.SLOW, seconds=SLOW_SECONDS),
+        ),
     ],
 )
 def test_syntax(text: str, fault: Fault) -> None:
@@ -77,7 +80,7 @@ def test_mistakes_are_explained(text: str, said: str) -> None:
 faults = st.builds(
     Fault,
     operation=st.sampled_from(OPERATIONS),
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(FaultKind),
     count=st.integers(1, 99),
     skip=st.integers(0, 99),
 )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.sandbox.limits import Limits, Span, Window
+from triaged.sandbox.limits import Limits, Window, WindowName
 
 DAY = 86_400.0
 MIDNIGHT = 20_000 * DAY
@@ -30,7 +30,7 @@ def test_minute_is_full_after_its_calls_and_empty_in_the_next() -> None:
 
     verdicts = [quota.take(MIDNIGHT + at).refused for at in (0, 58, 59.999, 60, 60, 60)]
 
-    assert verdicts == [None, None, Span.MINUTE, None, None, Span.MINUTE]
+    assert verdicts == [None, None, WindowName.MINUTE, None, None, WindowName.MINUTE]
 
 
 def test_day_is_named_before_the_minute() -> None:
@@ -38,8 +38,8 @@ def test_day_is_named_before_the_minute() -> None:
     quota = limits(minute=1, day=1)
     quota.take(MIDNIGHT)
 
-    assert quota.take(MIDNIGHT).refused is Span.DAY
-    assert quota.take(MIDNIGHT + DAY - 0.001).refused is Span.DAY
+    assert quota.take(MIDNIGHT).refused is WindowName.DAY
+    assert quota.take(MIDNIGHT + DAY - 0.001).refused is WindowName.DAY
     assert quota.take(MIDNIGHT + DAY).refused is None
 
 
@@ -77,7 +77,7 @@ def test_phase_moves_the_windows() -> None:
     quota = limits(minute=1, phase=25)
     quota.take(MIDNIGHT)
 
-    assert quota.take(MIDNIGHT + 24).refused is Span.MINUTE
+    assert quota.take(MIDNIGHT + 24).refused is WindowName.MINUTE
     assert quota.take(MIDNIGHT + 25).refused is None
     assert quota.peek(MIDNIGHT + 26).reset == MIDNIGHT + DAY + 25
 
@@ -90,7 +90,7 @@ def test_no_limit_is_unlimited_and_zero_is_none() -> None:
 
     assert free.take(MIDNIGHT).refused is None
     assert free.left_in_minute(MIDNIGHT) is None
-    assert closed.take(MIDNIGHT).refused is Span.DAY
+    assert closed.take(MIDNIGHT).refused is WindowName.DAY
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(-1, 60.0), (1, 0.0)])

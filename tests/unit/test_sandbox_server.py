@@ -7,7 +7,8 @@ import socket
 import httpx
 import pytest
 
-from tests.sandbox_server import LeapingClock, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import running_sandbox
 from triaged.sandbox.faults import parse_fault
 from triaged.sandbox.server import Sandbox, listen, root_url, serve
 from triaged.sandbox.settings import PLANS, SandboxSettings
@@ -43,7 +44,7 @@ def test_serve_ends_when_cancelled_and_leaves_signals_alone() -> None:
 
     async def scenario() -> tuple[int, list[object], str]:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        sandbox = Sandbox(SandboxSettings(count=3), LeapingClock())
+        sandbox = Sandbox(SandboxSettings(count=3), AutoAdvanceClock())
         serving = asyncio.ensure_future(serve(sandbox, on_ready=ready.set_result))
         base = await ready
         async with httpx.AsyncClient() as client:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.model import Json
-from triaged.sandbox.store import NoLongerPending, NoSuchTask, Store
+from triaged.rules.task import Json
+from triaged.sandbox.store import Store, TaskNotPending, UnknownTaskError
 
 
 def listed(store: Store, status: str = "pending", row_cap: int | None = None) -> Json:
@@ -26,7 +26,7 @@ def test_dismissal_is_final_and_proven() -> None:
     """A task is dismissed once; asking again changes nothing but is counted."""
     store = Store([a_row("a")])
     effect = store.settle("a", "dismissed", reason="testing", now=T0)
-    with pytest.raises(NoLongerPending) as refused:
+    with pytest.raises(TaskNotPending) as refused:
         store.settle("a", "dismissed", now=T0)
 
     assert refused.value.status == "dismissed"
@@ -41,9 +41,9 @@ def test_unknown_task_is_unknown() -> None:
     """What is not there can neither be settled nor removed."""
     store = Store()
 
-    with pytest.raises(NoSuchTask):
+    with pytest.raises(UnknownTaskError):
         store.settle("a", "approved", now=T0)
-    with pytest.raises(NoSuchTask):
+    with pytest.raises(UnknownTaskError):
         store.remove("a")
 
 
@@ -118,7 +118,7 @@ def test_no_task_is_ever_settled_twice(asked: list[tuple[str, str]]) -> None:
     for task_id, status in asked:
         try:
             store.settle(task_id, status, now=T0)
-        except (NoLongerPending, NoSuchTask):
+        except (TaskNotPending, UnknownTaskError):
             continue
 
     settled = [effect.task_id for effect in store.effects]

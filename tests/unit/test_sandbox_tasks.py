@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.engine.model import DOCUMENTED_TYPES, read_task
+from triaged.rules.task import DOCUMENTED_TYPES, parse_task
 from triaged.sandbox.tasks import Fields, generate
 
 TASKS = generate(1, 1_000, T0, history=1.0)
@@ -57,7 +57,7 @@ def test_fields_are_the_documented_ones() -> None:
         assert task["type"] in DOCUMENTED_TYPES
         assert uuid.UUID(str(task["id"])).version == 4
         assert str(task["created_at"]).endswith("Z")
-        assert read_task(task).created_at is not None
+        assert parse_task(task).created_at is not None
         assert timedelta() < age(task) < timedelta(days=366)
 
 

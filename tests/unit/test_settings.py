@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from triaged import settings as settings_module
 from triaged.errors import ConfigError, Problem
-from triaged.key import KeySource
+from triaged.leadlex.api_key import KeySource
 from triaged.quota import QuotaSettings
 from triaged.settings import (
     DEFAULT_URL,
     Settings,
+    env_name,
     is_loopback,
     read_settings,
-    variable,
 )
 
 KEY: Final = "wbk_live_0123456789abcdef"
@@ -28,7 +28,7 @@ HOME: Final = {"HOME": "/home/lex"}
 
 def read(flags: Mapping[str, str | None] | None = None, /, **environ: str) -> Settings:
     """Read settings from variables, named without their prefix, and flags."""
-    named = {variable(name): text for name, text in environ.items()}
+    named = {env_name(name): text for name, text in environ.items()}
     return read_settings(HOME | named, flags or {})
 
 
@@ -68,7 +68,7 @@ def test_defaults() -> None:
         quota=QuotaSettings(
             minute_limit=None, minute_window=60.0, daily_limit=None, reserve=0.2
         ),
-        interval=timedelta(minutes=5),
+        poll_interval=timedelta(minutes=5),
         state_dir=Path("/home/lex/.local/state/triaged"),
         retention=timedelta(days=400),
         listen_host="127.0.0.1",
@@ -90,8 +90,8 @@ def test_defaults() -> None:
         ("rules", "/etc/my.yaml", "rules", Path("/etc/my.yaml")),
         ("workspace", "Acme-1.eu_x", "workspace", "Acme-1.eu_x"),
         ("workspace", "x" * 63, "workspace", "x" * 63),
-        ("interval", "1s", "interval", timedelta(seconds=1)),
-        ("interval", "1h30m", "interval", timedelta(minutes=90)),
+        ("poll_interval", "1s", "poll_interval", timedelta(seconds=1)),
+        ("poll_interval", "1h30m", "poll_interval", timedelta(minutes=90)),
         ("state_dir", "/var/lib/x", "state_dir", Path("/var/lib/x")),
         ("retention", "2d", "retention", timedelta(days=2)),
         ("retention", "100w", "retention", timedelta(weeks=100)),
@@ -110,11 +110,11 @@ def test_good_values(name: str, text: str, field: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("environ", "quota"),
     [
-        ({"plan": "starter"}, QuotaSettings(minute_limit=10, daily_limit=100)),
-        ({"plan": "PRO"}, QuotaSettings(minute_limit=50, daily_limit=1000)),
-        ({"plan": "org"}, QuotaSettings(minute_limit=200, daily_limit=10_000)),
+        ({"api_plan": "starter"}, QuotaSettings(minute_limit=10, daily_limit=100)),
+        ({"api_plan": "PRO"}, QuotaSettings(minute_limit=50, daily_limit=1000)),
+        ({"api_plan": "org"}, QuotaSettings(minute_limit=200, daily_limit=10_000)),
         (
-            {"plan": "pro", "rate_limit": "5/30s", "daily_limit": "7"},
+            {"api_plan": "pro", "rate_limit": "5/30s", "daily_limit": "7"},
             QuotaSettings(minute_limit=5, minute_window=30.0, daily_limit=7),
         ),
         ({"rate_limit": "9/1m"}, QuotaSettings(minute_limit=9)),
@@ -178,7 +178,7 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("workspace", "a b"),
         ("workspace", "ü"),
         ("workspace", "x" * 64),
-        ("plan", "gold"),
+        ("api_plan", "gold"),
         ("rate_limit", "50"),
         ("rate_limit", "0/1m"),
         ("rate_limit", "x/1m"),
@@ -195,11 +195,11 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("reserve", "20%"),
         ("reserve", "nan"),
         ("reserve", "1e-1"),
-        ("interval", "0s"),
-        ("interval", "5"),
-        ("interval", "five"),
-        ("interval", "366d"),
-        ("interval", "999999999w"),
+        ("poll_interval", "0s"),
+        ("poll_interval", "5"),
+        ("poll_interval", "five"),
+        ("poll_interval", "366d"),
+        ("poll_interval", "999999999w"),
         ("retention", "1d"),
         ("retention", "47h59m"),
         ("retention", "36501d"),
@@ -216,15 +216,19 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
 )
 def test_bad_values(name: str, text: str) -> None:
     """What a variable cannot take is refused under its name."""
-    ((path, message),) = complaints({variable(name): text})
+    ((path, message),) = complaints({env_name(name): text})
 
-    assert path == variable(name)
+    assert path == env_name(name)
     assert message
 
 
 def test_all_problems_come_at_once() -> None:
     """Who has three mistakes is told of three mistakes."""
-    environ = {"TRIAGED_PLAN": "gold", "TRIAGED_INTERVAL": "5", "TRIAGED_LISTEN": "x"}
+    environ = {
+        "TRIAGED_API_PLAN": "gold",
+        "TRIAGED_POLL_INTERVAL": "5",
+        "TRIAGED_LISTEN": "x",
+    }
 
     assert {path for path, _ in complaints(environ)} == environ.keys()
 
@@ -239,18 +243,22 @@ def test_any_text_is_read_or_refused(text: str, name: str) -> None:
     except ConfigError as error:
         problems = error.problems
 
-    assert {problem.path for problem in problems} <= {variable(name)}
+    assert {problem.path for problem in problems} <= {env_name(name)}
 
 
 def test_a_flag_wins() -> None:
     """A flag beats the environment, even where the latter is wrong."""
-    found = read({"workspace": "mine", "interval": None}, workspace="!", interval="9m")
+    found = read(
+        {"workspace": "mine", "poll_interval": None}, workspace="!", poll_interval="9m"
+    )
 
     assert found.workspace == "mine"
-    assert found.interval == timedelta(minutes=9)
+    assert found.poll_interval == timedelta(minutes=9)
 
 
-@pytest.mark.parametrize("name", ["api_url", "interval", "plan", "listen", "reserve"])
+@pytest.mark.parametrize(
+    "name", ["api_url", "poll_interval", "api_plan", "listen", "reserve"]
+)
 def test_an_empty_text_is_unset(name: str) -> None:
     """An empty variable is as good as none, and an empty flag takes it back."""
     assert read(**{name: ""}) == read()

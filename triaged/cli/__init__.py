@@ -7,14 +7,14 @@ from typing import Final
 import click
 
 from triaged import __version__
-from triaged.cli import exits
+from triaged.cli import exit_codes
 from triaged.errors import TriagedError
-from triaged.printable import printable
+from triaged.text import escape_unprintable
 
 # In the order of the help; each module holds a command of that name.
-MODULES: Final = {
+COMMAND_MODULES: Final = {
     "run": "run",
-    "check": "rules",
+    "check": "check",
     "plan": "plan",
     "apply": "apply",
     "explain": "explain",
@@ -23,35 +23,35 @@ MODULES: Final = {
     "dismiss": "dismiss",
     "history": "history",
     "budget": "budget",
-    "veto": "control",
-    "pause": "control",
-    "resume": "control",
-    "schema": "rules",
+    "veto": "veto",
+    "pause": "pause",
+    "resume": "pause",
+    "schema": "schema",
     "sandbox": "sandbox",
     "demo": "demo",
 }
 
 
-class Commands(click.Group):
+class LazyGroup(click.Group):
     """Imports the module of the one command that is asked for: a start costs less."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands in the order of the help."""
         del ctx
-        return list(MODULES)
+        return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command by its name."""
         del ctx
-        if cmd_name not in MODULES:
+        if cmd_name not in COMMAND_MODULES:
             return None
-        module = importlib.import_module(f"triaged.cli.{MODULES[cmd_name]}")
+        module = importlib.import_module(f"triaged.cli.{COMMAND_MODULES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
 
 @click.group(
-    cls=Commands,
+    cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="triaged %(version)s")
@@ -68,10 +68,10 @@ def main() -> None:
         app(prog_name="triaged")
     except TriagedError as error:
         # File names and messages may hold text from outside.
-        lines = (printable(line) for line in str(error).splitlines())
+        lines = (escape_unprintable(line) for line in str(error).splitlines())
         sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
-        sys.exit(exits.code_for(error))
+        sys.exit(exit_codes.exit_code_for(error))
     except BrokenPipeError:
         # Whoever read our output has seen enough (``triaged history | head``).
         sys.stderr.close()
-        sys.exit(exits.FAILED)
+        sys.exit(exit_codes.FAILED)

@@ -9,30 +9,37 @@ from pathlib import Path
 
 import click
 
-from triaged.cli import exits
-from triaged.cli.asking import agreed
+from triaged.cli import exit_codes
+from triaged.cli.confirm import confirm
 from triaged.cli.dismiss import say_carried
-from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.log_setup import configure_logs
+from triaged.cli.options import (
+    API,
+    LEDGER_OPTIONS,
+    LOG_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
+    with_settings,
+)
+from triaged.cli.output import console, echo, table, truncate
+from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
 from triaged.clock import SystemClock
-from triaged.cycle import make_orders
-from triaged.engine.listing import survey
-from triaged.engine.model import Decision, Task
-from triaged.judge import Judge
+from triaged.daemon.signals import signal_events
 from triaged.ledger.dismissals import Source
-from triaged.logs import configure_logs
-from triaged.planfile import MAX_BYTES, Entry, Plan, read_plan
 from triaged.quota import Purpose
-from triaged.render import console, say, shorten, table
-from triaged.rules import Rules, load_rules
+from triaged.rules.context import build_context
+from triaged.rules.task import Decision, Task
+from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.assessment import Judge
+from triaged.triage.cycle import build_requests
 from triaged.workspace import Workspace, open_workspace
 
 
 @click.command
 @click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
-@with_settings(*API, *RULES, *QUOTA, *LEDGER, *LOGS)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def apply(*, settings: Settings, file: Path, yes: bool) -> None:
     """Dismiss exactly what a plan says, less what changed since it was made."""
     now = SystemClock().now()
@@ -56,26 +63,28 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
     sys.exit(asyncio.run(_apply(settings, rules, reviewed, yes=yes)))
 
 
-async def _apply(settings: Settings, rules: Rules, plan: Plan, *, yes: bool) -> int:
+async def _apply(
+    settings: Settings, rules: CompiledRules, plan: Plan, *, yes: bool
+) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        screened, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
+        guarded, _ = Judge(workspace.ledger).assess(
+            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
         )
-        due, dropped = compare(plan.entries, screened.decisions)
+        due, dropped = compare(plan.entries, guarded.decisions)
         _show(due, dropped)
         if not due:
-            say("Nothing to dismiss.")
-            return exits.DONE
-        if not yes and not agreed(f"Dismiss {len(due)} for good?"):
-            return exits.DONE
+            echo("Nothing to dismiss.")
+            return exit_codes.OK
+        if not yes and not confirm(f"Dismiss {len(due)} for good?"):
+            return exit_codes.OK
         return await _carry_out(workspace, rules, plan, listed.tasks, due, now)
 
 
 async def _carry_out(
     workspace: Workspace,
-    rules: Rules,
+    rules: CompiledRules,
     plan: Plan,
     tasks: Sequence[Task],
     agreed_on: Sequence[Decision],
@@ -88,27 +97,27 @@ async def _carry_out(
     ids = {decision.task.id for decision in agreed_on}
     entries = [entry for entry in plan.entries if entry.task_id in ids]
     stop = asyncio.Event()
-    with signals_set(asyncio.get_running_loop(), stop, None):
-        async with workspace.gate_lock().held():
-            workspace.meter.abandon_dismissals()
-            screened, _ = Judge(workspace.ledger).assess(
-                rules, tasks, now=now, clock_skew=workspace.meter.clock_skew
+    with signal_events(asyncio.get_running_loop(), stop, None):
+        async with workspace.dispatch_lock().acquired():
+            workspace.rate_limiter.expire_dismissals()
+            guarded, _ = Judge(workspace.ledger).assess(
+                rules, tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
             )
-            due, late = compare(entries, screened.decisions)
-            workspace.ledger.judgements.remember_rules(
-                rules.ruleset.sha256, rules.text, at=now
+            due, late = compare(entries, guarded.decisions)
+            workspace.ledger.decisions.save_ruleset(
+                rules.ruleset.sha256, rules.source, at=now
             )
-            listing = survey(rules.ruleset.conditions(), tasks, now=now)
-            carried = await workspace.gate().carry_out(
-                make_orders(due, rules, listing),
+            context = build_context(rules.ruleset.conditions(), tasks, now=now)
+            dispatched = await workspace.dispatcher().dispatch(
+                build_requests(due, rules, context),
                 source=Source.APPLY,
                 cycle=uuid.uuid4().hex[:12],
                 stop=stop,
                 listed_at=now,
             )
     for entry, why in late:
-        say(f"{shorten(entry.task_id, 40)} stays: {why}")
-    return say_carried(carried, capped=bool(late))
+        echo(f"{truncate(entry.task_id, 40)} stays: {why}")
+    return say_carried(dispatched, capped=bool(late))
 
 
 def compare(
@@ -122,7 +131,7 @@ def compare(
         decision = now.get(entry.task_id)
         if decision is None:
             dropped.append((entry, "not pending any more"))
-        elif decision.task.digest() != entry.content_sha256:
+        elif decision.task.content_hash() != entry.content_sha256:
             dropped.append((entry, "changed since"))
         elif decision.cause is not None:
             dropped.append((entry, f"left now ({decision.cause})"))
@@ -143,7 +152,7 @@ def _show(due: Sequence[Decision], dropped: Sequence[tuple[Entry, str]]) -> None
     ]
     if rows:
         shown = [
-            (shorten(task, 40), what, rule, shorten(text or ""))
+            (truncate(task, 40), what, rule, truncate(text or ""))
             for task, what, rule, text in rows
         ]
         console().print(table(("task", "what", "rule", "description"), shown))

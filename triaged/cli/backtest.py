@@ -10,21 +10,34 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from triaged.agreement import SETTLED_STATUSES, Word, word_of
-from triaged.backtest import Backtest, Counterexample, Record, Sample, run_backtest
-from triaged.backtest_page import cannot_know, render_backtest, summary
-from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
+from triaged.cli.backtest_html import limitations, render_backtest, summary
+from triaged.cli.options import (
+    API,
+    LEDGER_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
+    EnumChoice,
+    with_settings,
+)
+from triaged.cli.output import add_verdict, console, echo, echo_json, truncate
 from triaged.clock import SystemClock
-from triaged.engine.model import Task
-from triaged.engine.rules import Ruleset
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Outcome, Search
-from triaged.people import note_counterexamples
-from triaged.printable import printable
-from triaged.render import add_verdict, console, say, say_json, shorten
-from triaged.rules import load_rules
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.rules.explain_json import result_to_dict
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import HumanDecision, Task
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.trace import verdict_json
+from triaged.text import escape_unprintable
+from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
+from triaged.triage.backtest import (
+    Backtest,
+    FalsePositive,
+    LabeledTask,
+    Record,
+    run_backtest,
+)
+from triaged.triage.feedback import record_false_positives
 from triaged.workspace import Workspace, open_workspace
 
 
@@ -40,12 +53,12 @@ class ReportFormat(StrEnum):
 @click.option(
     "--format",
     "form",
-    type=OneOf(ReportFormat),
+    type=EnumChoice(ReportFormat),
     default=ReportFormat.TABLE,
     show_default="table",
     help="How to print.",
 )
-@with_settings(*API, *RULES, *QUOTA, *LEDGER)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def backtest(*, settings: Settings, form: ReportFormat) -> None:
     """Judge rules by what people approved and dismissed; four calls, never writes."""
     clock = SystemClock()
@@ -53,54 +66,54 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
     result = asyncio.run(_backtest(settings, rules.ruleset))
     if form is ReportFormat.JSON:
         report = _as_json(result)
-        say_json(report)
+        echo_json(report)
     elif form is ReportFormat.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
-        say(page, end="")
+        echo(page, end="")
     else:
         _show(result)
 
 
 async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
     async with open_workspace(settings, SystemClock()) as workspace:
-        samples: list[Sample] = []
+        samples: list[LabeledTask] = []
         ours = 0
         dismissed_by_us = _dismissed_by_us(workspace.ledger)
-        for status in SETTLED_STATUSES:
-            for task in await workspace.people().settled(status):
-                word = word_of(status)
-                if word is Word.DISMISSED and task.id in dismissed_by_us:
+        for status in FINAL_STATUSES:
+            for task in await workspace.feedback().list_final(status):
+                word = human_decision_for(status)
+                if word is HumanDecision.DISMISSED and task.id in dismissed_by_us:
                     ours += 1
                 else:
                     samples.append(_sample(workspace, task, word))
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
-            note_counterexamples(workspace.ledger, _pairs(result))
+            record_false_positives(workspace.ledger, _pairs(result))
     return result
 
 
 def _pairs(result: Backtest) -> Iterator[tuple[str, str]]:
     for record in result.records:
-        for example in record.counterexamples:
+        for example in record.false_positives:
             yield record.rule, example.task.id or ""
 
 
 def _dismissed_by_us(ledger: Ledger) -> frozenset[str]:
-    confirmed = ledger.dismissals.find(Search(outcome=Outcome.CONFIRMED))
+    confirmed = ledger.dismissals.query(DismissalFilter(outcome=Outcome.CONFIRMED))
     return frozenset(entry.task_id for entry in confirmed if entry.rule is not None)
 
 
-def _sample(workspace: Workspace, task: Task, word: Word) -> Sample:
+def _sample(workspace: Workspace, task: Task, word: HumanDecision) -> LabeledTask:
     """Take the task's age when we last saw it pending, where we did."""
     seen: datetime | None = None
     if task.id is not None:
-        judgement = workspace.ledger.judgements.last(task.id)
-        seen = judgement.decided_at if judgement else None
-    return Sample(
+        record = workspace.ledger.decisions.latest(task.id)
+        seen = record.decided_at if record else None
+    return LabeledTask(
         task=task,
-        word=word,
-        at=seen or workspace.clock.now(),
-        is_time_known=seen is not None,
+        label=word,
+        evaluated_at=seen or workspace.clock.now(),
+        time_is_known=seen is not None,
     )
 
 
@@ -109,8 +122,8 @@ def _as_json(result: Backtest) -> dict[str, Any]:
         "approved": result.approved,
         "dismissed": result.dismissed,
         "dismissed_by_triaged": result.ours,
-        "times_unknown": result.times_unknown,
-        "cannot_know": cannot_know(result),
+        "unknown_times": result.unknown_times,
+        "limitations": limitations(result),
         "rules": [_record_json(record) for record in result.records],
     }
 
@@ -124,33 +137,33 @@ def _record_json(record: Record) -> dict[str, Any]:
         "would_dismiss": agreement.total,
         "dismissed": agreement.dismissed,
         "approved": agreement.approved,
-        "agreement": agreement.share,
+        "agreement": agreement.value,
         "interval": agreement.interval,
-        "counterexamples": [_example_json(one) for one in record.counterexamples],
+        "false_positives": [_example_json(one) for one in record.false_positives],
     }
 
 
-def _example_json(example: Counterexample) -> dict[str, Any]:
+def _example_json(example: FalsePositive) -> dict[str, Any]:
     return {
         "task_id": example.task.id,
         "description": example.task.description,
-        "match": verdict_json(example.verdict),
+        "match": result_to_dict(example.verdict),
     }
 
 
 def _show(result: Backtest) -> None:
-    say(
+    echo(
         f"People approved {result.approved} and dismissed {result.dismissed} tasks,"
         f" not counting {result.ours} that triaged dismissed itself."
     )
     for record in result.records:
-        say(f"\n{record.rule} ({record.mode}): {summary(record)}.")
-        for example in record.counterexamples:
+        echo(f"\n{record.rule} ({record.mode}): {summary(record)}.")
+        for example in record.false_positives:
             task = example.task
             line = f"approved: {task.id} {task.description or '—'}"
-            tree = Tree(Text(printable(shorten(line, 140))))
-            add_verdict(tree, verdict_json(example.verdict))
+            tree = Tree(Text(escape_unprintable(truncate(line, 140))))
+            add_verdict(tree, result_to_dict(example.verdict))
             console().print(tree)
-    say("")
-    for note in cannot_know(result):
-        say(f"note: {note}")
+    echo("")
+    for note in limitations(result):
+        echo(f"note: {note}")

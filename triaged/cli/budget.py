@@ -8,33 +8,33 @@ from typing import Any, Final
 import click
 
 from triaged.budget import Budget, make_budget
-from triaged.cli import exits
+from triaged.cli import exit_codes
 from triaged.cli.options import (
-    LEDGER,
-    QUOTA,
-    RULES,
+    LEDGER_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
 )
+from triaged.cli.output import echo, echo_json
 from triaged.clock import SystemClock
-from triaged.engine.duration import show_duration
-from triaged.engine.rules import Safety
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
-from triaged.ledger.store import FILE
-from triaged.meter import Meter
+from triaged.ledger.database import FILE
 from triaged.quota import QuotaView
-from triaged.render import say, say_json
-from triaged.rulefile.load import load
+from triaged.rules.duration import format_duration
+from triaged.rules.rule import SafetyLimits
+from triaged.rulesfile.loader import load
 from triaged.settings import Settings
+from triaged.triage.rate_limiter import RateLimiter
 
 _MINUTE: Final = timedelta(minutes=1)
 
 
 @click.command
 @with_format
-@with_settings(*RULES, *QUOTA, *LEDGER)
+@with_settings(*RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def budget(*, settings: Settings, form: Format) -> None:
     """Show the arithmetic of the quota for these settings, and what cannot work.
 
@@ -48,16 +48,16 @@ def budget(*, settings: Settings, form: Format) -> None:
         minute_limit=given.minute_limit or (view.minute_limit if view else None),
         assumed=limit is None,
         reserve=given.reserve,
-        wished=settings.interval,
+        wished=settings.poll_interval,
         backlog=backlog,
         dismissals_a_day=dismissed,
         cap_a_day=_safety(settings).max_dismissals_per_day,
     )
     if form is Format.JSON:
-        say_json(_as_json(made, view))
+        echo_json(_as_json(made, view))
     else:
         _show(made, view, settings)
-    sys.exit(exits.CONFIG if made.impossible else exits.DONE)
+    sys.exit(exit_codes.CONFIG if made.impossible else exit_codes.OK)
 
 
 def _remembered(settings: Settings) -> tuple[QuotaView | None, int, int]:
@@ -66,16 +66,16 @@ def _remembered(settings: Settings) -> tuple[QuotaView | None, int, int]:
         return None, 0, 0
     clock = SystemClock()
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        view = Meter(settings.quota, ledger, clock).view()
-        spent = sum(ledger.dismissals.spent_on(clock.now()).values())
-        return view, ledger.judgements.count_waiting(), spent
+        view = RateLimiter(settings.quota, ledger, clock).snapshot()
+        spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
+        return view, ledger.decisions.count_over_cap(), spent
 
 
-def _safety(settings: Settings) -> Safety:
+def _safety(settings: Settings) -> SafetyLimits:
     try:
         return load(settings.rules).ruleset.safety
     except ConfigError:
-        return Safety()
+        return SafetyLimits()
 
 
 def _as_json(made: Budget, view: QuotaView | None) -> dict[str, Any]:
@@ -104,29 +104,33 @@ def _moment(seconds: float) -> str:
 
 def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
     window = timedelta(seconds=settings.quota.minute_window)
-    each = "a minute" if window == _MINUTE else f"in {show_duration(window)}"
+    each = "a minute" if window == _MINUTE else f"in {format_duration(window)}"
     minute = f"{made.minute_limit:,} {each}" if made.minute_limit else "minute unknown"
-    say(f"calls a day     {made.daily_limit:>8,}   {_source(made, settings)}, {minute}")
-    say(f"reserve         {made.reserved:>8,}   left to people and other tools")
-    often = f"one every {show_duration(made.interval)}" if made.polls else "none"
-    wished = show_duration(settings.interval)
-    say(f"polls           {made.polls:>8,}   {often} (wished: {wished})")
-    say(f"dismissals      {made.dismissals:>8,}   at most a day")
-    gone = "never" if made.gone_in is None else f"gone in {show_duration(made.gone_in)}"
+    echo(
+        f"calls a day     {made.daily_limit:>8,}   {_source(made, settings)}, {minute}"
+    )
+    echo(f"reserve         {made.reserved:>8,}   left to people and other tools")
+    often = f"one every {format_duration(made.interval)}" if made.polls else "none"
+    wished = format_duration(settings.poll_interval)
+    echo(f"polls           {made.polls:>8,}   {often} (wished: {wished})")
+    echo(f"dismissals      {made.dismissals:>8,}   at most a day")
+    gone = (
+        "never" if made.gone_in is None else f"gone in {format_duration(made.gone_in)}"
+    )
     waits = gone if made.backlog else "no task waits"
-    say(f"backlog         {made.backlog:>8,}   {waits}")
+    echo(f"backlog         {made.backlog:>8,}   {waits}")
     if view is not None:
         until = datetime.fromtimestamp(view.reset_at, UTC)
         others = f"others spent {view.spent_by_others:,}"
-        say(
+        echo(
             f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
             f" {others}"
         )
     if made.impossible is not None:
-        say(f"cannot work: {made.impossible}")
+        echo(f"cannot work: {made.impossible}")
         return
     for text in made.doubtful:
-        say(f"note: {text}")
+        echo(f"note: {text}")
 
 
 def _source(made: Budget, settings: Settings) -> str:

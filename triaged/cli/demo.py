@@ -1,10 +1,38 @@
 """``triaged demo``: everything at work for half a minute."""
 
 import asyncio
+import contextlib
+import io
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
 import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from triaged.demo import Demo
+import triaged
+from triaged.cli.log_setup import configure_logs
+from triaged.cli.output import console, echo, table, truncate
+from triaged.clock import SystemClock
+from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.systemd import SystemdNotifier
+from triaged.errors import TriagedError
+from triaged.leadlex.api_key import KeySource, parse_key
+from triaged.ledger.dismissals import DismissalFilter, Outcome
+from triaged.quota import QuotaSettings
+from triaged.sandbox.server import Sandbox, serve
+from triaged.sandbox.settings import DEFAULT_KEY, SandboxSettings
+from triaged.sandbox.tasks import generate
+from triaged.settings import Settings
+from triaged.text import escape_unprintable
+from triaged.workspace import Workspace
 
 
 @click.command
@@ -19,3 +47,226 @@ from triaged.demo import Demo
 def demo(*, seconds: int, seed: int) -> None:
     """Show it all for half a minute: sandbox, daemon and example rules, live."""
     asyncio.run(Demo(seconds=seconds, seed=seed).run())
+
+
+# A made-up plan with short windows, so that half a minute shows the quota at work.
+MINUTE_SECONDS: Final = 5.0
+CALLS_PER_MINUTE: Final = 10
+CALLS_PER_DAY: Final = 100
+POLL_INTERVAL: Final = timedelta(seconds=4)
+TASKS: Final = 60
+
+_LINES: Final = 12
+_FRAME_SECONDS: Final = 0.25
+_NEWCOMER_SECONDS: Final = 6.0
+
+
+class DemoFailed(TriagedError):
+    """The demo's two sides do not agree, or a part of it ended early."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        """Say what went wrong."""
+        return f"the demo failed: {self.what}"
+
+
+class Demo:
+    """One showing."""
+
+    def __init__(self, *, seconds: int, seed: int) -> None:
+        self._seconds = seconds
+        self._seed = seed
+        self._clock = SystemClock()
+        self._sandbox = Sandbox(
+            SandboxSettings(
+                seed=seed,
+                count=TASKS,
+                minute_limit=CALLS_PER_MINUTE,
+                minute_window=MINUTE_SECONDS,
+                day_limit=CALLS_PER_DAY,
+            )
+        )
+        self._listed = TASKS
+
+    async def run(self) -> None:
+        """Show it, then sum it up.
+
+        Raises:
+            DemoTrouble: what was shown does not add up.
+        """
+        url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        serving = asyncio.create_task(serve(self._sandbox, on_ready=url.set_result))
+        try:
+            with tempfile.TemporaryDirectory(prefix="triaged-demo-") as directory:
+                await self._run_daemon(await url, Path(directory))
+        finally:
+            serving.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await serving
+
+    async def _run_daemon(self, url: str, directory: Path) -> None:
+        configure_logs(
+            level="error", form="json", workspace="demo", stream=io.StringIO()
+        )
+        rules = directory / "rules.yaml"
+        rules.write_bytes(example_rules())
+        settings = Settings(
+            key=KeySource(value=parse_key(DEFAULT_KEY)),
+            api_url=url,
+            rules=rules,
+            workspace="demo",
+            quota=QuotaSettings(
+                minute_limit=CALLS_PER_MINUTE,
+                minute_window=MINUTE_SECONDS,
+                daily_limit=CALLS_PER_DAY,
+            ),
+            poll_interval=POLL_INTERVAL,
+            state_dir=directory / "state",
+            listen_port=0,
+        )
+        async with open_daemon(
+            settings, self._clock, dry_run=False, notifier=SystemdNotifier({})
+        ) as daemon:
+            workspace = daemon.workspace
+            running = asyncio.create_task(daemon.run())
+            await self._watch(workspace, daemon, running)
+            daemon.stop()
+            await running
+            self._sum_up(workspace)
+
+    async def _watch(
+        self, workspace: Workspace, daemon: Daemon, running: asyncio.Task[None]
+    ) -> None:
+        started = self._clock.monotonic()
+        newcomers = started + _NEWCOMER_SECONDS
+        with _screen() as show:
+            while (passed := self._clock.monotonic() - started) < self._seconds:
+                if running.done():
+                    running.result()
+                    raise DemoFailed("the daemon ended early")
+                if self._clock.monotonic() > newcomers:
+                    newcomers += _NEWCOMER_SECONDS
+                    self._add_tasks()
+                show(self._frame(workspace, daemon, passed))
+                await self._clock.sleep(_FRAME_SECONDS)
+
+    def _add_tasks(self) -> None:
+        """Let people and Lexi go on working while we look."""
+        seed = self._seed * 1000 + self._listed
+        self._listed += self._sandbox.world.store.add(
+            generate(seed, 5, self._clock.now())
+        )
+
+    def _frame(self, workspace: Workspace, daemon: Daemon, passed: float) -> Group:
+        counts = self._sandbox.world.store.counts()
+        view = workspace.rate_limiter.snapshot()
+        head = Text(
+            f"triaged demo · {max(self._seconds - passed, 0):.0f} s left ·"
+            f" {counts['pending']} tasks pending, {counts['dismissed']} dismissed"
+        )
+        quota = Text(
+            f"quota: {view.remaining} of {view.daily_limit} calls left today,"
+            f" {view.reserved} kept for people; at most {CALLS_PER_MINUTE}"
+            f" in {MINUTE_SECONDS:g} s"
+        )
+        rate_limiter = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=view.daily_limit, completed=view.remaining, width=24)
+        rate_limiter.add_row(bar, quota)
+        last = daemon.health.last_report
+        left = (
+            ", ".join(f"{n} {c}" for c, n in last.left_by_cause.items())
+            if last
+            else "—"
+        )
+        return Group(
+            Text.assemble((head.plain, "bold")),
+            rate_limiter,
+            Text(f"left alone: {left}"),
+            self._recent(workspace),
+        )
+
+    def _recent(self, workspace: Workspace) -> Table:
+        newest = workspace.ledger.dismissals.query(DismissalFilter(last=_LINES))
+        return table(
+            ("time", "rule", "reason", "outcome", "task"),
+            [
+                (
+                    f"{entry.decided_at:%H:%M:%S}",
+                    entry.rule or "",
+                    entry.reason,
+                    entry.outcome or "under way",
+                    truncate(str(entry.task.get("description") or "—"), 50),
+                )
+                for entry in newest
+            ],
+        )
+
+    def _sum_up(self, workspace: Workspace) -> None:
+        store = self._sandbox.world.store
+        entries = workspace.ledger.dismissals.query(DismissalFilter())
+        confirmed = [e for e in entries if e.outcome is Outcome.CONFIRMED]
+        counts = store.counts()
+        calls = sum(self._sandbox.world.counted.values())
+        refused = sum(
+            n
+            for (_, status), n in self._sandbox.world.counted.items()
+            if status == "429"
+        )
+        per_rule = Counter((e.rule or "", e.reason) for e in confirmed)
+        echo("\nWhat happened")
+        rows = [(rule, reason, str(n)) for (rule, reason), n in per_rule.most_common()]
+        console().print(table(("rule", "reason", "dismissed"), rows))
+        dismissed, pending = counts["dismissed"], counts["pending"]
+        echo(
+            f"\n{self._listed} tasks = {dismissed} dismissed + {pending} left pending."
+            f"\nThe ledger has {len(confirmed)} confirmed dismissals;"
+            f" the sandbox saw {len(store.effects)}."
+            f"\n{calls} API calls spent, {refused} of them refused."
+        )
+        if self._listed != dismissed + pending:
+            raise DemoFailed("tasks were lost")
+        if {e.task_id for e in confirmed} != {e.task_id for e in store.effects}:
+            raise DemoFailed("ledger and sandbox do not agree")
+        if not confirmed:
+            raise DemoFailed("nothing was dismissed")
+        echo("Both sides agree. Next: README.md, 'The first real run'.")
+
+
+class _Lines:
+    """Shows frames where there is no terminal: a line whenever something changed."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._last = ""
+
+    def __call__(self, frame: Group) -> None:
+        """Print the first line of a frame if its numbers are new."""
+        head = frame.renderables[0]
+        text = head.plain if isinstance(head, Text) else ""
+        numbers = text.rpartition("·")[2]
+        if numbers != self._last:
+            self._last = numbers
+            self._out.print(Text(escape_unprintable(text)))
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[Callable[[Group], None]]:
+    out = console()
+    if not out.is_terminal:
+        yield _Lines(out)
+        return
+    with Live(console=out, refresh_per_second=8, transient=True) as live:
+        yield live.update
+
+
+FILE: Final = "rules.example.yaml"
+
+
+def example_rules() -> bytes:
+    """Return ``rules.example.yaml``: from the package, or from a source checkout."""
+    here = Path(triaged.__file__).parent
+    packaged = here / FILE
+    return (packaged if packaged.exists() else here.parent / FILE).read_bytes()

@@ -10,24 +10,40 @@ from typing import Final, TypeVar
 
 import click
 
-from triaged.byhand import Sifted, Wish, carry_out, sift
-from triaged.cli import exits
-from triaged.cli.asking import agreed
-from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli import exit_codes
+from triaged.cli.confirm import confirm
+from triaged.cli.log_setup import configure_logs
+from triaged.cli.options import (
+    API,
+    LEDGER_OPTIONS,
+    LOG_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
+    with_settings,
+)
+from triaged.cli.output import console, echo, table, truncate
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.engine.duration import parse_duration
-from triaged.engine.model import Cause, Task
-from triaged.engine.truth import age_of
+from triaged.daemon.signals import signal_events
 from triaged.ledger.dismissals import Outcome, Source
-from triaged.logs import configure_logs
-from triaged.orders import Carried
-from triaged.patterns import PatternRefusedError, Re2Pattern, compile_pattern
 from triaged.quota import Purpose
-from triaged.render import console, say, shorten, table
-from triaged.rules import Rules, load_rules
+from triaged.rules.duration import parse_duration
+from triaged.rules.evaluate import age_of
+from triaged.rules.patterns.re2_pattern import (
+    InvalidPatternError,
+    Re2Pattern,
+    compile_pattern,
+)
+from triaged.rules.task import LeaveCause, Task
+from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.manual import (
+    ManualDismissal,
+    ManualScreening,
+    dispatch_manual,
+    screen_manual,
+)
+from triaged.triage.requests import DispatchResult
 from triaged.workspace import open_workspace
 
 T = TypeVar("T")
@@ -37,7 +53,7 @@ BULK_REASON: Final = "bulk_cleanup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class TaskFilter:
     """Which of the pending tasks are meant; all given parts must hold."""
 
     ids: tuple[str, ...]
@@ -45,7 +61,7 @@ class Selection:
     older_than: timedelta | None
     description: Re2Pattern | None
 
-    def picks(self, task: Task, now: datetime) -> bool:
+    def matches(self, task: Task, now: datetime) -> bool:
         """Say whether the task is meant; what cannot be judged is not."""
         if not task.is_pending or (self.ids and task.id not in self.ids):
             return False
@@ -69,7 +85,7 @@ class Selection:
 @click.option("--all", "everything", is_flag=True, help="All pending tasks.")
 @click.option("--reason", required=True, metavar="R", help="The reason code.")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
-@with_settings(*API, *RULES, *QUOTA, *LEDGER, *LOGS)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def dismiss(
     *,
     settings: Settings,
@@ -85,7 +101,7 @@ def dismiss(
 
     Protected and vetoed tasks stay, whatever you ask for.
     """
-    selection = Selection(
+    selection = TaskFilter(
         ids=ids,
         type=kind,
         older_than=_parsed("--older-than", older_than, parse_duration),
@@ -113,72 +129,81 @@ def dismiss(
 
 
 async def _dismiss(
-    settings: Settings, rules: Rules, selection: Selection, reason: str, *, yes: bool
+    settings: Settings,
+    rules: CompiledRules,
+    selection: TaskFilter,
+    reason: str,
+    *,
+    yes: bool,
 ) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        wishes = [Wish(t, reason) for t in listed.tasks if selection.picks(t, now)]
-        sifted = sift(workspace, rules.ruleset, wishes, listed.tasks, now=now)
+        wishes = [
+            ManualDismissal(t, reason)
+            for t in listed.tasks
+            if selection.matches(t, now)
+        ]
+        sifted = screen_manual(workspace, rules.ruleset, wishes, listed.tasks, now=now)
         _say_missing(selection, listed.tasks)
         _show(sifted, now)
-        if not sifted.granted:
-            say("Nothing to dismiss.")
-            return exits.DONE
-        count = len(sifted.granted)
-        if not yes and not agreed(f"Dismiss {count} for good, as {reason}?"):
-            return exits.DONE
+        if not sifted.accepted:
+            echo("Nothing to dismiss.")
+            return exit_codes.OK
+        count = len(sifted.accepted)
+        if not yes and not confirm(f"Dismiss {count} for good, as {reason}?"):
+            return exit_codes.OK
         stop = asyncio.Event()
-        with signals_set(asyncio.get_running_loop(), stop, None):
-            carried, late = await carry_out(
+        with signal_events(asyncio.get_running_loop(), stop, None):
+            dispatched, late = await dispatch_manual(
                 workspace,
                 rules.ruleset,
-                sifted.granted,
+                sifted.accepted,
                 listed.tasks,
                 source=Source.HAND,
                 listed_at=now,
                 stop=stop,
             )
-        for wish, cause in late.denied:
-            say(f"{shorten(wish.task.id or '—', 40)} stays: {cause} meanwhile")
-    denied = {cause for _, cause in (*sifted.denied, *late.denied)}
-    return say_carried(carried, capped=Cause.OVER_CAP in denied)
+        for wish, cause in late.refused:
+            echo(f"{truncate(wish.task.id or '—', 40)} stays: {cause} meanwhile")
+    denied = {cause for _, cause in (*sifted.refused, *late.refused)}
+    return say_carried(dispatched, capped=LeaveCause.OVER_CAP in denied)
 
 
-def say_carried(carried: Carried, *, capped: bool) -> int:
+def say_carried(dispatched: DispatchResult, *, capped: bool) -> int:
     """Sum up what became of dismissals; return the exit code."""
-    ends = Counter(attempt.outcome for attempt in carried.attempts)
+    ends = Counter(attempt.outcome for attempt in dispatched.attempts)
     told = ", ".join(f"{number} {outcome}" for outcome, number in ends.most_common())
-    say(f"{told or 'nothing was sent'}.")
-    if carried.undone:
-        say(f"{carried.undone} not done: {carried.halt or 'stopped'}.")
-    if carried.error is not None:
-        say(str(carried.error), error=True)
-        code = exits.code_for(carried.error)
-        if code == exits.KEY_REFUSED:
+    echo(f"{told or 'nothing was sent'}.")
+    if dispatched.remaining:
+        echo(f"{dispatched.remaining} not done: {dispatched.halt or 'stopped'}.")
+    if dispatched.error is not None:
+        echo(str(dispatched.error), error=True)
+        code = exit_codes.exit_code_for(dispatched.error)
+        if code == exit_codes.KEY_REFUSED:
             return code
-    incomplete = carried.undone or capped or ends[Outcome.UNKNOWN]
-    return exits.INCOMPLETE if incomplete else exits.DONE
+    incomplete = dispatched.remaining or capped or ends[Outcome.UNKNOWN]
+    return exit_codes.INCOMPLETE if incomplete else exit_codes.OK
 
 
-def _say_missing(selection: Selection, tasks: Sequence[Task]) -> None:
+def _say_missing(selection: TaskFilter, tasks: Sequence[Task]) -> None:
     pending = {task.id for task in tasks if task.is_pending}
     for task_id in selection.ids:
         if task_id not in pending:
-            say(f"{task_id} is not pending.", error=True)
+            echo(f"{task_id} is not pending.", error=True)
 
 
-def _show(sifted: Sifted, now: datetime) -> None:
-    rows = [(wish, f"dismiss: {wish.reason}") for wish in sifted.granted]
-    rows += [(wish, f"stays: {cause}") for wish, cause in sifted.denied]
+def _show(sifted: ManualScreening, now: datetime) -> None:
+    rows = [(wish, f"dismiss: {wish.reason}") for wish in sifted.accepted]
+    rows += [(wish, f"stays: {cause}") for wish, cause in sifted.refused]
     if rows:
         shown = [
             (
-                shorten(wish.task.id or "—", 40),
-                shorten(wish.task.type or "—", 20),
+                truncate(wish.task.id or "—", 40),
+                truncate(wish.task.type or "—", 20),
                 show_age(age_of(wish.task, now)),
                 what,
-                shorten(wish.task.description or "—"),
+                truncate(wish.task.description or "—"),
             )
             for wish, what in rows
         ]
@@ -191,5 +216,5 @@ def _parsed(option: str, text: str | None, parse: Callable[[str], T]) -> T | Non
         return None
     try:
         return parse(text)
-    except (ValueError, PatternRefusedError) as error:
+    except (ValueError, InvalidPatternError) as error:
         raise click.BadParameter(str(error), param_hint=option) from error

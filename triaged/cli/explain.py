@@ -10,37 +10,36 @@ from rich.tree import Tree
 
 from triaged.cli.options import (
     API,
-    LEDGER,
-    QUOTA,
-    RULES,
+    LEDGER_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
 )
-from triaged.cli.plan import NO_LEDGER, look, now_option
-from triaged.clock import SystemClock
-from triaged.engine.explain import explain as explain_task
-from triaged.engine.listing import Listing, ordered_duplicates, survey
-from triaged.engine.model import Decision, Json, Task, read_task
-from triaged.errors import TriagedError
-from triaged.guard import screen
-from triaged.leadlex import wire
-from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Search
-from triaged.ledger.judgements import Judgement
-from triaged.ledger.store import FILE
-from triaged.render import (
+from triaged.cli.output import (
     add_verdict,
     console,
+    echo,
+    echo_json,
     rule_tree,
-    say,
-    say_json,
-    shorten,
+    truncate,
 )
-from triaged.rulefile.load import parse
-from triaged.rules import Rules, load_rules
+from triaged.cli.plan import EMPTY_HISTORY, look, now_option
+from triaged.clock import SystemClock
+from triaged.errors import TriagedError
+from triaged.leadlex import protocol
+from triaged.ledger import Ledger
+from triaged.ledger.database import FILE
+from triaged.ledger.decisions import DecisionRecord
+from triaged.ledger.dismissals import DismissalFilter
+from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
+from triaged.rules.explain import explain as explain_task
+from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
+from triaged.rules.task import Decision, Json, Task, parse_task
+from triaged.rulesfile.loader import CompiledRules, load_rules, parse
 from triaged.settings import Settings
-from triaged.trace import decision_json, explanation_json
+from triaged.triage.guard import apply_guard
 
 
 class UnknownTask(TriagedError):
@@ -65,7 +64,7 @@ class UnknownTask(TriagedError):
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES, *QUOTA, *LEDGER)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def explain(
     *,
     settings: Settings,
@@ -85,7 +84,7 @@ def explain(
         else _explain_id(settings, task_id or "", now)
     )
     if form is Format.JSON:
-        say_json(shown)
+        echo_json(shown)
     else:
         _show_explanation(shown)
 
@@ -96,17 +95,20 @@ def _explain_file(
     value = _read_task_file(file)
     moment = now or SystemClock().now()
     rules, _ = load_rules(settings.rules, now=moment)
-    task = read_task(value)
-    listing = survey(rules.ruleset.conditions(), [task], now=moment)
-    decision = screen(
-        rules.engine.decide([task], now=moment), rules.ruleset, NO_LEDGER, now=moment
+    task = parse_task(value)
+    context = build_context(rules.ruleset.conditions(), [task], now=moment)
+    decision = apply_guard(
+        rules.engine.decide([task], now=moment),
+        rules.ruleset,
+        EMPTY_HISTORY,
+        now=moment,
     ).decisions[0]
-    return _explanation("file", rules, task, listing, decision)
+    return _explanation("file", rules, task, context, decision)
 
 
 def _read_task_file(file: Path) -> dict[str, Json]:
     try:
-        value = wire.parse_json(file.read_bytes())
+        value = protocol.parse_json(file.read_bytes())
     except OSError as error:
         why = f"{file}: {error.strerror or type(error).__name__}"
         raise click.BadParameter(why, param_hint="--task") from error
@@ -131,22 +133,24 @@ def _explain_id(
         if remembered is not None:
             return remembered
     outlook = look(settings, None, now)
-    listing = survey(outlook.rules.ruleset.conditions(), outlook.tasks, now=outlook.now)
-    for decision in outlook.screened.decisions:
+    context = build_context(
+        outlook.rules.ruleset.conditions(), outlook.tasks, now=outlook.now
+    )
+    for decision in outlook.guarded.decisions:
         if decision.task.id == task_id:
-            return _explanation("list", outlook.rules, decision.task, listing, decision)
+            return _explanation("list", outlook.rules, decision.task, context, decision)
     raise UnknownTask(task_id)
 
 
 def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
     """Explain by what was stored when it was decided, whatever the rules say today."""
-    dismissals = ledger.dismissals.find(Search(task_id=task_id, newest=1))
+    dismissals = ledger.dismissals.query(DismissalFilter(task_id=task_id, last=1))
     if not dismissals:
-        judgement = ledger.judgements.last(task_id)
-        return None if judgement is None else _rejudged(ledger, judgement)
+        record = ledger.decisions.latest(task_id)
+        return None if record is None else _rejudged(ledger, record)
     entry = dismissals[0]
     # What a person dismissed has no decision of the rules.
-    by_hand = Decision(read_task(entry.task), None, reason=entry.reason)
+    by_hand = Decision(parse_task(entry.task), None, reason=entry.reason)
     about_dismissal = {
         "source": "ledger",
         "task_id": task_id,
@@ -160,52 +164,56 @@ def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
             "source": entry.source,
             "detail": entry.detail,
         },
-        "decision": decision_json(by_hand),
+        "decision": decision_to_dict(by_hand),
     }
     return {**about_dismissal, **entry.trace}
 
 
-def _rejudged(ledger: Ledger, judgement: Judgement) -> dict[str, Any] | None:
-    text = ledger.judgements.rules_text(judgement.rules_sha256)
+def _rejudged(ledger: Ledger, record: DecisionRecord) -> dict[str, Any] | None:
+    text = ledger.decisions.ruleset_source(record.rules_sha256)
     if text is None:
         return None
     ruleset = parse(text.encode(), "rules in the ledger").ruleset
-    task = read_task(judgement.task)
-    duplicates = ordered_duplicates(ruleset.conditions())
-    copies = zip(duplicates, judgement.copies, strict=True)
-    listing = Listing(
-        judgement.decided_at,
+    task = parse_task(record.task)
+    duplicates = duplicate_conditions(ruleset.conditions())
+    copies = zip(duplicates, record.duplicate_flags, strict=True)
+    context = EvaluationContext(
+        record.decided_at,
         {
-            duplicate: {} if copy is None else {judgement.task_id: copy}
+            duplicate: {} if copy is None else {record.task_id: copy}
             for duplicate, copy in copies
         },
     )
-    explanation = explain_task(ruleset, task, listing)
+    explanation = explain_task(ruleset, task, context)
     decision = explanation.decision._replace(
-        cause=judgement.cause, rule=judgement.rule, reason=judgement.reason
+        cause=record.cause, rule=record.rule, reason=record.reason
     )
     return {
         "source": "ledger",
-        "task_id": judgement.task_id,
-        "task": judgement.task,
-        "decided_at": judgement.decided_at.isoformat(),
-        "rules_sha256": judgement.rules_sha256,
-        **explanation_json(explanation),
-        "decision": decision_json(decision),
+        "task_id": record.task_id,
+        "task": record.task,
+        "decided_at": record.decided_at.isoformat(),
+        "rules_sha256": record.rules_sha256,
+        **explanation_to_dict(explanation),
+        "decision": decision_to_dict(decision),
     }
 
 
 def _explanation(
-    source: str, rules: Rules, task: Task, listing: Listing, decision: Decision
+    source: str,
+    rules: CompiledRules,
+    task: Task,
+    context: EvaluationContext,
+    decision: Decision,
 ) -> dict[str, Any]:
     return {
         "source": source,
         "task_id": task.id,
-        "task": dict(task.fields),
-        "decided_at": listing.now.isoformat(),
+        "task": dict(task.raw),
+        "decided_at": context.now.isoformat(),
         "rules_sha256": rules.ruleset.sha256,
-        **explanation_json(explain_task(rules.ruleset, task, listing)),
-        "decision": decision_json(decision),
+        **explanation_to_dict(explain_task(rules.ruleset, task, context)),
+        "decision": decision_to_dict(decision),
     }
 
 
@@ -218,14 +226,14 @@ def _show_explanation(shown: dict[str, Any]) -> None:
         by = f", rule {decision['rule']}" if decision["rule"] else ""
         verdict = f"leave: {decision['cause']}{by}"
     where = {"ledger": "as decided", "list": "judged", "file": "judged"}
-    say(f"{shorten(str(shown['task_id'] or '—'))}: {verdict}")
-    say(f"{where[shown['source']]} at {shown['decided_at']}")
-    say(f"description: {shorten(str(shown['task'].get('description', '—')), 200)}")
+    echo(f"{truncate(str(shown['task_id'] or '—'))}: {verdict}")
+    echo(f"{where[shown['source']]} at {shown['decided_at']}")
+    echo(f"description: {truncate(str(shown['task'].get('description', '—')), 200)}")
     if "dismissal" in shown:
         dismissal = shown["dismissal"]
-        say(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
+        echo(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
         if dismissal["detail"]:
-            say(f"answer: {shorten(dismissal['detail'], 200)}")
+            echo(f"answer: {truncate(dismissal['detail'], 200)}")
     if shown["protect"]:
         tree = Tree(Text("protect (true or unknown keeps the task)", style="bold"))
         for verdict_ in shown["protect"]:
@@ -233,5 +241,5 @@ def _show_explanation(shown: dict[str, Any]) -> None:
         out.print(tree)
     for rule in shown["rules"]:
         out.print(rule_tree(rule))
-    if shown["nearest"]:
-        say(f"Nearest rule that did not act: {shown['nearest']}")
+    if shown["closest_rule"]:
+        echo(f"Closest rule that did not match: {shown['closest_rule']}")

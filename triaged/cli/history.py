@@ -9,18 +9,25 @@ from typing import Any
 
 import click
 
-from triaged.cli.agreement import show_agreement
-from triaged.cli.held import show_held
-from triaged.cli.options import API, LEDGER, QUOTA, RULES, OneOf, with_settings
+from triaged.cli.history_agreement import show_agreement
+from triaged.cli.history_holds import show_held
+from triaged.cli.options import (
+    API,
+    LEDGER_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
+    EnumChoice,
+    with_settings,
+)
+from triaged.cli.output import console, echo, echo_json, table, truncate
 from triaged.clock import SystemClock
-from triaged.engine.duration import parse_duration
-from triaged.engine.model import parse_moment
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Entry, Outcome, Search
-from triaged.ledger.store import FILE
-from triaged.printable import printable
-from triaged.render import console, say, say_json, shorten, table
+from triaged.ledger.database import FILE
+from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.rules.duration import parse_duration
+from triaged.rules.task import parse_timestamp
 from triaged.settings import Settings
+from triaged.text import escape_unprintable
 
 
 class HistoryFormat(StrEnum):
@@ -36,9 +43,9 @@ class HistoryFormat(StrEnum):
 @click.option("--task", metavar="ID", help="Only this task.")
 @click.option("--rule", metavar="R", help="Only what this rule wanted.")
 @click.option("--reason", metavar="R", help="Only this reason code.")
-@click.option("--outcome", type=OneOf(Outcome), help="Only this outcome.")
+@click.option("--outcome", type=EnumChoice(Outcome), help="Only this outcome.")
 @click.option(
-    "--pending", is_flag=True, help="Instead: what is held, and when it will go."
+    "--held", is_flag=True, help="Instead: what is held, and when it will go."
 )
 @click.option(
     "--agreement",
@@ -49,12 +56,12 @@ class HistoryFormat(StrEnum):
 @click.option(
     "--format",
     "form",
-    type=OneOf(HistoryFormat),
+    type=EnumChoice(HistoryFormat),
     default=HistoryFormat.TABLE,
     show_default="table",
     help="How to print.",
 )
-@with_settings(*API, *RULES, *QUOTA, *LEDGER)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def history(
     *,
     settings: Settings,
@@ -63,16 +70,16 @@ def history(
     rule: str | None,
     reason: str | None,
     outcome: Outcome | None,
-    pending: bool,
+    held: bool,
     agreement: bool,
     form: HistoryFormat,
 ) -> None:
     """Show what was dismissed, by whom, why, and what became of it."""
-    if pending or agreement:
-        filters = (since, task, rule, reason, outcome, pending and agreement)
+    if held or agreement:
+        filters = (since, task, rule, reason, outcome, held and agreement)
         if form is HistoryFormat.CSV or any(filters):
             raise click.UsageError(
-                "--pending and --agreement show all there is, as a table or as JSON;"
+                "--held and --agreement show all there is, as a table or as JSON;"
                 " drop the other flags"
             )
         as_json = form is HistoryFormat.JSON
@@ -80,29 +87,29 @@ def history(
             sys.exit(show_agreement(settings, as_json=as_json))
         show_held(settings, as_json=as_json)
         return
-    search = Search(
+    search = DismissalFilter(
         since=_parse_since(since),
         task_id=task,
         rule=rule,
         reason=reason,
         outcome=outcome,
     )
-    entries: list[Entry] = []
+    entries: list[DismissalRecord] = []
     if (settings.state_dir / FILE).exists():
         with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            entries = ledger.dismissals.find(search)
+            entries = ledger.dismissals.query(search)
     else:
-        say(f"triaged: no ledger in {settings.state_dir} yet", error=True)
+        echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
     if form is HistoryFormat.JSON:
         rows = [entry_json(entry) for entry in entries]
-        say_json(rows)
+        echo_json(rows)
     elif form is HistoryFormat.CSV:
         _write_csv(entries)
     else:
         _show(entries)
 
 
-def entry_json(entry: Entry) -> dict[str, Any]:
+def entry_json(entry: DismissalRecord) -> dict[str, Any]:
     """Return one dismissal as scripts read it; open intents are unknown."""
     return {
         "task_id": entry.task_id,
@@ -110,7 +117,7 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "outcome": entry.outcome or Outcome.UNKNOWN,
         "decided_at": entry.decided_at.isoformat(),
-        "settled_at": entry.settled_at.isoformat() if entry.settled_at else None,
+        "settled_at": entry.resolved_at.isoformat() if entry.resolved_at else None,
         "source": entry.source,
         "type": entry.task.get("type"),
         "description": entry.task.get("description"),
@@ -127,7 +134,7 @@ def _parse_since(text: str | None) -> datetime | None:
     try:
         return SystemClock().now() - parse_duration(text)
     except (ValueError, OverflowError):
-        moment = parse_moment(text)
+        moment = parse_timestamp(text)
     if moment is None:
         raise click.BadParameter(
             f"expected a duration such as 24h or 7d, or a moment such as"
@@ -137,7 +144,7 @@ def _parse_since(text: str | None) -> datetime | None:
     return moment
 
 
-def _write_csv(entries: Sequence[Entry]) -> None:
+def _write_csv(entries: Sequence[DismissalRecord]) -> None:
     rows = [entry_json(entry) for entry in entries]
     names = list(_COLUMNS)
     writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
@@ -148,27 +155,27 @@ def _write_csv(entries: Sequence[Entry]) -> None:
 
 def _cell(value: object) -> str:
     """Write a cell that a spreadsheet will not take for a formula."""
-    text = "" if value is None else printable(str(value))
+    text = "" if value is None else escape_unprintable(str(value))
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 
 
-def _show(entries: Sequence[Entry]) -> None:
+def _show(entries: Sequence[DismissalRecord]) -> None:
     rows = [
         (
             f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
-            shorten(entry.task_id, 40),
+            truncate(entry.task_id, 40),
             entry.rule or "—",
             entry.reason,
             entry.outcome or Outcome.UNKNOWN,
             entry.source,
-            shorten(str(entry.task.get("description") or "—")),
+            truncate(str(entry.task.get("description") or "—")),
         )
         for entry in entries
     ]
     if rows:
         headings = ("decided (UTC)", "task", "rule", "reason", "outcome", "by", "what")
         console().print(table(headings, rows))
-    say(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
+    echo(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
 
 
 _COLUMNS = (

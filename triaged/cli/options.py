@@ -10,16 +10,16 @@ import click
 
 from triaged.settings import read_settings
 
-_ABOUT: Final = {
+_HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
     "workspace": "Label in metrics, logs and ledger [default: default].",
-    "plan": "Your LeadLex plan: starter, pro or org [default: learn it].",
+    "api_plan": "Your LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
     "daily_limit": "Calls a day.",
     "reserve": "Share of the day's calls never spent [default: 0.2].",
-    "interval": "Wished time between polls [default: 5m].",
+    "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
     "retention": "How long what is settled is kept, at least 2d [default: 400d].",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
@@ -28,12 +28,18 @@ _ABOUT: Final = {
 }
 
 API: Final = ("api_key_file", "api_url")
-QUOTA: Final = ("plan", "rate_limit", "daily_limit", "reserve", "interval")
-LEDGER: Final = ("workspace", "state_dir")
-LOGS: Final = ("log_level", "log_format")
-RULES: Final = ("rules",)
-WEB: Final = ("listen",)
-UPKEEP: Final = ("retention",)
+QUOTA_OPTIONS: Final = (
+    "api_plan",
+    "rate_limit",
+    "daily_limit",
+    "reserve",
+    "poll_interval",
+)
+LEDGER_OPTIONS: Final = ("workspace", "state_dir")
+LOG_OPTIONS: Final = ("log_level", "log_format")
+RULES_OPTIONS: Final = ("rules",)
+LISTEN_OPTIONS: Final = ("listen",)
+RETENTION_OPTIONS: Final = ("retention",)
 
 Command = Callable[..., Any]
 
@@ -41,7 +47,7 @@ Command = Callable[..., Any]
 E = TypeVar("E", bound=StrEnum)
 
 
-class OneOf(click.ParamType[E], Generic[E]):
+class EnumChoice(click.ParamType[E], Generic[E]):
     """A member of an enumeration, by its value."""
 
     def __init__(self, enum: type[E]) -> None:
@@ -96,7 +102,7 @@ def with_format(command: Command) -> Command:
     return click.option(
         "--format",
         "form",
-        type=OneOf(Format),
+        type=EnumChoice(Format),
         default=Format.TABLE,
         show_default="table",
         help="How to print.",
@@ -108,5 +114,5 @@ def _flag(name: str) -> Callable[[Command], Command]:
         f"--{name.replace('_', '-')}",
         name,
         metavar="VALUE",
-        help=f"{_ABOUT[name]} [env: TRIAGED_{name.upper()}]",
+        help=f"{_HELP[name]} [env: TRIAGED_{name.upper()}]",
     )

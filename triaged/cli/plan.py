@@ -11,40 +11,33 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli import exits
+from triaged.cli import exit_codes
 from triaged.cli.options import (
     API,
-    LEDGER,
-    QUOTA,
-    RULES,
+    LEDGER_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
 )
+from triaged.cli.output import console, echo, echo_json, escape_json, table, truncate
+from triaged.cli.plan_file import write_plan
 from triaged.clock import SystemClock
-from triaged.engine.duration import show_duration
-from triaged.engine.model import Cause, Decision, Task, parse_moment
-from triaged.engine.truth import age_of
-from triaged.guard import Past, Screened, screen
-from triaged.judge import Judge
-from triaged.leadlex import wire
-from triaged.planfile import write_plan
+from triaged.leadlex import protocol
 from triaged.quota import Purpose
-from triaged.render import (
-    console,
-    say,
-    say_json,
-    shorten,
-    table,
-    visible_json,
-)
-from triaged.rules import Rules, load_rules
+from triaged.rules.duration import format_duration
+from triaged.rules.evaluate import age_of
+from triaged.rules.explain_json import decision_to_dict
+from triaged.rules.task import Decision, LeaveCause, Task, parse_timestamp
+from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.trace import decision_json
+from triaged.triage.assessment import Judge
+from triaged.triage.guard import GuardResult, History, apply_guard
 from triaged.workspace import open_workspace
 
 
-class _Moment(click.ParamType[datetime]):
+class TimestampParam(click.ParamType[datetime]):
     """A moment with its time zone, in ISO 8601."""
 
     name = "moment"
@@ -55,7 +48,7 @@ class _Moment(click.ParamType[datetime]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> datetime:
-        moment = value if isinstance(value, datetime) else parse_moment(value)
+        moment = value if isinstance(value, datetime) else parse_timestamp(value)
         if moment is None:
             example = "2026-03-01T00:00:00Z"
             self.fail(
@@ -65,28 +58,31 @@ class _Moment(click.ParamType[datetime]):
 
 
 now_option = click.option(
-    "--now", metavar="TIME", type=_Moment(), help="Set the clock (ISO 8601, with zone)."
+    "--now",
+    metavar="TIME",
+    type=TimestampParam(),
+    help="Set the clock (ISO 8601, with zone).",
 )
 
 
 # Without the ledger nothing is held, vetoed or spent.
-NO_LEDGER: Final = Past(held_since=None)
+EMPTY_HISTORY: Final = History(held_since=None)
 
 
 # asyncio.run writes the repr of what it returns, tasks and all.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Outlook:
+class Preview:
     """What a cycle would do with the tasks as they are now."""
 
-    rules: Rules
+    rules: CompiledRules
     tasks: Sequence[Task]
-    screened: Screened
+    guarded: GuardResult
     now: datetime
 
     def is_incomplete(self) -> bool:
         """Say whether a belt would keep a cycle from doing all that the rules want."""
-        left = self.screened.left
-        return bool(left[Cause.OVER_CAP] or self.screened.breaker)
+        left = self.guarded.left
+        return bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
 
 
 @click.command
@@ -104,7 +100,7 @@ class Outlook:
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES, *QUOTA, *LEDGER)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def plan(
     *,
     settings: Settings,
@@ -118,15 +114,15 @@ def plan(
         _refuse_no_place(out)
     outlook = look(settings, tasks, now)
     if form is Format.JSON:
-        say_json(outlook_json(outlook, settings))
+        echo_json(outlook_json(outlook, settings))
     else:
         _show_outlook(outlook)
     if out is not None:
         _write_plan(out, outlook, settings)
-    sys.exit(exits.INCOMPLETE if outlook.is_incomplete() else exits.DONE)
+    sys.exit(exit_codes.INCOMPLETE if outlook.is_incomplete() else exit_codes.OK)
 
 
-def look(settings: Settings, file: Path | None, now: datetime | None) -> Outlook:
+def look(settings: Settings, file: Path | None, now: datetime | None) -> Preview:
     """Decide on the tasks of a file, or on those that are pending now."""
     rules, _ = load_rules(settings.rules, now=now or SystemClock().now())
     if file is None:
@@ -134,14 +130,14 @@ def look(settings: Settings, file: Path | None, now: datetime | None) -> Outlook
     tasks = read_tasks(file)
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
-    screened = screen(decisions, rules.ruleset, NO_LEDGER, now=moment)
-    return Outlook(rules=rules, tasks=tasks, screened=screened, now=moment)
+    guarded = apply_guard(decisions, rules.ruleset, EMPTY_HISTORY, now=moment)
+    return Preview(rules=rules, tasks=tasks, guarded=guarded, now=moment)
 
 
 def read_tasks(file: Path) -> list[Task]:
     """Read a list answer from a file."""
     try:
-        return wire.decode_list(file.read_bytes())
+        return protocol.decode_list(file.read_bytes())
     except OSError as error:
         why = error.strerror or type(error).__name__
         raise click.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
@@ -153,46 +149,51 @@ def read_tasks(file: Path) -> list[Task]:
 
 
 async def _look_at_api(
-    settings: Settings, rules: Rules, now: datetime | None
-) -> Outlook:
+    settings: Settings, rules: CompiledRules, now: datetime | None
+) -> Preview:
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         moment = now or workspace.clock.now()
-        screened, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=moment, clock_skew=workspace.meter.clock_skew
+        guarded, _ = Judge(workspace.ledger).assess(
+            rules,
+            listed.tasks,
+            now=moment,
+            clock_skew=workspace.rate_limiter.clock_skew,
         )
-    return Outlook(rules=rules, tasks=listed.tasks, screened=screened, now=moment)
+    return Preview(rules=rules, tasks=listed.tasks, guarded=guarded, now=moment)
 
 
-def outlook_json(outlook: Outlook, settings: Settings) -> dict[str, Any]:
+def outlook_json(outlook: Preview, settings: Settings) -> dict[str, Any]:
     """Return what ``plan --format json`` prints."""
-    screened = outlook.screened
+    guarded = outlook.guarded
     return {
         "workspace": settings.workspace,
         "now": outlook.now.isoformat(),
         "rules_sha256": outlook.rules.ruleset.sha256,
-        "decisions": [decision_json(decision) for decision in screened.decisions],
-        "dismiss": len(screened.due),
-        "left": {str(cause): n for cause, n in sorted(screened.left.items())},
-        "breaker": screened.breaker,
+        "decisions": [decision_to_dict(decision) for decision in guarded.decisions],
+        "dismiss": len(guarded.to_dismiss),
+        "left": {str(cause): n for cause, n in sorted(guarded.left.items())},
+        "breaker": guarded.breaker,
         "incomplete": outlook.is_incomplete(),
     }
 
 
-def _show_outlook(outlook: Outlook) -> None:
-    rows = [_row(decision, outlook.now) for decision in outlook.screened.decisions]
+def _show_outlook(outlook: Preview) -> None:
+    rows = [_row(decision, outlook.now) for decision in outlook.guarded.decisions]
     if rows:
         headings = ("task", "type", "age", "decision", "why", "description")
         console().print(table(headings, rows))
-    left = outlook.screened.left
-    say(f"\n{len(rows)} listed: {len(outlook.screened.due)} to dismiss, ", end="")
+    left = outlook.guarded.left
+    echo(
+        f"\n{len(rows)} listed: {len(outlook.guarded.to_dismiss)} to dismiss, ", end=""
+    )
     causes = ", ".join(f"{number} {cause}" for cause, number in left.most_common())
-    say(f"{sum(left.values())} left{f' ({causes})' if causes else ''}.")
-    if outlook.screened.breaker is not None:
-        say(f"The breaker is open: {outlook.screened.breaker}.")
-    watched = Counter(o.rule for d in outlook.screened.decisions for o in d.observed)
+    echo(f"{sum(left.values())} left{f' ({causes})' if causes else ''}.")
+    if outlook.guarded.breaker is not None:
+        echo(f"The breaker is open: {outlook.guarded.breaker}.")
+    watched = Counter(o.rule for d in outlook.guarded.decisions for o in d.observed)
     for rule, number in watched.most_common():
-        say(f"Rule {rule} only observes: it would want {number}.")
+        echo(f"Rule {rule} only observes: it would want {number}.")
 
 
 def _refuse_no_place(out: Path) -> None:
@@ -204,16 +205,16 @@ def _refuse_no_place(out: Path) -> None:
         raise click.BadParameter(why, param_hint="--out")
 
 
-def _write_plan(out: Path, outlook: Outlook, settings: Settings) -> None:
+def _write_plan(out: Path, outlook: Preview, settings: Settings) -> None:
     text = write_plan(
-        outlook.screened.due,
+        outlook.guarded.to_dismiss,
         workspace=settings.workspace,
         api_url=settings.api_url,
         made_at=outlook.now,
         rules_sha256=outlook.rules.ruleset.sha256,
     )
     try:
-        out.write_text(visible_json(text), encoding="utf-8")
+        out.write_text(escape_json(text), encoding="utf-8")
     except OSError as error:
         why = f"{out} cannot be written: {error.strerror or type(error).__name__}"
         raise click.BadParameter(why, param_hint="--out") from error
@@ -221,18 +222,18 @@ def _write_plan(out: Path, outlook: Outlook, settings: Settings) -> None:
 
 def _row(decision: Decision, now: datetime) -> tuple[str, ...]:
     task, age = decision.task, age_of(decision.task, now)
-    if decision.dismisses:
+    if decision.is_dismissal:
         verb, why = f"dismiss: {decision.reason}", decision.rule or ""
     else:
         verb, why = "leave", str(decision.cause)
         why += f" ({decision.rule})" if decision.rule else ""
     return (
-        shorten(task.id or "—", 40),
-        shorten(task.type or "—", 20),
+        truncate(task.id or "—", 40),
+        truncate(task.type or "—", 20),
         show_age(age),
         verb,
         why,
-        shorten(task.description or "—"),
+        truncate(task.description or "—"),
     )
 
 
@@ -240,7 +241,7 @@ def show_age(age: timedelta | None) -> str:
     """Write an age as people say it: the largest unit only."""
     if age is None:
         return "?"
-    text = show_duration(age)
+    text = format_duration(age)
     for unit in "dhms":
         if unit in text:
             return text[: text.index(unit) + 1]

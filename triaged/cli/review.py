@@ -10,31 +10,39 @@ from typing import Final
 
 import click
 
-from triaged.byhand import Wish, carry_out
-from triaged.cli import exits
+from triaged.cli import exit_codes
 from triaged.cli.dismiss import BULK_REASON
-from triaged.cli.keys import key, single_keys
-from triaged.cli.options import API, LEDGER, LOGS, QUOTA, RULES, with_settings
+from triaged.cli.keypress import cbreak_mode, read_key
+from triaged.cli.log_setup import configure_logs
+from triaged.cli.options import (
+    API,
+    LEDGER_OPTIONS,
+    LOG_OPTIONS,
+    QUOTA_OPTIONS,
+    RULES_OPTIONS,
+    with_settings,
+)
+from triaged.cli.output import echo, truncate
 from triaged.cli.plan import show_age
 from triaged.clock import SystemClock
-from triaged.engine.model import Cause, Decision, Task
-from triaged.engine.truth import age_of
-from triaged.errors import LexiError, QuotaSpent
-from triaged.guard import seniority
-from triaged.judge import Judge
+from triaged.errors import QuotaExhausted
 from triaged.leadlex.approver import LexiApprover
+from triaged.leadlex.errors import LexiError
 from triaged.ledger.dismissals import Source
-from triaged.ledger.marks import MarkName
-from triaged.logs import configure_logs
+from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.render import say, shorten
-from triaged.rules import Rules, load_rules
+from triaged.rules.evaluate import age_of
+from triaged.rules.task import Decision, LeaveCause, Task
+from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
+from triaged.triage.assessment import Judge
+from triaged.triage.guard import oldest_first
+from triaged.triage.manual import ManualDismissal, dispatch_manual
 from triaged.workspace import Workspace, open_workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
 # Nobody can be asked about what has no id, or what was dismissed before.
-_NOT_ASKED: Final = frozenset({Cause.MALFORMED, Cause.NOT_PENDING})
+_NOT_ASKED: Final = frozenset({LeaveCause.MALFORMED, LeaveCause.NOT_PENDING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +55,7 @@ class Answer:
 
 
 @click.command
-@with_settings(*API, *RULES, *QUOTA, *LEDGER, *LOGS)
+@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def review(*, settings: Settings) -> None:
     """Go through the pending tasks one by one: approve, dismiss, skip or quit.
 
@@ -64,17 +72,19 @@ def review(*, settings: Settings) -> None:
     sys.exit(asyncio.run(_review(settings, rules, reasons)))
 
 
-async def _review(settings: Settings, rules: Rules, reasons: tuple[str, ...]) -> int:
+async def _review(
+    settings: Settings, rules: CompiledRules, reasons: tuple[str, ...]
+) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
         listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
         now = workspace.clock.now()
-        screened, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.meter.clock_skew
+        guarded, _ = Judge(workspace.ledger).assess(
+            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
         )
-        pending = [d for d in screened.decisions if d.cause not in _NOT_ASKED]
-        pending.sort(key=lambda decision: seniority(decision.task))
+        pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
+        pending.sort(key=lambda decision: oldest_first(decision.task))
         session = _Session(workspace, rules, reasons, listed.tasks, now)
-        with single_keys():
+        with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
     return session.sum_up()
 
@@ -85,7 +95,7 @@ class _Session:
     def __init__(
         self,
         workspace: Workspace,
-        rules: Rules,
+        rules: CompiledRules,
         reasons: tuple[str, ...],
         tasks: Sequence[Task],
         now: datetime,
@@ -97,7 +107,7 @@ class _Session:
         self._now = now
         self._last: Answer | None = None
         self._ends: Counter[str] = Counter()
-        self._code = exits.DONE
+        self._code = exit_codes.OK
 
     async def go(self, pending: Sequence[Decision]) -> None:
         """Ask for each task; the last answer waits until there is another."""
@@ -105,7 +115,7 @@ class _Session:
         while at < len(pending):
             decision = pending[at]
             self._show(decision, at + 1, len(pending))
-            pressed = key("asduq")
+            pressed = read_key("asduq")
             if pressed is None or pressed == "q":
                 self._remember(decision.task)
                 if pressed is None:
@@ -123,24 +133,24 @@ class _Session:
             self._last = answer
             at += 1
         else:
-            self._workspace.ledger.marks.remove(MarkName.REVIEW)
+            self._workspace.ledger.flags.clear(FlagName.REVIEW_POSITION)
         await self._send()
 
     def sum_up(self) -> int:
         """Say what was done; return the exit code."""
         told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
-        say(f"\nReview: {told or 'nothing was done'}.")
+        echo(f"\nReview: {told or 'nothing was done'}.")
         return self._code
 
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
         age = show_age(age_of(task, self._now))
         # A line's end in a type or an id must not begin a line of ours.
-        kind, task_id = shorten(task.type or "—"), shorten(task.id or "—")
-        say(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
-        say(f"  {shorten(task.description or '—', 2000)}")
-        say(f"  rules: {_opinion(decision)}")
-        say(HELP)
+        kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
+        echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
+        echo(f"  {truncate(task.description or '—', 2000)}")
+        echo(f"  rules: {_opinion(decision)}")
+        echo(HELP)
 
     def _answer(self, decision: Decision, pressed: str) -> Answer | None:
         """Ask for the reason of a dismissal; None when the person thinks again."""
@@ -148,9 +158,9 @@ class _Session:
             return Answer(decision.task, pressed)
         wanted = decision.reason or self._reasons[0]
         for number, reason in enumerate(self._reasons[:9], 1):
-            say(f"  {number} {reason}{' (Enter)' if reason == wanted else ''}")
-        say("  b back")
-        chosen = key("b\r\n" + "123456789"[: len(self._reasons)])
+            echo(f"  {number} {reason}{' (Enter)' if reason == wanted else ''}")
+        echo("  b back")
+        chosen = read_key("b\r\n" + "123456789"[: len(self._reasons)])
         if chosen is None or chosen == "b":
             return None
         reason = wanted if chosen in "\r\n" else self._reasons[int(chosen) - 1]
@@ -158,7 +168,7 @@ class _Session:
 
     def _undo(self, at: int) -> int:
         if self._last is None:
-            say("Nothing to undo: it was sent, or there was no answer.")
+            echo("Nothing to undo: it was sent, or there was no answer.")
             return at
         self._last = None
         return at - 1
@@ -166,7 +176,7 @@ class _Session:
     def _forget(self) -> None:
         if self._last is not None and self._last.key != "s":
             self._remember(self._last.task)
-            say(f"Not sent: the answer for {shorten(self._last.task.id or '—')}.")
+            echo(f"Not sent: the answer for {truncate(self._last.task.id or '—')}.")
         self._last = None
 
     async def _send(self) -> None:
@@ -178,27 +188,27 @@ class _Session:
         elif answer.key == "a":
             await self._approve(answer.task)
         else:
-            await self._dismiss(Wish(answer.task, answer.reason))
+            await self._dismiss(ManualDismissal(answer.task, answer.reason))
 
     async def _approve(self, task: Task) -> None:
-        meter = self._workspace.meter
+        rate_limiter = self._workspace.rate_limiter
         try:
-            ticket = await meter.wait(Purpose.HAND)
-        except QuotaSpent as error:
+            ticket = await rate_limiter.acquire(Purpose.HAND)
+        except QuotaExhausted as error:
             self._fail(str(error))
             return
         try:
             approver = LexiApprover(self._workspace.connection)
             done = await approver.approve(task.id or "")
         except LexiError as error:
-            meter.failed(ticket, error)
+            rate_limiter.on_error(ticket, error)
             self._fail(str(error))
             return
-        meter.answered(ticket, done.word)
+        rate_limiter.on_response(ticket, done.rate_limit)
         self._ends["approved"] += 1
 
-    async def _dismiss(self, wish: Wish) -> None:
-        carried, sifted = await carry_out(
+    async def _dismiss(self, wish: ManualDismissal) -> None:
+        dispatched, sifted = await dispatch_manual(
             self._workspace,
             self._rules.ruleset,
             [wish],
@@ -208,37 +218,39 @@ class _Session:
             listed_at=self._workspace.clock.now(),
             stop=asyncio.Event(),
         )
-        for _, cause in sifted.denied:
-            self._fail(f"{shorten(wish.task.id or '—')} stays: {cause}")
-        for attempt in carried.attempts:
+        for _, cause in sifted.refused:
+            self._fail(f"{truncate(wish.task.id or '—')} stays: {cause}")
+        for attempt in dispatched.attempts:
             self._ends[str(attempt.outcome)] += 1
-        if carried.undone or carried.error is not None:
-            self._fail(str(carried.error or carried.halt))
+        if dispatched.remaining or dispatched.error is not None:
+            self._fail(str(dispatched.error or dispatched.halt))
 
     def _fail(self, why: str) -> None:
-        say(why, error=True)
-        self._code = exits.INCOMPLETE
+        echo(why, error=True)
+        self._code = exit_codes.INCOMPLETE
 
     def _remember(self, task: Task) -> None:
-        marks = self._workspace.ledger.marks
-        marks.put(MarkName.REVIEW, note=task.id or "", at=self._workspace.clock.now())
+        flags = self._workspace.ledger.flags
+        flags.set(
+            FlagName.REVIEW_POSITION, note=task.id or "", at=self._workspace.clock.now()
+        )
 
 
 def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
     """Begin with the task at which the last review ended, if it still waits."""
-    mark = workspace.ledger.marks.get(MarkName.REVIEW)
+    mark = workspace.ledger.flags.get(FlagName.REVIEW_POSITION)
     ids = [decision.task.id for decision in pending]
-    if mark is None or mark.note not in ids:
+    if mark is None or mark.reason not in ids:
         return list(pending)
-    start = ids.index(mark.note)
+    start = ids.index(mark.reason)
     if start:
         older = "1 older task comes" if start == 1 else f"{start} older tasks come"
-        say(f"Going on with {shorten(mark.note)}; {older} last.")
+        echo(f"Going on with {truncate(mark.reason)}; {older} last.")
     return [*pending[start:], *pending[:start]]
 
 
 def _opinion(decision: Decision) -> str:
-    if decision.dismisses:
+    if decision.is_dismissal:
         return f"{decision.rule} would dismiss as {decision.reason}"
     if decision.rule is None:
         return f"leave ({decision.cause})"

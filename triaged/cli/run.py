@@ -6,49 +6,56 @@ import sys
 import click
 
 from triaged.budget import impossible
-from triaged.cli import exits
+from triaged.cli import exit_codes
+from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
-    LEDGER,
-    LOGS,
-    QUOTA,
-    RULES,
-    UPKEEP,
-    WEB,
+    LEDGER_OPTIONS,
+    LISTEN_OPTIONS,
+    LOG_OPTIONS,
+    QUOTA_OPTIONS,
+    RETENTION_OPTIONS,
+    RULES_OPTIONS,
     with_settings,
 )
 from triaged.clock import SystemClock
-from triaged.cycle import Result
-from triaged.daemon import Daemon
+from triaged.daemon.service import open_daemon
+from triaged.daemon.signals import signal_events
+from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
-from triaged.logs import configure_logs
-from triaged.notify import Notifier
-from triaged.reports import CounterexampleLog, log_cycle
-from triaged.rules import load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.signals import signals_set
+from triaged.triage.report import CycleResult, FalsePositiveLog, log_cycle
 from triaged.workspace import open_workspace
 
 
 @click.command
 @click.option("--once", is_flag=True, help="Run one cycle and end, for cron.")
 @click.option("--dry-run", is_flag=True, help="Decide and report, never dismiss.")
-@with_settings(*API, *RULES, *QUOTA, *LEDGER, *UPKEEP, *WEB, *LOGS)
+@with_settings(
+    *API,
+    *RULES_OPTIONS,
+    *QUOTA_OPTIONS,
+    *LEDGER_OPTIONS,
+    *RETENTION_OPTIONS,
+    *LISTEN_OPTIONS,
+    *LOG_OPTIONS,
+)
 def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
-    _refuse_the_impossible(settings)
+    _check_quota_feasible(settings)
     configure_logs(
         level=settings.log_level,
         form=settings.log_format,
         workspace=settings.workspace,
     )
     if once:
-        sys.exit(asyncio.run(_once(settings, dry_run=dry_run)))
-    asyncio.run(_forever(settings, dry_run=dry_run))
+        sys.exit(asyncio.run(_run_once(settings, dry_run=dry_run)))
+    asyncio.run(_run_daemon(settings, dry_run=dry_run))
 
 
-def _refuse_the_impossible(settings: Settings) -> None:
+def _check_quota_feasible(settings: Settings) -> None:
     """Refuse a quota that can never dismiss anything; what is unknown may be enough."""
     limit = settings.quota.daily_limit
     if limit is None:
@@ -58,29 +65,34 @@ def _refuse_the_impossible(settings: Settings) -> None:
         raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 
 
-async def _forever(settings: Settings, *, dry_run: bool) -> None:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        daemon = Daemon(workspace, dry_run=dry_run, notifier=Notifier())
+async def _run_daemon(settings: Settings, *, dry_run: bool) -> None:
+    async with open_daemon(
+        settings, SystemClock(), dry_run=dry_run, notifier=SystemdNotifier()
+    ) as daemon:
         await daemon.run()
 
 
-async def _once(settings: Settings, *, dry_run: bool) -> int:
+async def _run_once(settings: Settings, *, dry_run: bool) -> int:
     clock = SystemClock()
     rules, _ = load_rules(settings.rules, now=clock.now())
     with DaemonLock(settings.state_dir):
         async with open_workspace(settings, clock) as workspace:
             stop = asyncio.Event()
-            marks = workspace.ledger.marks
-            counterexamples = CounterexampleLog(marks)
-            with signals_set(asyncio.get_running_loop(), stop, None):
+            flags = workspace.ledger.flags
+            false_positives = FalsePositiveLog(flags)
+            with signal_events(asyncio.get_running_loop(), stop, None):
                 report = await workspace.cycle(dry_run=dry_run).run(rules, stop=stop)
-            counterexamples.look(marks)
+            false_positives.log_new(flags)
             if report.listed:
-                workspace.forget_old(clock.now())
+                workspace.prune(clock.now())
     log_cycle(report)
-    if report.result is Result.OK:
-        return exits.DONE
+    if report.result is CycleResult.OK:
+        return exit_codes.OK
     if report.error is not None and not report.listed:
-        return exits.code_for(report.error)
-    code = exits.code_for(report.error) if report.error else exits.INCOMPLETE
-    return code if code == exits.KEY_REFUSED else exits.INCOMPLETE
+        return exit_codes.exit_code_for(report.error)
+    code = (
+        exit_codes.exit_code_for(report.error)
+        if report.error
+        else exit_codes.INCOMPLETE
+    )
+    return code if code == exit_codes.KEY_REFUSED else exit_codes.INCOMPLETE

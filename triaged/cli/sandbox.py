@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import click
 
-from triaged.engine.duration import parse_duration
-from triaged.render import say
+from triaged.cli.output import echo
+from triaged.daemon.signals import signal_events
+from triaged.rules.duration import parse_duration
 from triaged.sandbox.faults import Fault, parse_fault
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
-from triaged.signals import signals_set
 
 
 @click.command
@@ -106,12 +106,12 @@ def sandbox(
 async def _serve(made: Sandbox, port: int, key: str) -> None:
     def announce(url: str) -> None:
         page = url.partition("/functions")[0]
-        say(f"LeadLex double on {page} (its state is shown there)\n")
-        say(f"export TRIAGED_API_URL={url}")
-        say(f"export TRIAGED_API_KEY={key}")
+        echo(f"LeadLex double on {page} (its state is shown there)\n")
+        echo(f"export TRIAGED_API_URL={url}")
+        echo(f"export TRIAGED_API_KEY={key}")
 
     stop = asyncio.Event()
-    with signals_set(asyncio.get_running_loop(), stop, None):
+    with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(serve(made, port=port, on_ready=announce))
             stopping = asyncio.create_task(stop.wait())

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from triaged.leadlex import wire
-from triaged.leadlex.client import Connection, Done, garbled
+from triaged.leadlex import protocol
+from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.models import Confirmation
 
 APPROVE: Final = "approve"
 APPROVED: Final = "approved"
@@ -15,17 +16,17 @@ class LexiApprover:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def approve(self, task_id: str) -> Done:
+    async def approve(self, task_id: str) -> Confirmation:
         """Approve a task; LeadLex then carries it out.
 
         Raises:
-            LexiError: by its leaf; after ``Unanswered`` and ``Garbled`` nobody knows
-                whether the task was approved.
+            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
+                unknown whether the task was approved.
         """
-        path = wire.approve_path(task_id)
+        path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)
         try:
-            wire.check_done(answer.body, task_id=task_id, status=APPROVED)
+            protocol.verify_confirmation(answer.body, task_id=task_id, status=APPROVED)
         except ValueError as error:
-            raise garbled(APPROVE, answer, error) from error
-        return Done(word=answer.word, request_id=answer.request_id)
+            raise malformed_response(APPROVE, answer, error) from error
+        return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)

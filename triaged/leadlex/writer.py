@@ -1,7 +1,10 @@
 """The calls that change something; only the gate is given one of these."""
 
-from triaged.leadlex import wire
-from triaged.leadlex.client import DISMISS, DISMISSED, Connection, Done, garbled
+from collections.abc import Callable
+
+from triaged.leadlex import protocol
+from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
 class LexiWriter:
@@ -10,19 +13,25 @@ class LexiWriter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def dismiss(self, task_id: str, reason: str) -> Done:
-        """Dismiss a task for good.
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        """Dismiss a task for good; ``before_send`` as in ``Connection.call``.
 
         Raises:
-            LexiError: by its leaf; after ``Unanswered`` and ``Garbled`` nobody knows
-                whether the task was dismissed.
+            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
+                unknown whether the task was dismissed.
         """
-        path = wire.dismiss_path(task_id)
+        path = protocol.dismiss_path(task_id)
         answer = await self._connection.call(
-            DISMISS, "POST", path, json={"reason": reason}
+            DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )
         try:
-            wire.check_done(answer.body, task_id=task_id, status=DISMISSED)
+            protocol.verify_confirmation(answer.body, task_id=task_id, status=DISMISSED)
         except ValueError as error:
-            raise garbled(DISMISS, answer, error) from error
-        return Done(word=answer.word, request_id=answer.request_id)
+            raise malformed_response(DISMISS, answer, error) from error
+        return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)

@@ -10,8 +10,8 @@ from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.engine.model import Task
-from triaged.ledger.store import Store, from_text, to_text
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.rules.task import Task
 
 
 class Outcome(StrEnum):
@@ -63,7 +63,7 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class DismissalRecord:
     """One dismissal as remembered."""
 
     id: str
@@ -74,7 +74,7 @@ class Entry:
     cycle: str
     decided_at: datetime
     outcome: Outcome | None
-    settled_at: datetime | None
+    resolved_at: datetime | None
     request_id: str | None
     detail: str | None
     rules_sha256: str
@@ -84,7 +84,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
+class FinalOutcome:
     """An outcome that speaks against trying again: which, on what content, when."""
 
     outcome: Outcome
@@ -93,7 +93,7 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
+class DismissalFilter:
     """Which dismissals to find; what is None does not restrict.
 
     ``newest`` gives the last so many, and those newest first.
@@ -104,17 +104,17 @@ class Search:
     rule: str | None = None
     reason: str | None = None
     outcome: Outcome | None = None
-    newest: int | None = None
+    last: int | None = None
 
 
 class Dismissals:
     """The dismissals of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
+    def __init__(self, store: Database, workspace: str) -> None:
         self._store = store
         self._workspace = workspace
 
-    def intend(self, intents: Sequence[Intent]) -> list[str]:
+    def record_intents(self, intents: Sequence[Intent]) -> list[str]:
         """Remember intents before their requests leave; return their ids in order."""
         ids = [uuid.uuid4().hex for _ in intents]
         self._store.execute_many(
@@ -130,10 +130,10 @@ class Dismissals:
                     intent.reason,
                     intent.source,
                     intent.cycle,
-                    to_text(intent.decided_at),
+                    format_timestamp(intent.decided_at),
                     intent.rules_sha256,
-                    intent.task.digest(),
-                    json.dumps(dict(intent.task.fields), ensure_ascii=False),
+                    intent.task.content_hash(),
+                    json.dumps(dict(intent.task.raw), ensure_ascii=False),
                     zlib.compress(intent.trace.encode()),
                 )
                 for entry_id, intent in zip(ids, intents, strict=True)
@@ -141,7 +141,7 @@ class Dismissals:
         )
         return ids
 
-    def settle(
+    def record_outcome(
         self,
         entry_id: str,
         outcome: Outcome,
@@ -155,34 +155,34 @@ class Dismissals:
             "UPDATE dismissal SET outcome = ?, settled_at = ?,"
             " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail)"
             " WHERE id = ? AND (outcome IS NULL OR outcome = 'unknown')",
-            (outcome, to_text(at), request_id, detail, entry_id),
+            (outcome, format_timestamp(at), request_id, detail, entry_id),
         )
 
-    def open(self) -> list[Entry]:
+    def unresolved(self) -> list[DismissalRecord]:
         """Return the dismissals of which nobody knows whether they were done."""
         return self._entries(
             "(outcome IS NULL OR outcome = 'unknown') ORDER BY decided_at, id", ()
         )
 
-    def closed(self, task_ids: Sequence[str]) -> dict[str, list[Closed]]:
+    def final_outcomes(self, task_ids: Sequence[str]) -> dict[str, list[FinalOutcome]]:
         """Return, by task, the outcomes after which a task is not simply tried again.
 
         Failed ones are left out: nothing came of them.
         """
-        found: dict[str, list[Closed]] = {}
+        found: dict[str, list[FinalOutcome]] = {}
         for start in range(0, len(task_ids), _CHUNK):
             chunk = task_ids[start : start + _CHUNK]
-            marks = ", ".join("?" * len(chunk))
+            flags = ", ".join("?" * len(chunk))
             for row in self._store.rows(
                 "SELECT task_id, outcome, content_sha256, settled_at FROM dismissal"  # noqa: S608
-                f" WHERE workspace = ? AND task_id IN ({marks}) AND outcome IN"
+                f" WHERE workspace = ? AND task_id IN ({flags}) AND outcome IN"
                 " ('confirmed', 'already_handled', 'gone', 'rejected')",
                 (self._workspace, *chunk),
             ):
-                closed = Closed(
+                closed = FinalOutcome(
                     Outcome(row["outcome"]),
                     row["content_sha256"],
-                    from_text(row["settled_at"]),
+                    parse_stored_timestamp(row["settled_at"]),
                 )
                 found.setdefault(row["task_id"], []).append(closed)
         return found
@@ -191,11 +191,11 @@ class Dismissals:
         """Return which of these tasks are known to be dismissed by us."""
         return frozenset(
             task_id
-            for task_id, ends in self.closed(task_ids).items()
+            for task_id, ends in self.final_outcomes(task_ids).items()
             if any(end.outcome is Outcome.CONFIRMED for end in ends)
         )
 
-    def spent_on(self, day: datetime) -> dict[str | None, int]:
+    def count_by_rule(self, day: datetime) -> dict[str | None, int]:
         """Count by rule what was dismissed, or may have been, on a UTC day."""
         start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         return {
@@ -205,28 +205,28 @@ class Dismissals:
                 f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
                 (
                     self._workspace,
-                    to_text(start),
-                    to_text(start + timedelta(days=1)),
+                    format_timestamp(start),
+                    format_timestamp(start + timedelta(days=1)),
                 ),
             )
         }
 
-    def find(self, search: Search) -> list[Entry]:
+    def query(self, search: DismissalFilter) -> list[DismissalRecord]:
         """Return dismissals, oldest first unless the newest are wanted."""
         clauses: list[str] = ["1 = 1"]
         values: list[str | int] = []
         if search.since is not None:
             clauses.append("decided_at >= ?")
-            values.append(to_text(search.since))
+            values.append(format_timestamp(search.since))
         for column in ("task_id", "rule", "reason", "outcome"):
             wanted = getattr(search, column)
             if wanted is not None:
                 clauses.append(f"{column} = ?")
                 values.append(str(wanted))
         where = " AND ".join(clauses)
-        if search.newest is None:
+        if search.last is None:
             return self._entries(f"{where} ORDER BY decided_at, id", values)
-        values.append(search.newest)
+        values.append(search.last)
         newest = f"{where} ORDER BY decided_at DESC, id DESC LIMIT ?"
         return self._entries(newest, values)
 
@@ -235,29 +235,33 @@ class Dismissals:
         return self._store.execute(
             "DELETE FROM dismissal WHERE workspace = ? AND decided_at < ?"
             " AND outcome IS NOT NULL AND outcome != 'unknown'",
-            (self._workspace, to_text(before)),
+            (self._workspace, format_timestamp(before)),
         )
 
-    def _entries(self, where: str, values: Sequence[str | int]) -> list[Entry]:
+    def _entries(
+        self, where: str, values: Sequence[str | int]
+    ) -> list[DismissalRecord]:
         rows = self._store.rows(
             f"SELECT * FROM dismissal WHERE workspace = ? AND {where}",  # noqa: S608
             (self._workspace, *values),
         )
-        with self._store.reading():
+        with self._store.decoding():
             return [_entry(row) for row in rows]
 
 
-def _entry(row: Row) -> Entry:
-    return Entry(
+def _entry(row: Row) -> DismissalRecord:
+    return DismissalRecord(
         id=row["id"],
         task_id=row["task_id"],
         rule=row["rule"],
         reason=row["reason"],
         source=Source(row["source"]),
         cycle=row["cycle"],
-        decided_at=from_text(row["decided_at"]),
+        decided_at=parse_stored_timestamp(row["decided_at"]),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        settled_at=from_text(row["settled_at"]) if row["settled_at"] else None,
+        resolved_at=parse_stored_timestamp(row["settled_at"])
+        if row["settled_at"]
+        else None,
         request_id=row["request_id"],
         detail=row["detail"],
         rules_sha256=row["rules_sha256"],

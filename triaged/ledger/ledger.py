@@ -5,11 +5,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Self
 
+from triaged.ledger.database import Database
+from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
-from triaged.ledger.judgements import Judgements
-from triaged.ledger.marks import Marks
-from triaged.ledger.store import Store
-from triaged.ledger.words import Words
+from triaged.ledger.feedback import FeedbackStore
+from triaged.ledger.flags import Flags
 
 
 class Ledger:
@@ -23,13 +23,13 @@ class Ledger:
         Raises:
             LedgerError: it cannot be opened; says what to do.
         """
-        self._store = Store(directory, create=create)
+        self._store = Database(directory, create=create)
         self.workspace = workspace
         self.path = self._store.path
         self.dismissals = Dismissals(self._store, workspace)
-        self.judgements = Judgements(self._store, workspace)
-        self.marks = Marks(self._store, workspace)
-        self.words = Words(self._store, workspace)
+        self.decisions = DecisionStore(self._store, workspace)
+        self.flags = Flags(self._store, workspace)
+        self.feedback = FeedbackStore(self._store, workspace)
 
     def __enter__(self) -> Self:
         return self
@@ -47,6 +47,6 @@ class Ledger:
 
     def prune(self, *, before: datetime) -> int:
         """Forget what is settled and older than a moment; return how many rows."""
-        rooms = (self.dismissals, self.judgements, self.words)
+        rooms = (self.dismissals, self.decisions, self.feedback)
         with self.transaction():
             return sum(room.prune(before=before) for room in rooms)

@@ -90,7 +90,7 @@ CREATE TABLE quota (
     state TEXT NOT NULL
 );
 """
-_WORDS: Final = """
+_V2: Final = """
 CREATE TABLE word (
     workspace TEXT NOT NULL,
     task_id TEXT NOT NULL,
@@ -100,8 +100,8 @@ CREATE TABLE word (
     PRIMARY KEY (workspace, task_id)
 );
 """
-CHANGES: Final = (_SCHEMA, _WORDS)
-VERSION: Final = len(CHANGES)
+MIGRATIONS: Final = (_SCHEMA, _V2)
+VERSION: Final = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -110,7 +110,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     try:
         # Another process may have done it while this one waited.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for change in CHANGES[version:]:
+        for change in MIGRATIONS[version:]:
             for statement in filter(str.strip, change.split(";")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version={VERSION}")

@@ -13,16 +13,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triaged.clock import Clock
-from triaged.sandbox import answers
-from triaged.sandbox.control import Control
-from triaged.sandbox.gateway import Gateway
-from triaged.sandbox.world import World
+from triaged.sandbox import responses
+from triaged.sandbox.admin_api import AdminRoutes
+from triaged.sandbox.api import ApiRoutes
+from triaged.sandbox.state import SandboxState
 
 
-def build_app(world: World) -> ASGIApp:
+def build_app(world: SandboxState) -> ASGIApp:
     """Build the application around one world."""
     app = Starlette(
-        routes=[*Gateway(world).routes(), *Control(world).routes()],
+        routes=[*ApiRoutes(world).routes(), *AdminRoutes(world).routes()],
         exception_handlers={HTTPException: _platform, ClientDisconnect: _nobody},
     )
     app.router.redirect_slashes = False
@@ -49,10 +49,10 @@ class _Dated:
 async def _platform(_: Request, error: Exception) -> Response:
     status = HTTPStatus(getattr(error, "status_code", HTTPStatus.NOT_FOUND))
     if status == HTTPStatus.NOT_FOUND:
-        return answers.platform_refusal(
+        return responses.platform_refusal(
             status, "NOT_FOUND", "Requested function was not found"
         )
-    return answers.platform_refusal(
+    return responses.platform_refusal(
         status, status.name, getattr(error, "detail", status.phrase)
     )
 

@@ -16,7 +16,7 @@ _SYNTAX: Final = "OPERATION:FAULT[:COUNT[@SKIP]] or OPERATION:FAULT:p=PROBABILIT
 _PARTS: Final = (2, 3)
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What goes wrong; ``KINDS_WITH_EFFECT`` says where the task changes all the same.
 
     ``429`` looks like the minute's limit, ``429-day`` like the day's.
@@ -45,15 +45,15 @@ class Kind(StrEnum):
 
 KINDS_WITH_EFFECT: Final = frozenset(
     {
-        Kind.ERROR_AFTER,
-        Kind.CUT_AFTER,
-        Kind.SLOW,
-        Kind.SLOW_AFTER,
-        Kind.TRUNCATED,
-        Kind.WRONG_SHAPE,
+        FaultKind.ERROR_AFTER,
+        FaultKind.CUT_AFTER,
+        FaultKind.SLOW,
+        FaultKind.SLOW_AFTER,
+        FaultKind.TRUNCATED,
+        FaultKind.WRONG_SHAPE,
     }
 )
-_TIMED: Final = frozenset({Kind.SLOW, Kind.SLOW_AFTER})
+_TIMED: Final = frozenset({FaultKind.SLOW, FaultKind.SLOW_AFTER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Fault:
     """
 
     operation: str
-    kind: Kind
+    kind: FaultKind
     count: int = 1
     skip: int = 0
     probability: float | None = None
@@ -93,7 +93,7 @@ def parse_fault(text: str) -> Fault:
         raise ValueError(f"fault {text!r}: expected {_SYNTAX}")
     operation = _known("operation", parts[0], OPERATIONS)
     name, has_seconds, seconds = parts[1].partition("=")
-    kind = Kind(_known("fault", name, tuple(Kind)))
+    kind = FaultKind(_known("fault", name, tuple(FaultKind)))
     if has_seconds and kind not in _TIMED:
         raise ValueError(f"fault {text!r}: only slow faults take seconds")
     count, skip, probability = _read_often(parts[2] if len(parts) > _PARTS[0] else "1")

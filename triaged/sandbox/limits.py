@@ -12,7 +12,7 @@ MINUTE_SECONDS: Final = 60.0
 DAY_SECONDS: Final = 86_400.0
 
 
-class Span(StrEnum):
+class WindowName(StrEnum):
     """Which of the two windows is meant."""
 
     MINUTE = "minute"
@@ -53,7 +53,7 @@ class Allowance:
     ``refused`` names the window that had nothing left; None lets the call through.
     """
 
-    refused: Span | None
+    refused: WindowName | None
     limit: int | None
     remaining: int | None
     reset: float
@@ -110,15 +110,15 @@ class Limits:
         """Return what the minute has left; the API never shows it."""
         return self._minute.remaining(now)
 
-    def _full(self, now: float) -> Span | None:
+    def _full(self, now: float) -> WindowName | None:
         # The day comes first: waiting a minute would not help.
         if self._day.is_full(now):
-            return Span.DAY
-        return Span.MINUTE if self._minute.is_full(now) else None
+            return WindowName.DAY
+        return WindowName.MINUTE if self._minute.is_full(now) else None
 
-    def _allowance(self, refused: Span | None, now: float) -> Allowance:
+    def _allowance(self, refused: WindowName | None, now: float) -> Allowance:
         day = self._day.window
-        window = self._minute.window if refused is Span.MINUTE else day
+        window = self._minute.window if refused is WindowName.MINUTE else day
         return Allowance(
             refused=refused,
             limit=day.limit,

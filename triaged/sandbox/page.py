@@ -9,8 +9,8 @@ from typing import Final
 
 from starlette.responses import Response
 
+from triaged.sandbox.state import SandboxState
 from triaged.sandbox.store import render_moment
-from triaged.sandbox.world import World
 
 _SHOWN: Final = 20
 _STYLE: Final = """
@@ -34,7 +34,7 @@ _HEADERS: Final = {
 }
 
 
-def render(world: World) -> Response:
+def render(world: SandboxState) -> Response:
     """Render what the sandbox remembers, newest first."""
     sections = "".join(
         (
@@ -67,7 +67,7 @@ def _section(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]])
     return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
 
 
-def _quota(world: World) -> list[tuple[object, ...]]:
+def _quota(world: SandboxState) -> list[tuple[object, ...]]:
     allowance = world.limits.peek(world.seconds())
     minute = world.limits.left_in_minute(world.seconds())
     return [
@@ -76,11 +76,11 @@ def _quota(world: World) -> list[tuple[object, ...]]:
     ]
 
 
-def _faults(world: World) -> list[tuple[object, ...]]:
+def _faults(world: SandboxState) -> list[tuple[object, ...]]:
     return [(fault,) for fault in world.faults.active()]
 
 
-def _calls(world: World) -> list[tuple[object, ...]]:
+def _calls(world: SandboxState) -> list[tuple[object, ...]]:
     return [
         (
             render_moment(call.at),
@@ -92,7 +92,7 @@ def _calls(world: World) -> list[tuple[object, ...]]:
     ]
 
 
-def _made(world: World) -> list[tuple[object, ...]]:
+def _made(world: SandboxState) -> list[tuple[object, ...]]:
     return [
         (render_moment(effect.at), effect.task_id, effect.status, effect.reason or "")
         for effect in islice(reversed(world.store.effects), _SHOWN)

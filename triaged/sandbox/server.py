@@ -13,11 +13,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from triaged.clock import Clock
-from triaged.sandbox.answers import TRANSPORT
+from triaged.sandbox.api import BASE
 from triaged.sandbox.app import build_app
-from triaged.sandbox.gateway import BASE
+from triaged.sandbox.responses import TRANSPORT
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.world import World
+from triaged.sandbox.state import SandboxState
 
 
 class Sandbox:
@@ -26,7 +26,7 @@ class Sandbox:
     def __init__(
         self, settings: SandboxSettings | None = None, clock: Clock | None = None
     ) -> None:
-        self.world = World(settings or SandboxSettings(), clock)
+        self.world = SandboxState(settings or SandboxSettings(), clock)
         self.app = build_app(self.world)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from triaged.engine.model import Json
+from triaged.rules.task import Json
 
 STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
 ORDERS: Final = ("newest", "oldest", "added")
@@ -15,11 +15,11 @@ API: Final = "api"
 PERSON: Final = "person"
 
 
-class NoSuchTask(Exception):
+class UnknownTaskError(Exception):
     """The workspace has no task of that id."""
 
 
-class NoLongerPending(Exception):
+class TaskNotPending(Exception):
     """The task has been settled before; ``status`` says how."""
 
     def __init__(self, status: str) -> None:
@@ -28,7 +28,7 @@ class NoLongerPending(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class Change:
     """One task that changed for good: the proof of what was done, and when."""
 
     task_id: str
@@ -61,7 +61,7 @@ class Store:
         self._bodies: dict[tuple[str, int | None], bytes] = {}
         self._asked: Counter[tuple[str, str]] = Counter()
         self._added = 0
-        self.effects: list[Effect] = []
+        self.effects: list[Change] = []
         self.add(tasks)
 
     def add(self, tasks: Iterable[Json]) -> int:
@@ -98,7 +98,7 @@ class Store:
             NoSuchTask: there is none.
         """
         if self._entries.pop(task_id, None) is None:
-            raise NoSuchTask
+            raise UnknownTaskError
         self._bodies.clear()
 
     def list_body(self, status: str, *, row_cap: int | None = None) -> bytes:
@@ -125,7 +125,7 @@ class Store:
         now: datetime,
         reason: str | None = None,
         by: str = API,
-    ) -> Effect:
+    ) -> Change:
         """Dismiss or approve a pending task, once and for good.
 
         Raises:
@@ -135,16 +135,16 @@ class Store:
         self._asked[task_id, status] += 1
         entry = self._entries.get(task_id)
         if entry is None:
-            raise NoSuchTask
+            raise UnknownTaskError
         if entry.status != "pending":
-            raise NoLongerPending(entry.status)
+            raise TaskNotPending(entry.status)
         entry.status = status
         entry.fields = (entry.fields if isinstance(entry.fields, dict) else {}) | {
             "status": status
         }
         entry.encoded = encode(entry.fields)
         self._bodies.clear()
-        effect = Effect(task_id=task_id, status=status, reason=reason, at=now, by=by)
+        effect = Change(task_id=task_id, status=status, reason=reason, at=now, by=by)
         self.effects.append(effect)
         return effect
 

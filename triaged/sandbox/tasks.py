@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias, TypeVar
 
-from triaged.engine.model import DOCUMENTED_TYPES, Json
-from triaged.sandbox import people
+from triaged.rules.task import DOCUMENTED_TYPES, Json
+from triaged.sandbox import sample_data
 from triaged.sandbox.store import render_moment
 
 Fields: TypeAlias = dict[str, Json]
@@ -59,7 +59,7 @@ def generate(
 
     About a fifth is test clutter, a fifth stale searches, 15 % duplicates.
     """
-    maker = _Maker(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
+    maker = TaskGenerator(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
     pending = maker.make(count)
     settled = maker.make(round(count * history), settled=True)
     return pending + settled
@@ -71,7 +71,7 @@ class _Made:
     task: Fields
 
 
-class _Maker:
+class TaskGenerator:
     def __init__(self, chance: random.Random, now: datetime) -> None:
         self._chance = chance
         self._now = now
@@ -116,14 +116,17 @@ class _Maker:
         return copy
 
     def _clutter(self) -> Fields:
-        text = self._phrase(self._chance.choice(people.CLUTTER))
+        text = self._phrase(self._chance.choice(sample_data.CLUTTER))
         metadata: Fields = {"source": self._chance.choice(["test", "api"])}
         kind = self._chance.choice(DOCUMENTED_TYPES)
         return self._task(kind, text, metadata, most_days=120)
 
     def _stale(self) -> Fields:
-        role, sector = self._chance.choice(people.ROLES), self._pick(people.SECTORS)
-        city, number = self._pick(people.CITIES), self._chance.randint(20, 400)
+        role, sector = (
+            self._chance.choice(sample_data.ROLES),
+            self._pick(sample_data.SECTORS),
+        )
+        city, number = self._pick(sample_data.CITIES), self._chance.randint(20, 400)
         metadata: Fields = {
             "query": f"{role} {sector} {city}".lower(),
             "limit": self._chance.choice([1200, 2000, 2500, 5000]),
@@ -139,10 +142,10 @@ class _Maker:
     def _ordinary(self) -> Fields:
         roll = self._chance.random()
         if roll < 1 / 20:
-            text = self._phrase(self._pick(people.BOARD))
+            text = self._phrase(self._pick(sample_data.BOARD))
             kind, metadata = "list_operation", self._list_metadata()
         elif roll < 2 / 20:
-            text, kind = self._phrase(people.LONG_NOTE), "prospect_search"
+            text, kind = self._phrase(sample_data.LONG_NOTE), "prospect_search"
             metadata = {"query": self._phrase("{role} {sector}"), "source": "chat"}
         else:
             kind, template = self._pick(_TEMPLATES)
@@ -171,7 +174,7 @@ class _Maker:
         }
 
     def _list_metadata(self) -> Fields:
-        return {"list_id": self._id(), "list_name": self._pick(people.LISTS)}
+        return {"list_id": self._id(), "list_name": self._pick(sample_data.LISTS)}
 
     def _task(
         self,
@@ -198,13 +201,13 @@ class _Maker:
     def _phrase(self, template: str) -> str:
         return template.format(
             n=self._chance.randint(2, 200),
-            role=self._pick(people.ROLES),
-            sector=self._pick(people.SECTORS),
-            city=self._pick(people.CITIES),
-            person=self._pick(people.PEOPLE),
-            firm=self._pick(people.FIRMS),
-            list=self._pick(people.LISTS),
-            campaign=self._pick(people.CAMPAIGNS),
+            role=self._pick(sample_data.ROLES),
+            sector=self._pick(sample_data.SECTORS),
+            city=self._pick(sample_data.CITIES),
+            person=self._pick(sample_data.PEOPLE),
+            firm=self._pick(sample_data.FIRMS),
+            list=self._pick(sample_data.LISTS),
+            campaign=self._pick(sample_data.CAMPAIGNS),
         )
 
     def _pick(self, choices: tuple[_Choice, ...]) -> _Choice:

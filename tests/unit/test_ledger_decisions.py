@@ -1,0 +1,255 @@
+"""Tests of what was judged: changes only, holds, observations, old rules."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.builders import T0, a_task
+from triaged.ledger import Ledger
+from triaged.ledger.decisions import DecisionRecord, DecisionStore, Hold
+from triaged.rules.conditions import DuplicateOf, Keep
+from triaged.rules.context import EvaluationContext
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+
+LATER: Final = T0 + timedelta(hours=1)
+COPY: Final = DuplicateOf(("description",), Keep.OLDEST)
+SEEN: Final = ProposedDismissal("watch", "testing")
+
+
+@pytest.fixture
+def judgements(tmp_path: Path) -> Iterator[DecisionStore]:
+    with Ledger(tmp_path) as ledger:
+        yield ledger.decisions
+
+
+def left(task: Task | None = None, cause: LeaveCause = LeaveCause.NO_RULE) -> Decision:
+    return Decision(task or a_task(), cause)
+
+
+def remember(
+    judgements: DecisionStore,
+    *decisions: Decision,
+    rules: str = "ab12",
+    at: datetime = T0,
+    spare: dict[str, bool] | None = None,
+) -> int:
+    return judgements.save(
+        decisions,
+        rules_sha256=rules,
+        context=EvaluationContext(at, {COPY: spare or {}}),
+        duplicates=[COPY] if spare is not None else [],
+        at=at,
+    )
+
+
+def test_a_judgement_is_remembered_whole(judgements: DecisionStore) -> None:
+    """All that a decision was made of and by is kept."""
+    task = a_task(description="Müller")
+    decision = Decision(task, LeaveCause.HELD, "clutter", "testing", (SEEN,))
+    count = remember(judgements, decision, spare={"task-1": True})
+
+    assert count == 1
+    assert judgements.latest("task-1") == DecisionRecord(
+        task_id="task-1",
+        decided_at=T0,
+        cause=LeaveCause.HELD,
+        rule="clutter",
+        reason="testing",
+        observed=("watch",),
+        duplicate_flags=(True,),
+        rules_sha256="ab12",
+        task=dict(task.raw),
+    )
+
+
+def test_a_dismissal_has_no_cause(judgements: DecisionStore) -> None:
+    """A decision to dismiss reads back as one, and an unclear copy as unclear."""
+    remember(judgements, Decision(a_task(), None, "clutter", "testing"), spare={})
+    last = judgements.latest("task-1")
+    assert last is not None
+
+    assert (last.cause, last.duplicate_flags) == (None, (None,))
+
+
+def test_an_unknown_task_was_not_judged(judgements: DecisionStore) -> None:
+    """There is no judgement on what was never listed."""
+    assert judgements.latest("nobody") is None
+
+
+def test_the_same_judgement_is_not_written_again(judgements: DecisionStore) -> None:
+    """A decision that did not change keeps the moment when it was made."""
+    remember(judgements, left())
+    again = remember(judgements, left(), at=LATER)
+    last = judgements.latest("task-1")
+    assert last is not None
+
+    assert (again, last.decided_at) == (0, T0)
+
+
+@pytest.mark.parametrize(
+    ("decision", "rules"),
+    [
+        (left(cause=LeaveCause.YOUNG), "ab12"),
+        (left(cause=LeaveCause.NO_RULE), "cd34"),
+        (left(a_task(description="other")), "ab12"),
+        (Decision(a_task(), LeaveCause.NO_RULE, "clutter"), "ab12"),
+        (Decision(a_task(), None), "ab12"),
+        (Decision(a_task(), LeaveCause.NO_RULE, observed=(SEEN,)), "ab12"),
+    ],
+)
+def test_every_change_is_written(
+    judgements: DecisionStore, decision: Decision, rules: str
+) -> None:
+    """Another cause, rule, ruleset, content or observation is another judgement."""
+    remember(judgements, left())
+    changed = remember(judgements, decision, rules=rules, at=LATER)
+    last = judgements.latest("task-1")
+    assert last is not None
+
+    assert (changed, last.decided_at) == (1, LATER)
+    assert (last.cause, last.rule) == (decision.cause, decision.rule)
+    assert last.observed == tuple(seen.rule for seen in decision.observed)
+
+
+def test_a_task_without_id_is_not_remembered(judgements: DecisionStore) -> None:
+    """What nobody can ask for is not kept."""
+    assert remember(judgements, left(a_task(id=None), LeaveCause.MALFORMED)) == 0
+
+
+def test_a_task_without_id_hides_no_other(judgements: DecisionStore) -> None:
+    """Those listed after a task without id are remembered all the same."""
+    nameless = left(a_task(id=None), LeaveCause.MALFORMED)
+
+    assert remember(judgements, nameless, left()) == 1
+    assert judgements.latest("task-1") is not None
+
+
+def test_a_long_list_is_remembered_whole(judgements: DecisionStore) -> None:
+    """Rows are written in portions, and each of them is kept and counted."""
+    decisions = [left(a_task(id=str(number))) for number in range(2_500)]
+
+    assert remember(judgements, *decisions) == 2_500
+    assert remember(judgements, *decisions) == 0
+    for number in (0, 999, 1_000, 1_999, 2_000, 2_499):
+        assert judgements.latest(str(number)) is not None
+
+
+def test_left_last_is_newest_first(judgements: DecisionStore) -> None:
+    """The page shows the last decisions to leave, those of a cycle by id."""
+    remember(judgements, left(a_task(id="old")))
+    remember(
+        judgements,
+        left(a_task(id="b"), LeaveCause.YOUNG),
+        left(a_task(id="a"), LeaveCause.HELD),
+        Decision(a_task(id="going"), None, "clutter", "testing"),
+        at=LATER,
+    )
+
+    assert [j.task_id for j in judgements.latest_left(9)] == ["a", "b", "old"]
+    assert [j.cause for j in judgements.latest_left(1)] == [LeaveCause.HELD]
+
+
+def test_waiting_is_what_a_cap_stopped(judgements: DecisionStore) -> None:
+    """Only tasks over a cap wait."""
+    before = judgements.count_over_cap()
+    remember(
+        judgements,
+        left(a_task(id="a"), LeaveCause.OVER_CAP),
+        left(a_task(id="b"), LeaveCause.OVER_CAP),
+        left(a_task(id="c"), LeaveCause.HELD),
+    )
+
+    assert (before, judgements.count_over_cap()) == (0, 2)
+
+
+def test_rules_are_kept_by_their_hash(judgements: DecisionStore) -> None:
+    """The text of old rules is there when a decision is explained."""
+    judgements.save_ruleset("ab12", "version: 1 # ü", at=T0)
+    judgements.save_ruleset("ab12", "version: 1 # ü", at=LATER)
+
+    assert judgements.ruleset_source("ab12") == "version: 1 # ü"
+    assert judgements.ruleset_source("cd34") is None
+
+
+def test_exactly_these_holds_are_kept(judgements: DecisionStore) -> None:
+    """A hold that was not seen again has ended, the others go on."""
+    a, b, c = (Hold(task_id, "clutter", "f1") for task_id in "abc")
+    judgements.replace_holds({a: T0, b: T0})
+    judgements.replace_holds({b: T0, c: LATER})
+    kept = judgements.holds()
+    judgements.replace_holds(dict(kept))
+    same = judgements.holds()
+    judgements.replace_holds({})
+
+    assert kept == same == {b: T0, c: LATER}
+    assert judgements.holds() == {}
+
+
+def test_an_observation_is_new_once(judgements: DecisionStore) -> None:
+    """Each task counts once for a rule, however often it is seen."""
+    other = ProposedDismissal("other", "testing")
+    first = judgements.record_observations([(a_task(), SEEN), (a_task(), SEEN)], at=T0)
+    again = judgements.record_observations(
+        [(a_task(), SEEN), (a_task(), other)], at=LATER
+    )
+
+    assert (first, again) == ([SEEN], [other])
+
+
+@pytest.mark.parametrize("day", [T0, T0 + timedelta(days=1) - timedelta.resolution])
+def test_observed_on_a_day_is_by_rule(judgements: DecisionStore, day: datetime) -> None:
+    """What was seen first on that UTC day counts, from its first moment to its last."""
+    other = ProposedDismissal("other", "testing")
+    tomorrow = T0 + timedelta(days=1)
+    judgements.record_observations(
+        [(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution
+    )
+    of_today = [(a_task(id=each), SEEN) for each in ("a", "b", "e")]
+    judgements.record_observations(of_today, at=T0)
+    judgements.record_observations(
+        [(a_task(id="c"), SEEN), (a_task(id="a"), other)],
+        at=tomorrow - timedelta.resolution,
+    )
+    judgements.record_observations([(a_task(id="d"), SEEN)], at=tomorrow)
+
+    assert judgements.count_observations(day) == {"watch": 3, "other": 1}
+
+
+def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
+    """Judgements and observations from before the moment go, the others stay."""
+    with Ledger(tmp_path) as ledger:
+        judgements = ledger.decisions
+        remember(judgements, left(a_task(id="old")))
+        remember(judgements, left(a_task(id="young")), at=LATER)
+        judgements.record_observations([(a_task(id="old"), SEEN)], at=T0)
+        judgements.record_observations([(a_task(id="young"), SEEN)], at=LATER)
+        pruned = ledger.prune(before=LATER)
+        seen = [(a_task(id=each), SEEN) for each in ("old", "young")]
+        new = judgements.record_observations(seen, at=LATER)
+
+        assert pruned == 2
+        assert judgements.latest("old") is None
+        assert judgements.latest("young") is not None
+        assert len(new) == 1
+
+
+def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
+    """Neither judgements, holds nor observations reach another workspace."""
+    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+        remember(a.decisions, left(cause=LeaveCause.OVER_CAP))
+        a.decisions.replace_holds({Hold("task-1", "clutter", "f1"): T0})
+        a.decisions.record_observations([(a_task(), SEEN)], at=T0)
+        theirs = (
+            b.decisions.latest("task-1"),
+            b.decisions.latest_left(9),
+            b.decisions.count_observations(T0),
+            b.decisions.count_over_cap(),
+            b.decisions.holds(),
+            b.prune(before=LATER),
+            b.decisions.record_observations([(a_task(), SEEN)], at=T0),
+        )
+
+        assert theirs == (None, [], {}, 0, {}, 0, [SEEN])

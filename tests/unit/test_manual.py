@@ -1,0 +1,95 @@
+"""What a person may dismiss by hand, and what keeps them from it."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.builders import T0, a_task
+from tests.fakes import TriageHarness
+from triaged.ledger.dismissals import Intent, Outcome, Source
+from triaged.rules.task import LeaveCause, Task
+from triaged.triage.manual import ManualDismissal, ManualScreening, screen_manual
+from triaged.workspace import Workspace
+
+RULES = """
+version: 1
+safety: {max_dismissals_per_day: 2}
+protect: [{description: board}]
+rules: [{name: x, match: {type: campaign_start}, leave: true}]
+"""
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> Iterator[TriageHarness]:
+    harness = TriageHarness(tmp_path)
+    harness.rules(RULES)
+    yield harness
+    harness.ledger.close()
+
+
+def sifted(harness: TriageHarness, *tasks: Task, now: datetime = T0) -> ManualScreening:
+    wishes = [ManualDismissal(task, "bulk_cleanup") for task in tasks]
+    workspace = cast("Workspace", harness)  # it looks at nothing but the ledger
+    return screen_manual(workspace, harness.ready.ruleset, wishes, tasks, now=now)
+
+
+def causes(found: ManualScreening) -> list[tuple[str | None, LeaveCause]]:
+    return [(wish.task.id, cause) for wish, cause in found.refused]
+
+
+def test_what_is_kept_from_a_person(harness: TriageHarness) -> None:
+    """Protection, vetoes and what has no id hold against a person's hand as well."""
+    harness.ledger.flags.veto("kept", at=T0)
+    found = sifted(
+        harness,
+        a_task(id="ok"),
+        a_task(id="paper", description="board paper"),
+        a_task(id="kept"),
+        a_task(id=None),
+        a_task(id="gone", status="approved"),
+    )
+
+    assert [wish.task.id for wish in found.accepted] == ["ok"]
+    assert causes(found) == [
+        ("paper", LeaveCause.PROTECTED),
+        ("kept", LeaveCause.VETOED),
+        (None, LeaveCause.MALFORMED),
+        ("gone", LeaveCause.NOT_PENDING),
+    ]
+
+
+def test_the_day_has_an_end(harness: TriageHarness) -> None:
+    """The cap of the day counts what was dismissed before, and the wishes in order."""
+    intent = Intent(
+        task=a_task(id="before"),
+        rule=None,
+        reason="testing",
+        source=Source.HAND,
+        cycle="c",
+        decided_at=T0,
+        rules_sha256="0",
+        trace="{}",
+    )
+    (entry,) = harness.ledger.dismissals.record_intents([intent])
+    harness.ledger.dismissals.record_outcome(entry, Outcome.CONFIRMED, at=T0)
+    today = sifted(harness, a_task(id="a"), a_task(id="b"), a_task(id="before"))
+    later = T0 + timedelta(days=1)
+    tomorrow = sifted(harness, a_task(id="a"), a_task(id="b"), now=later)
+
+    assert [wish.task.id for wish in today.accepted] == ["a"]
+    assert causes(today) == [
+        ("b", LeaveCause.OVER_CAP),
+        ("before", LeaveCause.NOT_PENDING),
+    ]
+    assert len(tomorrow.accepted) == 2
+
+
+def test_an_id_that_is_listed_twice_is_dismissed_once(harness: TriageHarness) -> None:
+    """Nobody knows which of two tasks with one id is meant, so one call is enough."""
+    found = sifted(harness, a_task(id="a"), a_task(id="a", description="other"))
+
+    assert len(found.accepted) == 1
+    assert causes(found) == [("a", LeaveCause.MALFORMED)]

@@ -1,0 +1,32 @@
+"""Exit codes (contract section 2), and which error ends in which."""
+
+from typing import Final
+
+from triaged.errors import ConfigError, QuotaExhausted, RuleTestsFailed, TriagedError
+from triaged.leadlex.errors import KeyRejected, NoResponse, RateLimited, Unreachable
+
+OK: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+TESTS_FAILED: Final = 3
+INCOMPLETE: Final = 4
+UNREACHABLE: Final = 69
+KEY_REFUSED: Final = 77
+CONFIG: Final = 78
+
+
+def exit_code_for(error: TriagedError) -> int:
+    """Return the exit code that an error ends in."""
+    match error:
+        case ConfigError():
+            return CONFIG
+        case RuleTestsFailed():
+            return TESTS_FAILED
+        case KeyRejected():
+            return KEY_REFUSED
+        case Unreachable() | NoResponse():
+            return UNREACHABLE
+        case QuotaExhausted() | RateLimited():
+            return INCOMPLETE
+        case _:
+            return FAILED

@@ -1,0 +1,1 @@
+"""The long-running service: loop, schedule, signals, health, metrics, HTTP, reload."""

@@ -1,0 +1,23 @@
+"""Signals as events, for as long as somebody wants them."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def signal_events(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event, reload: asyncio.Event | None
+) -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into ``stop`` and SIGHUP into ``reload`` meanwhile."""
+    wanted = {signal.SIGTERM: stop, signal.SIGINT: stop}
+    if reload is not None:
+        wanted[signal.SIGHUP] = reload
+    for number, event in wanted.items():
+        loop.add_signal_handler(number, event.set)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,49 @@
+"""Tell systemd how we are, by sd_notify(3): a datagram to a socket it names."""
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from typing import Final
+
+from triaged.text import escape_unprintable
+
+# The loop waits with us: a manager that does not read costs a beat, not the work.
+_SEND_TIMEOUT: Final = 0.02
+
+
+class SystemdNotifier:
+    """Speaks to the service manager, if there is one."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # A leading @ means the abstract namespace, which begins with a NUL byte.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+
+    def ready(self) -> None:
+        """Say that the daemon works."""
+        self._send("READY=1")
+
+    def status(self, text: str) -> None:
+        """Say in a line what the daemon is doing."""
+        # A line break would begin another word to the manager.
+        self._send(f"STATUS={escape_unprintable(text)}")
+
+    def watchdog(self) -> None:
+        """Feed the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """Say that the daemon is on its way out."""
+        self._send("STOPPING=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with (
+            # A service manager that does not listen must not stop the work.
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s,
+        ):
+            s.settimeout(_SEND_TIMEOUT)
+            s.sendto(message.encode(), self._address)

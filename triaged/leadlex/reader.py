@@ -1,0 +1,33 @@
+"""Lists tasks; it has no way to write."""
+
+from triaged.leadlex import protocol
+from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.list_decoder import ListDecoder
+from triaged.leadlex.models import LIST, PENDING, TaskList
+
+
+class LexiReader:
+    """Lexi for those who only look: it has no way to write."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def list_tasks(self, status: str = PENDING) -> TaskList:
+        """List the tasks of one status; one call, there are no pages.
+
+        Raises:
+            LexiError: the call did not come about, or the answer is no list.
+        """
+        path = f"{protocol.TASKS_PATH}?status={status}"
+        decoder = ListDecoder()
+        try:
+            answer = await self._connection.call(LIST, "GET", path, feed=decoder.feed)
+            try:
+                tasks = decoder.close()
+            except ValueError as error:
+                raise malformed_response(LIST, answer, error) from error
+        finally:
+            decoder.discard()
+        return TaskList(
+            tasks=tasks, rate_limit=answer.rate_limit, request_id=answer.request_id
+        )

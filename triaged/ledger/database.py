@@ -1,0 +1,261 @@
+"""The database itself: opening it safely, its tables, transactions.
+
+SQLite in WAL mode with ``synchronous=FULL``: what a transaction wrote is on the disk
+when it ends.  Statements keep to what PostgreSQL also understands; moments are ISO
+8601 texts in UTC of one length, so that they sort.
+"""
+
+import contextlib
+import os
+import sqlite3
+import stat
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from triaged.errors import LedgerError
+from triaged.ledger.schema import MIGRATIONS, VERSION, migrate
+
+FILE: Final = "ledger.sqlite3"
+_BUSY_SECONDS: Final = 10.0
+_HEADER_BYTES: Final = 100
+# "trgd" in ASCII: tells our file from anybody else's.
+_APPLICATION_ID: Final = 0x74726764
+
+# Text that is no text, in an error's own message too, is not SQLite's error.
+_SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+# Our statements are right, so whoever does not understand them has other tables.
+_CORRUPTION: Final = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+_NO_ACCESS: Final = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+}
+
+
+def format_timestamp(moment: datetime) -> str:
+    """Write a moment as the ledger keeps it."""
+    # strftime would write the year 999 with three digits.
+    text = moment.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def parse_stored_timestamp(text: str) -> datetime:
+    """Read a moment as the ledger keeps it."""
+    return datetime.fromisoformat(text)
+
+
+class Database:
+    """One open database file; every fault of it becomes a ``LedgerError``."""
+
+    def __init__(self, directory: Path, *, create: bool = True) -> None:
+        """Open the ledger of a state directory, or make a new one.
+
+        Raises:
+            LedgerError: it is missing (without ``create``), damaged, of a newer
+                version, or cannot be written.
+        """
+        self.path = directory / FILE
+        self._depth = 0
+        if not self._is_there():
+            self._reject_orphan_wal(directory / f"{FILE}-wal")
+            if not create:
+                raise LedgerError(str(self.path), "there is no ledger here yet")
+            self._create(directory)
+        self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what is inside one durable step; the outermost one commits.
+
+        It takes the write lock at once, so that what is read inside stays true.
+        """
+        if self._depth:
+            yield
+            return
+        self.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield
+        except BaseException:
+            self._depth = 0
+            with contextlib.suppress(LedgerError):
+                self.execute("ROLLBACK")
+            raise
+        self._depth = 0
+        try:
+            self.execute("COMMIT")
+        except LedgerError:
+            # A failed COMMIT (a full disk) leaves the transaction open.
+            with contextlib.suppress(LedgerError):
+                self.execute("ROLLBACK")
+            raise
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run one statement and return how many rows it changed."""
+        with self._translate_errors():
+            return self._connection.execute(statement, values).rowcount
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each row of values."""
+        with self._translate_errors():
+            self._connection.executemany(statement, rows)
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        """Run a query and return all its rows."""
+        with self._translate_errors():
+            return self._connection.execute(statement, values).fetchall()
+
+    def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        """Run a query and return its first row; None when there is none."""
+        with self._translate_errors():
+            found: sqlite3.Row | None = self._connection.execute(
+                statement, values
+            ).fetchone()
+        return found
+
+    @contextlib.contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Take what a row of nonsense raises for the damage that it is."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, zlib.error) as error:
+            damage = sqlite3.DatabaseError(f"a row makes no sense: {error}")
+            raise self._error(damage) from error
+
+    @contextlib.contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except _SQLITE_ERRORS as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> LedgerError:
+        return LedgerError(str(self.path), str(error), _hint(error))
+
+    def _is_there(self) -> bool:
+        try:
+            return self.path.exists()
+        except OSError:
+            # Making it will say what is wrong with the place.
+            return False
+
+    def _reject_orphan_wal(self, log: Path) -> None:
+        """Refuse a write-ahead log without its file: SQLite would play it to any."""
+        with contextlib.suppress(OSError):
+            if log.stat().st_size:
+                raise LedgerError(
+                    str(self.path),
+                    f"is gone, and its {log.name} is not",
+                    "put it back, or move that away too to begin anew",
+                )
+
+    def _create(self, directory: Path) -> None:
+        """Make the file under another name first: a file here is always whole."""
+        # Not by process id: each container has a process 1.
+        draft = directory / f".{FILE}.{uuid.uuid4().hex}"
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            os.close(descriptor)
+            with contextlib.closing(sqlite3.connect(draft)) as connection:
+                connection.executescript(
+                    f"PRAGMA application_id={_APPLICATION_ID};"
+                    f"PRAGMA user_version={VERSION};{''.join(MIGRATIONS)}"
+                )
+                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            # link, unlike rename, never replaces what another process just made.
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, self.path)
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(
+                str(self.path),
+                f"cannot be made: {getattr(error, 'strerror', None) or error}",
+                "give a writable TRIAGED_STATE_DIR",
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink()
+
+    def _open(self) -> sqlite3.Connection:
+        # Whoever may write also tidies up at its end, even what is damaged: look first.
+        with (
+            contextlib.closing(self._connect("ro")) as connection,
+            self._translate_errors(),
+        ):
+            version = self._check(connection)
+        connection = self._connect("rw")
+        try:
+            with self._translate_errors():
+                connection.execute("PRAGMA synchronous=FULL")
+                if version < VERSION:
+                    migrate(connection)
+        except LedgerError:
+            connection.close()
+            raise
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        try:
+            status = self.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise sqlite3.DatabaseError("is no file")
+            if status.st_size < _HEADER_BYTES:
+                # SQLite would take what is left of a file for a new database.
+                raise sqlite3.DatabaseError("file is empty or cut off")
+            return sqlite3.connect(
+                f"{self.path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                isolation_level=None,
+                timeout=_BUSY_SECONDS,
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise self._error(error) from error
+
+    def _check(self, connection: sqlite3.Connection) -> int:
+        """Refuse what is not a whole ledger that we know; return its version."""
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if application != _APPLICATION_ID:
+            raise LedgerError(str(self.path), "is not a triaged ledger", "move it away")
+        if not 0 < version <= VERSION:
+            raise LedgerError(
+                str(self.path),
+                f"is of version {version}; this triaged knows version {VERSION}",
+                "use the triaged that wrote it, or a newer one",
+            )
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        return int(version)
+
+
+def _hint(error: Exception) -> str:
+    """Say what helps against an error: of the file, the place, or the moment."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if _is_damage(error, code):
+        return (
+            "the file is damaged: move it away, with its -wal, and restore a backup or"
+            " begin anew"
+        )
+    if code is not None and code & 0xFF in _NO_ACCESS:
+        return "give a writable TRIAGED_STATE_DIR"
+    return "nothing is dismissed until it can be written"
+
+
+def _is_damage(error: Exception, code: int | None) -> bool:
+    if code is None:
+        return isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+    return code & 0xFF in _CORRUPTION

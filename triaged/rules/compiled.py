@@ -1,0 +1,312 @@
+"""The same decisions as ``decide``, faster: each task meets only the rules it may.
+
+Rules are sorted by the types that they ask for, and those that ask for a pattern in the
+description are visited only where one pass over the text has found it.  What makes that
+pass comes from outside, as a ``Prefilter``.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache, partial
+from typing import Final, Protocol, TypeAlias
+
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Condition,
+    DescriptionMatches,
+    Not,
+    TypeIn,
+)
+from triaged.rules.context import (
+    EvaluationContext,
+    ambiguous_rows,
+    build_context,
+    iter_duplicates,
+)
+from triaged.rules.decide import ineligible_cause
+from triaged.rules.evaluate import (
+    TriState,
+    evaluate,
+    kleene_all,
+    kleene_any,
+    kleene_not,
+)
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+
+Evaluator: TypeAlias = Callable[[Task, EvaluationContext], TriState]
+
+# No age lies outside these, so a bound that is not given changes nothing.
+_MIN_AGE: Final = timedelta(microseconds=-1)
+_MAX_AGE: Final = timedelta.max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One protect match or rule: when it acts on a task, and what it then says.
+
+    ``types``, and ``sources`` (patterns, one of which must occur in the description),
+    are None where any will do; ``rest`` is what must be judged besides.  An absent type
+    or description makes the whole match unknown or false: then the rest decides for a
+    ``lenient`` step, one that acts on unknown too, and any other does not act.
+    """
+
+    types: frozenset[str] | None
+    required_patterns: tuple[str, ...] | None
+    remaining: tuple[Evaluator, ...]
+    matches_unknown: bool
+    cause: LeaveCause | None = None
+    rule: str | None = None
+    reason: str | None = None
+    observed: ProposedDismissal | None = None
+
+    def applies(self, task: Task, context: EvaluationContext) -> bool:
+        """Say whether the step acts on a task that has what it cannot do without."""
+        for judge in self.remaining:
+            truth = judge(task, context)
+            if not truth and (truth is False or not self.matches_unknown):
+                return False
+        return True
+
+
+def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
+    """Give the steps that can act, in the order in which they are asked."""
+    for shield in ruleset.protect:
+        types, sources, rest = _extract_filters(shield)
+        yield Step(
+            types=types,
+            required_patterns=sources,
+            remaining=rest,
+            matches_unknown=True,
+            cause=LeaveCause.PROTECTED,
+        )
+    for rule in ruleset.rules:
+        leaves, observes = rule.reason is None, rule.mode is Mode.OBSERVE
+        if rule.mode is Mode.OFF or (leaves and observes):
+            continue
+        types, sources, rest = _extract_filters(rule.match)
+        yield Step(
+            types=types,
+            required_patterns=sources,
+            remaining=rest,
+            matches_unknown=leaves,
+            cause=LeaveCause.LEAVE_RULE if leaves else None,
+            rule=rule.name,
+            reason=rule.reason,
+            observed=ProposedDismissal(rule.name, rule.reason)
+            if observes and rule.reason is not None
+            else None,
+        )
+
+
+def compile_condition(condition: Condition) -> Evaluator:
+    """Return a function that answers as ``evaluate`` does for this condition."""
+    match condition:
+        case TypeIn(types):
+            return _type_check(frozenset(types))
+        case AgeBetween(over, under):
+            return _age_check(
+                _MIN_AGE if over is None else over,
+                _MAX_AGE if under is None else under,
+            )
+        case AllOf(parts):
+            judges = tuple(map(compile_condition, parts))
+            return lambda task, context: kleene_all(j(task, context) for j in judges)
+        case AnyOf(parts):
+            judges = tuple(map(compile_condition, parts))
+            return lambda task, context: kleene_any(j(task, context) for j in judges)
+        case Not(part):
+            judge = compile_condition(part)
+            return lambda task, context: kleene_not(judge(task, context))
+        case _:
+            return partial(evaluate, condition)
+
+
+def _type_check(types: frozenset[str]) -> Evaluator:
+    def judge(task: Task, _: EvaluationContext, /) -> TriState:
+        return None if task.type is None else task.type in types
+
+    return judge
+
+
+def _age_check(over: timedelta, under: timedelta) -> Evaluator:
+    def judge(task: Task, context: EvaluationContext, /) -> TriState:
+        created_at, now = task.created_at, context.now
+        if created_at is None or created_at > now:
+            return None
+        return over < now - created_at < under
+
+    return judge
+
+
+def _extract_filters(
+    match: Condition,
+) -> tuple[frozenset[str] | None, tuple[str, ...] | None, tuple[Evaluator, ...]]:
+    types: frozenset[str] | None = None
+    sources: tuple[str, ...] | None = None
+    rest: list[Evaluator] = []
+    for part in _conjuncts(match):
+        if isinstance(part, TypeIn):
+            wanted = frozenset(part.types)
+            types = wanted if types is None else types & wanted
+            continue
+        needed = _required_patterns(part) if sources is None else None
+        sources = needed if sources is None else sources
+        if needed is None or not isinstance(part, DescriptionMatches):
+            rest.append(compile_condition(part))
+    return types, sources, tuple(rest)
+
+
+def _conjuncts(condition: Condition) -> Iterator[Condition]:
+    if isinstance(condition, AllOf):
+        for part in condition.parts:
+            yield from _conjuncts(part)
+    else:
+        yield condition
+
+
+def _required_patterns(condition: Condition) -> tuple[str, ...] | None:
+    """Find patterns without any of which a description makes the condition false."""
+    match condition:
+        case DescriptionMatches(patterns):
+            return tuple(pattern.source for pattern in patterns)
+        case AllOf(parts):
+            needs = (_required_patterns(part) for part in parts)
+            return next((needed for needed in needs if needed is not None), None)
+        case AnyOf(parts):
+            alternatives = [_required_patterns(part) for part in parts]
+            needed = [n for n in alternatives if n is not None]
+            return sum(needed, ()) if len(needed) == len(alternatives) else None
+        case _:
+            return None
+
+
+# Patterns of rules without a type are compiled again for each type, which beats one
+# pass for all types, but only up to so many in all: memory has an end.
+MAX_PATTERNS: Final = 5_000
+
+_NO_RULE: Final = LeaveCause.NO_RULE
+_new: Final = tuple.__new__
+
+
+class Prefilter(Protocol):
+    """Many patterns, searched for in one pass."""
+
+    def matches(self, text: str, /) -> Collection[int]:
+        """Say which of the patterns occur in the text, by their place."""
+        ...
+
+
+PrefilterFactory: TypeAlias = Callable[[Sequence[str]], Prefilter]
+
+
+class CompiledRuleset:
+    """One ruleset, made ready to decide on any number of lists."""
+
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        prefilter_factory: PrefilterFactory,
+        *,
+        max_patterns: int = MAX_PATTERNS,
+    ) -> None:
+        self._surveyed = tuple(
+            c for c in ruleset.conditions() if any(iter_duplicates(c))
+        )
+        steps = tuple(compile_steps(ruleset))
+        types = {kind for step in steps for kind in step.types or ()}
+        chosen: dict[str | None, list[Step]] = {
+            kind: [s for s in steps if s.types is None or kind in s.types]
+            for kind in types
+        }
+        chosen[None] = [s for s in steps if s.types is None or s.matches_unknown]
+        others = [s for s in steps if s.types is None]
+        apart = sum(len(_sources(c)) for c in chosen.values()) <= max_patterns
+        shared = None if apart else _sources(steps)
+        # Sections that ask for the same patterns then share one prefilter.
+        build = cache(prefilter_factory)
+        self._sections = {
+            kind: _TypeBucket(some, build, shared) for kind, some in chosen.items()
+        }
+        self._others = _TypeBucket(others, build, shared)
+
+    def decide(self, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
+        """Decide on each task, in the order listed, as ``decide.decide`` does."""
+        context = build_context(self._surveyed, tasks, now=now)
+        section_of, others = self._sections.get, self._others
+        decisions = []
+        for task in tasks:
+            steps = section_of(task.type, others).candidates(task.description)
+            if steps or task.id is None or task.status != "pending":
+                decisions.append(_decide_one(steps, task, context))
+            else:
+                # As Decision(…) would, in half the time: most tasks end here.
+                decisions.append(_new(Decision, (task, _NO_RULE, None, None, ())))
+        if len({task.id for task in tasks}) < len(tasks):
+            for index in ambiguous_rows(tasks):
+                decisions[index] = Decision(tasks[index], LeaveCause.MALFORMED)
+        return decisions
+
+
+def _decide_one(
+    steps: Sequence[Step], task: Task, context: EvaluationContext
+) -> Decision:
+    if (cause := ineligible_cause(task)) is not None:
+        return Decision(task, cause)
+    observed: tuple[ProposedDismissal, ...] = ()
+    for step in steps:
+        if not step.applies(task, context):
+            continue
+        if step.observed is None:
+            return Decision(task, step.cause, step.rule, step.reason, observed)
+        observed += (step.observed,)
+    return Decision(task, LeaveCause.NO_RULE, None, None, observed)
+
+
+class _TypeBucket:
+    """The steps that may act on the tasks of one type."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        build: Callable[[tuple[str, ...]], Prefilter],
+        shared: tuple[str, ...] | None,
+    ) -> None:
+        sources = _sources(steps)
+        if sources and shared is not None:
+            sources = shared
+        self._steps = steps
+        self._prefilter = build(sources) if sources else None
+        self._asking_nothing = [
+            i for i, s in enumerate(steps) if s.required_patterns is None
+        ]
+        self._if_unfound = [steps[place] for place in self._asking_nothing]
+        self._if_absent = [
+            s for s in steps if s.required_patterns is None or s.matches_unknown
+        ]
+        numbers = {source: number for number, source in enumerate(sources)}
+        self._asking: list[list[int]] = [[] for _ in sources]
+        for place, step in enumerate(steps):
+            for source in step.required_patterns or ():
+                self._asking[numbers[source]].append(place)
+
+    def candidates(self, description: str | None) -> Sequence[Step]:
+        """Choose the steps, in order, that may act on a task so described."""
+        if description is None:
+            return self._if_absent
+        hits = self._prefilter.matches(description) if self._prefilter else ()
+        if not hits:
+            return self._if_unfound
+        places = set(self._asking_nothing)
+        for hit in hits:
+            places.update(self._asking[hit])
+        return [self._steps[place] for place in sorted(places)]
+
+
+def _sources(steps: Iterable[Step]) -> tuple[str, ...]:
+    return tuple(
+        dict.fromkeys(s for step in steps for s in step.required_patterns or ())
+    )

@@ -1,0 +1,55 @@
+"""What the rules say of each task: a pure function of rules, tasks and the moment.
+
+Caps, holds and the other belts are the guard's, which sees these decisions next.
+``decide`` is the plain reading; ``index`` answers the same faster.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from triaged.rules.context import EvaluationContext, ambiguous_rows, build_context
+from triaged.rules.evaluate import evaluate
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+
+
+def decide(ruleset: Ruleset, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
+    """Decide on each task, in the order listed."""
+    context = build_context(ruleset.conditions(), tasks, now=now)
+    unclear = ambiguous_rows(tasks)
+    return [
+        Decision(task, LeaveCause.MALFORMED)
+        if index in unclear
+        else decide_one(ruleset, task, context)
+        for index, task in enumerate(tasks)
+    ]
+
+
+def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Decision:
+    """Decide on one task: protection first, then the rules in order."""
+    if (cause := ineligible_cause(task)) is not None:
+        return Decision(task, cause)
+    if any(evaluate(shield, task, context) is not False for shield in ruleset.protect):
+        return Decision(task, LeaveCause.PROTECTED)
+    observed: list[ProposedDismissal] = []
+    for rule in ruleset.rules:
+        if rule.mode is Mode.OFF:
+            continue
+        truth = evaluate(rule.match, task, context)
+        if rule.reason is None:
+            if truth is not False and rule.mode is Mode.ENFORCE:
+                return Decision(
+                    task, LeaveCause.LEAVE_RULE, rule.name, None, tuple(observed)
+                )
+        elif truth is True:
+            if rule.mode is Mode.ENFORCE:
+                return Decision(task, None, rule.name, rule.reason, tuple(observed))
+            observed.append(ProposedDismissal(rule.name, rule.reason))
+    return Decision(task, LeaveCause.NO_RULE, observed=tuple(observed))
+
+
+def ineligible_cause(task: Task) -> LeaveCause | None:
+    """Say why a task cannot be judged at all; None when it can."""
+    if task.id is None:
+        return LeaveCause.MALFORMED
+    return None if task.is_pending else LeaveCause.NOT_PENDING

@@ -1,0 +1,39 @@
+"""Durations as people write them: ``90s``, ``36h``, ``14d``, ``2w``, ``1d12h``."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+_SECONDS: Final = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_WHOLE: Final = re.compile(r"(?:[0-9]{1,9}[smhdw])+", re.ASCII)
+_PART: Final = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a sum of integers with a unit each.
+
+    Raises:
+        ValueError: the text is no such sum, or longer than a timedelta holds.
+    """
+    if not _WHOLE.fullmatch(text):
+        message = f"expected a duration such as 90s, 14d or 1d12h, found {text!r}"
+        raise ValueError(message)
+    seconds = sum(int(n) * _SECONDS[unit] for n, unit in _PART.findall(text))
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        message = f"the duration {text!r} is too long"
+        raise ValueError(message) from None
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration the way ``parse_duration`` reads it, to the second."""
+    left = int(duration.total_seconds())
+    if left <= 0:
+        return "0s"
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)

@@ -1,0 +1,231 @@
+"""Why the rules said what they said: the same judgement, as a tree people can read."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Condition,
+    DescriptionMatches,
+    DuplicateOf,
+    Equals,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
+    Missing,
+    Not,
+    Pattern,
+    Regex,
+    TypeIn,
+)
+from triaged.rules.context import EvaluationContext, iter_duplicates
+from triaged.rules.decide import decide_one
+from triaged.rules.duration import format_duration
+from triaged.rules.evaluate import (
+    TriState,
+    age_of,
+    evaluate,
+    get_path,
+    kleene_all,
+    kleene_any,
+    kleene_not,
+)
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_task
+
+# What is shown of one value; the whole task is stored beside the explanation.
+_SHOWN: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionResult:
+    """What became of one condition: its truth, what was wanted and what was seen.
+
+    ``seen`` holds text from the task, which is untrusted.
+    """
+
+    condition: str
+    result: TriState
+    expected: str
+    actual: str
+    children: tuple["ConditionResult", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule's match, judged, and whether the rule acted on it or was reached."""
+
+    rule: str
+    mode: Mode
+    action: str
+    match: ConditionResult
+    evaluated: bool
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything that bears on one task's decision, judged at one moment."""
+
+    decision: Decision
+    now: datetime
+    protect: tuple[ConditionResult, ...]
+    rules: tuple[RuleResult, ...]
+
+    def closest_rule(self) -> RuleResult | None:
+        """Return the rule that came nearest to acting but did not; None if none."""
+        others = [r for r in self.rules if not r.applied and r.mode is not Mode.OFF]
+        return min(others, key=lambda r: _distance(r.match), default=None)
+
+
+def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explanation:
+    """Judge every rule for one task and say which of them decided."""
+    decision = decide_one(ruleset, task, context)
+    spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
+    verdicts: list[RuleResult] = []
+    reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
+    for rule in ruleset.rules:
+        verdicts.append(
+            RuleResult(
+                rule=rule.name,
+                mode=rule.mode,
+                action="leave" if rule.reason is None else f"dismiss as {rule.reason}",
+                match=explain_condition(rule.match, task, context),
+                evaluated=reached and rule.mode is not Mode.OFF,
+                applied=rule.name in spoke,
+            )
+        )
+        reached = reached and rule.name != decision.rule
+    protect = tuple(
+        explain_condition(shield, task, context) for shield in ruleset.protect
+    )
+    return Explanation(decision, context.now, protect, tuple(verdicts))
+
+
+def explain_condition(
+    condition: Condition, task: Task, context: EvaluationContext
+) -> ConditionResult:
+    """Answer as ``evaluate`` does, with the whole tree of what was seen and wanted."""
+    match condition:
+        case AllOf(parts):
+            verdicts = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("all", kleene_all(v.result for v in verdicts), verdicts)
+        case AnyOf(parts):
+            verdicts = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("any", kleene_any(v.result for v in verdicts), verdicts)
+        case Not(part):
+            verdict = explain_condition(part, task, context)
+            return _combine("not", kleene_not(verdict.result), (verdict,))
+        case TypeIn(types):
+            what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
+        case DescriptionMatches(patterns):
+            what, wanted = "description", _format_patterns(patterns)
+            seen = _format_value(task.description)
+        case AgeBetween(over, under):
+            what, wanted = "age", _format_range(over, under)
+            seen = _format_age(task, context.now)
+        case MetadataMatches(path, test):
+            what, wanted = f"metadata.{path}", _format_test(test)
+            seen = _format_value(get_path(task.metadata, path))
+        case DuplicateOf(of, keep):
+            what = "duplicate"
+            wanted = f"same {', '.join(of)} as another task, {keep} kept"
+            seen = _format_duplicate(evaluate(condition, task, context))
+        case _:
+            assert_never(condition)
+    return ConditionResult(what, evaluate(condition, task, context), wanted, seen)
+
+
+def describe_condition(condition: Condition) -> str:
+    """Say in a few words what a condition asks for, whatever the task."""
+    if isinstance(condition, Not):
+        return f"not: {describe_condition(condition.part)}"
+    if isinstance(condition, AllOf | AnyOf):
+        word = "all" if isinstance(condition, AllOf) else "any"
+        return f"{word} of [{'; '.join(map(describe_condition, condition.parts))}]"
+    known: dict[DuplicateOf, dict[str, bool]] = {
+        duplicate: {} for duplicate in iter_duplicates(condition)
+    }
+    nobody = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
+    verdict = explain_condition(condition, parse_task({}), nobody)
+    return f"{verdict.condition} {verdict.expected}"
+
+
+def _combine(
+    what: str, truth: TriState, parts: tuple[ConditionResult, ...]
+) -> ConditionResult:
+    met = sum(part.result is True for part in parts)
+    seen = f"{met} of {len(parts)} hold"
+    wanted = {"all": "every one", "any": "at least one", "not": "that it does not hold"}
+    return ConditionResult(what, truth, wanted[what], seen, parts)
+
+
+def _distance(verdict: ConditionResult) -> float:
+    """Measure how far a verdict is from true: 0 is true, 1 is as false as can be."""
+    if verdict.result is True:
+        return 0.0
+    if not verdict.children or verdict.condition == "not":
+        return 1.0 if verdict.result is False else 0.5
+    distances = [_distance(part) for part in verdict.children]
+    if verdict.condition == "any":
+        return min(distances)
+    return sum(distances) / len(distances)
+
+
+def _format_value(value: Json) -> str:
+    if value is None:
+        return "absent"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def _format_patterns(patterns: tuple[Pattern, ...]) -> str:
+    return " or ".join(f"/{pattern.source}/" for pattern in patterns)
+
+
+def _format_range(over: timedelta | None, under: timedelta | None) -> str:
+    bounds = []
+    if over is not None:
+        bounds.append(f"over {format_duration(over)}")
+    if under is not None:
+        bounds.append(f"under {format_duration(under)}")
+    return " and ".join(bounds)
+
+
+def _format_age(task: Task, now: datetime) -> str:
+    age = age_of(task, now)
+    if age is not None:
+        return format_duration(age)
+    if task.created_at is not None:
+        return f"in the future ({task.created_at.isoformat()})"
+    listed = task.raw.get("created_at")
+    return "absent" if listed is None else f"unusable: {_format_value(listed)}"
+
+
+def _format_test(test: MetadataTest) -> str:
+    match test:
+        case Equals(value):
+            return f"equals {_format_value(value)}"
+        case In(values):
+            return "in " + ", ".join(_format_value(value) for value in values)
+        case Regex(patterns):
+            return _format_patterns(patterns)
+        case GreaterThan(bound):
+            return f"over {bound}"
+        case LessThan(bound):
+            return f"under {bound}"
+        case Missing(wanted):
+            return "missing" if wanted else "present"
+        case _:
+            assert_never(test)
+
+
+def _format_duplicate(truth: TriState) -> str:
+    words = {True: "a copy of a kept task", False: "unique, or the kept one"}
+    return "a field that it compares is missing" if truth is None else words[truth]

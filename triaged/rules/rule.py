@@ -1,0 +1,61 @@
+"""Rules as values: what one loaded rules file says, in the order of the file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+from triaged.rules.conditions import Condition
+
+
+class Mode(StrEnum):
+    """How far a rule may go."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule: a match, and what to do with the tasks that it holds for.
+
+    ``reason`` is the code to dismiss with, or None for a rule that leaves.
+    """
+
+    name: str
+    match: Condition
+    reason: str | None
+    mode: Mode = Mode.ENFORCE
+    hold: timedelta = timedelta(0)
+    max_per_day: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetyLimits:
+    """The belts; all on unless the file loosens them, and none can be taken off."""
+
+    max_dismissals_per_cycle: int = 25
+    max_dismissals_per_day: int = 200
+    max_share_of_pending: float = 0.5
+    min_age: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruleset:
+    """All that one rules file decides by, and the hash of the file it came from."""
+
+    rules: tuple[Rule, ...] = ()
+    protect: tuple[Condition, ...] = ()
+    safety: SafetyLimits = field(default_factory=SafetyLimits)
+    sha256: str = ""
+
+    def rule(self, name: str) -> Rule | None:
+        """Find a rule by its name."""
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+    def conditions(self) -> Iterator[Condition]:
+        """Give every condition that judging may look at."""
+        yield from self.protect
+        yield from (rule.match for rule in self.rules)

@@ -1,0 +1,93 @@
+"""What a rules file says, with the places: for the checks of the whole file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from triaged.rules.conditions import Condition
+from triaged.rules.rule import Rule, SafetyLimits
+from triaged.rules.task import Json, LeaveCause, Task, parse_task
+from triaged.rulesfile.problems import Location
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedMatch:
+    """A match and where it stands."""
+
+    condition: Condition
+    place: Location
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedRule:
+    """A rule, where it stands, and where its match does."""
+
+    rule: Rule
+    place: Location
+    match_place: Location
+
+
+@dataclass(frozen=True, slots=True)
+class TestTask:
+    """A task as a test writes it; its age is counted back from the test's moment."""
+
+    fields: Mapping[str, Json]
+    age: timedelta | None = None
+
+    def to_task(self, now: datetime, *, task_id: str) -> Task:
+        """Return the task as it would be listed at this moment."""
+        listed: dict[str, Json] = {"id": task_id, "status": "pending", **self.fields}
+        if self.age is not None:
+            listed["created_at"] = (now - self.age).isoformat()
+        return parse_task(listed)
+
+
+def build_task_list(
+    task: TestTask, others: Sequence[TestTask], now: datetime
+) -> list[Task]:
+    """Return what would be listed at this moment, the task in question first."""
+    beside = enumerate(others, start=1)
+    return [
+        task.to_task(now, task_id="test"),
+        *(other.to_task(now, task_id=f"other-{index}") for index, other in beside),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """What a test expects; None where it does not say."""
+
+    dismiss: bool
+    rule: str | None = None
+    reason: str | None = None
+    cause: LeaveCause | None = None
+    observed: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTest:
+    """One test of a rules file: a task among others, and what must become of it."""
+
+    name: str
+    task: TestTask
+    expect: Expectation
+    place: Location
+    expect_place: Location
+    other_tasks: tuple[TestTask, ...] = ()
+    now: datetime | None = None
+
+    def tasks(self, now: datetime) -> list[Task]:
+        """Return what would be listed at this moment, the task in question first."""
+        return build_task_list(self.task, self.other_tasks, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesDocument:
+    """Everything that could be read of a file."""
+
+    task_types: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    safety: SafetyLimits = field(default_factory=SafetyLimits)
+    protect: tuple[LocatedMatch, ...] = ()
+    rules: tuple[LocatedRule, ...] = ()
+    tests: tuple[RuleTest, ...] = ()

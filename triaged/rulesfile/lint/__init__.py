@@ -1,0 +1,1 @@
+"""What ``check`` finds beyond errors: doubts, unreachable rules, missing tests."""

@@ -1,0 +1,105 @@
+"""A task that serves as an example, the way a test in a rules file says it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from triaged.rules.conditions import Condition, DuplicateOf
+from triaged.rules.context import ambiguous_rows, build_context
+from triaged.rules.decide import decide_one
+from triaged.rules.duration import format_duration
+from triaged.rules.evaluate import TriState, evaluate
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_timestamp
+from triaged.rulesfile.document import RuleTest, TestTask, build_task_list
+from triaged.rulesfile.lint.candidate_values import ORDINARY_TEXT
+from triaged.rulesfile.lint.sample_tasks import NOW
+from triaged.rulesfile.lint.yaml_flow import flow
+
+_SECOND: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A task, and what must be listed beside it, as a test in a rules file says it."""
+
+    task: TestTask
+    other_tasks: tuple[TestTask, ...] = ()
+
+    def tasks(self) -> list[Task]:
+        """Return what would be listed, the task in question first."""
+        return build_task_list(self.task, self.other_tasks, NOW)
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the task, and what is listed beside it, as a test has them."""
+        other_tasks: list[Json] = [listed(other) for other in self.other_tasks]
+        beside: dict[str, Json] = {"other_tasks": other_tasks} if other_tasks else {}
+        return {"task": listed(self.task), **beside}
+
+    def __str__(self) -> str:
+        """Write the task as it can be pasted into a test."""
+        beside = ", ".join(flow(listed(other)) for other in self.other_tasks)
+        return flow(listed(self.task)) + (f" listed beside {beside}" if beside else "")
+
+
+# An ordinary task, for what no condition asks about.
+ORDINARY: Final = Example(
+    TestTask({"type": "prospect_search", "description": ORDINARY_TEXT})
+)
+
+
+def listed(task: TestTask) -> dict[str, Json]:
+    """Return a task's fields in the order in which people write them."""
+    fields = dict(task.fields)
+    metadata = {k: fields.pop(k) for k in ("metadata",) if k in fields}
+    age = {} if task.age is None else {"age": format_duration(task.age)}
+    return fields | age | metadata
+
+
+def example_of(test: RuleTest) -> Example | None:
+    """Make an example of a test's task; None where its age depends on the calendar."""
+    tasks = [_without_moment(task, test) for task in (test.task, *test.other_tasks)]
+    if any(task is None for task in tasks):
+        return None
+    first, *others = (task for task in tasks if task is not None)
+    return Example(first, tuple(others))
+
+
+def truth_in(example: Example, condition: Condition) -> TriState:
+    """Say whether a condition holds for an example's task."""
+    tasks = example.tasks()
+    return evaluate(condition, tasks[0], build_context([condition], tasks, now=NOW))
+
+
+def decide_first(
+    ruleset: Ruleset,
+    tasks: Sequence[Task],
+    duplicates: Sequence[DuplicateOf],
+    *,
+    now: datetime,
+) -> Decision:
+    """Decide as ``decide`` does, on the first task alone.
+
+    ``duplicates`` are those in the ruleset, looked up once for many a task.
+    """
+    if 0 in ambiguous_rows(tasks):
+        return Decision(tasks[0], LeaveCause.MALFORMED)
+    return decide_one(ruleset, tasks[0], build_context(duplicates, tasks, now=now))
+
+
+def _without_moment(task: TestTask, test: RuleTest) -> TestTask | None:
+    fields = {k: v for k, v in task.fields.items() if k != "id"}
+    if fields.get("status") == "pending":
+        del fields["status"]
+    created_at = parse_timestamp(fields.pop("created_at", None))
+    if created_at is None:
+        return TestTask(fields, task.age)
+    if test.now is None or created_at > test.now:
+        return None
+    return TestTask(fields, rounded(test.now - created_at))
+
+
+def rounded(age: timedelta) -> timedelta:
+    """Cut an age to whole seconds, which is what durations have."""
+    return age // _SECOND * _SECOND

@@ -1,0 +1,105 @@
+"""Made-up tasks, as different as pending tasks get, to see what a match is about."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, assert_never
+
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Condition,
+    DescriptionMatches,
+    DuplicateOf,
+    MetadataMatches,
+    Not,
+    TypeIn,
+)
+from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.evaluate import evaluate
+from triaged.rules.task import Json, Task, parse_task
+
+NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
+
+# Each has little in common with the others but what nearly every description has; the
+# names of products keep [a-z] from being mistaken for a choice.
+_DESCRIPTIONS: Final = (
+    "Find 20 CEOs at law firms in New York",
+    "Kampagne für Großkanzleien in Köln starten (LinkedIn)",
+    "Обновить 5 контактов в HubSpot",
+    "LinkedInで弁護士を30人探す",
+    "MERGE ALL DUPLICATES IN LIST #7! And tell Zoë",
+    "x",
+    "Export the quarterly board report, then e-mail it to j.doe@example.com; " * 20,
+)
+_AGES: Final = tuple(timedelta(hours=1) * n for n in (1, 24 * 30, 24 * 1000))
+# What no author expects at a path: equal to nothing, and of a type of its own.
+_UNEXPECTED_VALUE: Final[Json] = {"odd": ["value"]}
+
+
+def sample_tasks(
+    types: Iterable[str], min_age: timedelta, *, paths: Sequence[str] = ()
+) -> list[Task]:
+    """Return tasks of every type, description and age that a rule could act on.
+
+    Each metadata path given holds an odd value; other metadata there are none.
+    """
+    ages = [min_age + timedelta(seconds=1), *(age for age in _AGES if age > min_age)]
+    return [
+        parse_task(
+            {
+                "id": f"{kind}-{index}-{age}",
+                "type": kind,
+                "status": "pending",
+                "description": description,
+                "created_at": (NOW - age).isoformat(),
+                "metadata": dict.fromkeys(paths, _UNEXPECTED_VALUE),
+            }
+        )
+        for age in ages
+        for index, description in enumerate(_DESCRIPTIONS)
+        for kind in types
+    ]
+
+
+def sample_context(
+    conditions: Iterable[Condition], tasks: Sequence[Task]
+) -> EvaluationContext:
+    """Learn what the conditions must know of all the probes."""
+    return build_context(conditions, tasks, now=NOW)
+
+
+def holds_for_all(
+    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
+) -> bool:
+    """Say whether there is no task among them that the condition passes over."""
+    return all(evaluate(condition, task, seen) is True for task in tasks)
+
+
+def is_unknown_for_some(
+    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
+) -> bool:
+    """Say whether there is a task among them that the condition cannot judge."""
+    return any(evaluate(condition, task, seen) is None for task in tasks)
+
+
+def metadata_paths(condition: Condition) -> Iterator[str]:
+    """Give every metadata path that judging looks at."""
+    match condition:
+        case MetadataMatches(path):
+            yield path
+        case DuplicateOf(of):
+            yield from (
+                path.removeprefix("metadata.")
+                for path in of
+                if path.startswith("metadata.")
+            )
+        case AllOf(parts) | AnyOf(parts):
+            for part in parts:
+                yield from metadata_paths(part)
+        case Not(part):
+            yield from metadata_paths(part)
+        case TypeIn() | DescriptionMatches() | AgeBetween():
+            return
+        case _:
+            assert_never(condition)

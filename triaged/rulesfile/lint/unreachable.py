@@ -1,0 +1,167 @@
+"""Which rules can never act because an earlier one is plainly wider.
+
+Plainly: seen from the conditions as written.  What this finds is certain; that there
+is nothing else is not.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Condition,
+    DescriptionMatches,
+    Equals,
+    GreaterThan,
+    In,
+    LessThan,
+    MetadataMatches,
+    MetadataTest,
+    Missing,
+    Regex,
+    TypeIn,
+)
+from triaged.rules.rule import Mode
+from triaged.rules.task import Json, json_equal
+from triaged.rulesfile.document import LocatedRule
+
+_Parts: TypeAlias = tuple[Condition, ...]
+
+
+def find_unreachable(
+    rules: Sequence[LocatedRule],
+) -> Iterator[tuple[LocatedRule, LocatedRule]]:
+    """Give each rule that cannot act, with the first earlier one that is wider."""
+    earlier: dict[str, list[tuple[int, LocatedRule, _Parts]]] = defaultdict(list)
+    for index, placed in enumerate(rules):
+        rule, parts = placed.rule, _conjuncts(placed.rule.match)
+        if rule.mode is Mode.OFF:
+            continue
+        candidates = [one for key in set(_keys(parts)) for one in earlier[key]]
+        wider = (
+            (number, other)
+            for number, other, wanted in candidates
+            # A leave rule acts on unknown too, where a dismiss rule lets it pass.
+            if (rule.reason is not None or other.rule.reason is None)
+            and subsumes(parts, wanted)
+        )
+        found = min(wider, key=lambda pair: pair[0], default=None)
+        if found is not None:
+            yield placed, found[1]
+        if rule.mode is Mode.ENFORCE:
+            for key in _index_keys(parts):
+                earlier[key].append((index, placed, parts))
+
+
+def subsumes(parts: _Parts, wanted: _Parts) -> bool:
+    """Say whether tasks that meet all the parts plainly meet all that is wanted.
+
+    It holds for "not false" as well: what is wanted is false only where a part is.
+    """
+    return all(
+        any(_subsumed_by(part, want) for part in parts)
+        or (
+            isinstance(want, AnyOf)
+            and any(subsumes(parts, _conjuncts(option)) for option in want.parts)
+        )
+        for want in wanted
+    )
+
+
+def _conjuncts(condition: Condition) -> _Parts:
+    if not isinstance(condition, AllOf):
+        return (condition,)
+    return tuple(part for inner in condition.parts for part in _conjuncts(inner))
+
+
+def _subsumed_by(part: Condition, want: Condition) -> bool:
+    match part, want:
+        case TypeIn(types), TypeIn(wanted):
+            return set(types) <= set(wanted)
+        case DescriptionMatches(patterns), DescriptionMatches(wanted_patterns):
+            return set(patterns) <= set(wanted_patterns)
+        case AgeBetween(over, under), AgeBetween(least, most):
+            older = least is None or (over is not None and over >= least)
+            return older and (most is None or (under is not None and under <= most))
+        case MetadataMatches(path, test), MetadataMatches(wanted_path, wanted_test):
+            return path == wanted_path and _narrower(test, wanted_test)
+        case _:
+            # The texts tell true from 1, which are equal to Python.
+            return part == want and repr(part) == repr(want)
+
+
+def _narrower(test: MetadataTest, want: MetadataTest) -> bool:
+    match test, want:
+        case GreaterThan(bound), GreaterThan(wanted):
+            return bound >= wanted
+        case LessThan(bound), LessThan(wanted):
+            return bound <= wanted
+        case Regex(patterns), Regex(wanted_patterns):
+            return set(patterns) <= set(wanted_patterns)
+        case ((Equals() | In()), (Equals() | In())):
+            options = _options(want)
+            return all(
+                any(json_equal(value, option) for option in options)
+                for value in _options(test)
+            )
+        case Missing(one), Missing(other):
+            return one == other
+        case _:
+            return False
+
+
+def _options(test: Equals | In) -> Sequence[Json]:
+    return (test.value,) if isinstance(test, Equals) else test.values
+
+
+# With a thousand rules not every pair is compared: a wider rule is filed under the keys
+# of its choosiest part, and a rule within it has at least one of them.
+
+
+def _index_keys(parts: _Parts) -> set[str]:
+    best = min(parts, key=_selectivity)
+    if isinstance(best, AnyOf):
+        options = (_index_keys(_conjuncts(option)) for option in best.parts)
+        return set().union(*options)
+    return set(_keys((best,)))
+
+
+def _selectivity(part: Condition) -> int:
+    match part:
+        case DescriptionMatches() | MetadataMatches(_, Equals() | In()):
+            return 0
+        case MetadataMatches():
+            return 1
+        case TypeIn():
+            return 3
+        case AgeBetween():
+            return 4
+        case _:
+            return 2
+
+
+def _keys(parts: _Parts) -> Iterator[str]:
+    for part in parts:
+        match part:
+            case TypeIn(types):
+                yield from (f"type {name}" for name in types)
+            case DescriptionMatches(patterns):
+                yield from (f"description {pattern.source}" for pattern in patterns)
+            case MetadataMatches(path, (Equals() | In()) as test):
+                yield from (f"{path} is {_key(value)}" for value in _options(test))
+            case MetadataMatches(path, test):
+                yield f"{path} {type(test).__name__}"
+            case AgeBetween():
+                yield "age"
+            case AnyOf(options):
+                for option in options:
+                    yield from _keys(_conjuncts(option))
+            case _:
+                yield repr(part)
+
+
+def _key(value: Json) -> str:
+    return repr(float(value)) if isinstance(value, int) else repr(value)

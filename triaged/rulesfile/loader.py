@@ -1,0 +1,136 @@
+"""The one way in which rules are loaded: by ``check``, at start and at every reload."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from triaged.errors import ConfigError, Problem, RuleTestsFailed
+from triaged.rules.compiled import CompiledRuleset
+from triaged.rules.decide import decide as decide_plainly
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Decision, Task
+from triaged.rulesfile import test_runner as rule_tests
+from triaged.rulesfile.document import RuleTest
+from triaged.rulesfile.lint.checks import find_errors, find_warnings
+from triaged.rulesfile.parser.file import read_file
+from triaged.rulesfile.parser.nodes import MAX_BYTES, compose
+from triaged.rulesfile.problems import ProblemCollector, sorted_by_location
+from triaged.rulesfile.test_runner import DecideFunction, TestReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedRules:
+    """All that one rules file gives; ``text`` is the file as it was.
+
+    ``reasons`` and ``task_types`` are the documented ones and the file's own;
+    ``lines`` tells where each rule stands.
+    """
+
+    ruleset: Ruleset
+    tests: tuple[RuleTest, ...]
+    warnings: tuple[Problem, ...]
+    source: str
+    file: str
+    reasons: tuple[str, ...]
+    task_types: tuple[str, ...]
+    lines: Mapping[str, int]
+
+
+def load(path: Path) -> LoadedRules:
+    """Load a rules file.
+
+    Raises:
+        ConfigError: it cannot be read, or not be used; with every problem.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        problem = Problem(str(path), 0, 0, "", f"cannot be read: {why}")
+        raise ConfigError([problem]) from error
+    return parse(data, str(path))
+
+
+def parse(data: bytes, file: str) -> LoadedRules:
+    """Make rules of a file's bytes; ``file`` is its name in messages.
+
+    Raises:
+        ConfigError: they cannot be used; with every problem.
+    """
+    report = ProblemCollector(file)
+    draft = read_file(compose(data, report), report)
+    types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
+    find_errors(draft, types, report)
+    report.raise_if_wrong()
+    find_warnings(draft, types, report)
+    return LoadedRules(
+        ruleset=Ruleset(
+            rules=tuple(placed.rule for placed in draft.rules),
+            protect=tuple(placed.condition for placed in draft.protect),
+            safety=draft.safety,
+            sha256=hashlib.sha256(data).hexdigest(),
+        ),
+        tests=draft.tests,
+        warnings=sorted_by_location(report.warnings),
+        source=data.decode("utf-8-sig"),
+        file=file,
+        reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
+        task_types=types,
+        lines={placed.rule.name: placed.place.line for placed in draft.rules},
+    )
+
+
+def run_tests(
+    loaded: LoadedRules, *, now: datetime, decide: DecideFunction = decide_plainly
+) -> TestReport:
+    """Run the tests of a file; those without a moment of their own at this one."""
+    return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledRules:
+    """One loaded rules file, ready to decide by."""
+
+    ruleset: Ruleset
+    engine: CompiledRuleset
+    source: str
+
+
+def compile_rules(loaded: LoadedRules) -> CompiledRules:
+    """Make loaded rules ready to decide by."""
+    engine = CompiledRuleset(loaded.ruleset, build_prefilter)
+    return CompiledRules(ruleset=loaded.ruleset, engine=engine, source=loaded.source)
+
+
+def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules]:
+    """Load a rules file and run the tests in it: the same at start and at reload.
+
+    Raises:
+        ConfigError: the file cannot be used.
+        RulesTestsFailed: a test in it fails.
+    """
+    loaded = load(path)
+    rules = compile_rules(loaded)
+    report = run_rule_tests(loaded, rules, now=now)
+    if report.failures:
+        raise RuleTestsFailed(
+            f"{loaded.file}:{failure.line}: {failure}" for failure in report.failures
+        )
+    return rules, loaded
+
+
+def run_rule_tests(
+    loaded: LoadedRules, rules: CompiledRules, *, now: datetime
+) -> TestReport:
+    """Run the tests of a rules file on the very engine that will decide."""
+
+    def decide(
+        _: Ruleset, tasks: Sequence[Task], /, *, now: datetime
+    ) -> Sequence[Decision]:
+        return rules.engine.decide(tasks, now=now)
+
+    return run_tests(loaded, now=now, decide=decide)

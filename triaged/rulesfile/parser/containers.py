@@ -1,0 +1,329 @@
+"""Shapes made of shapes: lists, mappings with known keys, mappings with any keys."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from triaged.rules.task import Json
+from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence
+from triaged.rulesfile.parser.scalars import (
+    Kind,
+    kind_at,
+    parse_bool,
+    suggest_fix,
+    suggest_quotes,
+)
+from triaged.rulesfile.parser.values import FieldType, Schema, report_unexpected
+from triaged.rulesfile.problems import (
+    INVALID,
+    Invalid,
+    Location,
+    ProblemCollector,
+    closest_match,
+    quote_for_message,
+    suggest,
+    yaml_quote,
+)
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def unique_items(
+    node: Mapping, report: ProblemCollector
+) -> Iterator[tuple[str, Location, Node]]:
+    """Give each key once with its place and value; report the keys that cannot be."""
+    seen: dict[str, Location] = {}
+    for key, value in node.pairs:
+        if not isinstance(key, Scalar):
+            report_unexpected(
+                "a text as key", key, report, "check the braces, or quote it"
+            )
+        elif key.plain and key.value == "<<":
+            report.error(key.place, "merge key <<: refused; write the keys out")
+        elif kind_at(key) is not Kind.STRING:
+            report_unexpected("a text as key", key, report, suggest_quotes(key.value))
+        elif key.value in seen:
+            first = seen[key.value].line
+            message = f"key {quote_for_message(key.value)} again; it is in line {first} already"
+            report.error(key.place, message)
+        else:
+            seen[key.value] = key.place
+            yield key.value, key.place, value
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A key that a record knows, with what may stand there and what it is for."""
+
+    name: str
+    shape: FieldType[Any]
+    description: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedMapping:
+    """What a record held: values and their places, in the order of the file.
+
+    ``complete`` is False when something in it was reported; ``meant`` are the keys
+    that unknown ones were probably meant to be.
+    """
+
+    place: Location
+    values: dict[str, Any]
+    locations: dict[str, Location]
+    complete: bool
+    suggested_keys: frozenset[str]
+
+    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
+        """Return the value of a key, or the default where the file has none."""
+        return self.values.get(name, default)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping with known keys; ``advice`` helps when something else stands there."""
+
+    what: str
+    fields: tuple[Field, ...]
+    advice: str = ""
+    key_advice: str = ""
+    more: Schema = field(default_factory=dict)
+
+    def read(self, node: Node, report: ProblemCollector) -> ParsedMapping | Invalid:
+        given = self.read_partly(node, report)
+        return INVALID if isinstance(given, Invalid) or not given.complete else given
+
+    def read_partly(
+        self, node: Node, report: ProblemCollector
+    ) -> ParsedMapping | Invalid:
+        """Read what can be read; the fields in the order in which they are declared."""
+        if not isinstance(node, Mapping):
+            return report_unexpected(self.what, node, report, self.advice)
+        if not node.pairs:
+            keys = ", ".join(known.name for known in self.fields)
+            return report_unexpected(self.what, node, report, f"name one of: {keys}")
+        before = len(report.problems)
+        found = {name: (at, value) for name, at, value in unique_items(node, report)}
+        meant = self._check_keys(node, found, report)
+        read = {
+            known.name: known.shape.read(found[known.name][1], report)
+            for known in self.fields
+            if known.name in found
+        }
+        good = {
+            name: read[name]
+            for name in found
+            if name in read and not isinstance(read[name], Invalid)
+        }
+        places = {name: value.place for name, (_, value) in found.items()}
+        complete = len(report.problems) == before and len(good) == len(read)
+        return ParsedMapping(node.place, good, places, complete, meant)
+
+    def _check_keys(
+        self,
+        node: Mapping,
+        found: dict[str, tuple[Location, Node]],
+        report: ProblemCollector,
+    ) -> frozenset[str]:
+        known = [known.name for known in self.fields]
+        meant = set()
+        for name, (place, _) in found.items():
+            if name not in known:
+                meant.add(closest_match(name, known))
+                why = f"; {self.key_advice}" if self.key_advice else ""
+                offer = suggest(name, known)
+                report.error(
+                    place, f"unknown key {quote_for_message(name)}{offer}{why}"
+                )
+        for wanted in self.fields:
+            if wanted.required and wanted.name not in meant.union(found):
+                message = f"missing key {wanted.name!r}: {wanted.description}"
+                report.error(node.place, message)
+        return frozenset(meant)
+
+    def schema(self) -> Schema:
+        properties: Schema = {}
+        for known in self.fields:
+            about: Schema = {"description": known.description}
+            properties[known.name] = about | known.shape.schema()
+        required: list[Json] = [known.name for known in self.fields if known.required]
+        schema: Schema = {"type": "object", "properties": properties}
+        if required:
+            schema["required"] = required
+        schema["additionalProperties"] = False
+        schema["minProperties"] = 1
+        return schema | self.more
+
+
+@dataclass(frozen=True, slots=True)
+class DictOf(Generic[T]):
+    """A mapping with keys of the author's own; not empty."""
+
+    label: str
+    value: FieldType[T]
+    hint: str = ""
+
+    def read(self, node: Node, report: ProblemCollector) -> dict[str, T] | Invalid:
+        if not isinstance(node, Mapping):
+            return report_unexpected(self.label, node, report, self.hint)
+        if not node.pairs:
+            return report_unexpected(self.label, node, report, "name at least one key")
+        before = len(report.problems)
+        values: dict[str, T] = {}
+        for key, place, child in unique_items(node, report):
+            if not all(part.strip() for part in key.split(".")):
+                message = f"key {quote_for_message(key)} has an empty part; write a dotted path"
+                report.error(place, message)
+            value = self.value.read(child, report)
+            if not isinstance(value, Invalid):
+                values[key] = value
+        complete = len(values) == len(node.pairs) and len(report.problems) == before
+        return values if complete else INVALID
+
+    def schema(self) -> Schema:
+        return {
+            "type": "object",
+            "additionalProperties": self.value.schema(),
+            "minProperties": 1,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Generic[T]):
+    """A shape that contains itself: named in the schema, found when it is needed."""
+
+    name: str
+    find: Callable[[], FieldType[T]]
+
+    def read(self, node: Node, report: ProblemCollector) -> T | Invalid:
+        return self.find().read(node, report)
+
+    def schema(self) -> Schema:
+        return {"$ref": f"#/$defs/{self.name}"}
+
+
+@dataclass(frozen=True, slots=True)
+class JsonValue:
+    """Any JSON value that YAML leaves no doubt of; null where ``null`` says so."""
+
+    null: bool = False
+    label: str = "a value"
+
+    def read(self, node: Node, report: ProblemCollector) -> "Json | Invalid":
+        match node:
+            case Scalar():
+                return self._scalar(node, report)
+            case Sequence(items=items):
+                read = [JsonValue(null=True).read(item, report) for item in items]
+                values = [value for value in read if not isinstance(value, Invalid)]
+                return values if len(values) == len(read) else INVALID
+            case Mapping():
+                return self._mapping(node, report)
+            case _:
+                return INVALID
+
+    def _mapping(self, node: Mapping, report: ProblemCollector) -> "Json | Invalid":
+        found: dict[str, Json] = {}
+        for key, _, child in unique_items(node, report):
+            value = JsonValue(null=True).read(child, report)
+            if not isinstance(value, Invalid):
+                found[key] = value
+        return found if len(found) == len(node.pairs) else INVALID
+
+    def _scalar(self, node: Scalar, report: ProblemCollector) -> "Json | Invalid":
+        match kind_at(node):
+            case Kind.STRING:
+                return node.value
+            case Kind.NULL if self.null:
+                return None
+            case Kind.NULL:
+                advice = "a null counts as missing: write missing: true"
+                return report_unexpected(self.label, node, report, advice)
+            case Kind.BOOLEAN:
+                return parse_bool(node.value)
+            case Kind.INTEGER:
+                return int(node.value)
+            case Kind.DECIMAL if repr(float(node.value)) == node.value:
+                return float(node.value)
+            case Kind.DECIMAL:
+                meant = repr(float(node.value))
+                advice = (
+                    f"as a number write {meant}, as a text {yaml_quote(node.value)}"
+                )
+                return report_unexpected(self.label, node, report, advice)
+            case _:
+                return report_unexpected(
+                    self.label, node, report, suggest_fix(node.value)
+                )
+
+    def schema(self) -> Schema:
+        if self.null:
+            return {}
+        return {"type": ["string", "number", "boolean", "array", "object"]}
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Generic[T]):
+    """A list, not empty unless ``empty``.
+
+    ``partial`` gives what could be read where something could not: for lists whose
+    items are judged one by one.
+    """
+
+    label: str
+    item: FieldType[T]
+    allow_empty: bool = False
+    keep_valid: bool = False
+    hint: str = ""
+
+    def read(self, node: Node, report: ProblemCollector) -> tuple[T, ...] | Invalid:
+        if not isinstance(node, Sequence):
+            return report_unexpected(self.label, node, report, self.hint)
+        if not node.items and not self.allow_empty:
+            return report_unexpected(self.label, node, report, "name at least one")
+        values = [self.item.read(item, report) for item in node.items]
+        good = tuple(value for value in values if not isinstance(value, Invalid))
+        return good if self.keep_valid or len(good) == len(values) else INVALID
+
+    def schema(self) -> Schema:
+        schema: Schema = {"type": "array", "items": self.item.schema()}
+        return schema if self.allow_empty else schema | {"minItems": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMany(Generic[T]):
+    """One value, or a list of them."""
+
+    label: str
+    item: FieldType[T]
+
+    def read(self, node: Node, report: ProblemCollector) -> tuple[T, ...] | Invalid:
+        if isinstance(node, Sequence):
+            return ListOf(f"{self.label} or a list", self.item).read(node, report)
+        value = self.item.read(node, report)
+        return value if isinstance(value, Invalid) else (value,)
+
+    def schema(self) -> Schema:
+        many = ListOf(self.label, self.item).schema()
+        return {"anyOf": [self.item.schema(), many]}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(Generic[T, U]):
+    """A shape whose value is made into another; ``build`` may report a problem."""
+
+    shape: FieldType[T]
+    build: Callable[[T, Location, ProblemCollector], U | Invalid]
+
+    def read(self, node: Node, report: ProblemCollector) -> U | Invalid:
+        value = self.shape.read(node, report)
+        return (
+            INVALID
+            if isinstance(value, Invalid)
+            else self.build(value, node.place, report)
+        )
+
+    def schema(self) -> Schema:
+        return self.shape.schema()

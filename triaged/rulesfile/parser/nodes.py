@@ -1,0 +1,242 @@
+"""YAML as a tree that knows its places, less what a rules file must not contain.
+
+The tree is composed from the C parser's events rather than by PyYAML's own composer,
+because that one resolves aliases and recurses before anybody can object.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias
+
+import yaml
+
+from triaged.rulesfile.problems import (
+    Location,
+    Path,
+    ProblemCollector,
+    quote_for_message,
+)
+
+MAX_BYTES: Final = 1 << 20
+MAX_DEPTH: Final = 32
+
+_UNPRINTABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+
+# What the parser says, and what a person can do about it.
+_HINTS: Final = (
+    ("found unexpected ':'", "put a space behind the colon, or quote the text"),
+    ("found unknown escape", "write patterns between single quotes"),
+    ("mapping values are not allowed", "put text that contains ': ' in quotes"),
+    ("cannot start any token", "indent with spaces, and quote text that starts so"),
+    ("expected key", "check the indentation, and quote text that starts with [ { or '"),
+    ("expected ',' or", "close the bracket; quote text that starts with [ or {"),
+    ("unexpected end of stream", "close the quote"),
+    ("expected '-' indicator", "check the indentation"),
+    ("could not find expected ':'", "check the indentation"),
+    ("expected <document start>", "check the brackets before it"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A text, number or the like; ``plain`` when it stands there without quotes."""
+
+    place: Location
+    value: str
+    plain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    place: Location
+    items: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys and values as written, in order, equal keys included."""
+
+    place: Location
+    pairs: tuple[tuple["Node", "Node"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidNode:
+    """Something already reported."""
+
+    place: Location
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping | InvalidNode
+
+
+def compose(data: bytes, report: ProblemCollector) -> Node:
+    """Read the one document of a file.
+
+    Raises:
+        ConfigError: that cannot be, and there is no sense in reading on.
+    """
+    if len(data) > MAX_BYTES:
+        report.error(Location(0, 0), f"{len(data)} bytes; at most {MAX_BYTES} (1 MiB)")
+        report.abort()
+    composer = _Composer(report)
+    try:
+        for event in _events(_decode(data, report)):
+            composer.handle(event)
+    except yaml.YAMLError as error:
+        report.error(*_parse_problem(error))
+        report.abort()
+    if composer.root is None:
+        report.error(Location(1, 1), "the file is empty; write version: 1 and rules:")
+        report.abort()
+    return composer.root
+
+
+def _events(text: str) -> Iterator[yaml.Event]:
+    yield from yaml.parse(text, Loader=yaml.CSafeLoader)
+
+
+def _decode(data: bytes, report: ProblemCollector) -> str:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8", "replace")
+        found = f"byte 0x{error.object[error.start]:02x}"
+        report.error(_place_after(before), f"{found} is not UTF-8; save it as UTF-8")
+        report.abort()
+    if (odd := _UNPRINTABLE.search(text)) is not None:
+        code = f"U+{ord(odd.group()):04X}"
+        place = _place_after(text[: odd.start()])
+        report.error(place, f"control character {code} in the file; remove it")
+        report.abort()
+    return text
+
+
+def _place_after(text: str) -> Location:
+    return Location(text.count("\n") + 1, len(text) - text.rfind("\n"))
+
+
+def _parse_problem(error: yaml.YAMLError) -> tuple[Location, str]:
+    # Every error of the parser has these, but not every class that it might raise.
+    place = _place_of(getattr(error, "problem_mark", None))
+    problem = str(getattr(error, "problem", error))
+    context = " " + (getattr(error, "context", None) or "")
+    start = _place_of(getattr(error, "context_mark", None)).line
+    if start not in {0, place.line}:
+        context += f" that starts in line {start}"
+    remedy = next((advice for said, advice in _HINTS if said in problem), "")
+    said = f"not valid YAML: {problem}{context}".rstrip()
+    return place, f"{said}{'; ' if remedy else ''}{remedy}"
+
+
+class _Mark(Protocol):
+    """Where the parser is, in either of its two classes for that; from 0."""
+
+    line: int
+    column: int
+
+
+def _place_of(mark: _Mark | None, trail: Path | None = None) -> Location:
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    return Location(line, column, trail)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping while it is read; ``trail`` leads to itself."""
+
+    place: Location
+    mapping: bool
+    children: list[Node] = field(default_factory=list)
+
+    def step(self) -> Path | None:
+        """Return the way to the next child; a key stands where its mapping does."""
+        if not self.mapping:
+            return Path(self.place.trail, len(self.children))
+        if len(self.children) % 2 == 0:
+            return self.place.trail
+        key = self.children[-1]
+        return Path(self.place.trail, key.value if isinstance(key, Scalar) else "?")
+
+    def close(self) -> Node:
+        if not self.mapping:
+            return Sequence(self.place, tuple(self.children))
+        keys, values = self.children[::2], self.children[1::2]
+        return Mapping(self.place, tuple(zip(keys, values, strict=True)))
+
+
+@dataclass(slots=True)
+class _Composer:
+    """Builds the tree, event by event."""
+
+    report: ProblemCollector
+    root: Node | None = None
+    stack: list[_Open] = field(default_factory=list)
+
+    def handle(self, event: yaml.Event) -> None:
+        """Take the next event.
+
+        Raises:
+            ConfigError: there is no sense in going on.
+        """
+        match event:
+            case yaml.AliasEvent():
+                place = self._place(event)
+                self._reject_anchor(place, f"*{event.anchor}")
+                self._add(InvalidNode(place))
+            case yaml.ScalarEvent():
+                place = self._checked_place(event)
+                self._add(Scalar(place, event.value, event.style in {None, ""}))
+            case yaml.CollectionStartEvent():
+                self._open(event)
+            case yaml.CollectionEndEvent():
+                self._add(self.stack.pop().close())
+            case yaml.DocumentStartEvent() if self.root is not None:
+                message = "a second document starts here; one file, one document"
+                self.report.error(self._place(event), message)
+                self.report.abort()
+            case _:
+                pass
+
+    def _open(self, event: yaml.CollectionStartEvent) -> None:
+        place = self._checked_place(event)
+        if len(self.stack) == MAX_DEPTH:
+            self.report.error(place, f"nested too deeply; at most {MAX_DEPTH} levels")
+            self.report.abort()
+        mapping = isinstance(event, yaml.MappingStartEvent)
+        self.stack.append(_Open(place, mapping))
+
+    def _add(self, node: Node) -> None:
+        if self.stack:
+            self.stack[-1].children.append(node)
+        else:
+            self.root = node
+
+    def _place(self, event: yaml.Event) -> Location:
+        trail = self.stack[-1].step() if self.stack else None
+        return _place_of(event.start_mark, trail)
+
+    def _checked_place(
+        self, event: yaml.ScalarEvent | yaml.CollectionStartEvent
+    ) -> Location:
+        place = self._place(event)
+        if event.anchor is not None:
+            self._reject_anchor(place, f"&{event.anchor}")
+        if event.tag is not None:
+            found = quote_for_message(event.tag.replace("tag:yaml.org,2002:", "!!"))
+            message = f"tag {found}: tags are refused; leave it out, or quote the text"
+            self.report.error(place, message)
+        return place
+
+    def _reject_anchor(self, place: Location, found: str) -> None:
+        word = "alias" if found.startswith("*") else "anchor"
+        self.report.error(
+            place,
+            f"{word} {found}: anchors and aliases are refused; write the value out,"
+            f" or quote it if it is a text",
+        )

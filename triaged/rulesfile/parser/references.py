@@ -1,0 +1,113 @@
+"""Shapes of names: words of a closed set, names declared, names that refer to those."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from triaged.rulesfile.parser.nodes import Node, Scalar
+from triaged.rulesfile.parser.scalars import Kind, kind_at
+from triaged.rulesfile.parser.values import Schema, String, report_unexpected
+from triaged.rulesfile.problems import (
+    INVALID,
+    Invalid,
+    ProblemCollector,
+    quote_for_message,
+    suggest,
+)
+
+E = TypeVar("E", bound=StrEnum)
+
+
+def read_choice(
+    what: str, words: Sequence[str], node: Node, report: ProblemCollector
+) -> str | Invalid:
+    """Read one of a closed set of words, though YAML 1.1 may see more in it: off."""
+    if isinstance(node, Scalar) and node.value in words:
+        return node.value
+    if not isinstance(node, Scalar) or kind_at(node) is not Kind.STRING:
+        return report_unexpected(
+            f"a {what}", node, report, f"write one of: {', '.join(words)}"
+        )
+    message = (
+        f"unknown {what} {quote_for_message(node.value)}{suggest(node.value, words)}"
+    )
+    return report.error(node.place, message)
+
+
+@dataclass(frozen=True, slots=True)
+class EnumType(Generic[E]):
+    """One of a closed set of words."""
+
+    label: str
+    choices: tuple[E, ...]
+
+    def read(self, node: Node, report: ProblemCollector) -> E | Invalid:
+        text = read_choice(self.label, self.choices, node, report)
+        if isinstance(text, Invalid):
+            return INVALID
+        return next(choice for choice in self.choices if choice == text)
+
+    def schema(self) -> Schema:
+        return {"enum": [choice.value for choice in self.choices]}
+
+
+@dataclass(frozen=True, slots=True)
+class NameReference:
+    """A name that something else must have declared: a type, a reason, a rule.
+
+    ``documented`` are offered by editors; ``lenient`` makes an unknown one a warning.
+    """
+
+    label: str
+    kind: str
+    documented: Sequence[str] = ()
+    hint: str = ""
+    warn_only: bool = False
+
+    def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
+        text = String(f"a {self.label}").read(node, report)
+        if isinstance(text, Invalid):
+            return INVALID
+        known = report.declared_names.get(self.kind)
+        if known is None or text in known:
+            return text
+        why = f"; {self.hint}" if self.hint else ""
+        message = (
+            f"unknown {self.label} {quote_for_message(text)}{suggest(text, known)}{why}"
+        )
+        if not self.warn_only:
+            return report.error(node.place, message)
+        report.warn(node.place, message)
+        return text
+
+    def schema(self) -> Schema:
+        if not self.documented:
+            return {"type": "string"}
+        return {"anyOf": [{"enum": list(self.documented)}, {"type": "string"}]}
+
+
+@dataclass(frozen=True, slots=True)
+class NameDeclaration:
+    """A name that must be the only one of its kind, and is known from here on."""
+
+    label: str
+    kind: str
+    text: String
+
+    def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
+        text = self.text.read(node, report)
+        if isinstance(text, Invalid):
+            report.declared_names[self.kind] = None
+            return INVALID
+        known = report.declared_names.setdefault(self.kind, {})
+        if known is None:
+            return text
+        before = known.setdefault(text, node.place)
+        if before is None or before is node.place:
+            return text
+        message = f"{self.label} {quote_for_message(text)} again; it is taken by line {before.line}"
+        return report.error(node.place, f"{message}, choose another")
+
+    def schema(self) -> Schema:
+        return self.text.schema()

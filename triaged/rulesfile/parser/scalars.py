@@ -1,0 +1,163 @@
+"""What an unquoted scalar means to YAML 1.1, to YAML 1.2, and to a person.
+
+Only where all three agree is it taken for what it is; the rest must be quoted.
+"""
+
+import re
+from enum import Enum
+from functools import lru_cache
+from typing import Final, assert_never
+
+import yaml
+
+from triaged.rulesfile.parser.nodes import Mapping, Scalar, Sequence
+from triaged.rulesfile.problems import quote_for_message, yaml_quote
+
+# Longer numbers are refused: nothing in a task is that exact.
+MAX_DIGITS: Final = 40
+
+_WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
+_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+", re.ASCII)
+_NUMBER_ELSEWHERE: Final = re.compile(
+    r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+|[-+]?(?:\.[0-9]+|[0-9]+\.?[0-9]*)"
+    r"(?:[eE][-+]?[0-9]+)?",
+    re.ASCII,
+)
+_YES: Final = frozenset({"y", "yes", "on"})
+_NO: Final = frozenset({"n", "no", "off"})
+_TAG: Final = "tag:yaml.org,2002:"
+_RESOLVER: Final = yaml.resolver.Resolver()
+
+
+class Kind(Enum):
+    """What an unquoted scalar is; a surprise is different things to different readers.
+
+    The values are the words for messages.
+    """
+
+    STRING = "a text"
+    NULL = "nothing"
+    BOOLEAN = "a boolean"
+    INTEGER = "a number"
+    DECIMAL = "a decimal number"
+    TIMESTAMP = "a date"
+    AMBIGUOUS = "a surprise"
+
+
+@lru_cache(maxsize=1024)
+def kind_of(value: str) -> Kind:
+    """Say what an unquoted scalar is."""
+    tag = _tag(value)
+    match tag:
+        case "null":
+            return Kind.NULL
+        case "bool":
+            return Kind.BOOLEAN if value.lower() in _TRUTHS else Kind.AMBIGUOUS
+        case "int" | "float":
+            return _number_kind(value)
+        case "timestamp":
+            return Kind.TIMESTAMP
+        case "str" if value.lower() not in _YES | _NO:
+            odd = _NUMBER_ELSEWHERE.fullmatch(value) is not None
+            return Kind.AMBIGUOUS if odd else Kind.STRING
+        case _:
+            return Kind.AMBIGUOUS
+
+
+_TRUTHS: Final = {"true": True, "false": False}
+
+
+def parse_bool(value: str) -> bool:
+    """Return what a boolean scalar says."""
+    return _TRUTHS[value.lower()]
+
+
+def describe(node: Scalar | Sequence | Mapping) -> str:
+    """Say what was found, for a message: the value and what YAML takes it for."""
+    match node:
+        case Sequence():
+            return "a list" if node.items else "an empty list"
+        case Mapping():
+            return "a mapping" if node.pairs else "an empty mapping"
+        case Scalar():
+            return _describe_scalar(node)
+        case _:
+            assert_never(node)
+
+
+def kind_at(node: Scalar) -> Kind:
+    """Say what a scalar is; in quotes it is a text."""
+    return kind_of(node.value) if node.plain else Kind.STRING
+
+
+def _describe_scalar(node: Scalar) -> str:
+    value, kind = node.value, kind_at(node)
+    if kind is Kind.STRING:
+        return f"{quote_for_message(value)} (a text)" if value else "an empty text"
+    if kind is Kind.NULL:
+        return f"nothing ({value})" if value else "nothing"
+    if kind is Kind.AMBIGUOUS:
+        return f"{_truncate(value)} ({_yaml11_meaning(value)})"
+    return f"{_truncate(value)} ({_kind_name(kind)})"
+
+
+def suggest_quotes(value: str) -> str:
+    """Say how to write an unquoted scalar so that it is a text."""
+    return f"quote it: {yaml_quote(_truncate(value))}"
+
+
+def suggest_fix(value: str) -> str:
+    """Say how to write a surprise so that it is one thing to everybody."""
+    if value.lower() in _YES | _NO:
+        meant = str(value.lower() in _YES).lower()
+        return f"{suggest_quotes(value)}, or write {meant}"
+    odd = kind_of(value) is Kind.AMBIGUOUS and len(value) <= MAX_DIGITS
+    if odd and value not in {"<<", "="}:
+        return f"{suggest_quotes(value)}, or write a number in plain digits"
+    return suggest_quotes(value)
+
+
+def _kind_name(kind: Kind) -> str:
+    return "a number" if kind is Kind.DECIMAL else kind.value
+
+
+def _number_kind(value: str) -> Kind:
+    if len(value) > MAX_DIGITS or (value.startswith("-0") and not value.strip("-0.")):
+        return Kind.AMBIGUOUS
+    if _WHOLE.fullmatch(value):
+        return Kind.INTEGER
+    return Kind.DECIMAL if _DECIMAL.fullmatch(value) else Kind.AMBIGUOUS
+
+
+def _tag(value: str) -> str:
+    tag: str = _RESOLVER.resolve(  # type: ignore[no-untyped-call]
+        yaml.ScalarNode, value, (True, False)
+    )
+    return tag.removeprefix(_TAG)
+
+
+def _yaml11_meaning(value: str) -> str:
+    """Say what YAML 1.1, or some reader, takes a surprise for."""
+    if value.lower() in _YES | _NO:
+        return f"YAML 1.1 reads it as {str(value.lower() in _YES).lower()}"
+    if len(value) > MAX_DIGITS:
+        return f"a number of more than {MAX_DIGITS} digits"
+    tag = _tag(value)
+    if tag in {"int", "float"}:
+        return f"YAML 1.1 reads it as {_read_number(value, tag)}"
+    if tag == "str":
+        return "some readers take it for a number, others for a text"
+    return "it means something special to YAML"
+
+
+def _read_number(value: str, tag: str) -> str:
+    node = yaml.ScalarNode(_TAG + tag, value)
+    try:
+        number = yaml.constructor.SafeConstructor().construct_object(node)
+    except ValueError:  # the resolver takes 0x_ for a number, the constructor does not
+        return "a number"
+    return f"the number {number}"
+
+
+def _truncate(value: str) -> str:
+    return value if len(value) <= MAX_DIGITS else value[:MAX_DIGITS] + "…"

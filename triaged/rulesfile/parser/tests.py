@@ -1,0 +1,198 @@
+"""The shape of the tests inside a rules file."""
+
+from typing import Any, Final, cast
+
+from triaged.rules.task import DOCUMENTED_REASONS, Json, LeaveCause
+from triaged.rulesfile.document import Expectation, RuleTest, TestTask
+from triaged.rulesfile.parser.containers import (
+    Field,
+    JsonValue,
+    ListOf,
+    Mapped,
+    ParsedMapping,
+    Record,
+)
+from triaged.rulesfile.parser.match import TYPE
+from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
+from triaged.rulesfile.parser.references import (
+    NameDeclaration,
+    NameReference,
+    read_choice,
+)
+from triaged.rulesfile.parser.values import (
+    Duration,
+    Schema,
+    String,
+    Timestamp,
+    report_unexpected,
+)
+from triaged.rulesfile.problems import (
+    Invalid,
+    Location,
+    ProblemCollector,
+    quote_for_message,
+)
+
+_DECISIONS: Final = ("dismiss", "leave")
+TESTABLE_CAUSES: Final = (
+    LeaveCause.NO_RULE,
+    LeaveCause.LEAVE_RULE,
+    LeaveCause.PROTECTED,
+    LeaveCause.NOT_PENDING,
+    LeaveCause.MALFORMED,
+)
+
+
+class _Metadata:
+    """A task's metadata as the API would give it: any mapping, empty or not."""
+
+    def read(self, node: Node, report: ProblemCollector) -> "Json | Invalid":
+        if not isinstance(node, Mapping):
+            return report_unexpected("a mapping", node, report)
+        return JsonValue().read(node, report)
+
+    def schema(self) -> Schema:
+        return {"type": "object"}
+
+
+_TASK: Final = Record(
+    "a task",
+    (
+        Field("id", String("an id", allow_blank=True), "The task's id; any will do."),
+        Field(
+            "type",
+            NameReference(
+                TYPE.label, TYPE.kind, TYPE.documented, TYPE.hint, warn_only=True
+            ),
+            "The task's type.",
+        ),
+        Field("status", String("a status"), "The task's status; pending by default."),
+        Field(
+            "description",
+            String("a description", allow_blank=True),
+            "What it is about.",
+        ),
+        Field("created_at", Timestamp(), "When it was created; or give its age."),
+        Field("age", Duration(), "How old it is at the moment of the test."),
+        Field("metadata", _Metadata(), "Its metadata, as the API gives them."),
+    ),
+    advice="write task: {type: …, description: …}",
+)
+
+
+def _task(
+    given: ParsedMapping, _place: Location, report: ProblemCollector
+) -> TestTask | Invalid:
+    if "age" in given.values and "created_at" in given.values:
+        message = "both age and created_at; they say the same, drop one"
+        return report.error(given.locations["age"], message)
+    fields = {k: v for k, v in given.values.items() if k != "age"}
+    if "created_at" in fields:
+        fields["created_at"] = fields["created_at"].isoformat()
+    return TestTask(cast("dict[str, Json]", fields), given.get("age"))
+
+
+class _Decision:
+    """``dismiss`` (True) or ``leave`` (False)."""
+
+    def read(self, node: Node, report: ProblemCollector) -> bool | Invalid:
+        text = read_choice("decision", _DECISIONS, node, report)
+        return text if isinstance(text, Invalid) else text == "dismiss"
+
+    def schema(self) -> Schema:
+        return {"enum": list(_DECISIONS)}
+
+
+class _TestableCause:
+    """Why a task is left, as far as tests can see it."""
+
+    def read(self, node: Node, report: ProblemCollector) -> LeaveCause | Invalid:
+        listed = node.value if isinstance(node, Scalar) else ""
+        if listed in set(LeaveCause) - set(TESTABLE_CAUSES):
+            known = ", ".join(TESTABLE_CAUSES)
+            why = "tests judge rules and protect, not caps, holds or min_age"
+            message = (
+                f"no test can see {quote_for_message(listed)}: {why}; known: {known}"
+            )
+            return report.error(node.place, message)
+        text = read_choice("cause", TESTABLE_CAUSES, node, report)
+        return text if isinstance(text, Invalid) else LeaveCause(text)
+
+    def schema(self) -> Schema:
+        return {"enum": [cause.value for cause in TESTABLE_CAUSES]}
+
+
+_RULE_NAME: Final = NameReference("rule", "rules")
+_EXPECT: Final = Record(
+    "what to expect",
+    (
+        Field("decision", _Decision(), "dismiss or leave.", required=True),
+        Field("rule", _RULE_NAME, "Which rule decides."),
+        Field(
+            "reason",
+            NameReference("reason", "reasons", DOCUMENTED_REASONS),
+            "With which reason code it is dismissed.",
+        ),
+        Field("cause", _TestableCause(), "Why it is left."),
+        Field(
+            "observed",
+            ListOf("a list of rules", _RULE_NAME, allow_empty=True),
+            "Which rules in mode observe would have dismissed it: these and no others.",
+        ),
+    ),
+    advice="write expect: {decision: dismiss} or {decision: leave}",
+)
+
+
+def _expectation(
+    given: ParsedMapping, _place: Location, report: ProblemCollector
+) -> Expectation | Invalid:
+    dismiss: bool = given.get("decision")
+    clash = "cause" if dismiss else "reason"
+    if clash in given.locations:
+        decision = "dismiss" if dismiss else "leave"
+        message = f"decision: {decision} has no {clash}; drop one of the two"
+        return report.error(given.locations[clash], message)
+    if (
+        "rule" in given.locations
+        and given.get("cause", LeaveCause.LEAVE_RULE) != "leave_rule"
+    ):
+        message = f"no rule decides when the cause is {given.get('cause')}; drop one"
+        return report.error(given.locations["rule"], message)
+    asked = {k: v for k, v in given.values.items() if k != "decision"}
+    return Expectation(dismiss=dismiss, **asked)
+
+
+_ONE_TASK: Final = Mapped(_TASK, _task)
+_TEST: Final = Record(
+    "a test",
+    (
+        Field(
+            "name",
+            NameDeclaration("test", "tests", String("a test name")),
+            "What must be true; unique.",
+            required=True,
+        ),
+        Field("now", Timestamp(), "The moment of the test; otherwise when it is run."),
+        Field("task", _ONE_TASK, "The task that is judged.", required=True),
+        Field(
+            "other_tasks",
+            ListOf("a list of tasks", _ONE_TASK),
+            "Further tasks listed beside it, for duplicate.",
+        ),
+        Field(
+            "expect",
+            Mapped(_EXPECT, _expectation),
+            "What must become of the task; only the keys given are compared.",
+            required=True,
+        ),
+    ),
+)
+
+
+def _test(given: ParsedMapping, place: Location, _report: ProblemCollector) -> RuleTest:
+    values: dict[str, Any] = given.values
+    return RuleTest(place=place, expect_place=given.locations["expect"], **values)
+
+
+TEST: Final = Mapped(_TEST, _test)

@@ -1,0 +1,266 @@
+"""Shapes of single values: each reads a node and describes itself as JSON Schema.
+
+One declaration serves reader, editor and documentation, so they cannot drift apart.
+Reading reports what is wrong and goes on; it never raises for what a file contains.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol, TypeVar
+
+from triaged.rules.duration import format_duration, parse_duration
+from triaged.rules.patterns.re2_pattern import (
+    InvalidPatternError,
+    Re2Pattern,
+    compile_pattern,
+)
+from triaged.rules.task import Json, parse_timestamp
+from triaged.rulesfile.parser.nodes import InvalidNode, Node, Scalar
+from triaged.rulesfile.parser.scalars import (
+    Kind,
+    describe,
+    kind_at,
+    kind_of,
+    parse_bool,
+    suggest_quotes,
+)
+from triaged.rulesfile.problems import (
+    INVALID,
+    Invalid,
+    ProblemCollector,
+    quote_for_message,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+Schema = dict[str, Json]
+
+# Longer than anybody waits; keeps every sum of a moment and a duration in range.
+_LONGEST: Final = timedelta(days=36_500)
+_YEARS: Final = range(1970, 3000)
+
+
+class FieldType(Protocol[T_co]):
+    """What may stand at one place of a rules file."""
+
+    def read(self, node: Node, report: ProblemCollector) -> T_co | Invalid:
+        """Return the value, or report what is wrong with it."""
+        ...
+
+    def schema(self) -> Schema:
+        """Describe what is accepted, as JSON Schema."""
+        ...
+
+
+def report_unexpected(
+    what: str, node: Node, report: ProblemCollector, advice: str = ""
+) -> Invalid:
+    """Report that something else was found than what was expected."""
+    if not isinstance(node, InvalidNode):
+        tail = f"; {advice}" if advice else ""
+        report.error(node.place, f"expected {what}, found {describe(node)}{tail}")
+    return INVALID
+
+
+@dataclass(frozen=True, slots=True)
+class String:
+    """A text, not blank unless ``blank``, of a certain form where ``form`` says so."""
+
+    label: str = "a text"
+    pattern: str = ""
+    rule: str = ""
+    allow_blank: bool = False
+
+    def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
+        if not isinstance(node, Scalar):
+            return report_unexpected(self.label, node, report)
+        kind = kind_at(node)
+        if kind is Kind.NULL:
+            return report_unexpected(self.label, node, report, "write one")
+        if kind is not Kind.STRING:
+            return report_unexpected(
+                self.label, node, report, suggest_quotes(node.value)
+            )
+        if not self.allow_blank and not node.value.strip():
+            return report_unexpected(self.label, node, report, "write one")
+        if self.pattern and re.fullmatch(self.pattern, node.value) is None:
+            message = f"expected {self.label}, found {quote_for_message(node.value)}"
+            return report.error(node.place, f"{message}; {self.rule}")
+        return node.value
+
+    def schema(self) -> Schema:
+        schema: Schema = {"type": "string"}
+        if self.pattern:
+            schema["pattern"] = f"^{self.pattern}$"
+        elif not self.allow_blank:
+            schema["pattern"] = r"\S"
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number within bounds, both included; a whole one unless ``decimal``."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    decimal: bool = False
+    hint: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name it, bounds included."""
+        name = "a number" if self.decimal else "a whole number"
+        if self.maximum is not None:
+            return f"{name} from {self.minimum} to {self.maximum}"
+        return name if self.minimum is None else f"{name}, {self.minimum} or more"
+
+    def read(self, node: Node, report: ProblemCollector) -> float | Invalid:
+        if not isinstance(node, Scalar):
+            return report_unexpected(self.label, node, report, self.hint)
+        value = self._value(node)
+        if value is None:
+            return report_unexpected(self.label, node, report, self._advice(node))
+        if self.minimum is not None and value < self.minimum:
+            return report_unexpected(self.label, node, report, self.hint)
+        if self.maximum is not None and value > self.maximum:
+            return report_unexpected(self.label, node, report, self.hint)
+        return value
+
+    def _value(self, node: Scalar) -> float | None:
+        kind = kind_at(node)
+        if kind is Kind.INTEGER:
+            return int(node.value)
+        return float(node.value) if kind is Kind.DECIMAL and self.decimal else None
+
+    def _advice(self, node: Scalar) -> str:
+        kind = kind_of(node.value)
+        if node.plain and kind is Kind.AMBIGUOUS:
+            return "write it in plain digits"
+        is_number = kind in {Kind.INTEGER, Kind.DECIMAL}
+        return "write it without quotes" if not node.plain and is_number else self.hint
+
+    def schema(self) -> Schema:
+        schema: Schema = {"type": "number" if self.decimal else "integer"}
+        if self.minimum is not None:
+            schema["minimum"] = self.minimum
+        if self.maximum is not None:
+            schema["maximum"] = self.maximum
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number, this or more."""
+
+    minimum: int = 0
+    hint: str = ""
+
+    def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
+        value = Number(self.minimum, hint=self.hint).read(node, report)
+        return value if isinstance(value, Invalid) else int(value)
+
+    def schema(self) -> Schema:
+        return Number(self.minimum).schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """``true`` or ``false``; only ``true`` where ``only_true`` says so."""
+
+    must_be_true: bool = False
+
+    def read(self, node: Node, report: ProblemCollector) -> bool | Invalid:
+        what = "true" if self.must_be_true else "true or false"
+        if not isinstance(node, Scalar) or kind_at(node) is not Kind.BOOLEAN:
+            return report_unexpected(what, node, report, f"write {what}")
+        value = parse_bool(node.value)
+        if self.must_be_true and not value:
+            return report_unexpected(
+                what, node, report, "write true, or leave the key out"
+            )
+        return value
+
+    def schema(self) -> Schema:
+        return {"const": True} if self.must_be_true else {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A sum of integers with a unit each."""
+
+    label: str = "a duration such as 90s, 36h, 14d or 1d12h"
+
+    def read(self, node: Node, report: ProblemCollector) -> timedelta | Invalid:
+        if not isinstance(node, Scalar):
+            return report_unexpected(self.label, node, report)
+        if kind_at(node) is Kind.INTEGER:
+            advice = f"add a unit: {node.value}s, {node.value}m, {node.value}h …"
+            return report_unexpected(self.label, node, report, advice)
+        try:
+            duration = parse_duration(node.value)
+        except ValueError:
+            advice = "units are s, m, h, d and w"
+            return report_unexpected(self.label, node, report, advice)
+        if duration > _LONGEST:
+            most = format_duration(_LONGEST)
+            return report_unexpected(f"a duration of at most {most}", node, report)
+        return duration
+
+    def schema(self) -> Schema:
+        return {"type": "string", "pattern": "^([0-9]{1,9}[smhdw])+$"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """A moment in ISO 8601 with its time zone."""
+
+    label: str = "a moment such as 2026-03-01T09:30:00Z"
+
+    def read(self, node: Node, report: ProblemCollector) -> datetime | Invalid:
+        if not isinstance(node, Scalar):
+            return report_unexpected(self.label, node, report)
+        moment = parse_timestamp(node.value)
+        if moment is None:
+            return report_unexpected(self.label, node, report, self._advice(node.value))
+        if moment.year not in _YEARS:
+            return report_unexpected("a moment from 1970 to 2999", node, report)
+        return moment
+
+    def _advice(self, text: str) -> str:
+        if parse_timestamp(f"{text}T00:00:00Z") is not None:
+            return f"add a time and a zone: {text.strip()}T00:00:00Z"
+        if parse_timestamp(f"{text.strip()}Z") is not None:
+            return f"add a time zone: {text.strip()}Z"
+        return "write it in ISO 8601 with a time zone"
+
+    def schema(self) -> Schema:
+        return {"type": "string", "format": "date-time"}
+
+
+@dataclass(frozen=True, slots=True)
+class RegexType:
+    """An RE2 pattern."""
+
+    label: str = "a pattern"
+
+    def read(self, node: Node, report: ProblemCollector) -> Re2Pattern | Invalid:
+        text = String(self.label, allow_blank=True).read(node, report)
+        if isinstance(text, Invalid):
+            return INVALID
+        if text.endswith("\n") and text.strip():
+            advice = "end it without one (|- for |, >- for >, or quotes)"
+            return report.error(
+                node.place, f"the pattern ends in a line break; {advice}"
+            )
+        try:
+            return compile_pattern(text)
+        except InvalidPatternError as error:
+            message = (
+                str(error)
+                if not text
+                else f"pattern {quote_for_message(text)}: {error}"
+            )
+            return report.error(node.place, message)
+
+    def schema(self) -> Schema:
+        return {"type": "string", "minLength": 1, "format": "re2"}

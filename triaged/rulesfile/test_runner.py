@@ -1,0 +1,129 @@
+"""The tests inside a rules file: whether the rules do what they expect."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from triaged.rules.decide import decide as decide_plainly
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import Decision, Task
+from triaged.rulesfile.document import Expectation, RuleTest
+
+
+class DecideFunction(Protocol):
+    """What says what becomes of each listed task, in the order listed."""
+
+    def __call__(
+        self, ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
+    ) -> Sequence[Decision]:
+        """Decide on each task."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test whose task got another decision than expected, in sentences."""
+
+    test: str
+    line: int
+    expected: str
+    got: str
+
+    def __str__(self) -> str:
+        """Say which test, what was expected and what came."""
+        return f"test {self.test!r}: expected {self.expected}; got {self.got}"
+
+
+@dataclass(frozen=True, slots=True)
+class TestReport:
+    """How the tests of a file went."""
+
+    passed: int
+    failures: tuple[Failure, ...]
+
+
+def run_tests(
+    tests: Sequence[RuleTest],
+    ruleset: Ruleset,
+    *,
+    now: datetime,
+    decide: DecideFunction = decide_plainly,
+) -> TestReport:
+    """Run each test, at its own moment or else at this one."""
+    failures = [
+        failure
+        for test in tests
+        if (failure := _run(test, ruleset, now=now, decide=decide)) is not None
+    ]
+    return TestReport(len(tests) - len(failures), tuple(failures))
+
+
+def _run(
+    test: RuleTest, ruleset: Ruleset, *, now: datetime, decide: DecideFunction
+) -> Failure | None:
+    moment = test.now or now
+    decision = decide(ruleset, test.tasks(moment), now=moment)[0]
+    if _matches(test.expect, decision):
+        return None
+    got = _show_got(decision) + _show_absent(decision.task)
+    return Failure(test.name, test.place.line, _show_expected(test.expect), got)
+
+
+def _matches(expect: Expectation, decision: Decision) -> bool:
+    observed = {dismissal.rule for dismissal in decision.observed}
+    return (
+        expect.dismiss == decision.is_dismissal
+        and expect.rule in {None, decision.rule}
+        and expect.reason in {None, decision.reason}
+        and expect.cause in {None, decision.cause}
+        and (expect.observed is None or set(expect.observed) == observed)
+    )
+
+
+def _show_expected(expect: Expectation) -> str:
+    observed = None if expect.observed is None else ", ".join(expect.observed)
+    return _sentence(
+        dismiss=expect.dismiss,
+        rule=expect.rule,
+        reason=expect.reason,
+        cause=expect.cause,
+        observed="nobody" if observed == "" else observed,
+    )
+
+
+def _show_got(decision: Decision) -> str:
+    observed = ", ".join(dismissal.rule for dismissal in decision.observed)
+    return _sentence(
+        dismiss=decision.is_dismissal,
+        rule=decision.rule,
+        reason=decision.reason,
+        cause=decision.cause,
+        observed=observed or None,
+    )
+
+
+def _show_absent(task: Task) -> str:
+    """Name what the task has not: the usual reason why a test is left in doubt."""
+    fields = {
+        "type": task.type,
+        "description": task.description,
+        "age": task.created_at,
+    }
+    absent = " or ".join(name for name, value in fields.items() if value is None)
+    return f"; the task has no {absent}, so a match on it is unknown" if absent else ""
+
+
+def _sentence(
+    *,
+    dismiss: bool,
+    rule: str | None,
+    reason: str | None,
+    cause: str | None,
+    observed: str | None,
+) -> str:
+    said = "dismiss" if dismiss else "leave"
+    said += f" as {reason}" if reason else ""
+    said += f" by rule {rule}" if rule else ""
+    said += f" ({cause})" if cause else ""
+    return said + (f", observed by {observed}" if observed else "")

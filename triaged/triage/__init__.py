@@ -1,0 +1,1 @@
+"""One cycle of triage, and dismissal by hand: assess, guard, dispatch, reconcile."""

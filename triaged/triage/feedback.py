@@ -1,0 +1,155 @@
+"""What people did with the tasks that a rule would have dismissed, asked of LeadLex.
+
+One list of each settled status tells; what was learned is kept, so it is asked once.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from triaged.clock import Clock
+from triaged.errors import QuotaExhausted
+from triaged.leadlex.errors import KeyRejected, LexiError
+from triaged.ledger import Ledger
+from triaged.ledger.flags import FlagName
+from triaged.quota import Purpose
+from triaged.rules.task import HumanDecision, Task
+from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+
+# People need their time, and one question answers for all tasks of a day.
+REFRESH_INTERVAL: Final = timedelta(days=1)
+
+# The lists are worth this share of a day's calls, and only while as many are to spare.
+MAX_QUOTA_SHARE: Final = 0.05
+
+log = structlog.get_logger()
+
+
+class FeedbackCollector:
+    """Learns for one workspace what people did with observed tasks."""
+
+    def __init__(
+        self,
+        reader: RateLimitedReader,
+        ledger: Ledger,
+        rate_limiter: RateLimiter,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._ledger = ledger
+        self._rate_limiter = rate_limiter
+        self._clock = clock
+
+    async def list_final(
+        self, status: str, *, purpose: Purpose = Purpose.HAND
+    ) -> list[Task]:
+        """List the tasks that people settled so, and learn from them.
+
+        Raises:
+            QuotaSpent: not before the day's reset.
+            LexiError: the call did not come about.
+        """
+        listed = await self._reader.list_tasks(status, purpose=purpose)
+        tasks = [task for task in listed.tasks if task.id and task.status == status]
+        now = self._clock.now()
+        with self._ledger.transaction():
+            open_ = self._ledger.feedback.undecided(seen_before=now)
+            words = {
+                t.id: human_decision_for(status)
+                for t in tasks
+                if t.id and t.id in open_
+            }
+            self._ledger.feedback.record(words, at=now)
+            if HumanDecision.APPROVED in words.values():
+                self._note_contradictions()
+        return tasks
+
+    async def refresh(self) -> None:
+        """Ask list by list, until nothing that was observed is open any more.
+
+        Raises:
+            QuotaSpent: not before the day's reset.
+            LexiError: a call did not come about; what came before it is kept.
+        """
+        now = self._clock.now()
+        for status in FINAL_STATUSES:
+            if not self._ledger.feedback.undecided(seen_before=now):
+                return
+            await self.list_final(status)
+        self._mark_refreshed(now)
+
+    async def refresh_if_due(self, pending: Collection[str], *, now: datetime) -> None:
+        """Ask once a day what became of observed tasks that are not pending any more.
+
+        Raises:
+            KeyRefused: the key was refused; all else waits for the next day.
+        """
+        if last_refresh(self._ledger, now, REFRESH_INTERVAL) is not None:
+            return
+        if not self._undecided_missing(pending, now) or not self._has_quota():
+            return
+        self._mark_refreshed(now)
+        try:
+            for status in FINAL_STATUSES:
+                await self.list_final(status, purpose=Purpose.POLL)
+                if not self._undecided_missing(pending, now):
+                    return
+        except KeyRejected:
+            raise
+        except (LexiError, QuotaExhausted) as error:
+            log.warning("feedback.refresh_failed", error=str(error))
+            return
+        self._ledger.feedback.record_not_found(
+            self._undecided_missing(pending, now), at=now
+        )
+
+    def _undecided_missing(
+        self, pending: Collection[str], now: datetime
+    ) -> frozenset[str]:
+        return self._ledger.feedback.undecided(
+            seen_before=now - REFRESH_INTERVAL
+        ).difference(pending)
+
+    def _has_quota(self) -> bool:
+        view, calls = self._rate_limiter.snapshot(), len(FINAL_STATUSES)
+        ours = view.daily_limit - view.reserved
+        left = view.remaining - view.reserved
+        return calls <= ours * MAX_QUOTA_SHARE and left >= 2 * calls
+
+    def _mark_refreshed(self, now: datetime) -> None:
+        with self._ledger.transaction():
+            self._ledger.flags.clear(FlagName.FEEDBACK_REFRESHED)
+            self._ledger.flags.set(FlagName.FEEDBACK_REFRESHED, note="", at=now)
+
+    def _note_contradictions(self) -> None:
+        record_false_positives(
+            self._ledger,
+            (
+                (seen.rule, seen.task_id)
+                for seen in self._ledger.feedback.observations()
+                if seen.human_decision is HumanDecision.APPROVED
+            ),
+        )
+
+
+def last_refresh(ledger: Ledger, now: datetime, within: timedelta) -> datetime | None:
+    """Return when all lists were asked for, if that is no longer ago than this."""
+    asked = ledger.flags.get(FlagName.FEEDBACK_REFRESHED)
+    # A moment in the future is a clock set back, and tells nothing.
+    if asked is None or not timedelta(0) <= now - asked.since < within:
+        return None
+    return asked.since
+
+
+def record_false_positives(ledger: Ledger, found: Iterable[tuple[str, str]]) -> None:
+    """Keep each rule's false positives once, by task; the daemon shows and logs them.
+
+    Must be called inside a transaction.
+    """
+    known = ledger.flags.counters("false_positives")
+    for rule, task_id in dict.fromkeys(found):
+        if (rule, task_id) not in known:
+            ledger.flags.increment("false_positives", rule, task_id)

@@ -1,0 +1,234 @@
+"""The belts between a decision and a dismissal, as arithmetic on values.
+
+The guard only ever turns a dismissal into a leave.  It reads no clock and no ledger:
+what it must know of the past comes in as ``History``.  It does not know LeadLex.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Final
+
+from triaged.rules.evaluate import age_of
+from triaged.rules.rule import Ruleset, SafetyLimits
+from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+
+# A share says little about a handful of tasks.
+BREAKER_MIN_TASKS: Final = 20
+
+# With a clock this wrong, no age can be trusted (`Date` has whole seconds).
+MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the ledger knows that bears on whether a dismissal may go ahead.
+
+    ``done`` are tasks that were dismissed or found handled before, ``refused`` those
+    whose dismissal the server refused lately; ``held_since`` is by task id and rule, or
+    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a
+    person's hand).
+    """
+
+    vetoed: frozenset[str] = frozenset()
+    handled: frozenset[str] = frozenset()
+    recently_rejected: frozenset[str] = frozenset()
+    held_since: Mapping[tuple[str, str], datetime] | None = field(default_factory=dict)
+    dismissed_today: Mapping[str | None, int] = field(default_factory=dict)
+    paused: bool = False
+    clock_skew: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardResult:
+    """What the guard lets through, and what it found on the way.
+
+    ``decisions`` are in the order given; ``due`` are those that dismiss, oldest
+    first.  ``breaker`` says why it is open; ``wanting`` are the tasks for which a
+    rule with a hold holds now.  ``ripe`` are observed dismissals past age and hold.
+    """
+
+    decisions: tuple[Decision, ...]
+    to_dismiss: tuple[Decision, ...]
+    breaker: str | None
+    on_hold_rules: frozenset[tuple[str, str]]
+    observed: tuple[tuple[Task, ProposedDismissal], ...]
+
+    @property
+    def left(self) -> Counter[LeaveCause]:
+        """Count the tasks that are left, by cause."""
+        return Counter(d.cause for d in self.decisions if d.cause is not None)
+
+
+def apply_guard(
+    decisions: Sequence[Decision], ruleset: Ruleset, history: History, *, now: datetime
+) -> GuardResult:
+    """Pass each decision through all belts, and keep the oldest under each cap."""
+    holds = {rule.name: rule.hold for rule in ruleset.rules if rule.hold}
+    breaker = _breaker(decisions, ruleset.safety, history)
+    common = _global_cause(breaker, history)
+    causes: dict[int, LeaveCause] = {}
+    due: list[int] = []
+    for index, decision in enumerate(decisions):
+        if not decision.is_dismissal:
+            continue
+        cause = _task_cause(decision, ruleset.safety, holds, history, now) or common
+        if cause is None:
+            due.append(index)
+        else:
+            causes[index] = cause
+    due.sort(key=lambda index: oldest_first(decisions[index].task))
+    admitted = _apply_caps(
+        [decisions[index] for index in due], ruleset, history.dismissed_today
+    )
+    kept = [index for index, ok in zip(due, admitted, strict=True) if ok]
+    causes |= dict.fromkeys(set(due) - set(kept), LeaveCause.OVER_CAP)
+    return GuardResult(
+        decisions=tuple(
+            decision._replace(cause=causes[index]) if index in causes else decision
+            for index, decision in enumerate(decisions)
+        ),
+        to_dismiss=tuple(decisions[index] for index in kept),
+        breaker=breaker,
+        on_hold_rules=frozenset(_wanting(decisions, holds)),
+        observed=tuple(_ripe(decisions, ruleset.safety, holds, history, now)),
+    )
+
+
+def is_clock_wrong(clock_skew: timedelta) -> bool:
+    """Say whether no age can be trusted by a clock that is so far off."""
+    return abs(clock_skew) > MAX_CLOCK_SKEW
+
+
+def is_below_min_age(task: Task, safety: SafetyLimits, *, now: datetime) -> bool:
+    """Say whether a task is too young to be touched, or may be for all we know."""
+    if not safety.min_age:
+        return False
+    age = age_of(task, now)
+    return age is None or age < safety.min_age
+
+
+def _task_cause(
+    decision: Decision,
+    safety: SafetyLimits,
+    holds: Mapping[str, timedelta],
+    history: History,
+    now: datetime,
+) -> LeaveCause | None:
+    """Name the belt that stops this task whatever becomes of the others."""
+    task = decision.task
+    if task.id in history.handled:
+        return LeaveCause.NOT_PENDING
+    if task.id in history.vetoed:
+        return LeaveCause.VETOED
+    if is_below_min_age(task, safety, now=now):
+        return LeaveCause.YOUNG
+    if task.id in history.recently_rejected or _is_held(
+        task, decision.rule, holds, history, now
+    ):
+        return LeaveCause.HELD
+    return None
+
+
+def _is_held(
+    task: Task,
+    rule: str | None,
+    holds: Mapping[str, timedelta],
+    history: History,
+    now: datetime,
+) -> bool:
+    if rule is None or task.id is None or rule not in holds:
+        return False
+    if history.held_since is None:
+        return False
+    since = history.held_since.get((task.id, rule))
+    return since is None or now - since < holds[rule]
+
+
+def _breaker(
+    decisions: Sequence[Decision], safety: SafetyLimits, history: History
+) -> str | None:
+    """Say why nothing may be dismissed at all; None when all looks ordinary."""
+    if is_clock_wrong(history.clock_skew):
+        seconds = history.clock_skew.total_seconds()
+        return f"this machine's clock is {seconds:+.0f} s off the server's"
+    pending = [d for d in decisions if d.task.is_pending]
+    pending = [d for d in pending if d.cause is not LeaveCause.MALFORMED]
+    wanted = sum(
+        d.is_dismissal
+        and d.task.id not in history.vetoed
+        and d.task.id not in history.handled
+        for d in pending
+    )
+    share = safety.max_share_of_pending
+    # In binary 29 of 100 is more than 0.29 of them.
+    allowed = Fraction(repr(share)) * len(pending)
+    if wanted > BREAKER_MIN_TASKS and wanted > allowed:
+        return (
+            f"the rules want {wanted} of {len(pending)} pending tasks, more than the"
+            f" share of {share:g} that max_share_of_pending allows"
+        )
+    return None
+
+
+def _global_cause(breaker: str | None, history: History) -> LeaveCause | None:
+    if breaker is not None:
+        return LeaveCause.BREAKER
+    return LeaveCause.PAUSED if history.paused else None
+
+
+def _apply_caps(
+    due: Sequence[Decision], ruleset: Ruleset, spent: Mapping[str | None, int]
+) -> list[bool]:
+    safety = ruleset.safety
+    caps = {rule.name: rule.max_per_day for rule in ruleset.rules}
+    room = min(
+        safety.max_dismissals_per_cycle,
+        safety.max_dismissals_per_day - sum(spent.values()),
+    )
+    used: Counter[str | None] = Counter(spent)
+    admitted = []
+    for decision in due:
+        cap = caps.get(decision.rule or "")
+        fits = room > 0 and (cap is None or used[decision.rule] < cap)
+        if fits:
+            room -= 1
+            used[decision.rule] += 1
+        admitted.append(fits)
+    return admitted
+
+
+def _wanting(
+    decisions: Iterable[Decision], holds: Mapping[str, timedelta]
+) -> Iterable[tuple[str, str]]:
+    for decision in decisions:
+        if decision.task.id is None:
+            continue
+        rules = [dismissal.rule for dismissal in decision.observed]
+        if decision.is_dismissal and decision.rule is not None:
+            rules.append(decision.rule)
+        for rule in rules:
+            if rule in holds:
+                yield decision.task.id, rule
+
+
+def _ripe(
+    decisions: Iterable[Decision],
+    safety: SafetyLimits,
+    holds: Mapping[str, timedelta],
+    history: History,
+    now: datetime,
+) -> Iterable[tuple[Task, ProposedDismissal]]:
+    for decision in decisions:
+        if decision.observed and not is_below_min_age(decision.task, safety, now=now):
+            for dismissal in decision.observed:
+                if not _is_held(decision.task, dismissal.rule, holds, history, now):
+                    yield decision.task, dismissal
+
+
+def oldest_first(task: Task) -> tuple[bool, float, str]:
+    """Sort the oldest first, those without a usable moment last, ties by id."""
+    created = task.created_at
+    return created is None, created.timestamp() if created else 0.0, task.id or ""
