@@ -280,7 +280,7 @@ class Machine(RuleBasedStateMachine):
         server, rate_limiter = self.twin.server, self.twin.parts.rate_limiter
         if self.twin.clock.now() - server.day > CLOCKS_APART:
             ours = server.ours[server.day]
-            spent = rate_limiter.snapshot().spent_today
+            spent = rate_limiter.snapshot().used_today
 
             assert ours <= spent <= ours + self.twin.ghosts()
 

@@ -25,7 +25,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
-from triaged.quota import Purpose, QuotaSettings, ServerWord
+from triaged.quota import Purpose, QuotaSettings, RateLimitHeaders
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
 STARTER: Final = QuotaSettings(minute_limit=10, daily_limit=100)
@@ -49,7 +49,7 @@ def beside(ledger: Ledger) -> Iterator[Ledger]:
 
 def spent(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> int:
     """Say what a process that starts now would find spent."""
-    return RateLimiter(settings, ledger, clock).snapshot().spent_today
+    return RateLimiter(settings, ledger, clock).snapshot().used_today
 
 
 def version(ledger: Ledger) -> int:
@@ -73,7 +73,7 @@ def test_a_step_is_written_once(ledger: Ledger, beside: Ledger) -> None:
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     with rate_limiter.transaction():
         (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-        rate_limiter.on_response(ticket, ServerWord())
+        rate_limiter.on_response(ticket, RateLimitHeaders())
         rate_limiter.admit(Purpose.POLL)
         before = (version(beside), spent(beside, clock))
 
@@ -95,9 +95,9 @@ def test_what_was_rolled_back_was_not_charged(ledger: Ledger, beside: Ledger) ->
     with pytest.raises(ZeroDivisionError):
         fail()
 
-    assert rate_limiter.snapshot().spent_today == spent(beside, clock) == 1
+    assert rate_limiter.snapshot().used_today == spent(beside, clock) == 1
     rate_limiter.admit(Purpose.POLL)
-    assert rate_limiter.snapshot().spent_today == spent(beside, clock) == 2
+    assert rate_limiter.snapshot().used_today == spent(beside, clock) == 2
 
 
 @pytest.mark.anyio
@@ -110,7 +110,7 @@ async def test_two_processes_share_one_minute(ledger: Ledger, beside: Ledger) ->
         rate_limiter = meters[turn % 2]
         ticket = await rate_limiter.acquire(Purpose.DISMISS)
         left.append(clock.monotonic())
-        rate_limiter.on_response(ticket, ServerWord())
+        rate_limiter.on_response(ticket, RateLimitHeaders())
 
     most = max(sum(a <= b < a + 60 for b in left) for a in left)
     assert most == 10
@@ -125,7 +125,7 @@ async def test_nobody_waits_for_tomorrow(ledger: Ledger) -> None:
     tickets = set()
     for _ in range(8):
         ticket = await rate_limiter.acquire(Purpose.DISMISS)
-        rate_limiter.on_response(ticket, ServerWord())
+        rate_limiter.on_response(ticket, RateLimitHeaders())
         tickets.add(ticket)
     with pytest.raises(QuotaExhausted) as raised:
         await rate_limiter.acquire(Purpose.DISMISS)
@@ -144,7 +144,7 @@ async def test_whoever_waits_for_an_answer_asks_again(ledger: Ledger) -> None:
     busy = rate_limiter.admit(Purpose.DISMISS, 100)
     waiting = asyncio.create_task(rate_limiter.acquire(Purpose.POLL))
     await let_others_run()
-    rate_limiter.on_response(busy.tickets[0], ServerWord())
+    rate_limiter.on_response(busy.tickets[0], RateLimitHeaders())
     early = waiting.done()
     clock.advance(timedelta(seconds=0.1))
 
@@ -173,11 +173,11 @@ def test_each_failure_costs_what_it_may_have_cost(
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     if error.status is not None:
-        error.rate_limit = ServerWord(limit=50)
+        error.rate_limit = RateLimitHeaders(limit=50)
     rate_limiter.on_error(ticket, error)
     view = rate_limiter.snapshot()
 
-    assert (view.spent_today, view.daily_limit) == (charged, limit)
+    assert (view.used_today, view.daily_limit) == (charged, limit)
 
 
 @pytest.mark.parametrize(("remaining", "window"), [(0, "day"), (7, "minute")])
@@ -190,7 +190,7 @@ def test_a_refusal_closes_the_gate_for_all(
     rate_limiter = RateLimiter(STARTER, ledger, clock, on_refused=told.append)
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     refused = RateLimited("list", status=429)
-    refused.rate_limit = ServerWord(remaining=remaining)
+    refused.rate_limit = RateLimitHeaders(remaining=remaining)
     rate_limiter.on_error(ticket, refused)
     other = RateLimiter(STARTER, beside, clock).admit(Purpose.DISMISS)
 
@@ -204,11 +204,11 @@ def test_an_answer_teaches_the_limit(ledger: Ledger) -> None:
     """Limit and what remains are taken from the headers, others' calls included."""
     rate_limiter = RateLimiter(QuotaSettings(), ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-    rate_limiter.on_response(ticket, ServerWord(limit=1000, remaining=600))
+    rate_limiter.on_response(ticket, RateLimitHeaders(limit=1000, remaining=600))
     view = rate_limiter.snapshot()
 
     assert (view.daily_limit, view.remaining, view.reserved) == (1000, 600, 200)
-    assert view.spent_by_others == 399
+    assert view.used_by_others == 399
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_the_reset_is_by_our_clock(
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
     reset = T0 + 10 * HOUR + known
     rate_limiter.on_response(
-        ticket, ServerWord(remaining=9, reset=reset, date=T0 + skew)
+        ticket, RateLimitHeaders(remaining=9, reset=reset, date=T0 + skew)
     )
 
     assert rate_limiter.clock_skew == known
@@ -241,7 +241,7 @@ def test_the_last_date_counts(ledger: Ledger) -> None:
     """The skew lasts through answers without a date, until a date says otherwise."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     skews = []
-    for word in (ServerWord(date=T0 + HOUR), ServerWord(), ServerWord(date=T0)):
+    for word in (RateLimitHeaders(date=T0 + HOUR), RateLimitHeaders(), RateLimitHeaders(date=T0)):
         (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
         rate_limiter.on_response(ticket, word)
         skews.append(rate_limiter.clock_skew)
@@ -263,7 +263,7 @@ def test_absurd_moments_are_not_moved_out_of_time(
     """No pair of headers is an error; a reset that cannot be is none."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-    rate_limiter.on_response(ticket, ServerWord(remaining=9, reset=reset, date=date))
+    rate_limiter.on_response(ticket, RateLimitHeaders(remaining=9, reset=reset, date=date))
 
     assert rate_limiter.clock_skew == date - T0
     assert rate_limiter.snapshot().reset_at == MIDNIGHT.timestamp()
@@ -278,7 +278,7 @@ def test_the_dismissals_of_a_dead_process_are_given_up(ledger: Ledger) -> None:
     rate_limiter.expire_dismissals()
 
     assert stuck.tickets == ()
-    assert rate_limiter.snapshot().spent_today == len(dead.tickets)
+    assert rate_limiter.snapshot().used_today == len(dead.tickets)
     assert rate_limiter.admit(Purpose.DISMISS).tickets
 
 
@@ -289,7 +289,7 @@ def test_polls_are_spread_over_the_day(ledger: Ledger, beside: Ledger) -> None:
     eager = rate_limiter.next_poll(timedelta(minutes=1))
     modest = rate_limiter.next_poll(3 * HOUR)
     with_backlog = rate_limiter.next_poll(timedelta(minutes=1), backlog=20)
-    RateLimiter(STARTER, beside, clock).admit(Purpose.HAND, 4)
+    RateLimiter(STARTER, beside, clock).admit(Purpose.OTHER, 4)
     later = rate_limiter.next_poll(timedelta(minutes=1))
 
     assert timedelta(minutes=18) <= eager - T0 < HOUR
@@ -325,11 +325,11 @@ async def test_a_list_is_charged_and_heard(ledger: Ledger) -> None:
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     reader = RateLimitedReader(InMemoryLeadLex([entry]), rate_limiter)
     pending = await reader.list_tasks()
-    dismissed = await reader.list_tasks("dismissed", purpose=Purpose.SETTLE)
+    dismissed = await reader.list_tasks("dismissed", purpose=Purpose.OTHER)
 
     assert [task.id for task in pending.tasks] == ["task-1"]
     assert dismissed.tasks == []
-    assert rate_limiter.snapshot().spent_today == 2
+    assert rate_limiter.snapshot().used_today == 2
     assert not rate_limiter._quota.state()["flights"]  # noqa: SLF001 - shown nowhere else
 
 
@@ -341,11 +341,11 @@ async def test_a_failed_list_is_charged_and_raised(ledger: Ledger) -> None:
     reader = RateLimitedReader(lexi, rate_limiter)
     with pytest.raises(Unreachable):
         await reader.list_tasks()
-    after_one = rate_limiter.snapshot().spent_today
+    after_one = rate_limiter.snapshot().used_today
     with pytest.raises(NoResponse):
         await reader.list_tasks("dismissed")
 
-    assert (after_one, rate_limiter.snapshot().spent_today) == (0, 1)
+    assert (after_one, rate_limiter.snapshot().used_today) == (0, 1)
     assert lexi.asked == ["pending", "dismissed"]
 
 
@@ -379,4 +379,4 @@ async def test_a_cancelled_list_stays_charged(ledger: Ledger) -> None:
     with pytest.raises(asyncio.CancelledError):
         await context
 
-    assert rate_limiter.snapshot().spent_today == 1
+    assert rate_limiter.snapshot().used_today == 1

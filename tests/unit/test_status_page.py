@@ -9,7 +9,7 @@ from triaged.daemon.health import Health
 from triaged.daemon.status_page import StatusPageData, render_page
 from triaged.ledger.decisions import DecisionRecord, Hold
 from triaged.ledger.dismissals import DismissalRecord, Outcome, Source
-from triaged.quota import Quota, QuotaSettings
+from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
@@ -51,7 +51,7 @@ def a_page(**given: object) -> str:
         "now": T0,
         "dry_run": False,
         "health": Health(heartbeat_at=T0, interval=timedelta(minutes=5)),
-        "quota": Quota(QuotaSettings.for_plan("starter")).view(T0.timestamp()),
+        "quota": QuotaLimiter(QuotaSettings.for_plan("starter")).snapshot(T0.timestamp()),
         "ruleset": ruleset,
         "paused": None,
         "breaker": None,

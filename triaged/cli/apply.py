@@ -67,7 +67,7 @@ async def _apply(
     settings: Settings, rules: CompiledRules, plan: Plan, *, yes: bool
 ) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         guarded, _ = Judge(workspace.ledger).assess(
             rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew

@@ -137,7 +137,7 @@ async def _dismiss(
     yes: bool,
 ) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         wishes = [
             ManualDismissal(t, reason)

@@ -152,7 +152,7 @@ async def _look_at_api(
     settings: Settings, rules: CompiledRules, now: datetime | None
 ) -> Preview:
     async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         moment = now or workspace.clock.now()
         guarded, _ = Judge(workspace.ledger).assess(
             rules,

@@ -76,7 +76,7 @@ async def _review(
     settings: Settings, rules: CompiledRules, reasons: tuple[str, ...]
 ) -> int:
     async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         guarded, _ = Judge(workspace.ledger).assess(
             rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
@@ -193,7 +193,7 @@ class _Session:
     async def _approve(self, task: Task) -> None:
         rate_limiter = self._workspace.rate_limiter
         try:
-            ticket = await rate_limiter.acquire(Purpose.HAND)
+            ticket = await rate_limiter.acquire(Purpose.OTHER)
         except QuotaExhausted as error:
             self._fail(str(error))
             return

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Task
 
 LIST: Final = "list"
@@ -21,7 +21,7 @@ class ApiCall:
     status: int | None
     seconds: float
     request_id: str | None
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class TaskList:
     """
 
     tasks: list[Task]
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
     incomplete: str | None = None
 
@@ -42,7 +42,7 @@ class TaskList:
 class Confirmation:
     """A write that the server says it carried out."""
 
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
 
 
@@ -52,5 +52,5 @@ class ApiResponse:
 
     status: int
     body: bytes
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None

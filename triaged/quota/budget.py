@@ -1,4 +1,4 @@
-"""The arithmetic of a day's quota: what the settings ask for, and what cannot work."""
+"""How a day's calls are divided between polls and dismissals, and what cannot work."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,75 +6,75 @@ from math import ceil
 from typing import Final
 
 # A poll that finds something, and the dismissal of what it found.
-LEAST_CALLS: Final = 2
+MIN_CALLS: Final = 2
 DAY: Final = timedelta(days=1)
-# Fewer polls than this a day and "pending" is an old story by the time it is read.
-FEW_POLLS: Final = 24
+# With fewer polls a day, a task has often been handled before it is listed.
+MIN_POLLS: Final = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One day's calls, divided; ``assumed`` says that no limit is known yet.
+    """The calls of one day; ``limits_assumed`` is True while no limit is known.
 
-    ``polls`` and ``dismissals`` are a day's; ``interval`` is the one that the day can
-    carry with these dismissals; ``gone_in`` is None when the backlog never ends.
+    ``polls`` and ``dismissals`` are per day; ``interval`` is the shortest one that the
+    day allows beside these dismissals; ``backlog_cleared_in`` is None for never.
     """
 
     daily_limit: int
     minute_limit: int | None
-    assumed: bool
+    limits_assumed: bool
     reserved: int
     usable: int
-    wished_polls: int
+    target_polls: int
     polls: int
     interval: timedelta
     dismissals: int
     backlog: int
-    gone_in: timedelta | None
-    impossible: str | None
-    doubtful: tuple[str, ...]
+    backlog_cleared_in: timedelta | None
+    infeasible: str | None
+    warnings: tuple[str, ...]
 
 
-def make_budget(
+def compute_budget(
     *,
     daily_limit: int,
     minute_limit: int | None,
-    assumed: bool,
+    limits_assumed: bool,
     reserve: float,
-    wished: timedelta,
+    target_interval: timedelta,
     backlog: int,
-    dismissals_a_day: int,
-    cap_a_day: int,
+    dismissals_per_day: int,
+    daily_cap: int,
 ) -> Budget:
-    """Divide a day: half of it at most for the dismissals that are to be expected.
+    """Divide a day: at most half of it is kept for the dismissals expected.
 
-    With nothing to go by, a quarter is kept for them.
+    Without any experience a quarter is kept for them.
     """
     reserved = reserved_calls(daily_limit, reserve)
     usable = daily_limit - reserved
-    wished_polls = max(int(DAY / wished), 1)
-    expected = max(dismissals_a_day, min(backlog, cap_a_day)) or usable // 4
+    target_polls = max(int(DAY / target_interval), 1)
+    expected = max(dismissals_per_day, min(backlog, daily_cap)) or usable // 4
     kept = min(expected, usable // 2)
-    polls = max(min(wished_polls, usable - kept), 0)
-    dismissals = min(max(usable - polls, 0), cap_a_day)
+    polls = max(min(target_polls, usable - kept), 0)
+    dismissals = min(max(usable - polls, 0), daily_cap)
     return Budget(
         daily_limit=daily_limit,
         minute_limit=minute_limit,
-        assumed=assumed,
+        limits_assumed=limits_assumed,
         reserved=reserved,
         usable=usable,
-        wished_polls=wished_polls,
+        target_polls=target_polls,
         polls=polls,
-        interval=max(wished, DAY / polls) if polls else DAY,
+        interval=max(target_interval, DAY / polls) if polls else DAY,
         dismissals=dismissals,
         backlog=backlog,
-        gone_in=_gone_in(backlog, dismissals, minute_limit),
-        impossible=impossible(daily_limit, reserve=reserve),
-        doubtful=tuple(_doubtful(wished_polls, polls, usable, cap_a_day)),
+        backlog_cleared_in=_backlog_cleared_in(backlog, dismissals, minute_limit),
+        infeasible=infeasible_reason(daily_limit, reserve=reserve),
+        warnings=tuple(_warnings(target_polls, polls, usable, daily_cap)),
     )
 
 
-def _gone_in(
+def _backlog_cleared_in(
     backlog: int, dismissals: int, minute_limit: int | None
 ) -> timedelta | None:
     if not backlog:
@@ -86,13 +86,13 @@ def _gone_in(
     return timedelta(days=days, minutes=minutes)
 
 
-def impossible(daily_limit: int, *, reserve: float) -> str | None:
-    """Say why no dismissal can ever be paid for; None when one can."""
+def infeasible_reason(daily_limit: int, *, reserve: float) -> str | None:
+    """Return why the quota can never allow a dismissal; None when it can."""
     usable = daily_limit - reserved_calls(daily_limit, reserve)
-    if usable >= LEAST_CALLS:
+    if usable >= MIN_CALLS:
         return None
     left = f"of {daily_limit} calls a day the reserve leaves {usable}"
-    return f"{left}; it takes {LEAST_CALLS} to find a task and dismiss it"
+    return f"{left}; it takes {MIN_CALLS} to find a task and dismiss it"
 
 
 def reserved_calls(daily_limit: int, reserve: float) -> int:
@@ -100,15 +100,15 @@ def reserved_calls(daily_limit: int, reserve: float) -> int:
     return min(ceil(daily_limit * reserve - 1e-9), daily_limit)
 
 
-def _doubtful(wished_polls: int, polls: int, usable: int, cap_a_day: int) -> list[str]:
+def _warnings(target_polls: int, polls: int, usable: int, daily_cap: int) -> list[str]:
     found = []
-    if wished_polls > polls:
-        wish = f"the wished interval asks for {wished_polls} polls a day"
+    if target_polls > polls:
+        wish = f"the target interval asks for {target_polls} polls a day"
         found.append(f"{wish}; the quota carries {polls}, so it is stretched")
-    if polls < FEW_POLLS:
+    if polls < MIN_POLLS:
         seen = "poll" if polls == 1 else "polls"
         found.append(f"only {polls} {seen} a day: new tasks wait long to be seen")
-    if cap_a_day > usable:
-        cap = f"max_dismissals_per_day of {cap_a_day}"
+    if daily_cap > usable:
+        cap = f"max_dismissals_per_day of {daily_cap}"
         found.append(f"{cap} can never be reached with {usable} calls a day")
     return found

@@ -120,7 +120,7 @@ class Cycle:
     ) -> None:
         """Ask once, for all at once, which of them are dismissed."""
         try:
-            listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.SETTLE)
+            listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.OTHER)
         except KeyRejected:
             raise
         except LexiError as error:

@@ -194,19 +194,25 @@ class _DispatchRun:
         room = min(BATCH_SIZE - self._flights.cleared, len(self._queue))
         if room <= 0 or self._is_halted():
             return
-        admission = self._means.rate_limiter.admit(Purpose.DISMISS, room)
+        permits: list[int] = []
+        grant = self._means.rate_limiter.try_acquire(Purpose.DISMISS)
+        while grant.permit is not None:
+            permits.append(grant.permit)
+            if len(permits) == room:
+                break
+            grant = self._means.rate_limiter.try_acquire(Purpose.DISMISS)
         now = self._means.clock.now()
-        orders = [self._queue.popleft() for _ in admission.tickets]
+        orders = [self._queue.popleft() for _ in permits]
         intents = [self._intent(order, now) for order in orders]
         ids = self._means.ledger.dismissals.record_intents(intents)
-        self._flights.clear(map(Call, orders, ids, admission.tickets))
+        self._flights.clear(map(Call, orders, ids, permits))
         idle = self._flights.is_idle
-        if admission.window == "day":
+        if grant.reason == "day":
             # Nothing to wait for but what flies; after that the day is over.
-            if idle and admission.until is not None:
+            if idle and grant.retry_at is not None:
                 self._stop_for(HaltReason.QUOTA)
         elif self._queue:
-            self._ask_at = admission.until
+            self._ask_at = grant.retry_at
             if self._ask_at is None and idle:
                 self._ask_at = now.timestamp() + _RETRY_SECONDS
 

@@ -44,7 +44,7 @@ class FeedbackCollector:
         self._clock = clock
 
     async def list_final(
-        self, status: str, *, purpose: Purpose = Purpose.HAND
+        self, status: str, *, purpose: Purpose = Purpose.OTHER
     ) -> list[Task]:
         """List the tasks that people settled so, and learn from them.
 
