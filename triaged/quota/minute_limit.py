@@ -28,8 +28,8 @@ PROBE_WINDOWS: Final = 20
 class MinuteLimit:
     """The calls allowed in any sliding minute.
 
-    ``configured`` comes from the settings and ``inferred`` from the daily limit in the
-    headers; neither is exceeded.  ``base`` is the limit after the last refusal, and
+    ``configured`` comes from the settings; without it, ``inferred`` follows from the
+    daily limit in the headers.  It is never exceeded.  ``base`` is the limit after the last refusal, and
     ``accepted`` counts the calls accepted since.  ``known`` is False while nothing but
     growth can tell the limit.
     """
@@ -50,7 +50,7 @@ class MinuteLimit:
     @property
     def plan_limit(self) -> float:
         """Return the limit that is never exceeded."""
-        return min(self.configured or inf, self.inferred or inf)
+        return self.configured or self.inferred or inf
 
     @property
     def limit(self) -> int:
@@ -73,7 +73,7 @@ class MinuteLimit:
         """Infer the plan from its daily limit."""
         plans = (p.per_minute for p in PLANS.values() if p.per_day == daily_limit)
         inferred = next(plans, None)
-        if inferred is None or inferred == self.inferred:
+        if self.configured or inferred is None or inferred == self.inferred:
             return
         self.inferred = inferred
         self.base, self.accepted, self.known = self.plan_limit, 0, True
