@@ -15,11 +15,11 @@ from triaged.quota.types import PLANS
 
 START_LIMIT: Final = float(min(plan.per_minute for plan in PLANS.values()))
 GROWTH: Final = 2.0
-# A refusal lowers the limit by at least this share, and at most to that one.
+# A refusal lowers the limit by at least DECREASE, and at most to MIN_KEPT of it.
 DECREASE: Final = 0.1
 MIN_KEPT: Final = 0.75
-# The limit is back where the last refusal was after a window's and so many calls, so
-# below one call in so many is refused; at a low limit, after so many windows.
+# At a constant limit, one call is refused per window and PROBE_CALLS, or at a low limit
+# per PROBE_WINDOWS, since many calls would take hours.
 PROBE_CALLS: Final = 200
 PROBE_WINDOWS: Final = 20
 
@@ -29,9 +29,9 @@ class MinuteLimit:
     """The calls allowed in any sliding minute.
 
     ``configured`` comes from the settings; without it, ``inferred`` follows from the
-    daily limit in the headers.  It is never exceeded.  ``base`` is the limit after the last refusal, and
-    ``accepted`` counts the calls accepted since.  ``known`` is False while nothing but
-    growth can tell the limit.
+    daily limit in the headers.  It is never exceeded.  ``base`` is the limit after the
+    last refusal, and ``accepted`` counts the calls accepted since.  ``known`` is False
+    until a plan or a refusal tells the limit.
     """
 
     configured: int | None

@@ -194,12 +194,11 @@ class RateLimiter:
             self._anchor().correct(self._clock.monotonic(), date)
         if headers.retry_after is None:
             return headers
-        wait = headers.retry_after - self._clock.now()
+        offset = timedelta(seconds=self._now() - self._clock.now().timestamp())
         try:
-            until = datetime.fromtimestamp(self._now(), UTC) + wait
+            return replace(headers, retry_after=headers.retry_after + offset)
         except OverflowError:
             return replace(headers, retry_after=None)
-        return replace(headers, retry_after=until)
 
 
 class RateLimitedReader:

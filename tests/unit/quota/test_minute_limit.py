@@ -1,5 +1,7 @@
 """The minute's limit: configured, given by the plan, or measured."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.quota_servers import Api, FixedWindow, Limiter, SlidingLog, TokenBucket
@@ -42,7 +44,7 @@ def accept(limit: MinuteLimit, calls: int) -> None:
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_known_plan_fills_its_minute(plan: str) -> None:
-    """A configured limit is used up in full, and then the minute's end is waited for."""
+    """A configured limit is used in full; the next call waits for the minute's end."""
     limiter = QuotaLimiter(QuotaSettings.for_plan(plan))
 
     assert fill(limiter, NOON) == PLANS[plan].per_minute
@@ -147,7 +149,9 @@ def test_unused_limit_does_not_grow() -> None:
 
 @pytest.mark.parametrize("hidden", [7, 10, 37, 200])
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingLog])
-def test_first_refusal_finds_the_limit(hidden: int, kind: type[Limiter]) -> None:
+def test_first_refusal_finds_the_limit(
+    hidden: int, kind: Callable[[int], Limiter]
+) -> None:
     """The first refusal lowers an unknown limit to what was accepted, or just below."""
     caller = Caller(QuotaLimiter(UNKNOWN), Api(kind(hidden), headers=False))
     while not caller.refused:
@@ -243,7 +247,7 @@ def test_plan_is_never_exceeded() -> None:
 
 
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingLog, TokenBucket])
-def test_limit_that_rises_is_followed(kind: type[Limiter]) -> None:
+def test_limit_that_rises_is_followed(kind: Callable[[int], Limiter]) -> None:
     """When the server allows more, more is used within half an hour."""
     server = kind(30)
     caller = Caller(QuotaLimiter(UNKNOWN), Api(server, headers=False))

@@ -1,5 +1,7 @@
 """Other clients of the same key: a limit that falls, and rises again."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.quota_servers import (
@@ -30,7 +32,7 @@ def a_caller(server: Limiter, *, others: int = 0) -> Caller:
 
 
 @pytest.mark.parametrize("kind", [FixedWindow, SlidingLog, TokenBucket])
-def test_what_is_left_is_used(kind: type[Limiter]) -> None:
+def test_what_is_left_is_used(kind: Callable[[int], Limiter]) -> None:
     """Beside a client that takes 30 %, nearly all of the other 70 % are used."""
     caller = a_caller(kind(LIMIT), others=15)
     caller.run(until=NOON + 20 * WINDOW)

@@ -54,7 +54,7 @@ def test_no_window_exceeds_a_known_limit(
     history: list[Ask],
     limit: int,
     phase: float,
-    headers: bool,  # noqa: FBT001
+    headers: bool,
 ) -> None:
     """Whenever a call is counted between sent and answered, no minute has too many."""
     world = a_world(kind, limit, phase, headers=headers, day=100_000)
@@ -142,7 +142,7 @@ def test_snapshot_is_consistent(
     history: list[Ask],
     hidden: int,
     phase: float,
-    headers: bool,  # noqa: FBT001
+    headers: bool,
 ) -> None:
     """What is displayed adds up at every moment, whatever the server does."""
     api = Api(FixedWindow(hidden, phase), day_limit=40, headers=headers)
