@@ -32,7 +32,7 @@ DEFAULT_DISMISS_SHARE: Final = 0.25
 # A poll with the last call could only find what then cannot be dismissed.
 MIN_CALLS_FOR_POLL: Final = 2
 # After a refusal, calls pause for as long as this many take at the minute's limit.
-RETRY_CALLS: Final = 5
+RETRY_CALLS: Final = 7
 
 
 @dataclass(slots=True)

@@ -80,9 +80,11 @@ class MinuteLimit:
 
     def on_accepted(self, count: int) -> None:
         """Record an accepted call, the last of ``count`` in its minute."""
-        self.accepted += 1
         if not self.known and count >= self.limit:
             self.base *= GROWTH
+        # A limit that is not used must not rise: nothing shows that there is more.
+        if not self.accepted or count >= self.limit / 2:
+            self.accepted += 1
 
     def on_refused(self, count: int) -> None:
         """Lower the limit after a refusal that followed ``count`` calls in its minute.

@@ -39,7 +39,7 @@ def measured(count: int) -> MinuteLimit:
 
 def accept(limit: MinuteLimit, calls: int) -> None:
     for _ in range(calls):
-        limit.on_accepted(0)
+        limit.on_accepted(limit.limit)
 
 
 @pytest.mark.parametrize("plan", PLANS)
@@ -128,7 +128,7 @@ def test_unknown_daily_limit_tells_no_plan() -> None:
 
 
 def test_unknown_limit_starts_low_and_doubles() -> None:
-    """An unknown limit starts at ten and doubles each time that it is used up."""
+    """An unknown limit starts at ten and doubles each time it is used up."""
     limiter = QuotaLimiter(UNKNOWN)
     assert limit_of(limiter, NOON) == 10
     for calls, limit in ((9, 10), (1, 20), (9, 20), (1, 40), (20, 80)):
@@ -234,6 +234,15 @@ def test_limit_rises_ever_faster() -> None:
     accept(minute, 300)
 
     assert minute.limit == 140
+
+
+def test_unused_measured_limit_does_not_rise() -> None:
+    """Calls that use less than half of the limit do not raise it."""
+    minute = measured(100)
+    for _ in range(10_000):
+        minute.on_accepted(49)
+
+    assert minute.limit == 100
 
 
 def test_plan_is_never_exceeded() -> None:
