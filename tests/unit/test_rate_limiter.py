@@ -75,7 +75,7 @@ def used(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> int
 
 
 def version(ledger: Ledger) -> int:
-    found = ledger.flags.load_quota(unless_version=-1)
+    found = ledger.state.load_quota(unless_version=-1)
     assert found is not None
     return found[0]
 
@@ -452,7 +452,7 @@ async def test_list_is_charged(ledger: Ledger) -> None:
     assert [task.id for task in pending.tasks] == ["task-1"]
     assert dismissed.tasks == []
     assert rate_limiter.snapshot().used_today == 2
-    saved = ledger.flags.load_quota(unless_version=-1)
+    saved = ledger.state.load_quota(unless_version=-1)
     assert saved is not None
     assert saved[1] is not None
     assert saved[1]["in_flight"] == []

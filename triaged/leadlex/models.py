@@ -1,6 +1,7 @@
 """What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from triaged.quota import RateLimitHeaders
@@ -29,13 +30,17 @@ class TaskList:
     """The tasks of one status, as listed at one moment.
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
-    words why tasks may be missing from it: such a list settles nothing.
+    words why tasks may be missing from it: such a list settles nothing.  With
+    ``rows_in_doubt`` its rows may be wrong or out of date as well; ``requested_at`` is when it was
+    asked for.
     """
 
     tasks: list[Task]
     rate_limit: RateLimitHeaders
     request_id: str | None
     incomplete: str | None = None
+    rows_in_doubt: bool = False
+    requested_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,8 +103,8 @@ def reserved_calls(daily_limit: int, reserve: float) -> int:
 def _warnings(target_polls: int, polls: int, usable: int, daily_cap: int) -> list[str]:
     found = []
     if target_polls > polls:
-        wish = f"the target interval asks for {target_polls} polls a day"
-        found.append(f"{wish}; the quota carries {polls}, so it is stretched")
+        wish = f"the requested interval needs {target_polls} polls a day"
+        found.append(f"{wish}; the quota allows {polls}, so it is lengthened")
     if polls < MIN_POLLS:
         seen = "poll" if polls == 1 else "polls"
         found.append(f"only {polls} {seen} a day: new tasks wait long to be seen")

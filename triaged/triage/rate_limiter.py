@@ -152,6 +152,10 @@ class RateLimiter:
             blocked_until=self._local_or_none(snapshot.blocked_until),
         )
 
+    def now(self) -> datetime:
+        """Return the time by this machine's clock."""
+        return self._clock.now()
+
     def _now(self) -> float:
         """Return the server's time."""
         return self._anchor().at(self._clock.monotonic())
@@ -172,7 +176,7 @@ class RateLimiter:
 
     def _reload(self) -> None:
         """Load what another process has written since."""
-        found = self._ledger.flags.load_quota(unless_version=self._version)
+        found = self._ledger.state.load_quota(unless_version=self._version)
         if found is not None:
             self._version, state = found
             self._quota = QuotaLimiter(self._settings, state, seed=self._seed)
@@ -182,7 +186,7 @@ class RateLimiter:
     def _save(self) -> None:
         self._version += 1
         state = {**self._quota.to_dict(), "server_time": asdict(self._anchor())}
-        self._ledger.flags.save_quota(self._version, state)
+        self._ledger.state.save_quota(self._version, state)
 
     def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
         """Compare the clocks, and return the headers with the server's times only."""
@@ -218,10 +222,11 @@ class RateLimitedReader:
             LexiError: the call did not come about.
         """
         permit = await self._rate_limiter.acquire(purpose)
+        requested_at = self._rate_limiter.now()
         try:
             listed = await self._reader.list_tasks(status)
         except LexiError as error:
             self._rate_limiter.on_error(permit, error)
             raise
         self._rate_limiter.on_response(permit, listed.rate_limit)
-        return listed
+        return replace(listed, requested_at=requested_at)
