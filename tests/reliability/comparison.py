@@ -88,7 +88,7 @@ class Parts:
 
     async def command(self, rules: CompiledRules, wanted: Sequence[str] | None) -> None:
         """Dismiss these tasks as by hand, or what is due as ``apply`` does."""
-        listed = await self.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await self.reader.list_tasks(purpose=Purpose.OTHER)
         now = self.clock.now()
         if wanted is None:
             assessment = assess(
@@ -163,8 +163,9 @@ class ModelComparison:
     def other_process_calls(self) -> None:
         """Let another process spend a call of the shared quota."""
         rate_limiter = RateLimiter(self.server.quota, self.beside, self.clock)
-        for ticket in rate_limiter.admit(Purpose.HAND).tickets:
-            rate_limiter.on_response(ticket, self.server.other_process())
+        permit = rate_limiter.try_acquire(Purpose.OTHER).permit
+        if permit is not None:
+            rate_limiter.on_response(permit, self.server.other_process())
 
     def cycle(self, *, dry_run: bool = False) -> None:
         """Run a cycle, and compare it with what the model would have done."""
