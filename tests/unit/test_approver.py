@@ -53,7 +53,7 @@ async def test_an_approval_is_one_post_without_a_body() -> None:
 
 
 def refusal(code: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": "No"}}
+    return {"error": {"code": code, "message": "Task has already been dismissed"}}
 
 
 @pytest.mark.parametrize(

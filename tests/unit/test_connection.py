@@ -378,12 +378,17 @@ async def test_a_body_that_cannot_be_unpacked() -> None:
 async def test_a_body_is_unpacked_once() -> None:
     """One layer of compression is read; a second would make a flood of a drop."""
     packed = gzip.compress(EMPTY)
-    once = saying(body=packed, content_encoding="gzip")
     twice = saying(body=gzip.compress(packed), content_encoding="gzip, gzip")
-    async with connect(once) as connection:
-        listed = await LexiReader(connection).list_tasks()
+    for encoding in ("gzip", "x-gzip", "GZIP"):
 
-    assert listed.tasks == []
+        def once(_: httpx.Request, encoding: str = encoding) -> httpx.Response:
+            headers = {"Content-Encoding": encoding}
+            return httpx.Response(200, headers=headers, stream=_Whole(packed))
+
+        async with connect(once) as connection:
+            listed = await LexiReader(connection).list_tasks()
+
+        assert listed.tasks == []
     assert type(await list_error(connect(twice))) is MalformedResponse
 
 
@@ -419,7 +424,7 @@ _FAULTS: Final[
     FaultKind.HUGE: (MalformedResponse, MalformedResponse),
     FaultKind.KEY_REFUSED: (KeyRejected, KeyRejected),
     FaultKind.FORBIDDEN: (KeyRejected, KeyRejected),
-    FaultKind.NOT_FOUND_HTML: (RequestRejected, RequestRejected),
+    FaultKind.NOT_FOUND_HTML: (MalformedResponse, MalformedResponse),
     FaultKind.NOT_PENDING: (RequestRejected, NotPending),
 }
 
@@ -530,6 +535,16 @@ async def test_the_list_of_a_whole_workspace(sandbox: RunningSandbox) -> None:
     assert listed.rate_limit.limit == 1000
 
 
+class _Whole(httpx.AsyncByteStream):
+    """A body as the network brings it, not unpacked yet."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+
 class _CutBody(httpx.AsyncByteStream):
     """A body that breaks off before its end."""
 
@@ -540,12 +555,10 @@ class _CutBody(httpx.AsyncByteStream):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, KeyRejected), (403, KeyRejected), (429, RateLimited)]
+    ("status", "kind"), [(401, NoResponse), (403, NoResponse), (429, RateLimited)]
 )
-async def test_a_refusal_counts_though_its_body_is_cut(
-    status: int, kind: type[LexiError]
-) -> None:
-    """The status says it all: a cut 429 closes the gate as a whole one does."""
+async def test_a_refusal_whose_body_is_cut(status: int, kind: type[LexiError]) -> None:
+    """A 429 needs no body; only a whole one says that the key was refused."""
 
     def serve(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, stream=_CutBody())

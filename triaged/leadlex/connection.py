@@ -26,19 +26,11 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
-from triaged.leadlex.replay import ReplayDetector
+from triaged.leadlex.replay import ReplayDetector, StaleDetector
 from triaged.quota import ServerWord
 
-_BODY_NOT_NEEDED: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
-
 # Of these a chunk of 64 KiB is 64 MiB at most.
-_ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _SEND_EVENT: Final = "http11.send_request_headers.started"
@@ -71,7 +63,9 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_call = on_call
+        self.redactor = Redactor()
         self._replays = ReplayDetector()
+        self._stale = StaleDetector()
         # Only httpx's own transport tells when it begins to write.
         self._is_traced = transport is None or isinstance(
             transport, httpx.AsyncHTTPTransport
@@ -123,7 +117,7 @@ class Connection:
         """
         started = self._clock.monotonic()
         key = self._key()
-        redactor = Redactor(key)
+        self.redactor.add(key)
         sending = _Sending(before_send)
         head: ApiResponse | None = None
         try:
@@ -132,12 +126,14 @@ class Connection:
                 asyncio.timeout(TOTAL_TIMEOUT),
                 self._exchange(request, sending) as response,
             ):
-                response.headers = _redact_headers(response.headers, redactor)
+                response.headers = _redact_headers(response.headers, self.redactor)
                 head = self._read_head(response)
-                if self._replays.is_replay(response.headers.raw):
+                if self._replays.is_replay(
+                    response.headers.raw, self._clock.monotonic()
+                ):
                     raise malformed_response(operation, head, ValueError(_REPLAYED))
                 try:
-                    body = await _read_body(response, feed, redactor)
+                    body = await _read_body(response, feed)
                 except ValueError as error:
                     if response.is_success:
                         raise malformed_response(operation, head, error) from error
@@ -151,12 +147,12 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
-            redactor.redact_exception(error)
-            raise _translate(operation, error, head, sending) from error
+            self.redactor.redact_exception(error)
+            raise self._translate(operation, error, head, sending) from error
         else:
             if httpx.codes.is_success(head.status):
                 return replace(head, body=body)
-            raise _refusal(operation, replace(head, body=body))
+            raise self._refusal(operation, replace(head, body=body))
         finally:
             self._report(operation, started, head)
         # Outside the handler, so that it comes as it was raised, without a context.
@@ -177,9 +173,20 @@ class Connection:
             await response.aclose()
 
     def _read_head(self, response: httpx.Response) -> ApiResponse:
-        word = protocol.read_word(response.headers, received_at=self._clock.now())
-        request_id = _short(response.headers.get("x-request-id"))
-        return ApiResponse(response.status_code, b"", word, request_id)
+        headers = response.headers
+        word = protocol.read_word(headers, received_at=self._clock.now())
+        is_old = self._stale.is_stale(word.date, self._clock.monotonic())
+        if is_cached := is_old or protocol.is_from_cache(headers):
+            # Its quota and its clock are those of an earlier moment.
+            word = ServerWord(retry_after=word.retry_after)
+        return ApiResponse(
+            response.status_code,
+            b"",
+            word,
+            _short(headers.get("x-request-id")),
+            headers,
+            is_cached,
+        )
 
     def _request(
         self, operation: str, method: str, path: str, json: object, key: str
@@ -194,6 +201,32 @@ class Connection:
         except (httpx.InvalidURL, UnicodeError) as error:
             # An id too long for any URL costs itself, not the cycle.
             raise RequestRejected(operation, message=_describe(error)) from error
+
+    def _translate(
+        self,
+        operation: str,
+        error: Exception,
+        head: ApiResponse | None,
+        sending: "_Sending",
+    ) -> LexiError:
+        """Name what a failure of the transport means for the call."""
+        if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
+            # The status alone has the meaning; a body that was cut does not change it.
+            return self._refusal(operation, head)
+        never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
+        kind = Unreachable if never_sent else NoResponse
+        return kind(operation, message=_describe(error), **_facts(head))
+
+    def _refusal(self, operation: str, answer: ApiResponse) -> LexiError:
+        refusal = protocol.error_from_response(
+            operation,
+            answer.status,
+            answer.body,
+            request_id=answer.request_id,
+            redact=self.redactor.redact_text,
+        )
+        refusal.rate_limit = answer.rate_limit
+        return refusal
 
     def _report(self, operation: str, started: float, head: ApiResponse | None) -> None:
         self._on_call(
@@ -238,33 +271,8 @@ class _Sending:
             self.start()
 
 
-def _translate(
-    operation: str,
-    error: Exception,
-    head: ApiResponse | None,
-    sending: _Sending,
-) -> LexiError:
-    """Name what a failure of the transport means for the call."""
-    if head is not None and head.status in _BODY_NOT_NEEDED:
-        # The status alone has the meaning; a body that was cut does not change it.
-        return _refusal(operation, head)
-    never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
-    kind = Unreachable if never_sent else NoResponse
-    return kind(operation, message=_describe(error), **_facts(head))
-
-
-def _refusal(operation: str, answer: ApiResponse) -> LexiError:
-    refusal = protocol.error_from_response(
-        operation, answer.status, answer.body, request_id=answer.request_id
-    )
-    refusal.rate_limit = answer.rate_limit
-    return refusal
-
-
 async def _read_body(
-    response: httpx.Response,
-    feed: Callable[[bytes], None] | None,
-    redactor: Redactor,
+    response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
     """Read a body to its end; a good one is fed on, and nothing is left to return.
 
@@ -272,15 +280,18 @@ async def _read_body(
         ValueError: there is no end in sight, or ``feed`` wants no more of it.
     """
     # Others, and each further layer, multiply beyond what a single chunk may hold.
-    encoding = response.headers.get("content-encoding", "identity").lower()
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
-        raise ValueError(f"compressed as {encoding[:40]!r}, which nobody asked for")
+        raise ValueError(f"compressed as {encoding[:40]!r}, which was not asked for")
+    if encoding == "x-gzip":
+        # RFC 9110 8.4.1.3 calls the two equal; httpx knows only one.
+        response.headers["content-encoding"] = "gzip"
     is_fed = feed is not None and response.is_success
     limit = protocol.MAX_LIST_BYTES if is_fed else protocol.MAX_BODY_BYTES
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in redactor.redact_stream(response.aiter_bytes()):
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > limit:
             # An error keeps its frames, and they would keep what was read.
@@ -291,11 +302,16 @@ async def _read_body(
 
 
 def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers:
-    return httpx.Headers([(k, redactor.redact_bytes(v)) for k, v in headers.raw])
+    return httpx.Headers(
+        [
+            (name, redactor.redact_text(value.decode("latin-1")).encode("latin-1"))
+            for name, value in headers.raw
+        ]
+    )
 
 
 def _no_ca_context() -> ssl.SSLContext:
-    """Return a context that trusts nobody: plain http to loopback needs no more."""
+    """Return a context without authorities: plain http to loopback needs none."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

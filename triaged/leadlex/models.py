@@ -1,6 +1,7 @@
 """What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from triaged.quota import ServerWord
@@ -29,13 +30,16 @@ class TaskList:
     """The tasks of one status, as listed at one moment.
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
-    words why tasks may be missing from it: such a list settles nothing.
+    words why tasks may be missing from it: such a list settles nothing.  If
+    ``rows_in_doubt``, the rows that are listed may be wrong or out of date as well, so
+    that none of them must be acted on.
     """
 
     tasks: list[Task]
     rate_limit: ServerWord
     request_id: str | None
     incomplete: str | None = None
+    rows_in_doubt: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +58,5 @@ class ApiResponse:
     body: bytes
     rate_limit: ServerWord
     request_id: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_cached: bool = False
