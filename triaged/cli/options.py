@@ -8,7 +8,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import click
 
-from triaged.settings import read_settings
+from triaged.settings import read_settings, unknown_variables
+from triaged.text import escape_unprintable
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
@@ -87,6 +88,9 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
+            for warning in unknown_variables(os.environ):
+                line = escape_unprintable(f"triaged: warning: {warning}")
+                click.echo(line, err=True)
             return command(settings=read_settings(os.environ, flags), **given)
 
         decorated: Command = run

@@ -19,6 +19,7 @@ _NO_KEY: Final = (
 _NO_FILE: Final = (
     "this is a key, not the name of a file; put it into a file, or set TRIAGED_API_KEY"
 )
+_QUOTES: Final = frozenset("\"'`")
 KEY_PREFIX: Final = "wbk_"
 _MAX_KEY_BYTES: Final = 4096
 
@@ -56,6 +57,9 @@ def parse_key(text: str) -> ApiKey:
     key = text.strip()
     if not key:
         message = "the API key is empty"
+        raise ValueError(message)
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        message = "the API key is in quotation marks; write it without them"
         raise ValueError(message)
     # Anything else would end up in an HTTP library's complaint, key included.
     if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:

@@ -4,6 +4,7 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,6 +18,11 @@ import httpx
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.leadlex import protocol
+from triaged.leadlex.environment import (
+    ProxyServer,
+    create_tls_context,
+    read_proxy,
+)
 from triaged.leadlex.errors import (
     LexiError,
     MalformedResponse,
@@ -48,6 +54,9 @@ class Connection:
 
     The key goes to the configured base URL and nowhere else: redirects are not
     followed, and a proxy from the environment is used for https only.
+
+    Raises:
+        ConfigError: a variable for proxies or TLS cannot be used.
     """
 
     def __init__(
@@ -71,11 +80,16 @@ class Connection:
             transport, httpx.AsyncHTTPTransport
         )
         is_secure = base_url.startswith("https:")
+        proxy = None if transport else read_proxy(os.environ, base_url)
+        if proxy and proxy.password:
+            self.redactor.add(proxy.password)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=False,
-            trust_env=is_secure,
-            verify=ssl.create_default_context() if is_secure else _no_ca_context(),
+            # The environment is read by us, who name the variable that is wrong.
+            trust_env=False,
+            verify=create_tls_context(os.environ) if is_secure else _no_ca_context(),
+            proxy=_proxy_of(proxy),
             transport=transport,
             # A cookie that no header can carry would spoil all later calls.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -308,6 +322,14 @@ def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers
             for name, value in headers.raw
         ]
     )
+
+
+def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    has_auth = proxy.user is not None or proxy.password is not None
+    auth = (proxy.user or "", proxy.password or "") if has_auth else None
+    return httpx.Proxy(proxy.url, auth=auth)
 
 
 def _no_ca_context() -> ssl.SSLContext:
