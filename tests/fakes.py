@@ -158,7 +158,7 @@ class TriageHarness:
     async def cycle(self, *, dry_run: bool = False) -> CycleReport:
         """Run one cycle under the rules in force."""
         dispatcher = Dispatcher(
-            lexi=self.leadlex,
+            writer=self.leadlex,
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
             clock=self.clock,
@@ -171,7 +171,7 @@ class TriageHarness:
             rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
-        return await cycle.run(self.ready, stop=self.stop)
+        return await cycle.run(lambda: self.ready, stop=self.stop)
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         """Return all outcomes by task; times are equal here, so order means nothing."""

@@ -154,7 +154,7 @@ def on_sandbox(sandbox: RunningSandbox) -> Factory:
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
     settings = SandboxSettings(
-        count=0, key=KEY, minute_limit=None, day_limit=None, order="added"
+        task_count=0, key=KEY, minute_limit=None, day_limit=None, list_order="added"
     )
     with running_sandbox(settings) as running:
         yield running

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy import containers
-from tests.deploy.parts import PARTS, need_part, run
+from tests.deploy.external_tools import PARTS, need_tool, run
 from tests.deploy.stack import Stack, running_stack
 from triaged import __version__
 
@@ -15,7 +15,7 @@ from triaged import __version__
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a virtual environment that can be moved, with the product in it."""
     venv = tmp_path_factory.mktemp("installed") / "venv"
-    run("cp", "-a", need_part("machine"), venv)
+    run("cp", "-a", need_tool("machine"), venv)
     run(
         PARTS / "venv/bin/uv",
         "pip",

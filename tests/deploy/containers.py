@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.deploy.parts import (
+from tests.deploy.external_tools import (
     HERE,
     PARTS,
     Completed,
-    need_part,
     need_program,
     need_root,
+    need_tool,
     run,
 )
 
@@ -47,7 +47,7 @@ def podman(
     conf = PARTS / "containers.conf"
     conf.write_text(_CONTAINERS_CONF)
     environ = {
-        "CONTAINERS_STORAGE_CONF": str(need_part("storage.conf")),
+        "CONTAINERS_STORAGE_CONF": str(need_tool("storage.conf")),
         "CONTAINERS_CONF": str(conf),
     }
     script = HERE / "podman.sh"
@@ -65,7 +65,7 @@ def build(version: str) -> None:
         *(f"--build-arg=REVISION={REVISION}", "-t", IMAGE),
         *("-f", "deploy/container/Containerfile", "."),
         seconds=300,
-        environ={"CONTAINERS_STORAGE_CONF": str(need_part("storage.conf"))},
+        environ={"CONTAINERS_STORAGE_CONF": str(need_tool("storage.conf"))},
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.deploy import containers
 from tests.deploy.containers import podman
-from tests.deploy.parts import DEPLOY, free_port, need_part, run
+from tests.deploy.external_tools import DEPLOY, free_port, need_tool, run
 from tests.e2e.harness import KEY, RULES, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged import __version__
@@ -36,7 +36,7 @@ def image(built_image: None) -> Any:
 
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 
@@ -84,7 +84,7 @@ def answers(address: str) -> bool:
 
 def test_hadolint_finds_nothing() -> None:
     """The Containerfile follows hadolint's rules, labels included."""
-    run(need_part("venv/bin/hadolint"), CONTAINERFILE)
+    run(need_tool("venv/bin/hadolint"), CONTAINERFILE)
 
 
 def test_everything_is_pinned_by_hash() -> None:

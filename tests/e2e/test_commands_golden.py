@@ -27,6 +27,7 @@ from triaged.sandbox.settings import SandboxSettings
 # All that varies from run to run; everything else is fixed by the inputs.
 VARYING: Final = {
     r"127\.0\.0\.1:\d+": "127.0.0.1:PORT",
+    r"=/\S+/triaged-sandbox-\w+": "=STATE_DIR",
     r'"cycle": "[0-9a-f]{12}"': '"cycle": "CYCLE"',
     r",[0-9a-f]{12},req_": ",CYCLE,req_",
 }
@@ -63,7 +64,7 @@ def command(
 
 
 def _sandbox(clock: Clock) -> AbstractContextManager[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     return running_sandbox(settings, clock)
 
 
@@ -153,7 +154,7 @@ def test_the_sandbox_says_how_to_use_it(program: Program) -> None:
         command, env=program.environ(), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline() for _ in range(5)]
         process.terminate()
 
     assert process.returncode == 0

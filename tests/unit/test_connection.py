@@ -394,7 +394,7 @@ async def test_a_body_is_unpacked_once() -> None:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SandboxSettings(count=3), AutoAdvanceClock()) as running:
+    with running_sandbox(SandboxSettings(task_count=3), AutoAdvanceClock()) as running:
         yield running
 
 
@@ -412,19 +412,19 @@ _FAULTS: Final[
     FaultKind.ERROR_500: (NoResponse, NoResponse),
     FaultKind.ERROR_502: (NoResponse, NoResponse),
     FaultKind.ERROR_503: (NoResponse, NoResponse),
-    FaultKind.ERROR_AFTER: (NoResponse, NoResponse),
-    FaultKind.CUT_BEFORE: (NoResponse, NoResponse),
-    FaultKind.CUT_AFTER: (NoResponse, NoResponse),
+    FaultKind.ERROR_AFTER_EFFECT: (NoResponse, NoResponse),
+    FaultKind.DROP_BEFORE_EFFECT: (NoResponse, NoResponse),
+    FaultKind.DROP_AFTER_EFFECT: (NoResponse, NoResponse),
     FaultKind.SLOW: (None, None),
-    FaultKind.SLOW_AFTER: (None, None),
+    FaultKind.DELAY_AFTER_EFFECT: (None, None),
     FaultKind.HTML: (MalformedResponse, MalformedResponse),
     FaultKind.TRUNCATED: (NoResponse, NoResponse),
-    FaultKind.WRONG_SHAPE: (MalformedResponse, MalformedResponse),
+    FaultKind.BAD_SCHEMA: (MalformedResponse, MalformedResponse),
     FaultKind.REDIRECT: (MalformedResponse, MalformedResponse),
     FaultKind.HUGE: (MalformedResponse, MalformedResponse),
-    FaultKind.KEY_REFUSED: (KeyRejected, KeyRejected),
+    FaultKind.KEY_REJECTED: (KeyRejected, KeyRejected),
     FaultKind.FORBIDDEN: (KeyRejected, KeyRejected),
-    FaultKind.NOT_FOUND_HTML: (MalformedResponse, MalformedResponse),
+    FaultKind.HTML_404: (MalformedResponse, MalformedResponse),
     FaultKind.NOT_PENDING: (RequestRejected, NotPending),
 }
 
@@ -459,13 +459,15 @@ async def test_every_fault_of_the_sandbox(
     assert afterwards is None
 
 
-@pytest.mark.parametrize(("fault", "done"), [("slow=9", False), ("slow-after=9", True)])
+@pytest.mark.parametrize(
+    ("fault", "done"), [("slow=9", False), ("delay-after-effect=9", True)]
+)
 async def test_an_answer_that_comes_too_late(
     fault: str, *, done: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the deadline nobody knows whether the task was dismissed."""
     monkeypatch.setattr(connection_module, "TOTAL_TIMEOUT", 0.3)
-    settings = SandboxSettings(count=1, faults=(parse_fault(f"dismiss:{fault}"),))
+    settings = SandboxSettings(task_count=1, faults=(parse_fault(f"dismiss:{fault}"),))
     with running_sandbox(settings, SystemClock()) as running:
         (task_id,) = running.world.store.ids("pending")
         error = await dismiss_error(connect(url=running.api_url), task_id)
@@ -513,7 +515,7 @@ async def test_the_key_shows_nowhere(
     trace = Trace()
     texts = []
     with caplog.at_level(logging.DEBUG):
-        for fault in ("401", "500", "cut-before", "redirect", "html"):
+        for fault in ("401", "500", "drop-before-effect", "redirect", "html"):
             sandbox.world.faults.add(parse_fault(f"dismiss:{fault}"))
             connection = connect(url=sandbox.api_url, trace=trace)
             error = await dismiss_error(connection)

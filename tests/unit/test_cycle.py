@@ -26,6 +26,7 @@ from triaged.quota import QuotaSettings, ServerWord
 from triaged.rules.task import LeaveCause
 from triaged.triage import dispatcher
 from triaged.triage.rate_limiter import RateLimiter
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 from triaged.triage.report import CycleResult
 from triaged.triage.requests import HaltReason
 
@@ -50,11 +51,11 @@ async def test_a_cycle_dismisses_and_counts(harness: TriageHarness) -> None:
     assert sorted(harness.leadlex.dismissed) == ["a", "b"]
     assert report.left_by_cause == {LeaveCause.NO_RULE: 1}
     assert report.matched_rules == {"clutter", "watch"}
-    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 2}
-    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
+    assert harness.ledger.counters.values("dismissals") == {("clutter", "testing"): 2}
+    assert harness.ledger.counters.values("observed") == {("watch", "testing"): 2}
     again = await harness.cycle()
     assert again.attempts == ()
-    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
+    assert harness.ledger.counters.values("observed") == {("watch", "testing"): 2}
 
 
 @pytest.mark.anyio
@@ -65,7 +66,7 @@ async def test_a_dry_run_only_observes(harness: TriageHarness) -> None:
     await harness.cycle(dry_run=True)
 
     assert harness.leadlex.dismissed == []
-    assert harness.ledger.flags.counters("observed") == {
+    assert harness.ledger.counters.values("observed") == {
         ("watch", "testing"): 1,
         ("clutter", "testing"): 1,
     }
@@ -93,6 +94,7 @@ async def test_each_error_has_its_outcome(
     await harness.cycle()
 
     assert harness.outcomes() == [("a", first)]
+    harness.clock.advance(EFFECT_TIMEOUT.total_seconds())
     await harness.cycle()
     assert (harness.leadlex.dismissed == ["a"]) is (then == "tried again")
 
@@ -129,7 +131,7 @@ async def test_an_unknown_outcome_is_settled_by_one_list(
     assert harness.leadlex.calls == ["list pending", "list dismissed"]
     assert harness.outcomes() == [("a", "confirmed"), ("b", "already_handled")]
     assert len(report.resolved) == 2
-    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 1}
+    assert harness.ledger.counters.values("dismissals") == {("clutter", "testing"): 1}
 
 
 @pytest.mark.anyio
@@ -210,7 +212,7 @@ async def test_a_pause_in_mid_cycle_stops_what_has_not_left(
 
     def pause() -> None:
         if harness.ledger.flags.get(FlagName.PAUSED) is None:
-            harness.ledger.flags.set(FlagName.PAUSED, note="", at=harness.clock.now())
+            harness.ledger.flags.set(FlagName.PAUSED, reason="", at=harness.clock.now())
 
     harness.leadlex.before_dismiss = pause
     report = await harness.cycle()
@@ -330,4 +332,4 @@ async def test_a_decision_is_explained_by_what_was_stored(
     assert [rule["rule"] for rule in entry.trace["rules"]] == ["watch", "clutter"]
     assert left is not None
     assert left.cause is LeaveCause.NO_RULE
-    assert harness.ledger.decisions.ruleset_source(left.rules_sha256) == RULES
+    assert harness.ledger.rulesets.source(left.rules_sha256) == RULES

@@ -1,4 +1,4 @@
-"""Tests of the gate: an earlier try carried out after the list that missed it."""
+"""Tests of an earlier attempt that takes effect after the list that missed it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from tests.fakes import TriageHarness
 from triaged.leadlex.errors import LexiError, NoResponse, NotPending, RateLimited
 from triaged.ledger.dismissals import Outcome
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 NOT_PENDING = NotPending("dismiss", status=400)
 
@@ -33,10 +34,10 @@ def settle_late(harness: TriageHarness, status: str) -> None:
 async def test_the_next_list_tells_whose_it_was(
     harness: TriageHarness, status: str, outcome: Outcome
 ) -> None:
-    """Not pending any more at a second try is ours if the first was carried out."""
+    """A second attempt at a task that is not pending any more waits for the next list."""
     harness.leadlex.errors = [NoResponse("dismiss"), NOT_PENDING]
     await harness.cycle()
-    harness.clock.advance(60)
+    harness.clock.advance(EFFECT_TIMEOUT.total_seconds())
     harness.leadlex.before_dismiss = lambda: settle_late(harness, status)
     await harness.cycle()
     between = harness.outcomes()
@@ -44,7 +45,7 @@ async def test_the_next_list_tells_whose_it_was(
 
     assert set(between) == {("a", Outcome.FAILED), ("a", Outcome.UNKNOWN)}
     assert set(harness.outcomes()) == {("a", Outcome.FAILED), ("a", outcome)}
-    confirmed = harness.ledger.flags.counters("dismissals").get(
+    confirmed = harness.ledger.counters.values("dismissals").get(
         ("clutter", "testing"), 0
     )
     assert confirmed == (outcome is Outcome.CONFIRMED)
@@ -57,7 +58,7 @@ async def test_the_next_list_tells_whose_it_was(
 async def test_what_was_surely_not_done_is_not_asked_for(
     harness: TriageHarness, errors: list[LexiError]
 ) -> None:
-    """A task that nobody may have dismissed for us costs no list of the dismissed."""
+    """An attempt after one that surely did nothing costs no list of the dismissed."""
     harness.leadlex.errors = errors
     await harness.cycle()
     await harness.cycle()

@@ -70,7 +70,7 @@ async def test_a_vanished_task_is_asked_for_a_day_later(harness: TriageHarness) 
         "gone": HumanDecision.DISMISSED,
         "waits": None,
     }
-    assert harness.ledger.flags.counters("false_positives") == {("watch", "kept"): 1}
+    assert harness.ledger.feedback.false_positives() == {("watch", "kept")}
 
 
 @pytest.mark.anyio
@@ -176,14 +176,14 @@ async def test_asking_by_hand_stops_when_all_is_known(harness: TriageHarness) ->
 @pytest.mark.anyio
 async def test_each_contradiction_is_logged_once(harness: TriageHarness) -> None:
     """A task approved against a rule is an event, once, whoever found it."""
-    log = FalsePositiveLog(harness.ledger.flags)
+    log = FalsePositiveLog(harness.ledger.feedback)
     harness.leadlex.add("kept")
     await harness.cycle()
     harness.leadlex.tasks["kept"]["status"] = "failed"
     await a_day_later(harness)
     with capture_logs() as logs:
-        log.log_new(harness.ledger.flags)
-        log.log_new(harness.ledger.flags)
+        log.log_new()
+        log.log_new()
 
     assert [(e["event"], e["rule"], e["task"]) for e in logs] == [
         ("rule.false_positive", "watch", "kept")

@@ -29,7 +29,7 @@ INTENT = Intent(
 def crashed(tmp_path: Path) -> Path:
     """Return the directory of a ledger whose program died before it tidied up."""
     with Ledger(tmp_path / "live") as ledger:
-        ledger.flags.veto("task-1", at=T0)
+        ledger.vetoes.add("task-1", at=T0)
         directory = tmp_path / "crashed"
         directory.mkdir()
         for name in (FILE, WAL):
@@ -48,7 +48,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 def test_what_was_logged_is_there(crashed: Path) -> None:
     """A ledger is read with what had not been written back to it."""
     with Ledger(crashed) as ledger:
-        vetoed = ledger.flags.vetoed()
+        vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
 
@@ -101,7 +101,7 @@ def test_tables_of_another_shape(tmp_path: Path) -> None:
     Database(tmp_path).close()
     change(tmp_path / FILE, b"fingerprint", b"fingerprunt")
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
-        ledger.decisions.holds()
+        ledger.holds.all()
 
     assert "no such column: fingerprint" in raised.value.problem
     assert raised.value.hint.startswith(DAMAGED)
@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_row_of_nonsense_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
     """What SQLite takes for a row and we cannot read is said to be damage."""
     with Ledger(tmp_path) as ledger:
-        ledger.dismissals.record_intents([INTENT])
+        ledger.dismissals.record_intent(INTENT)
     change(tmp_path / FILE, old, new)
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
         ledger.dismissals.unresolved()

@@ -82,9 +82,9 @@ def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
 def test_a_ledger_is_opened_again(tmp_path: Path) -> None:
     """What was written is there after closing and opening."""
     with Ledger(tmp_path) as ledger:
-        ledger.flags.veto("task-1", at=T0)
+        ledger.vetoes.add("task-1", at=T0)
     with Ledger(tmp_path, create=False) as ledger:
-        vetoed = ledger.flags.vetoed()
+        vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
 

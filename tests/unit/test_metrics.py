@@ -89,13 +89,13 @@ def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
     label = {"rule": "clutter", "reason": "testing"}
     with Ledger(tmp_path) as ledger:
         first = a_telemetry()
-        ledger.flags.increment("dismissals", "clutter", "testing", count=3)
-        ledger.flags.increment("dismissals", "renamed", "testing")
-        ledger.flags.increment("attempts", "confirmed", count=4)
-        first.sync_counters(ledger.flags)
-        first.sync_counters(ledger.flags)
+        ledger.counters.increment("dismissals", "clutter", "testing", by=3)
+        ledger.counters.increment("dismissals", "renamed", "testing")
+        ledger.counters.increment("attempts", "confirmed", by=4)
+        first.sync_counters(ledger)
+        first.sync_counters(ledger)
         again = a_telemetry()
-        again.sync_counters(ledger.flags)
+        again.sync_counters(ledger)
 
     for telemetry in (first, again):
         assert value(telemetry, "triaged_dismissals_total", **label) == 3

@@ -53,7 +53,7 @@ def spent(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> in
 
 
 def version(ledger: Ledger) -> int:
-    found = ledger.flags.load_quota(unless_version=-1)
+    found = ledger.state.load_quota(unless_version=-1)
     assert found is not None
     return found[0]
 

@@ -7,8 +7,9 @@ from html import unescape
 from tests.builders import T0
 from triaged.daemon.health import Health
 from triaged.daemon.status_page import StatusPageData, render_page
-from triaged.ledger.decisions import DecisionRecord, Hold
+from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.dismissals import DismissalRecord, Outcome, Source
+from triaged.ledger.holds import Hold
 from triaged.quota import Quota, QuotaSettings
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause

@@ -140,8 +140,8 @@ class HttpServer:
             paused=None if paused is None else paused.reason,
             breaker=None if breaker is None else breaker.reason,
             spent=ledger.dismissals.count_by_rule(now),
-            held=tuple(ledger.decisions.holds().items()),
-            observed=ledger.decisions.count_observations(now),
+            held=tuple(ledger.holds.all().items()),
+            observed=ledger.observations.count_on(now),
             recent=ledger.dismissals.query(DismissalFilter(last=_RECENT)),
             left=ledger.decisions.latest_left(_RECENT),
         )
@@ -171,6 +171,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    is_any = host == "::"
+    if is_any and not socket.has_dualstack_ipv6():
+        host, is_any = "0.0.0.0", False  # noqa: S104 - the same without IPv6
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -178,6 +181,9 @@ def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_any:
+            # Both protocols, whatever the machine's net.ipv6.bindv6only is.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen()
     except OSError:

@@ -5,7 +5,6 @@ is counted in the ledger, in the transaction of what it counts; here it is only 
 so that no crash loses an event or counts it twice.
 """
 
-from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -20,8 +19,8 @@ from prometheus_client import (
 
 from triaged import __version__
 from triaged.leadlex.models import ApiCall
+from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
-from triaged.ledger.flags import Flags
 from triaged.quota import QuotaView
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
@@ -150,18 +149,18 @@ class Metrics:
         """Say that the file on disk is not the one in force."""
         self._series(self._reload_ok).set(0)
 
-    def sync_counters(self, flags: Flags) -> None:
+    def sync_counters(self, ledger: Ledger) -> None:
         """Show the ledger's totals as they are now."""
-        for (outcome, _), total in flags.counters("attempts").items():
+        for (outcome, _), total in ledger.counters.values("attempts").items():
             self._raise_to(self._attempts, total, outcome)
         for name, counter in (
             ("dismissals", self._dismissals),
             ("observed", self._observed),
         ):
-            for (rule, reason), total in flags.counters(name).items():
+            for (rule, reason), total in ledger.counters.values(name).items():
                 if self._rules.get(rule) == reason:
                     self._raise_to(counter, total, rule, reason)
-        against = Tally(rule for rule, _ in flags.counters("false_positives"))
+        against = ledger.feedback.count_false_positives()
         for rule in self._rules.keys() & against.keys():
             self._raise_to(self._false_positives, against[rule], rule)
 

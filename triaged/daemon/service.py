@@ -25,6 +25,7 @@ from triaged.ledger.flags import FlagName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
+from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
 HEARTBEAT_SECONDS: Final = 1
@@ -97,7 +98,12 @@ class Daemon:
             on_rejected=metrics.rules_rejected,
         )
         self._schedule: Scheduler | None = None
-        self._false_positives = FalsePositiveLog(workspace.ledger.flags)
+        self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
+        self._process = RunningProcess(
+            settings=workspace.settings,
+            started_at=self._clock.now(),
+            dry_run=dry_run,
+        )
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain the cycle in flight.
@@ -110,7 +116,11 @@ class Daemon:
             LedgerError: the ledger cannot be written any more.
         """
         settings = self._workspace.settings
-        with DaemonLock(settings.state_dir):
+        with DaemonLock(
+            settings.state_dir,
+            workspace=settings.workspace,
+            since=self._process.started_at,
+        ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
@@ -194,9 +204,12 @@ class Daemon:
         self._running = asyncio.current_task()
         self.health.cycle_since = self._clock.now()
         try:
-            report = await self._cycle.run(self.rules_watcher.rules, stop=self._stop)
+            report = await self._cycle.run(
+                lambda: self.rules_watcher.rules, stop=self._stop
+            )
             self._on_cycle_finished(report)
             next_at = self._next_poll(report)
+            self._save_state(next_at)
         except LedgerError as error:
             # Without memory nothing may be dismissed; a restart will not help either,
             # but it is loud, and the service manager's to decide.
@@ -211,6 +224,21 @@ class Daemon:
             self.health.cycle_since = None
         if not self._stop.is_set():
             self._schedule_cycle(next_at)
+
+    def _save_state(self, next_poll_at: datetime) -> None:
+        """Leave in the ledger what `triaged status` shows."""
+        health, now = self.health, self._clock.now()
+        self._process.save(
+            self._workspace.ledger,
+            self.rules_watcher.rules.ruleset,
+            health.last_report,
+            at=now,
+            next_poll_at=next_poll_at,
+            poll_interval=health.interval,
+            last_success_at=health.last_success_at,
+            reasons_not_ready=health.reasons_not_ready(now),
+            key_accepted=health.key_accepted,
+        )
 
     def _on_cycle_finished(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health
@@ -266,11 +294,11 @@ class Daemon:
         """Bring metrics that others may have changed up to date."""
         workspace = self._workspace
         ledger, telemetry = workspace.ledger, self.metrics
-        telemetry.sync_counters(ledger.flags)
-        self._false_positives.log_new(ledger.flags)
+        telemetry.sync_counters(ledger)
+        self._false_positives.log_new()
         telemetry.set_state(
             paused=ledger.flags.get(FlagName.PAUSED) is not None,
-            unresolved=len(ledger.dismissals.unresolved()),
+            unresolved=ledger.dismissals.count_unresolved(),
             clock_skew=workspace.rate_limiter.clock_skew,
         )
 
@@ -308,4 +336,4 @@ class Daemon:
 
     def _rules_loaded(self, rules: CompiledRules) -> None:
         self.metrics.rules_loaded(rules.ruleset, at=self._clock.now())
-        self.metrics.sync_counters(self._workspace.ledger.flags)
+        self.metrics.sync_counters(self._workspace.ledger)

@@ -10,8 +10,9 @@ from html import escape
 from typing import Final
 
 from triaged.daemon.health import Health
-from triaged.ledger.decisions import DecisionRecord, Hold
+from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.dismissals import DismissalRecord
+from triaged.ledger.holds import Hold
 from triaged.quota import QuotaView
 from triaged.rules.rule import Ruleset
 from triaged.text import escape_unprintable

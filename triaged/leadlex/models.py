@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from triaged.quota import ServerWord
@@ -30,9 +31,9 @@ class TaskList:
     """The tasks of one status, as listed at one moment.
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
-    words why tasks may be missing from it: such a list settles nothing.  If
-    ``rows_in_doubt``, the rows that are listed may be wrong or out of date as well, so
-    that none of them must be acted on.
+    words why tasks may be missing from it: such a list settles nothing.  With
+    ``rows_in_doubt`` its rows may be wrong or out of date as well: none is acted on.
+    ``requested_at`` is when it was asked for.
     """
 
     tasks: list[Task]
@@ -40,6 +41,7 @@ class TaskList:
     request_id: str | None
     incomplete: str | None = None
     rows_in_doubt: bool = False
+    requested_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

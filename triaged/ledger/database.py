@@ -16,14 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from triaged.errors import LedgerError
-from triaged.ledger.schema import MIGRATIONS, VERSION, migrate
+from triaged.errors import LedgerBusy, LedgerError
+from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
-_BUSY_SECONDS: Final = 10.0
+# Transactions are short; only a stopped process holds the file for longer.
+BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
-_APPLICATION_ID: Final = 0x74726764
+APPLICATION_ID: Final = 0x74726764
 
 # Text that is no text, in an error's own message too, is not SQLite's error.
 _SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -55,7 +56,13 @@ def parse_stored_timestamp(text: str) -> datetime:
 class Database:
     """One open database file; every fault of it becomes a ``LedgerError``."""
 
-    def __init__(self, directory: Path, *, create: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         """Open the ledger of a state directory, or make a new one.
 
         Raises:
@@ -63,6 +70,7 @@ class Database:
                 version, or cannot be written.
         """
         self.path = directory / FILE
+        self._busy_seconds = busy_seconds
         self._depth = 0
         if not self._is_there():
             self._reject_orphan_wal(directory / f"{FILE}-wal")
@@ -70,6 +78,7 @@ class Database:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
         self._connection = self._open()
+        self._identity = self._identify()
 
     def close(self) -> None:
         """Close the file."""
@@ -84,6 +93,7 @@ class Database:
         if self._depth:
             yield
             return
+        self.verify()
         self.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
@@ -101,6 +111,22 @@ class Database:
             with contextlib.suppress(LedgerError):
                 self.execute("ROLLBACK")
             raise
+
+    def verify(self) -> None:
+        """Check that the open file is still the one at the ledger's path.
+
+        A file that was deleted or replaced while it is open can still be written, but
+        other processes do not see it: what they forbid there would not be seen here.
+
+        Raises:
+            LedgerError: the file was deleted or replaced.
+        """
+        if self._identify() != self._identity:
+            raise LedgerError(
+                str(self.path),
+                "was deleted or replaced while it was in use",
+                "check which file is the right one, then start again",
+            )
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it changed."""
@@ -139,10 +165,19 @@ class Database:
         try:
             yield
         except _SQLITE_ERRORS as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise LedgerBusy(str(self.path)) from error
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> LedgerError:
         return LedgerError(str(self.path), str(error), _hint(error))
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _is_there(self) -> bool:
         try:
@@ -170,10 +205,9 @@ class Database:
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             os.close(descriptor)
             with contextlib.closing(sqlite3.connect(draft)) as connection:
-                connection.executescript(
-                    f"PRAGMA application_id={_APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{''.join(MIGRATIONS)}"
-                )
+                connection.isolation_level = None
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                migrate(connection)
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
             with contextlib.suppress(FileExistsError):
@@ -219,7 +253,7 @@ class Database:
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
-                timeout=_BUSY_SECONDS,
+                timeout=self._busy_seconds,
             )
         except (OSError, sqlite3.Error) as error:
             raise self._error(error) from error
@@ -228,7 +262,7 @@ class Database:
         """Refuse what is not a whole ledger that we know; return its version."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise LedgerError(str(self.path), "is not a triaged ledger", "move it away")
         if not 0 < version <= VERSION:
             raise LedgerError(

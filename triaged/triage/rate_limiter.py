@@ -6,6 +6,7 @@ quota's state.  A call is charged durably before it leaves.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -139,19 +140,23 @@ class RateLimiter:
         self._reload()
         return self._quota.view(self._now())
 
+    def now(self) -> datetime:
+        """Return the time by this machine's clock."""
+        return self._clock.now()
+
     def _now(self) -> float:
         return self._clock.now().timestamp()
 
     def _reload(self) -> None:
         """Take over what another process wrote since."""
-        found = self._ledger.flags.load_quota(unless_version=self._version)
+        found = self._ledger.state.load_quota(unless_version=self._version)
         if found is not None:
             self._version, state = found
             self._quota = Quota(self._settings, state, seed=self._seed)
 
     def _save(self) -> None:
         self._version += 1
-        self._ledger.flags.save_quota(self._version, self._quota.state())
+        self._ledger.state.save_quota(self._version, self._quota.state())
 
     def _to_local_time(self, word: ServerWord) -> ServerWord:
         """Measure the clocks against each other, and speak of ours from here on."""
@@ -195,10 +200,11 @@ class RateLimitedReader:
             LexiError: the call did not come about.
         """
         ticket = await self._rate_limiter.acquire(purpose)
+        requested_at = self._rate_limiter.now()
         try:
             listed = await self._reader.list_tasks(status)
         except LexiError as error:
             self._rate_limiter.on_error(ticket, error)
             raise
         self._rate_limiter.on_response(ticket, listed.rate_limit)
-        return listed
+        return replace(listed, requested_at=requested_at)
