@@ -1,4 +1,4 @@
-"""The key: whose file it may be in, how it is rotated, and that nobody sees it."""
+"""The key: whose file it may be in, how it is rotated, and that it is never shown."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from triaged.leadlex.api_key import ApiKey, ApiKeyProvider, KeySource, parse_key
 
 KEY: Final = "wbk_live_0123456789abcdefghijklmnopqrstuv"
 SECRET: Final = KEY.removeprefix("wbk_live_")
-SOMEBODY: Final = 12345
+OTHER_USER: Final = 12345
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:
-    """A directory, a pipe and a device are refused at once; nobody waits for them."""
+    """A directory, a pipe and a device are refused without waiting for them."""
     os.mkfifo(tmp_path / "pipe", 0o600)
 
     assert "is a directory" in complaint(tmp_path)
@@ -87,9 +87,9 @@ def test_our_own_file_is_for_us_alone(file: Path) -> None:
 
 
 @needs_root
-def test_somebody_elses_file_may_be_read_by_a_group(file: Path) -> None:
-    """So systemd and Kubernetes hand keys over; to change it is nobody else's."""
-    os.chown(file, SOMEBODY, SOMEBODY)
+def test_another_users_file_may_be_read_by_a_group(file: Path) -> None:
+    """So systemd and Kubernetes hand keys over; no other user may change it."""
+    os.chown(file, OTHER_USER, OTHER_USER)
 
     read = {mode for mode in range(0o1000) if is_read_with(file, mode)}
 
@@ -108,7 +108,7 @@ def test_the_complaint_says_what_would_do(file: Path) -> None:
 @needs_root
 def test_the_complaint_knows_whose_file_it_is(file: Path) -> None:
     """To make root's file root's alone would keep us out."""
-    os.chown(file, SOMEBODY, SOMEBODY)
+    os.chown(file, OTHER_USER, OTHER_USER)
     file.chmod(0o444)
 
     assert f"; chown 0 {file} and chmod 600, or chmod 440 with" in complaint(file)

@@ -67,7 +67,7 @@ def refusal(code: str) -> dict[str, object]:
         (500, refusal("internal_error"), NoResponse),
     ],
 )
-async def test_an_approval_that_nobody_confirms(
+async def test_an_approval_that_is_not_confirmed(
     status: int, body: object, kind: type[LexiError]
 ) -> None:
     """Only an answer that names this task as approved is an approval."""

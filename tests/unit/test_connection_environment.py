@@ -23,7 +23,7 @@ from triaged.leadlex.environment import (
 HTTPS: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 LOOPBACK: Final = "http://127.0.0.1:8000"
 PROXY: Final = "http://proxy.example:3128"
-PASSWORD: Final = "s3cret-p4ss"
+PASSWORD: Final = "s3cret-p4ss"  # noqa: S105 - it must not be shown
 NAMES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 

@@ -79,7 +79,7 @@ async def test_what_cannot_become_a_list_is_left_at_once() -> None:
 
 
 async def test_an_answer_about_one_task_is_left_much_sooner() -> None:
-    """Nobody says at length that a task is dismissed: it is unknown, then."""
+    """A confirmation is short; after a long answer the outcome is unknown."""
     server = Endless(200, b" " * 65_536)
     error = await error_of(server, on_list=False)
 
@@ -165,7 +165,7 @@ def _own(value: object) -> bool:
 
 
 async def test_gzip_is_understood() -> None:
-    """What a proxy packed though nobody asked it to is read."""
+    """What a proxy compressed without being asked is read."""
     packed = gzip.compress(b'{"data":{"tasks":[{"id":"a"}]}}')
 
     def server(_: httpx.Request) -> httpx.Response:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triaged.leadlex import list_decoder
+from triaged.leadlex.entries import task_size
 from triaged.leadlex.list_decoder import ListDecoder
 from triaged.rules.task import Json, Task, parse_task
 
@@ -47,7 +48,7 @@ def test_an_answer_cut_short_is_none() -> None:
 
 
 def test_what_was_refused_once_stays_refused() -> None:
-    """Whoever goes on behind an error does not get the half of a list."""
+    """Going on behind an error does not give half of a list."""
     decoder = ListDecoder()
     with pytest.raises(ValueError, match="where one of"):
         decoder.feed(b'{"data":{"tasks":[{"id":"a"}];')
@@ -132,7 +133,7 @@ def test_an_ordinary_answer_is_far_from_any_limit() -> None:
         for number in range(1_000)
     ]
     tasks = decoded(json.dumps({"data": {"tasks": rows}}).encode())
-    held = sum(map(list_decoder._task_size, tasks))  # noqa: SLF001
+    held = sum(map(task_size, tasks))
 
     assert held * 100 < list_decoder.MAX_HELD_BYTES * 0.6
     assert list_decoder.MAX_TASKS >= 200_000

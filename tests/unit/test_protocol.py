@@ -446,7 +446,7 @@ def word(**headers: str) -> ServerWord:
         name.replace("_", "-").encode(): value.encode()
         for name, value in headers.items()
     }
-    return protocol.read_word(httpx.Headers(named), received_at=T0)
+    return protocol.read_rate_limit(httpx.Headers(named), received_at=T0)
 
 
 def test_the_documented_headers_are_read() -> None:
@@ -561,7 +561,7 @@ _names = st.sampled_from(
 @given(st.dictionaries(_names, _values))
 def test_any_headers_are_read(headers: dict[str, str]) -> None:
     """No header value is an error, and every moment is aware."""
-    said = protocol.read_word(headers, received_at=T0)
+    said = protocol.read_rate_limit(headers, received_at=T0)
 
     for moment in (said.reset, said.retry_after, said.date):
         assert moment is None or moment.tzinfo is UTC

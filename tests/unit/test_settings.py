@@ -286,7 +286,7 @@ def test_rules_are_looked_for_here_then_in_etc(elsewhere: Path) -> None:
     assert read().rules == Path("rules.yaml")
 
 
-def test_rules_nobody_may_look_for(
+def test_rules_in_a_place_that_cannot_be_looked_at(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place that cannot be looked at is no reason to fail."""
@@ -312,7 +312,7 @@ def test_where_the_ledger_lives(environ: dict[str, str], place: str) -> None:
 
 
 def test_a_user_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody knows a home directory, a state directory must be given."""
+    """Without a home directory, a state directory must be given."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)
     with pytest.raises(ConfigError) as raised:

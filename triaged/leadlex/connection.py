@@ -6,12 +6,12 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import httpx
 
@@ -25,21 +25,22 @@ from triaged.leadlex.environment import (
 )
 from triaged.leadlex.errors import (
     LexiError,
-    MalformedResponse,
     NoResponse,
     RequestRejected,
     Unreachable,
+    facts,
+    malformed_response,
 )
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
 from triaged.leadlex.replay import ReplayDetector, StaleDetector
+from triaged.leadlex.sending import NotSentError, Sending
 from triaged.quota import ServerWord
 
 # Of these a chunk of 64 KiB is 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_SEND_EVENT: Final = "http11.send_request_headers.started"
 
 _REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
@@ -132,7 +133,7 @@ class Connection:
         started = self._clock.monotonic()
         key = self._key()
         self.redactor.add(key)
-        sending = _Sending(before_send)
+        sending = Sending(before_send)
         head: ApiResponse | None = None
         try:
             request = self._request(operation, method, path, json, key)
@@ -152,7 +153,7 @@ class Connection:
                     if response.is_success:
                         raise malformed_response(operation, head, error) from error
                     body = b""  # the status has the meaning
-        except _NotSentError as stopped:
+        except NotSentError as stopped:
             hook_error = stopped.error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
@@ -174,7 +175,7 @@ class Connection:
 
     @asynccontextmanager
     async def _exchange(
-        self, request: httpx.Request, sending: "_Sending"
+        self, request: httpx.Request, sending: Sending
     ) -> AsyncIterator[httpx.Response]:
         if self._is_traced:
             request.extensions["trace"] = sending.trace
@@ -188,15 +189,15 @@ class Connection:
 
     def _read_head(self, response: httpx.Response) -> ApiResponse:
         headers = response.headers
-        word = protocol.read_word(headers, received_at=self._clock.now())
-        is_old = self._stale.is_stale(word.date, self._clock.monotonic())
+        rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
+        is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
         if is_cached := is_old or protocol.is_from_cache(headers):
             # Its quota and its clock are those of an earlier moment.
-            word = ServerWord(retry_after=word.retry_after)
+            rate_limit = ServerWord(retry_after=rate_limit.retry_after)
         return ApiResponse(
             response.status_code,
             b"",
-            word,
+            rate_limit,
             _short(headers.get("x-request-id")),
             headers,
             is_cached,
@@ -221,7 +222,7 @@ class Connection:
         operation: str,
         error: Exception,
         head: ApiResponse | None,
-        sending: "_Sending",
+        sending: Sending,
     ) -> LexiError:
         """Name what a failure of the transport means for the call."""
         if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
@@ -229,7 +230,7 @@ class Connection:
             return self._refusal(operation, head)
         never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
         kind = Unreachable if never_sent else NoResponse
-        return kind(operation, message=_describe(error), **_facts(head))
+        return kind(operation, message=_describe(error), **facts(head))
 
     def _refusal(self, operation: str, answer: ApiResponse) -> LexiError:
         refusal = protocol.error_from_response(
@@ -252,37 +253,6 @@ class Connection:
                 rate_limit=head.rate_limit if head else ServerWord(),
             )
         )
-
-
-class _NotSentError(Exception):
-    """Carries what ``before_send`` raised past httpx and ``asyncio.timeout``."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class _Sending:
-    """Runs ``before_send`` directly before the request is written to the socket."""
-
-    def __init__(self, before_send: Callable[[], None] | None) -> None:
-        self._before_send = before_send
-        self.has_started = False
-
-    def start(self) -> None:
-        """Run the hook; from here on the request may have reached LeadLex."""
-        if self._before_send is not None:
-            try:
-                self._before_send()
-            except Exception as error:
-                raise _NotSentError(error) from error
-        self.has_started = True
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take an event of httpcore's ``trace`` extension."""
-        # A proxy's tunnel is opened by a request of its own, with the same extensions.
-        if event == _SEND_EVENT and info["request"].method != b"CONNECT":
-            self.start()
 
 
 async def _read_body(
@@ -335,23 +305,6 @@ def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
 def _no_ca_context() -> ssl.SSLContext:
     """Return a context without authorities: plain http to loopback needs none."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def malformed_response(
-    operation: str, answer: ApiResponse, error: ValueError
-) -> LexiError:
-    """Make the error for an answer that is outside the protocol."""
-    return MalformedResponse(operation, message=str(error)[:200], **_facts(answer))
-
-
-def _facts(head: ApiResponse | None) -> dict[str, Any]:
-    if head is None:
-        return {}
-    return {
-        "status": head.status,
-        "request_id": head.request_id,
-        "rate_limit": head.rate_limit,
-    }
 
 
 def _describe(error: Exception) -> str:

@@ -7,14 +7,14 @@ the whole answer unreadable to both.
 """
 
 import json
-import math
 import re
 from codecs import getincrementaldecoder
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from sys import getsizeof
 from typing import Final, NoReturn, TypeAlias
 
+from triaged.leadlex.entries import UNREADABLE, find_end, integer, task_size
 from triaged.leadlex.redaction import Redactor
 from triaged.rules.task import Json, Task, parse_task
 
@@ -33,13 +33,7 @@ _MAX_SHARED_KEYS: Final = 1_000
 
 _FEED_BYTES: Final = 64 * 1024
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
-# A text, with a group if it is closed, or what separates and nests values.
-_MARK: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(")?|[\[\]{},]', re.DOTALL)
-# Levels that json decodes in any case.
-_DEEP: Final = 100
 
-# A value that is there but cannot be represented; for ``parse_task`` it is unreadable.
-_UNREADABLE: Final = math.nan
 
 # A step of the reading: it yields when it needs more text, and returns what it read.
 _Text: TypeAlias = Generator[None, None, str]
@@ -73,8 +67,8 @@ class ListDecoder:
         self._keys: dict[str, str] = {}
         self._json = json.JSONDecoder(
             object_pairs_hook=self._object_of,
-            parse_constant=lambda _: _UNREADABLE,
-            parse_int=_integer,
+            parse_constant=lambda _: UNREADABLE,
+            parse_int=integer,
             strict=False,
         )
         self._tasks: list[Task] = []
@@ -175,7 +169,7 @@ class ListDecoder:
             if len(self._tasks) == MAX_TASKS:
                 raise ValueError(f"more than {MAX_TASKS:,} tasks")
             task = parse_task(entry)
-            self._held += _task_size(task)
+            self._held += task_size(task)
             if self._held > MAX_HELD_BYTES:
                 mib = MAX_HELD_BYTES // 1024**2
                 raise ValueError(f"tasks that take more than {mib} MiB of memory")
@@ -193,7 +187,7 @@ class ListDecoder:
             is_short = len(self._text) - self._at <= MAX_DECODED_CHARS
             if is_short and (read := self._scan(",]")):
                 return read[0]
-            end, is_deep = _find_end(self._text, self._at)
+            end, is_deep = find_end(self._text, self._at)
             if end is not None:
                 break
             if self._ended:
@@ -205,7 +199,7 @@ class ListDecoder:
         # Only where the syntax is wrong, the end that was found is only likely.
         self.broken += not (is_long or is_deep)
         self._at = end
-        return _UNREADABLE
+        return UNREADABLE
 
     def _opens(self, brackets: str, wanted: str) -> _Bool:
         """Take an opening bracket; say whether anything is between it and the other."""
@@ -273,7 +267,7 @@ class ListDecoder:
         made = {known(key) or self._share(key): value for key, value in pairs}
         if len(made) < len(pairs):
             times = Counter(key for key, _ in pairs)
-            made |= {key: _UNREADABLE for key in made if times[key] > 1}
+            made |= {key: UNREADABLE for key in made if times[key] > 1}
         return made
 
     def _share(self, key: str) -> str:
@@ -282,50 +276,3 @@ class ListDecoder:
         if len(self._keys) < _MAX_SHARED_KEYS:
             self._keys[key] = key
         return key
-
-
-def _integer(digits: str) -> Json:
-    try:
-        return int(digits)
-    except ValueError:
-        # Python reads no integer of more than 4,300 digits.
-        return _UNREADABLE
-
-
-def _find_end(text: str, start: int) -> tuple[int | None, bool]:
-    """Return where a value ends, if that is in the text, and if it nests deeply."""
-    depth = deepest = 0
-    for mark in _MARK.finditer(text, start):
-        found = mark[0]
-        if found[0] == '"':
-            if mark[1] is None:
-                return None, False
-        elif found in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif depth == 0:
-            return mark.start(), deepest > _DEEP
-        elif found != ",":
-            depth -= 1
-    return None, False
-
-
-def _task_size(task: Task) -> int:
-    size = getsizeof(task) + _size(task.raw)
-    if task.metadata is not task.raw.get("metadata"):
-        size += _size(task.metadata)
-    return size
-
-
-def _size(value: object) -> int:
-    """Return the memory that a value takes, apart from keys, which are shared."""
-    size = getsizeof(value)
-    if isinstance(value, dict):
-        inner: Iterable[object] = value.values()
-    elif isinstance(value, list):
-        inner = value
-    else:
-        return size
-    for item in inner:
-        size += _size(item) if isinstance(item, dict | list) else getsizeof(item)
-    return size

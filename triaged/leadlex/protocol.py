@@ -210,7 +210,7 @@ def is_from_cache(headers: Mapping[str, str]) -> bool:
     return any(_HIT.search(headers.get(name, "")) for name in _CACHE_HEADERS)
 
 
-def read_word(headers: Mapping[str, str], *, received_at: datetime) -> ServerWord:
+def read_rate_limit(headers: Mapping[str, str], *, received_at: datetime) -> ServerWord:
     """Read what the headers say of the quota; what is unusable is left out."""
     date = _http_date(headers.get("date", ""))
     retry = headers.get("retry-after", "")

@@ -2,7 +2,8 @@
 
 from triaged.leadlex import protocol
 from triaged.leadlex.completeness import find_doubt
-from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.list_decoder import ListDecoder
 from triaged.leadlex.models import LIST, PENDING, TaskList
 
