@@ -107,7 +107,9 @@ def _as_json(
     document["waiting"] = waiting
     document["interval"] = made.interval.total_seconds()
     cleared = made.backlog_cleared_in
-    document["backlog_cleared_in"] = None if cleared is None else cleared.total_seconds()
+    document["backlog_cleared_in"] = (
+        None if cleared is None else cleared.total_seconds()
+    )
     document["now"] = None if view is None else _now_json(view)
     return document
 
