@@ -22,6 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "install",
         "--quiet",
         "--no-deps",
+        "--refresh-package=triaged",  # or uv takes the wheel that it built last time
         "--python",
         venv / "bin/python",
         ".",
