@@ -28,9 +28,9 @@ from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.context import build_context
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rulesfile.loader import CompiledRules, parse
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.cycle import Cycle, build_requests
-from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.dispatcher import Dispatcher, DispatchOrigin
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.requests import DismissRequest
 
@@ -67,7 +67,10 @@ class Parts:
         self.reader = RateLimitedReader(server, self.rate_limiter)
         self.lock = DispatchLock(directory, clock)
         self.dispatcher = Dispatcher(
-            lexi=server, ledger=self.ledger, rate_limiter=self.rate_limiter, clock=clock
+            writer=server,
+            ledger=self.ledger,
+            rate_limiter=self.rate_limiter,
+            clock=clock,
         )
 
     async def cycle(self, rules: CompiledRules, *, dry_run: bool) -> None:
@@ -87,13 +90,14 @@ class Parts:
         listed = await self.reader.list_tasks(purpose=Purpose.HAND)
         now = self.clock.now()
         if wanted is None:
-            guarded, _ = Judge(self.ledger).assess(
-                rules, listed.tasks, now=now, clock_skew=timedelta(0)
+            assessment = assess(
+                self.ledger, rules, listed.tasks, now=now, clock_skew=timedelta(0)
             )
-            context = build_context(rules.ruleset.conditions(), listed.tasks, now=now)
-            orders = build_requests(guarded.to_dismiss, rules, context)
+            requests = build_requests(
+                assessment.guarded.to_dismiss, rules, assessment.context
+            )
         else:
-            orders = [
+            requests = [
                 DismissRequest(
                     task=task,
                     rule=None,
@@ -107,11 +111,17 @@ class Parts:
         async with self.lock.acquired():
             self.rate_limiter.expire_dismissals()
             await self.dispatcher.dispatch(
-                orders,
-                source=Source.APPLY if wanted is None else Source.HAND,
-                cycle="command",
+                requests,
+                DispatchOrigin(
+                    source=Source.APPLY if wanted is None else Source.HAND,
+                    cycle="command",
+                    listed_at=now,
+                    context=build_context(
+                        rules.ruleset.conditions(), listed.tasks, now=now
+                    ),
+                ),
+                rules=lambda: rules,
                 stop=asyncio.Event(),
-                listed_at=now,
             )
 
 

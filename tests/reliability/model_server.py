@@ -116,7 +116,15 @@ class Server:
         tasks = [parse_task(t) for t in self.tasks.values() if t["status"] == status]
         return TaskList(tasks=tasks, rate_limit=self._rate_limit(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
         fault = self.faults.pop(task_id, "")
         self.crash = self.crash[0] - 1, self.crash[1]
         if self.crash[0] == 0:
