@@ -103,8 +103,8 @@ def reserved_calls(daily_limit: int, reserve: float) -> int:
 def _doubtful(wished_polls: int, polls: int, usable: int, cap_a_day: int) -> list[str]:
     found = []
     if wished_polls > polls:
-        wish = f"the wished interval asks for {wished_polls} polls a day"
-        found.append(f"{wish}; the quota carries {polls}, so it is stretched")
+        wish = f"the requested interval needs {wished_polls} polls a day"
+        found.append(f"{wish}; the quota allows {polls}, so it is lengthened")
     if polls < FEW_POLLS:
         seen = "poll" if polls == 1 else "polls"
         found.append(f"only {polls} {seen} a day: new tasks wait long to be seen")

@@ -1,6 +1,5 @@
 """The only module that reads a clock or waits: everything else is told the time."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -35,4 +34,7 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds; cancellable."""
+        # Imported here: most commands never wait, and asyncio takes long to import.
+        import asyncio  # noqa: PLC0415
+
         await asyncio.sleep(seconds)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from triaged.errors import ConfigError, Problem
 
 CREDENTIAL_NAME: Final = "api-key"
@@ -26,9 +24,6 @@ _MAX_KEY_BYTES: Final = 4096
 # group: systemd (an ACL) and Kubernetes (fsGroup) give the key to a service like that.
 _FORBIDDEN_BITS_OWN: Final = 0o077
 _FORBIDDEN_BITS_FOREIGN: Final = 0o027
-
-
-log = structlog.get_logger()
 
 
 class ApiKey:
@@ -110,7 +105,10 @@ class ApiKeyProvider:
         except ConfigError as error:
             if self._unusable != str(error):
                 self._unusable = str(error)
-                log.warning("api_key.unreadable", problem=str(error))
+                # Imported here: commands that never ask the API start without it.
+                import structlog  # noqa: PLC0415
+
+                structlog.get_logger().warning("api_key.unreadable", problem=str(error))
         else:
             self._unusable = ""
         return self._last.reveal()
