@@ -175,7 +175,7 @@ class ModelComparison:
             assert calls == []
             return
         judged = self.model.judge(listed.seen or (), listed.at)
-        self.model.read_copy(judged, dry_run=dry_run)
+        self.model.record(judged, dry_run=dry_run)
         self.counted["decisions"] += len(listed.seen or ())
         due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         self._check_calls(calls, [] if dry_run else due, spare=spare, died=died)
@@ -195,8 +195,8 @@ class ModelComparison:
             judged = self.model.judge(listed.seen or (), listed.at)
             due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         else:
-            seen = [task.id for task in listed.seen or ()]
-            due = [(task_id, "not_relevant") for task_id in seen if task_id in wanted]
+            allowed = self.model.manual(listed.seen or (), wanted, listed.at)
+            due = [(task_id, "not_relevant") for task_id in allowed]
         self._check_calls(calls, due, spare=spare, died=died)
         self._check_entries(calls, died=died)
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from tests.reliability.model_rules import COPIES, SHIELD, RuleSpec, Spec
+from tests.reliability.model_rules import COPIES, PROTECTED, RuleSpec, Spec
 
 BREAKER_MIN: Final = 20
 REFUSED_FOR: Final = timedelta(hours=24)
@@ -114,12 +114,28 @@ class Model:
         self._cap(judged, wanted, now)
         return judged
 
+    def manual(
+        self, tasks: Sequence[ListedTask], wanted: Sequence[str], now: datetime
+    ) -> list[str]:
+        """Return which of the wanted tasks a person may dismiss at this moment."""
+        today = [x for x in self.book.values() if x.is_spent and _same_day(x.at, now)]
+        spent = {line.task_id for line in self.book.values() if line.is_spent}
+        allowed = [
+            task.id
+            for task in tasks
+            if task.id in wanted
+            and task.id not in self.vetoed | spent
+            and not task.has(PROTECTED)
+        ]
+        room = 0 if self.paused else max(0, self.spec.per_day - len(today))
+        return allowed[:room]
+
     def wanted(self, tasks: Sequence[ListedTask]) -> int:
         """Count the tasks that rules want, before caps, holds and age."""
         wishes = self._wishes(tasks).items()
         return sum(x.rule is not None and i not in self.vetoed for i, x in wishes)
 
-    def read_copy(self, judged: ModelResult, *, dry_run: bool) -> None:
+    def record(self, judged: ModelResult, *, dry_run: bool) -> None:
         """Take over what such a cycle leaves behind, apart from its dismissals."""
         self.holding = judged.holding
         self.observed |= judged.observed
@@ -180,7 +196,7 @@ class Model:
         return {task.id: self._wish(task, copies) for task in tasks}
 
     def _wish(self, task: ListedTask, copies: Mapping[str, bool | None]) -> Expected:
-        if task.has(SHIELD):
+        if task.has(PROTECTED):
             return Expected(cause="protected")
         observed: list[RuleSpec] = []
         for rule in self.spec.rules:
