@@ -299,7 +299,7 @@ class ProductStateMachine(RuleBasedStateMachine):
         )
         if self.comparison.clock.now() - server.day > CLOCKS_APART:
             ours = server.ours[server.day]
-            spent = rate_limiter.snapshot().spent_today
+            spent = rate_limiter.snapshot().used_today
 
             assert ours <= spent <= ours + self.comparison.ghosts()
 

@@ -27,7 +27,7 @@ from triaged.leadlex.errors import (
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
 from triaged.leadlex.replay import ReplayDetector
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 _BODY_NOT_NEEDED: Final = frozenset(
     {
@@ -202,7 +202,7 @@ class Connection:
                 status=head.status if head else None,
                 seconds=self._clock.monotonic() - started,
                 request_id=head.request_id if head else None,
-                rate_limit=head.rate_limit if head else ServerWord(),
+                rate_limit=head.rate_limit if head else RateLimitHeaders(),
             )
         )
 

@@ -14,7 +14,7 @@ LexiError          what was asked of LeadLex did not come about
 from http import HTTPStatus
 
 from triaged.errors import TriagedError
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 
 class LexiError(TriagedError):
@@ -35,7 +35,7 @@ class LexiError(TriagedError):
         code: str = "",
         message: str = "",
         request_id: str | None = None,
-        rate_limit: ServerWord | None = None,
+        rate_limit: RateLimitHeaders | None = None,
     ) -> None:
         super().__init__(operation, status, code, message, request_id)
         self.operation = operation
@@ -43,7 +43,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.rate_limit = rate_limit or ServerWord()
+        self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""

@@ -23,7 +23,7 @@ from triaged.leadlex.errors import (
     TaskNotFound,
 )
 from triaged.leadlex.list_decoder import ListDecoder, reject_constant
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
@@ -134,11 +134,11 @@ def read_error(body: bytes) -> tuple[str, str]:
     )
 
 
-def read_word(headers: Mapping[str, str], *, received_at: datetime) -> ServerWord:
+def read_word(headers: Mapping[str, str], *, received_at: datetime) -> RateLimitHeaders:
     """Read what the headers say of the quota; what is unusable is left out."""
     date = _http_date(headers.get("date", ""))
     retry = headers.get("retry-after", "")
-    return ServerWord(
+    return RateLimitHeaders(
         limit=_count(headers.get("x-ratelimit-limit")),
         remaining=_count(headers.get("x-ratelimit-remaining")),
         reset=_epoch(headers.get("x-ratelimit-reset")),
