@@ -1,6 +1,7 @@
 """What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -31,8 +32,8 @@ class TaskList:
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
     words why tasks may be missing from it: such a list settles nothing.  With
-    ``rows_in_doubt`` its rows may be wrong or out of date as well; ``requested_at`` is when it was
-    asked for.
+    ``rows_in_doubt`` its rows may be wrong or out of date as well: none is acted on.
+    ``requested_at`` is when it was asked for.
     """
 
     tasks: list[Task]
@@ -59,3 +60,5 @@ class ApiResponse:
     body: bytes
     rate_limit: RateLimitHeaders
     request_id: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_cached: bool = False
