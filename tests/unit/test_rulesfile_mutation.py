@@ -181,7 +181,7 @@ def test_the_test_to_add_reads_like_the_others() -> None:
     tests = {mutant.dropped: test for mutant, test in wanted(RULES)}
 
     assert str(tests["type prospect_search"]) == (
-        "  - name: 'rule old: not without type prospect_search'\n"
+        "  - name: 'old: not without type prospect_search'\n"
         "    task: {type: contact_update, description: x, age: 20d,"
         " metadata: {source: api}}\n"
         "    expect: {decision: leave, cause: no_rule}"

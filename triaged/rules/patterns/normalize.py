@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 
 from triaged.rules.patterns.syntax import (
+    Assertion,
     CharClass,
     Choice,
     Letter,
@@ -34,6 +35,8 @@ def find_loose_mark(tree: Node) -> str | None:
     That is an accent of its own behind something else than a letter, or repeated, or
     in a bracket; or an escape for a part of what is one character.
     """
+    if all(_is_ascii(leaf) for leaf in leaves(tree)):
+        return None
     for node in nodes(tree):
         match node:
             case CharClass(text=text) if text.startswith("["):
@@ -88,6 +91,10 @@ def _first_mark(node: Node) -> str | None:
             return _first_mark(part)
         case _:
             return None
+
+
+def _is_ascii(leaf: Letter | CharClass | Assertion) -> bool:
+    return (leaf.char if isinstance(leaf, Letter) else leaf.text).isascii()
 
 
 def _is_mark(text: str) -> bool:

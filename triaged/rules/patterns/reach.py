@@ -27,12 +27,14 @@ from triaged.rules.patterns.syntax import (
     Node,
     Repeat,
     Sequence,
+    leaves,
 )
 
 Step = Callable[[Node, int], int]
 
 KINDS: Final = (EDGE, NEWLINE, WORD, OTHER)
 ANYWHERE: Final = 0xFFFF
+_NOTHING_AROUND: Final = 1
 
 
 def holds(kind: AssertionKind, before: int, after: int) -> bool:
@@ -88,12 +90,21 @@ def can_match(tree: Node) -> bool:
     return bool(_forward(tree, ANYWHERE))
 
 
+def matches_empty_text(tree: Node) -> bool:
+    """Say whether the pattern occurs in the text without any character."""
+    return bool(_forward(tree, _NOTHING_AROUND))
+
+
 def find_dead_part(tree: Node) -> tuple[Leaf | None, Leaf] | None:
     """Find a part of the pattern that no text can match.
 
     Returns the leaf that cannot follow, and the assertion before it that forbids it;
     None when each alternative, and what is optional, can occur in some text.
     """
+    if not any(
+        isinstance(leaf, Assertion) or not kinds_of(leaf) for leaf in leaves(tree)
+    ):
+        return None
     dead = next(_dead_parts(tree, ANYWHERE, ANYWHERE), None)
     return None if dead is None else _obstacle(*dead)
 
@@ -165,12 +176,15 @@ def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int
         yield node, before
         return
     match node:
-        case Sequence(parts):
+        case Sequence(parts) if any(
+            isinstance(part, Sequence | Choice | Repeat) for part in parts
+        ):
             ends = [after]
             for part in reversed(parts[1:]):
                 ends.append(_backward(part, ends[-1]))
             for part, end in zip(parts, reversed(ends), strict=True):
-                yield from _dead_parts(part, before, end)
+                if isinstance(part, Sequence | Choice | Repeat):
+                    yield from _dead_parts(part, before, end)
                 before = _forward(part, before)
         case Choice(options):
             for option in options:

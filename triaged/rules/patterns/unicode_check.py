@@ -51,6 +51,9 @@ class _Edge(NamedTuple):
 
 def find_touches(tree: Node) -> list[Touch]:
     """Find every ASCII class that can stand right beside a non-ASCII letter."""
+    marks = [mark for leaf in leaves(tree) for mark in _marks(leaf)]
+    if not any(mark.letter for mark in marks):
+        return []
     touches: set[Touch] = set()
     _edge_of(tree, touches)
     return sorted(touches)

@@ -6,17 +6,16 @@ pattern that are reached.  Only patterns that match the empty text need the sear
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 from triaged.rules.patterns.chars import (
     EDGE,
-    all_chars,
     candidates,
+    first_edges,
     kind_of,
     takes,
 )
-from triaged.rules.patterns.reach import holds
+from triaged.rules.patterns.reach import holds, matches_empty_text
 from triaged.rules.patterns.syntax import (
     Assertion,
     CharClass,
@@ -34,10 +33,10 @@ _MAX_SETS: Final = 300
 
 def matches_every_line(tree: Node) -> bool:
     """Say whether the pattern occurs in every text that has no line break."""
+    if not matches_empty_text(tree):
+        return False
     machine = _Machine()
     start = machine.add(tree, machine.accept)
-    if not machine.reached({start}, EDGE, EDGE) >= {machine.accept}:
-        return False
     alphabet = _alphabet(tree)
     seen: set[tuple[frozenset[int], int]] = set()
     waiting = [(frozenset({start}), EDGE)]
@@ -135,17 +134,7 @@ def _alphabet(tree: Node) -> list[str]:
     some = {" ", "a", "-"}.union(*(candidates(leaf) for leaf in taking))
     for leaf in taking:
         if r"\p" in leaf.text.lower():
-            # Where what it takes begins and ends, for the first time.
-            some |= set(
-                next(
-                    (
-                        pair
-                        for pair in pairwise(all_chars())
-                        if takes(leaf, pair[0]) != takes(leaf, pair[1])
-                    ),
-                    (),
-                )
-            )
+            some |= set(first_edges(leaf))
     kinds = {
         (kind_of(char), *(takes(leaf, char) for leaf in taking)): char
         for char in sorted(some - {"\n"})

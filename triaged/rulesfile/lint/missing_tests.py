@@ -85,8 +85,9 @@ class MissingTests:
     def _entry(self, mutant: Mutant, example: Example, decision: Decision) -> NewTest:
         rule = self._ruleset.rule(mutant.rule or "")
         observing = rule is not None and rule.mode is Mode.OBSERVE
-        word = "not without" if mutant.rule is not None else "protected by"
-        name = _free_name(f"{mutant.subject}: {word} {mutant.dropped}", self._taken)
+        word = "protected by" if mutant.rule is None else "not without"
+        title = f"{mutant.rule or mutant.subject}: {word} {mutant.dropped}"
+        name = _free_name(title, self._taken)
         self._taken.add(name)
         expect = _expect(decision, observing=observing)
         return NewTest({"name": name, **example.as_json(), "expect": expect})

@@ -6,7 +6,8 @@ A condition that can be dropped while all tests pass is one that no test is abou
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, TypeVar
+from itertools import groupby
+from typing import Final, TypeAlias, TypeVar
 
 from triaged.rules.conditions import (
     AgeBetween,
@@ -32,7 +33,7 @@ from triaged.rulesfile.test_runner import run_tests
 T = TypeVar("T")
 
 # More conditions than this are not tried, nor any after this many seconds.
-MAX_MUTANTS: Final = 1000
+MAX_MUTANTS: Final = 500
 MAX_SECONDS: Final = 20.0
 
 # Protection that protects nothing.
@@ -95,45 +96,52 @@ def find_survivors(
 
     ``elapsed`` tells how many seconds this has taken so far.
     """
-    runner = MutationRunner(tests, ruleset, now=now)
+    runner = _Runner(tests, ruleset, now=now)
     found: list[Mutant] = []
     tried = total = 0
-    for mutant in mutants(ruleset):
-        total += 1
-        if tried < MAX_MUTANTS and elapsed() < MAX_SECONDS:
+    for _, group in groupby(mutants(ruleset), key=lambda mutant: mutant.subject):
+        affected: list[_SeenTest] | None = None
+        for mutant in group:
+            total += 1
+            if tried >= MAX_MUTANTS or elapsed() >= MAX_SECONDS:
+                continue
             tried += 1
-            if runner.survives(mutant):
+            affected = runner.affected(mutant) if affected is None else affected
+            if runner.survives(mutant, affected):
                 found.append(mutant)
     return Survivors(tuple(found), tried, total)
 
 
-class MutationRunner:
+_SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
+
+
+class _Runner:
     """The tests of a file, which pass with its ruleset, to be run with its mutants."""
 
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime
     ) -> None:
-        self._tests = tests
         self._now = now
         # Looking these up in a thousand rules takes longer than all the rest.  A mutant
         # has no others.
         self._duplicates = duplicate_conditions(ruleset.conditions())
         self._seen = [self._look(test) for test in tests]
 
-    def survives(self, mutant: Mutant) -> bool:
+    def affected(self, mutant: Mutant) -> list[_SeenTest]:
+        """Return the tests on which less of its rule or protect entry can tell."""
+        return [
+            (test, task, context)
+            for test, task, context in self._seen
+            if _acts(mutant, mutant.tight, task, context) is (mutant.rule is None)
+        ]
+
+    def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
         """Say whether all tests pass with the mutant as well."""
         return not any(
-            self._differs(mutant, task, context) and self._fails(test, mutant)
-            for test, (task, context) in zip(self._tests, self._seen, strict=True)
+            _acts(mutant, mutant.loose, task, context) is not (mutant.rule is None)
+            and self._fails(test, mutant)
+            for test, task, context in affected
         )
-
-    def _differs(self, mutant: Mutant, task: Task, context: EvaluationContext) -> bool:
-        """Say whether the changed match may make a difference to a task."""
-        loose = evaluate(mutant.loose, task, context)
-        # Rules act on true alone, protection on unknown too.
-        if mutant.rule is None:
-            return loose is False and evaluate(mutant.tight, task, context) is not False
-        return loose is True and evaluate(mutant.tight, task, context) is not True
 
     def _fails(self, test: RuleTest, mutant: Mutant) -> bool:
         def decide(
@@ -144,10 +152,18 @@ class MutationRunner:
         report = run_tests([test], mutant.ruleset, now=self._now, decide=decide)
         return bool(report.failures)
 
-    def _look(self, test: RuleTest) -> tuple[Task, EvaluationContext]:
+    def _look(self, test: RuleTest) -> _SeenTest:
         moment = test.now or self._now
         tasks = test.tasks(moment)
-        return tasks[0], build_context(self._duplicates, tasks, now=moment)
+        return test, tasks[0], build_context(self._duplicates, tasks, now=moment)
+
+
+def _acts(
+    mutant: Mutant, match: Condition, task: Task, context: EvaluationContext
+) -> bool:
+    """Say whether a match acts: a rule's where true, protection's where not false."""
+    result = evaluate(match, task, context)
+    return result is not False if mutant.rule is None else result is True
 
 
 def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
