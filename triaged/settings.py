@@ -1,13 +1,11 @@
 """Settings from flags and the environment, all checked before anything starts."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
@@ -138,6 +136,8 @@ def _key_source(reader: _SettingsReader) -> KeySource:
 
 
 def _url(text: str) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
+
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -169,7 +169,9 @@ def is_loopback(host: str) -> bool:
     if "%" in host:
         return False
     try:
-        return ipaddress.ip_address(host).is_loopback
+        from ipaddress import ip_address  # noqa: PLC0415 - slow, and rarely needed
+
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 

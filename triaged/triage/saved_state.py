@@ -1,7 +1,6 @@
 """What a daemon leaves in the ledger for commands to show, so that they need no HTTP."""
 
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -46,7 +45,7 @@ class RunningProcess:
         state = {
             "version": __version__,
             "pid": os.getpid(),
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "once": self.once,
             "dry_run": self.dry_run,
             "started_at": _text(self.started_at),
