@@ -1,4 +1,4 @@
-"""What a daemon leaves in the ledger for commands to show, so that they need no HTTP."""
+"""What a daemon leaves in the ledger, so that commands can show it without HTTP."""
 
 import os
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class RunningProcess:
     dry_run: bool
     once: bool = False
 
-    def save(
+    def save(  # noqa: PLR0913 - all keyword-only facts
         self,
         ledger: Ledger,
         ruleset: Ruleset,
