@@ -31,7 +31,7 @@ from triaged.leadlex.errors import (
 from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.sandbox.faults import (
     KINDS_WITH_EFFECT,
     LIST_KINDS,
@@ -181,8 +181,8 @@ async def test_the_headers_are_handed_on() -> None:
         listed = await LexiReader(connection).list_tasks()
     error = await list_error(connect(bad))
 
-    assert listed.rate_limit == ServerWord(remaining=7)
-    assert error.rate_limit == ServerWord(remaining=7, retry_after=T0)
+    assert listed.rate_limit == RateLimitHeaders(remaining=7)
+    assert error.rate_limit == RateLimitHeaders(remaining=7, retry_after=T0)
     assert listed.request_id == error.request_id == "r" * 100
 
 
@@ -216,7 +216,7 @@ async def test_each_call_is_reported() -> None:
         status=200,
         seconds=0.0,
         request_id="r",
-        rate_limit=ServerWord(),
+        rate_limit=RateLimitHeaders(),
     )
     assert (bad.only.operation, bad.only.status) == ("dismiss", 404)
     assert (cut.only.operation, cut.only.status) == ("list", None)

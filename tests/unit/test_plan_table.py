@@ -99,7 +99,9 @@ def test_what_is_wanted_is_counted_by_rule_and_cause() -> None:
         Decision(a_task(id="t5"), LeaveCause.NO_RULE),
     ]
 
-    assert waiting_by_rule(a_view(decisions).guarded) == {"clutter": {"over_cap": 1, "paused": 1}}
+    assert waiting_by_rule(a_view(decisions).guarded) == {
+        "clutter": {"over_cap": 1, "paused": 1}
+    }
 
 
 def test_ids_never_wrap() -> None:

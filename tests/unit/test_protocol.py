@@ -23,7 +23,7 @@ from triaged.leadlex.errors import (
     TaskNotFound,
 )
 from triaged.leadlex.list_decoder import ListDecoder
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Json, Task, parse_task
 
 BASE: Final = "https://data.leadlex.com/functions/v1/api-gateway"
@@ -441,7 +441,7 @@ def test_approving_is_another_path() -> None:
     assert protocol.dismiss_path("a/b") == "/v1/lexi/tasks/a%2Fb/dismiss"
 
 
-def word(**headers: str) -> ServerWord:
+def word(**headers: str) -> RateLimitHeaders:
     named = {
         name.replace("_", "-").encode(): value.encode()
         for name, value in headers.items()
@@ -458,7 +458,7 @@ def test_the_documented_headers_are_read() -> None:
         date="Sun, 01 Mar 2026 00:00:03 GMT",
     )
 
-    assert said == ServerWord(
+    assert said == RateLimitHeaders(
         limit=1000,
         remaining=995,
         reset=datetime(2024, 2, 26, tzinfo=UTC),
@@ -469,7 +469,7 @@ def test_the_documented_headers_are_read() -> None:
 
 def test_no_headers_say_nothing() -> None:
     """An answer without headers tells nothing of the quota."""
-    assert word() == ServerWord()
+    assert word() == RateLimitHeaders()
 
 
 @pytest.mark.parametrize(
@@ -482,7 +482,7 @@ def test_unusable_numbers_are_left_out(text: str) -> None:
         x_ratelimit_limit=text, x_ratelimit_remaining=text, x_ratelimit_reset=text
     )
 
-    assert said == ServerWord()
+    assert said == RateLimitHeaders()
 
 
 def test_a_reset_at_the_epoch_is_none() -> None:

@@ -156,7 +156,7 @@ async def _dismiss(
         if not while_paused:
             refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         selection = _with_whole_ids(selection, workspace, listed.tasks)
         wishes = [

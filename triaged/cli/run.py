@@ -5,7 +5,6 @@ import sys
 
 import click
 
-from triaged.budget import impossible
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
@@ -24,6 +23,7 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
+from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.report import CycleResult, FalsePositiveLog, log_cycle
@@ -61,7 +61,7 @@ def _check_quota_feasible(settings: Settings) -> None:
     limit = settings.quota.daily_limit
     if limit is None:
         return
-    why = impossible(limit, reserve=settings.quota.reserve)
+    why = infeasible_reason(limit, reserve=settings.quota.reserve)
     if why is not None:
         raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 

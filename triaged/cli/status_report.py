@@ -145,14 +145,14 @@ def _quota(
             reserve=known.get("reserve", given.reserve),
         )
     view = RateLimiter(given, ledger, clock).snapshot()
-    blocked = view.closed_until
+    blocked = view.blocked_until
     return {
         "day": {
             "limit": view.daily_limit,
             "remaining": view.remaining,
             "reserved": view.reserved,
-            "spent": view.spent_today,
-            "spent_by_others": view.spent_by_others,
+            "spent": view.used_today,
+            "used_by_others": view.used_by_others,
             "resets_at": _text(datetime.fromtimestamp(view.reset_at, UTC)),
         },
         "minute": {"limit": view.minute_limit, "seconds": given.minute_window},

@@ -91,7 +91,7 @@ def _show_quota(report: dict[str, Any]) -> None:
         "quota",
         f"{day['remaining']:,} of {day['limit']:,} calls left today,"
         f" {day['reserved']:,} of them reserved;"
-        f" used {day['spent']:,}, by others {day['spent_by_others']:,};"
+        f" used {day['spent']:,}, by others {day['used_by_others']:,};"
         f" resets {_moment(report, day['resets_at'])}",
     )
     _line("", f"at most {minute['limit']:,} calls in {_duration(minute['seconds'])}")

@@ -35,7 +35,7 @@ from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
 from triaged.leadlex.replay import ReplayDetector, StaleDetector
 from triaged.leadlex.sending import NotSentError, Sending
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 # Of these a chunk of 64 KiB is 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
@@ -193,7 +193,7 @@ class Connection:
         is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
         if is_cached := is_old or protocol.is_from_cache(headers):
             # Its quota and its clock are those of an earlier moment.
-            rate_limit = ServerWord(retry_after=rate_limit.retry_after)
+            rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
         return ApiResponse(
             response.status_code,
             b"",
@@ -250,7 +250,7 @@ class Connection:
                 status=head.status if head else None,
                 seconds=self._clock.monotonic() - started,
                 request_id=head.request_id if head else None,
-                rate_limit=head.rate_limit if head else ServerWord(),
+                rate_limit=head.rate_limit if head else RateLimitHeaders(),
             )
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from triaged.errors import TriagedError
 from triaged.leadlex.models import ApiResponse
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 
 class LexiError(TriagedError):
@@ -37,7 +37,7 @@ class LexiError(TriagedError):
         code: str = "",
         message: str = "",
         request_id: str | None = None,
-        rate_limit: ServerWord | None = None,
+        rate_limit: RateLimitHeaders | None = None,
     ) -> None:
         super().__init__(operation, status, code, message, request_id)
         self.operation = operation
@@ -45,7 +45,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.rate_limit = rate_limit or ServerWord()
+        self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Task
 
 LIST: Final = "list"
@@ -23,7 +23,7 @@ class ApiCall:
     status: int | None
     seconds: float
     request_id: str | None
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class TaskList:
     """
 
     tasks: list[Task]
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
     incomplete: str | None = None
     rows_in_doubt: bool = False
@@ -48,7 +48,7 @@ class TaskList:
 class Confirmation:
     """A write that the server says it carried out."""
 
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
 
 
@@ -58,7 +58,7 @@ class ApiResponse:
 
     status: int
     body: bytes
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
     is_cached: bool = False

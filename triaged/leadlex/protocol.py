@@ -25,7 +25,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.list_decoder import ListDecoder, reject_constant
 from triaged.leadlex.models import LIST
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
@@ -210,11 +210,13 @@ def is_from_cache(headers: Mapping[str, str]) -> bool:
     return any(_HIT.search(headers.get(name, "")) for name in _CACHE_HEADERS)
 
 
-def read_rate_limit(headers: Mapping[str, str], *, received_at: datetime) -> ServerWord:
+def read_rate_limit(
+    headers: Mapping[str, str], *, received_at: datetime
+) -> RateLimitHeaders:
     """Read what the headers say of the quota; what is unusable is left out."""
     date = _http_date(headers.get("date", ""))
     retry = headers.get("retry-after", "")
-    return ServerWord(
+    return RateLimitHeaders(
         limit=_count(headers.get("x-ratelimit-limit")),
         remaining=_count(headers.get("x-ratelimit-remaining")),
         reset=_epoch(headers.get("x-ratelimit-reset")),

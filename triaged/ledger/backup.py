@@ -105,8 +105,7 @@ def _check_schema(path: Path, connection: sqlite3.Connection, version: int) -> N
         fresh.executescript("".join(MIGRATIONS[:version]))
         expected = _columns(fresh)
     missing = [
-        f"{table}.{column}"
-        for table, column in sorted(expected - _columns(connection))
+        f"{table}.{column}" for table, column in sorted(expected - _columns(connection))
     ]
     if missing:
         raise LedgerError(str(path), f"lacks {', '.join(missing)}", _DAMAGED)

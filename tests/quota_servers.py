@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 
 WINDOW: Final = 60.0
 DAY: Final = 86_400.0
@@ -13,18 +13,18 @@ START: Final = 1_772_323_200.0  # 2026-03-01 00:00 UTC
 
 
 class Limiter(Protocol):
-    """Serves at most so many calls a window."""
+    """Serves at most ``limit`` calls in a window."""
 
     limit: int
 
     def take(self, now: float) -> bool:
-        """Say whether a call at this moment is served."""
+        """Return whether a call at this moment is served."""
         ...
 
 
 @dataclass
 class FixedWindow:
-    """Counts calls in windows whose phase nobody tells."""
+    """Counts calls in windows of a hidden phase."""
 
     limit: int
     phase: float = 0.0
@@ -62,7 +62,7 @@ class SlidingLog:
 
 @dataclass
 class TokenBucket:
-    """Fills evenly and holds one window's worth; a refused call may spill of it."""
+    """Refills evenly and holds one window's worth; a refused call may cost a token."""
 
     limit: int
     counts_refused: bool = False
@@ -81,18 +81,24 @@ class TokenBucket:
 
 @dataclass
 class Api:
-    """Serves calls, the minute by a limiter, the day by a count that headers show."""
+    """Serves calls: the minute by a limiter, the day by a count.
+
+    The headers describe the day, or the minute by ``minute_headers``.
+    """
 
     limiter: Limiter
     day_limit: int = 1_000_000
     day_length: float = DAY
     headers: bool = True
     counts_refused: bool = False
+    minute_headers: bool = False
     spent: int = 0
     _day: int = 0
+    _minute: int = 0
+    _spent_in_minute: int = 0
 
-    def take(self, now: float) -> tuple[bool, ServerWord]:
-        """Serve a call or refuse it, and say what the headers of the answer say."""
+    def take(self, now: float) -> tuple[bool, RateLimitHeaders]:
+        """Serve or refuse a call; return the headers of the response as well."""
         day = int((now - START) // self.day_length)
         if day != self._day:
             self._day, self.spent = day, 0
@@ -100,12 +106,25 @@ class Api:
         served = within and self.limiter.take(now)
         if within:
             self.spent += served or self.counts_refused
-        return served, self._word(day) if self.headers else ServerWord()
+        if self.minute_headers:
+            return served, self._of_minute(now, served=served)
+        return served, self._of_day(day) if self.headers else RateLimitHeaders()
 
-    def _word(self, day: int) -> ServerWord:
+    def _of_day(self, day: int) -> RateLimitHeaders:
         reset = START + (day + 1) * self.day_length
-        return ServerWord(
+        return RateLimitHeaders(
             limit=self.day_limit,
             remaining=self.day_limit - self.spent,
             reset=datetime.fromtimestamp(reset, UTC),
+        )
+
+    def _of_minute(self, now: float, *, served: bool) -> RateLimitHeaders:
+        minute = int(now // WINDOW)
+        if minute != self._minute:
+            self._minute, self._spent_in_minute = minute, 0
+        self._spent_in_minute += served
+        return RateLimitHeaders(
+            limit=self.limiter.limit,
+            remaining=self.limiter.limit - self._spent_in_minute,
+            reset=datetime.fromtimestamp((minute + 1) * WINDOW, UTC),
         )

@@ -1,4 +1,4 @@
-"""What goes into the quota's state machine and what comes out of it."""
+"""What goes into the quota limiter and what comes out of it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 WindowName: TypeAlias = Literal["minute", "day"]
+BlockReason: TypeAlias = Literal["minute", "day", "retry_after"]
 
 
 class Plan(NamedTuple):
@@ -24,20 +25,23 @@ PLANS: Final[Mapping[str, Plan]] = {
 
 
 class Purpose(StrEnum):
-    """What a call is for; dismissals go before polls."""
+    """What a call is for.
+
+    Only dismissals are forecast for the rest of the day, and a poll needs a second call
+    for what it may find.  Reconciliation and manual calls need neither.
+    """
 
     DISMISS = "dismiss"
     POLL = "poll"
-    SETTLE = "settle"
-    HAND = "hand"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ServerWord:
-    """What one answer's headers say of the quota; None where they say nothing.
+class RateLimitHeaders:
+    """The rate-limit headers of one response; None for a header that is absent.
 
-    ``limit``, ``remaining`` and ``reset`` describe the daily window
-    (``X-RateLimit-*``); ``retry_after`` is absolute; ``date`` is the server's clock.
+    ``limit``, ``remaining`` and ``reset`` are ``X-RateLimit-*``; ``retry_after`` is
+    absolute; ``date`` is the server's time.
     """
 
     limit: int | None = None
@@ -49,7 +53,7 @@ class ServerWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaSettings:
-    """What is known beforehand; a limit of None is to be learned.
+    """What is configured; a limit of None is to be measured.
 
     ``minute_window`` is in seconds; ``reserve`` is the share of the daily quota that
     is left to people and other tools.
@@ -70,7 +74,7 @@ class QuotaSettings:
         daily_limit: int | None = None,
         reserve: float = 0.2,
     ) -> "QuotaSettings":
-        """Fill from a plan what is not given; no plan leaves it to be learned."""
+        """Take from a plan what is not given; without a plan, leave it unknown."""
         known = PLANS[plan] if plan is not None else None
         if known is not None and minute_limit is None:
             minute_limit, minute_window = known.per_minute, 60.0
@@ -85,35 +89,35 @@ class QuotaSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """The calls that may leave at this moment, each under its ticket.
+class Grant:
+    """A permit for one call, or None.
 
-    With fewer than wanted, ``until`` says when to ask again and ``window`` which
-    window is full; no window means that enough calls are in flight, so that it also
-    pays to ask as soon as one of them is answered.
+    Without a permit, ``retry_at`` is when to ask again and ``reason`` is what blocks
+    the call.  Both are None when enough calls are in flight: ask again after the next
+    response.
     """
 
-    tickets: tuple[int, ...]
-    until: float | None = None
-    window: WindowName | None = None
+    permit: int | None
+    retry_at: float | None = None
+    reason: BlockReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaView:
-    """The quota at one moment, for people and metrics; ``remaining`` has the reserve.
+class QuotaSnapshot:
+    """The quota at one moment; ``remaining`` includes the reserve.
 
-    ``plan_known`` says whether the minute's limit is given or learned, so that nothing
-    is tried out any more.
+    ``limit_known`` is False while an unknown minute limit still grows without a
+    refusal.
     """
 
     daily_limit: int
     remaining: int
     reserved: int
     reset_at: float
-    closed_until: float | None
-    closed_window: WindowName | None
+    blocked_until: float | None
+    blocked_by: BlockReason | None
     minute_limit: int
-    spent_today: int
-    spent_by_others: int
-    plan_known: bool
+    used_today: int
+    used_by_others: int
+    limit_known: bool
     poll_interval: float
