@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from triaged.clock import Clock
+from triaged.clock import Clock, read_boot_id
 from triaged.leadlex.api_key import ApiKeyProvider
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.models import ApiCall
@@ -107,6 +107,7 @@ async def open_workspace(
             ledger,
             clock,
             seed=_seed(settings),
+            boot_id=read_boot_id(),
             on_refused=on_refused,
         )
         async with Connection(

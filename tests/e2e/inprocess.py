@@ -57,6 +57,9 @@ class CommandLine:
         self.patch.chdir(self.directory)
         # Every clock that a command makes for itself shows the test's time.
         self.patch.setattr(SystemClock, "now", lambda _: self.clock.at)
+        self.patch.setattr(
+            SystemClock, "monotonic", lambda _: self.clock.at.timestamp()
+        )
 
     def run(self, *arguments: str, stdin: str = "") -> Said:
         """Run a command to its end, as the installed program would."""

@@ -244,7 +244,7 @@ class ProductStateMachine(RuleBasedStateMachine):
             self.comparison.beside.dismissals.query(DismissalFilter()),
             self.comparison.model.book,
         )
-        flags = self.comparison.beside.flags
+        ledger = self.comparison.beside
 
         assert {
             entry.id: (entry.task_id, entry.rule, entry.outcome)
@@ -285,7 +285,7 @@ class ProductStateMachine(RuleBasedStateMachine):
         }
         model, totals = (
             self.comparison.model,
-            self.comparison.beside.ledger.counters.values("observed"),
+            self.comparison.beside.counters.values("observed"),
         )
 
         assert model.observed <= seen <= model.observed | model.perhaps
@@ -299,7 +299,7 @@ class ProductStateMachine(RuleBasedStateMachine):
         )
         if self.comparison.clock.now() - server.day > CLOCKS_APART:
             ours = server.ours[server.day]
-            spent = rate_limiter.snapshot().spent_today
+            spent = rate_limiter.snapshot().used_today
 
             assert ours <= spent <= ours + self.comparison.ghosts()
 

@@ -56,7 +56,7 @@ async def test_nothing_leaves_once_paused(harness: TriageHarness) -> None:
 
     assert report.halt is HaltReason.PAUSED
     assert len(harness.leadlex.dismissed) == 1
-    assert harness.rate_limiter.snapshot().spent_today == 2
+    assert harness.rate_limiter.snapshot().used_today == 2
 
 
 @pytest.mark.anyio

@@ -10,7 +10,7 @@ from tests.builders import T0
 from triaged.daemon.metrics import Metrics
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
-from triaged.quota import Quota, QuotaSettings, ServerWord
+from triaged.quota import QuotaLimiter, QuotaSettings, RateLimitHeaders
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
@@ -150,10 +150,10 @@ def test_calls_and_quota_are_shown() -> None:
                 status=status,
                 seconds=0.1,
                 request_id=None,
-                rate_limit=ServerWord(),
+                rate_limit=RateLimitHeaders(),
             )
         )
-    view = Quota(QuotaSettings.for_plan("starter")).view(T0.timestamp())
+    view = QuotaLimiter(QuotaSettings.for_plan("starter")).snapshot(T0.timestamp())
     telemetry.set_quota(view, interval=timedelta(minutes=18))
     calls = "triaged_api_requests_total"
 

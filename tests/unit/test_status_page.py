@@ -10,7 +10,7 @@ from triaged.daemon.status_page import StatusPageData, render_page
 from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.dismissals import DismissalRecord, Outcome, Source
 from triaged.ledger.holds import Hold
-from triaged.quota import Quota, QuotaSettings
+from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
@@ -52,7 +52,9 @@ def a_page(**given: object) -> str:
         "now": T0,
         "dry_run": False,
         "health": Health(heartbeat_at=T0, interval=timedelta(minutes=5)),
-        "quota": Quota(QuotaSettings.for_plan("starter")).view(T0.timestamp()),
+        "quota": QuotaLimiter(QuotaSettings.for_plan("starter")).snapshot(
+            T0.timestamp()
+        ),
         "ruleset": ruleset,
         "paused": None,
         "breaker": None,
@@ -72,7 +74,7 @@ def cells(page: str) -> list[str]:
 
 
 def test_it_shows_the_state_of_things() -> None:
-    """Quota, rules and what each did today are there at a glance."""
+    """QuotaLimiter, rules and what each did today are there at a glance."""
     page = a_page()
 
     assert "100 of 100 calls left, 20 of them kept" in page

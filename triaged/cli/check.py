@@ -1,7 +1,7 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from triaged.settings import Settings
 @click.argument(
     "files", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path)
 )
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--mutate",
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
 @with_settings(*RULES_OPTIONS)
 def check(
@@ -38,13 +39,15 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    verbose: bool,
     form: Format,
 ) -> None:
     """Validate rules files and run the tests in them."""
     clock = SystemClock()
     now = clock.now()
     checked = _Checked()
-    for path in files or [settings.rules]:
+    paths = files or (settings.rules,)
+    for path in paths:
         try:
             loaded: LoadedRules = load(path)
         except ConfigError as error:
@@ -55,13 +58,16 @@ def check(
         checked.reports.append((loaded.file, report))
         if mutate and not report.failures:
             checked.add_survivors(loaded, clock)
-        if form is Format.TABLE:
-            _say_loaded(loaded, report)
+        checked.rules += len(loaded.ruleset.rules)
+    code = _code(checked, strict=strict)
     if form is Format.JSON:
         echo_json(_as_json(checked))
     else:
-        _say_problems(checked)
-    sys.exit(_code(checked, strict=strict))
+        _print_findings(checked, verbose=verbose)
+        if not files and not settings.rules.exists():
+            echo("triaged init writes a rules file to start with")
+        _print_summary(checked, paths, code)
+    sys.exit(code)
 
 
 @dataclass(slots=True)
@@ -77,6 +83,7 @@ class _Checked:
     notes: list[str] = field(default_factory=list)
     mutants_tried: int = 0
     mutants_skipped: int = 0
+    rules: int = 0
 
     def add_survivors(self, loaded: LoadedRules, clock: Clock) -> None:
         """Warn of each condition that could be dropped with all tests passing."""
@@ -129,24 +136,50 @@ def _code(checked: _Checked, *, strict: bool) -> int:
     return exit_codes.CONFIG if strict and checked.problems else exit_codes.OK
 
 
-def _say_loaded(loaded: LoadedRules, report: TestReport) -> None:
-    rules, tests = len(loaded.ruleset.rules), report.passed + len(report.failures)
-    echo(
-        f"{loaded.file}: {rules} {'rule' if rules == 1 else 'rules'},"
-        f" {report.passed} of {tests} {'test' if tests == 1 else 'tests'} passed"
-    )
-
-
-def _say_problems(checked: _Checked) -> None:
+def _print_findings(checked: _Checked, *, verbose: bool) -> None:
+    """Print errors and failing tests first, then warnings, then notes."""
     for problem in checked.problems:
-        echo(str(problem))
-        if problem in checked.wanted:
-            echo(str(checked.wanted[problem]))
+        if problem.severity is Severity.ERROR:
+            echo(str(problem), colour="red")
     for file, report in checked.reports:
         for failure in report.failures:
-            echo(f"{file}:{failure.line}: {failure}")
-    for note in checked.notes:
-        echo(note)
+            echo(f"{file}:{failure.line}: {failure}", colour="red")
+    for problem in checked.problems:
+        if problem.severity is Severity.WARNING:
+            echo(str(problem), colour="yellow")
+        if problem in checked.wanted:
+            echo(str(checked.wanted[problem]))
+    if verbose:
+        for note in checked.notes:
+            echo(note)
+
+
+def _print_summary(checked: _Checked, paths: Sequence[Path], code: int) -> None:
+    """Print the one line that tells how it went; always the last."""
+    passed = sum(report.passed for _, report in checked.reports)
+    failed = sum(len(report.failures) for _, report in checked.reports)
+    severities = [problem.severity for problem in checked.problems]
+    errors, warnings = (
+        severities.count(Severity.ERROR),
+        severities.count(Severity.WARNING),
+    )
+    what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+    parts = [f"{what}: {_count(checked.rules, 'rule')}"] if checked.reports else [what]
+    if checked.reports:
+        parts.append(f"{passed} of {_count(passed + failed, 'test')} passed")
+    if errors:
+        parts.append(f"{_count(errors, 'error')}, so the rules do not load")
+    if warnings:
+        parts.append(_count(warnings, "warning"))
+    if checked.mutants_skipped:
+        parts.append(f"{_count(checked.mutants_skipped, 'condition')} not tried")
+    colour = "red" if code else "yellow" if warnings else "green"
+    separator = ", " if checked.reports else ": "
+    echo(separator.join(parts), colour=colour, bold=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_json(checked: _Checked) -> dict[str, Any]:

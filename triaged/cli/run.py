@@ -5,7 +5,6 @@ import sys
 
 import click
 
-from triaged.budget import impossible
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
@@ -24,9 +23,11 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
+from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.report import CycleResult, FalsePositiveLog, log_cycle
+from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import open_workspace
 
 
@@ -60,7 +61,7 @@ def _check_quota_feasible(settings: Settings) -> None:
     limit = settings.quota.daily_limit
     if limit is None:
         return
-    why = impossible(limit, reserve=settings.quota.reserve)
+    why = infeasible_reason(limit, reserve=settings.quota.reserve)
     if why is not None:
         raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 
@@ -75,7 +76,15 @@ async def _run_daemon(settings: Settings, *, dry_run: bool) -> None:
 async def _run_once(settings: Settings, *, dry_run: bool) -> int:
     clock = SystemClock()
     rules, _ = load_rules(settings.rules, now=clock.now())
-    with DaemonLock(settings.state_dir):
+    process = RunningProcess(
+        settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
+    )
+    with DaemonLock(
+        settings.state_dir,
+        workspace=settings.workspace,
+        since=process.started_at,
+        once=True,
+    ):
         async with open_workspace(settings, clock) as workspace:
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
@@ -84,6 +93,7 @@ async def _run_once(settings: Settings, *, dry_run: bool) -> int:
                     lambda: rules, stop=stop
                 )
             false_positives.log_new()
+            process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:
                 workspace.prune(clock.now())
     log_cycle(report)

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Callable
 
 import click
 
 from triaged.cli.output import echo
+from triaged.cli.streams import flush_output
 from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
 from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
@@ -205,7 +207,9 @@ def _announcer(key: str) -> Callable[[str], None]:
         page = url.partition("/functions")[0]
         echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
         echo(f"export TRIAGED_API_URL={url}")
-        echo(f"export TRIAGED_API_KEY={key}")
-        echo(f"export TRIAGED_STATE_DIR={state_dir}")
+        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
+        # Its reader may be a pipe, and this process continues.
+        flush_output()
 
     return announce

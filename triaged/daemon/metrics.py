@@ -21,7 +21,7 @@ from triaged import __version__
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
-from triaged.quota import QuotaView
+from triaged.quota import QuotaSnapshot
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
 from triaged.triage.report import CycleReport, CycleResult
@@ -193,7 +193,7 @@ class Metrics:
         for rule in report.matched_rules & self._rules.keys():
             self._series(self._last_match, rule).set(at.timestamp())
 
-    def set_quota(self, view: QuotaView, *, interval: timedelta) -> None:
+    def set_quota(self, view: QuotaSnapshot, *, interval: timedelta) -> None:
         """Show the day's quota and the poll interval in force."""
         self._series(self._quota_limit).set(view.daily_limit)
         self._series(self._quota_remaining).set(view.remaining)

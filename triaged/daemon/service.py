@@ -25,6 +25,7 @@ from triaged.ledger.flags import FlagName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
+from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
 HEARTBEAT_SECONDS: Final = 1
@@ -98,6 +99,11 @@ class Daemon:
         )
         self._schedule: Scheduler | None = None
         self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
+        self._process = RunningProcess(
+            settings=workspace.settings,
+            started_at=self._clock.now(),
+            dry_run=dry_run,
+        )
 
     async def run(self) -> None:
         """Work until SIGTERM or SIGINT, then drain the cycle in flight.
@@ -110,7 +116,11 @@ class Daemon:
             LedgerError: the ledger cannot be written any more.
         """
         settings = self._workspace.settings
-        with DaemonLock(settings.state_dir):
+        with DaemonLock(
+            settings.state_dir,
+            workspace=settings.workspace,
+            since=self._process.started_at,
+        ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
@@ -199,6 +209,7 @@ class Daemon:
             )
             self._on_cycle_finished(report)
             next_at = self._next_poll(report)
+            self._save_state(next_at)
         except LedgerError as error:
             # Without memory nothing may be dismissed; a restart will not help either,
             # but it is loud, and the service manager's to decide.
@@ -213,6 +224,21 @@ class Daemon:
             self.health.cycle_since = None
         if not self._stop.is_set():
             self._schedule_cycle(next_at)
+
+    def _save_state(self, next_poll_at: datetime) -> None:
+        """Leave in the ledger what `triaged status` shows."""
+        health, now = self.health, self._clock.now()
+        self._process.save(
+            self._workspace.ledger,
+            self.rules_watcher.rules.ruleset,
+            health.last_report,
+            at=now,
+            next_poll_at=next_poll_at,
+            poll_interval=health.interval,
+            last_success_at=health.last_success_at,
+            reasons_not_ready=health.reasons_not_ready(now),
+            key_accepted=health.key_accepted,
+        )
 
     def _on_cycle_finished(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health

@@ -13,7 +13,7 @@ from triaged.daemon.health import Health
 from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.dismissals import DismissalRecord
 from triaged.ledger.holds import Hold
-from triaged.quota import QuotaView
+from triaged.quota import QuotaSnapshot
 from triaged.rules.rule import Ruleset
 from triaged.text import escape_unprintable
 from triaged.triage.report import CycleReport
@@ -55,7 +55,7 @@ class StatusPageData:
     now: datetime
     dry_run: bool
     health: Health
-    quota: QuotaView
+    quota: QuotaSnapshot
     ruleset: Ruleset
     paused: str | None
     breaker: str | None
@@ -115,7 +115,7 @@ def _left(last: CycleReport | None) -> str:
     return f"<p>Left in the last cycle: {said}.</p>"
 
 
-def _quota(quota: QuotaView) -> str:
+def _quota(quota: QuotaSnapshot) -> str:
     return (
         "<h2>Quota of the day</h2>"
         f'<meter min="0" max="{quota.daily_limit}" low="{quota.reserved}" '

@@ -24,7 +24,7 @@ FILE: Final = "ledger.sqlite3"
 BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
-_APPLICATION_ID: Final = 0x74726764
+APPLICATION_ID: Final = 0x74726764
 
 # Text that is no text, in an error's own message too, is not SQLite's error.
 _SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -206,7 +206,7 @@ class Database:
             os.close(descriptor)
             with contextlib.closing(sqlite3.connect(draft)) as connection:
                 connection.isolation_level = None
-                connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
                 migrate(connection)
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
@@ -262,7 +262,7 @@ class Database:
         """Refuse what is not a whole ledger that we know; return its version."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise LedgerError(str(self.path), "is not a triaged ledger", "move it away")
         if not 0 < version <= VERSION:
             raise LedgerError(

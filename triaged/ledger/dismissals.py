@@ -187,6 +187,14 @@ class Dismissals:
         )
         return int(row["n"]) if row else 0
 
+    def unresolved_task_ids(self) -> frozenset[str]:
+        """Return the tasks that an attempt may still, or may have, dismissed."""
+        rows = self._database.rows(
+            f"SELECT task_id FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            (self._workspace,),
+        )
+        return frozenset(row["task_id"] for row in rows)
+
     def is_unresolved(self, task_id: str) -> bool:
         """Return whether an attempt to dismiss this task may still take effect."""
         row = self._database.row(

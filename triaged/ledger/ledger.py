@@ -20,6 +20,7 @@ from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
 
+_LAST_CHARACTER: Final = "\U0010ffff"
 # Every table that names tasks.
 _TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
@@ -149,9 +150,10 @@ class Ledger:
         found: set[str] = set()
         for table in _TASK_TABLES:
             rows = self._database.rows(
+                # A range, unlike SUBSTR, uses the index: a screen asks for many.
                 f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
-                " AND SUBSTR(task_id, 1, ?) = ? ORDER BY task_id LIMIT ?",
-                (self.workspace, len(prefix), prefix, limit),
+                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
+                (self.workspace, prefix, prefix + _LAST_CHARACTER, limit),
             )
             found.update(row["task_id"] for row in rows)
         return sorted(found)[:limit]

@@ -1,26 +1,25 @@
-"""When the next API call may leave: a state machine over times and answers, no clock.
+"""When the next API call may be sent, from times and responses; it reads no clock."""
 
-All times are seconds since the epoch on the server's clock, as floats.
-"""
-
-from triaged.quota.machine import Quota
-from triaged.quota.values import (
+from triaged.quota.limiter import QuotaLimiter
+from triaged.quota.types import (
     PLANS,
-    Admission,
+    BlockReason,
+    Grant,
     Purpose,
     QuotaSettings,
-    QuotaView,
-    ServerWord,
+    QuotaSnapshot,
+    RateLimitHeaders,
     WindowName,
 )
 
 __all__ = [
     "PLANS",
-    "Admission",
+    "BlockReason",
+    "Grant",
     "Purpose",
-    "Quota",
+    "QuotaLimiter",
     "QuotaSettings",
-    "QuotaView",
-    "ServerWord",
+    "QuotaSnapshot",
+    "RateLimitHeaders",
     "WindowName",
 ]

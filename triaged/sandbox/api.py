@@ -61,6 +61,7 @@ class ApiRoutes:
         self, request: Request, operation: str, act: Callable[[ApiRequest], Response]
     ) -> Response:
         asked = ApiRequest(
+            received_at=self._state.clock.now(),
             operation=operation,
             task_id=request.path_params.get("task_id"),
             status=request.query_params.get("status", "pending"),
@@ -94,6 +95,7 @@ class ApiRoutes:
         is_dropped = isinstance(response, responses.AbortConnection)
         self._state.record(
             RecordedCall(
+                received_at=asked.received_at,
                 at=self._state.clock.now(),
                 operation=asked.operation,
                 status=DROPPED if is_dropped else str(response.status_code),

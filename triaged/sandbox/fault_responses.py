@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -26,6 +27,7 @@ _BAD_SCHEMA: Final = {
 class ApiRequest:
     """One request, read to its end."""
 
+    received_at: datetime
     operation: str
     task_id: str | None
     status: str

@@ -28,8 +28,12 @@ _ID_LETTERS: Final = "".join(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:
-    """One call to the API, and the response to it."""
+    """One call to the API, and the response to it.
 
+    ``received_at`` is when the request had arrived, ``at`` when it was answered.
+    """
+
+    received_at: datetime
     at: datetime
     operation: str
     status: str

@@ -58,6 +58,7 @@ def assess(
         vetoed=ledger.vetoes.task_ids(),
         handled=handled,
         recently_rejected=rejected,
+        unresolved=ledger.dismissals.unresolved_task_ids(),
         held_since=_held_since(ledger, fingerprints, decisions),
         dismissed_today=ledger.dismissals.count_by_rule(now),
         paused=ledger.flags.get(FlagName.PAUSED) is not None,

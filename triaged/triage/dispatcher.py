@@ -217,15 +217,15 @@ class _DispatchRun:
             if refusal is not None:
                 self._refuse(self._queue.popleft(), refusal)
                 return None
-            grant = parts.rate_limiter.admit(Purpose.DISMISS)
-            if not grant.tickets:
-                if grant.window == "day":
+            grant = parts.rate_limiter.try_acquire(Purpose.DISMISS)
+            if grant.permit is None:
+                if grant.reason == "day":
                     self._halt_with(HaltReason.QUOTA)
                     return None
-                return grant.until or now.timestamp() + _RETRY_SECONDS
+                return grant.retry_at or now.timestamp() + _RETRY_SECONDS
             self._queue.popleft()
             entry_id = parts.ledger.dismissals.record_intent(self._intent(request, now))
-        return _Call(request, entry_id, grant.tickets[0])
+        return _Call(request, entry_id, grant.permit)
 
     def _refusal(self, request: DismissRequest, now: datetime) -> Refusal | None:
         """Check what people, rules and clocks say of a request at this moment."""

@@ -46,7 +46,7 @@ class FeedbackCollector:
         self._clock = clock
 
     async def list_final(
-        self, status: str, *, purpose: Purpose = Purpose.HAND
+        self, status: str, *, purpose: Purpose = Purpose.OTHER
     ) -> TaskList:
         """List the tasks with a final status, and record what people decided.
 

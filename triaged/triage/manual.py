@@ -65,7 +65,7 @@ def screen_manual(
     clear = {task.id for row, task in enumerate(tasks) if row not in ambiguous}
     vetoed = ledger.vetoes.task_ids()
     confirmed = ledger.dismissals.confirmed([w.task.id or "" for w in wanted])
-    unresolved = {record.task_id for record in ledger.dismissals.unresolved()}
+    unresolved = ledger.dismissals.unresolved_task_ids()
     spent = sum(ledger.dismissals.count_by_rule(now).values())
     room = ruleset.safety.max_dismissals_per_day - spent
     accepted: list[ManualDismissal] = []
