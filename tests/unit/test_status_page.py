@@ -15,6 +15,7 @@ from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
 
+STARTER = QuotaSettings.for_plan("starter")
 RULES = b"""
 version: 1
 rules:

@@ -106,11 +106,10 @@ def _as_json(
     document = asdict(made)
     document["waiting"] = waiting
     document["interval"] = made.interval.total_seconds()
+    cleared = made.backlog_cleared_in
     document["backlog_cleared_in"] = (
-        made.backlog_cleared_in.total_seconds() if made.backlog_cleared_in else None
+        None if cleared is None else cleared.total_seconds()
     )
-    if not made.backlog:
-        document["backlog_cleared_in"] = 0
     document["now"] = None if view is None else _now_json(view)
     return document
 
@@ -146,11 +145,8 @@ def _show(
     wished = format_duration(settings.poll_interval)
     echo(f"polls           {made.polls:>8,}   {often} (requested: {wished})")
     echo(f"dismissals      {made.dismissals:>8,}   at most a day")
-    gone = (
-        "never done"
-        if made.backlog_cleared_in is None
-        else f"done in {format_duration(made.backlog_cleared_in)}"
-    )
+    cleared = made.backlog_cleared_in
+    gone = "never done" if cleared is None else f"done in {format_duration(cleared)}"
     waits = gone if made.backlog else "no task is waiting"
     causes = ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in waiting.items())
     echo(

@@ -60,6 +60,8 @@ MAX_UNKNOWN_IN_A_ROW: Final = 3
 MAX_LIST_AGE: Final = timedelta(minutes=15)
 
 _RETRY_SECONDS: Final = 0.1
+# The clock may be set while a wait is under way: then the quota is asked again.
+_MAX_WAIT_SECONDS: Final = 60.0
 _NOT_SENT: Final = "not sent"
 
 # Returns the rules in force; raises ConfigError or RuleTestsFailed when there are none.
@@ -298,7 +300,8 @@ class _DispatchRun:
 
     async def _wait_until(self, timestamp: float) -> None:
         """Wait for the quota, or until the run is to stop."""
-        seconds = max(timestamp - self._parts.clock.now().timestamp(), 0.001)
+        seconds = timestamp - self._parts.clock.now().timestamp()
+        seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
         timer = asyncio.create_task(self._parts.clock.sleep(seconds))
         stopping = asyncio.create_task(self._stop.wait())
         try:
