@@ -1,4 +1,4 @@
-"""``triaged dismiss``: which patterns it refuses before anything is asked of the API."""
+"""``triaged dismiss``: which patterns it refuses before anything is asked for."""
 
 import pytest
 from click.testing import CliRunner
