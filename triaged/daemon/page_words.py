@@ -59,6 +59,11 @@ def utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def minute(moment: datetime) -> str:
+    """Return a moment in UTC, to the minute, for a narrow column."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
 def when(moment: datetime | None) -> str:
     """Return a moment in the daemon's local time and in UTC."""
     if moment is None:

@@ -21,6 +21,7 @@ from triaged.daemon import charts
 from triaged.daemon.banner import banner
 from triaged.daemon.page_words import (
     cause_words,
+    minute,
     outcome_words,
     short_id,
     shorten,
@@ -47,7 +48,7 @@ CONTENT_SECURITY_POLICY: Final = (
 )
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_LISTED: Final = 20
+_LISTED: Final = 12
 _CANDIDATES: Final = 10
 _SHORTEST_PREFIX: Final = 8
 # Readers within a second share one page, and what changes slowly is counted less often.
@@ -258,6 +259,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "cause": cause_words,
         "outcome": outcome_words,
+        "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
         "utc": utc,

@@ -221,11 +221,15 @@ class LedgerViews:
             ]
 
     def recently_left(self, limit: int) -> list[RecentlyLeft]:
-        """Return the last decisions to leave, newest first."""
+        """Return the last decisions to leave to people, newest first.
+
+        What is on hold or waits for a cap is not left for good.
+        """
         rows = self._store.rows(
             "SELECT task_id, decided_at, cause, rule,"  # noqa: S608
             f" {_DESCRIPTION.format('task')} FROM decision WHERE workspace = ?"
-            " AND cause IS NOT NULL ORDER BY decided_at DESC, task_id LIMIT ?",
+            " AND cause IS NOT NULL AND cause NOT IN ('held', 'over_cap')"
+            " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
         )
         with self._store.reading():
