@@ -77,7 +77,10 @@ class DaemonView(Protocol):
     errors: InternalErrors
 
     def live_state(self) -> LiveState:
-        """Return what page and metrics show, without asking the ledger."""
+        """Return what page and metrics show, without asking the ledger.
+
+        It is called in another thread.
+        """
         ...
 
 
@@ -167,15 +170,15 @@ class HttpServer:
         return Response(body, media_type=content_type)
 
     async def _page(self, _: Request) -> Response:
-        live = self._daemon.live_state()
-        page = await self._in_thread(Where.PAGE, lambda: self._pages.status(live))
+        page = await self._in_thread(
+            Where.PAGE, lambda: self._pages.status(self._daemon.live_state())
+        )
         return _failed() if page is None else HTMLResponse(page)
 
     async def _task(self, request: Request) -> Response:
         task_id = request.path_params["task_id"]
-        live = self._daemon.live_state()
         found = await self._in_thread(
-            Where.PAGE, lambda: self._pages.task(task_id, live)
+            Where.PAGE, lambda: self._pages.task(task_id, self._daemon.live_state())
         )
         if found is None:
             return _failed()
