@@ -1,8 +1,10 @@
-"""Ordinary values for tests: ordinary unless told otherwise."""
+"""Builders of values that are ordinary except for what a test names."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from triaged.ledger.dismissals import Intent, Source
 from triaged.rules.task import Json, Task, parse_task
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -19,3 +21,17 @@ def a_task(*, age: timedelta = timedelta(days=1), **fields: Json) -> Task:
         "metadata": {},
     }
     return parse_task(listed | fields)
+
+
+def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
+    intent = Intent(
+        task=a_task(id=task_id),
+        rule="clutter",
+        reason="testing",
+        source=Source.DAEMON,
+        cycle="cycle-1",
+        decided_at=T0,
+        rules_sha256="ab12",
+        trace='{"rule": "clutter"}',
+    )
+    return replace(intent, **changes)  # type: ignore[arg-type]

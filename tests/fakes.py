@@ -1,11 +1,13 @@
-"""Fakes for tests: a clock that is moved by hand, and a LeadLex in memory."""
+"""LeadLex in memory, and a workspace of real parts around it."""
 
 import asyncio
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
 
 from tests.builders import T0
-from triaged.leadlex.errors import KeyRejected, NotPending, TaskNotFound
+from tests.clocks import AutoAdvanceClock
+from triaged.leadlex.errors import KeyRejected, LexiError, NotPending, TaskNotFound
 from triaged.leadlex.models import (
     DISMISS,
     DISMISSED,
@@ -14,82 +16,164 @@ from triaged.leadlex.models import (
     Confirmation,
     TaskList,
 )
-from triaged.quota import ServerWord
+from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger.dismissals import DismissalFilter
+from triaged.quota import QuotaSettings, RateLimitHeaders
+from triaged.rules.compiled import CompiledRuleset
+from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rules.task import Json, parse_task
+from triaged.rulesfile.loader import CompiledRules, parse
+from triaged.triage.cycle import Cycle
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+from triaged.triage.report import CycleReport
+
+RULES = r"""
+version: 1
+safety: {max_share_of_pending: 1.0}
+rules:
+  - name: watch
+    mode: observe
+    match: {description: '^\[TEST\]'}
+    dismiss: testing
+  - name: clutter
+    match: {description: '^\[TEST\]'}
+    dismiss: testing
+"""
 
 
-async def let_others_run() -> None:
-    """Give every other task of the loop the time to come to its next wait."""
-    for _ in range(5):
-        await asyncio.sleep(0)  # noqa: TID251 - no time passes
+class InMemoryLeadLex:
+    """A workspace in memory that lists and dismisses as LeadLex does.
 
-
-class ManualClock:
-    """Time that passes only when told; whoever sleeps wakes once it has."""
-
-    def __init__(self, now: datetime = T0) -> None:
-        self._start = self._now = now
-        self._sleepers: list[tuple[datetime, asyncio.Event]] = []
-
-    @property
-    def sleepers(self) -> int:
-        """Count those that wait."""
-        return len(self._sleepers)
-
-    def now(self) -> datetime:
-        return self._now
-
-    def monotonic(self) -> float:
-        return (self._now - self._start).total_seconds()
-
-    def advance(self, passed: timedelta) -> None:
-        """Let time pass, and wake everybody whose time has come."""
-        self._now += passed
-        for until, woken in self._sleepers:
-            if until <= self._now:
-                woken.set()
-
-    async def sleep(self, seconds: float) -> None:
-        woken = asyncio.Event()
-        sleeper = (self._now + timedelta(seconds=seconds), woken)
-        self._sleepers.append(sleeper)
-        self.advance(timedelta(0))
-        try:
-            await woken.wait()
-        finally:
-            self._sleepers.remove(sleeper)
-
-
-class InMemoryLexi:
-    """A workspace in memory that lists and dismisses as LeadLex does."""
+    Unless told otherwise it behaves as the contract suite demands.  ``errors`` and
+    ``list_errors`` are raised first, one per call; ``effect_before_error`` makes a
+    dismissal take effect before its error is raised.
+    """
 
     def __init__(
         self, entries: Iterable[dict[str, Json]] = (), *, accepts_key: bool = True
     ) -> None:
+        self.tasks: dict[str, dict[str, Json]] = {
+            str(e["id"]): dict(e) for e in entries
+        }
         self.accepts_key = accepts_key
         self.reasons: dict[str, str] = {}
-        self._entries = {str(entry["id"]): dict(entry) for entry in entries}
+        self.rate_limit = RateLimitHeaders()
+        self.errors: list[LexiError] = []
+        self.list_errors: list[LexiError] = []
+        self.effect_before_error = False
+        self.before_dismiss: Callable[[], None] = lambda: None
+        self.before_list: Callable[[str], Awaitable[None]] | None = None
+        self.calls: list[str] = []
 
-    def status_of(self, task_id: str) -> Json:
-        """Return a task's status."""
-        return self._entries[task_id]["status"]
+    @property
+    def dismissed(self) -> list[str]:
+        """Return the tasks that were dismissed here, in order."""
+        return list(self.reasons)
+
+    def add(self, *ids: str, description: str = "", **fields: Json) -> None:
+        """Add pending tasks that the rules of the harness match."""
+        for task_id in ids:
+            self.tasks[task_id] = {
+                "id": task_id,
+                "type": "contact_update",
+                "status": PENDING,
+                "description": description or f"[TEST] {task_id}",
+                "created_at": (T0 - timedelta(days=2)).isoformat(),
+                **fields,
+            }
 
     async def list_tasks(self, status: str = PENDING) -> TaskList:
+        self.calls.append(f"list {status}")
+        if self.before_list is not None:
+            await self.before_list(status)
         self._check_key(LIST)
-        found = [e for e in self._entries.values() if e["status"] == status]
-        tasks = [parse_task(dict(entry)) for entry in found]
-        return TaskList(tasks=tasks, rate_limit=ServerWord(), request_id=None)
+        if self.list_errors:
+            raise self.list_errors.pop(0)
+        found = [task for task in self.tasks.values() if task["status"] == status]
+        return TaskList(
+            tasks=[parse_task(dict(task)) for task in found],
+            rate_limit=self.rate_limit,
+            request_id=self._request_id(),
+        )
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
+        self.calls.append(f"dismiss {task_id}")
+        self.before_dismiss()
         self._check_key(DISMISS)
-        if task_id not in self._entries:
+        error = self.errors.pop(0) if self.errors else None
+        if error is None or self.effect_before_error:
+            self._dismiss(task_id, reason)
+        await asyncio.sleep(0)  # noqa: TID251 - lets others run, no time passes
+        if error is not None:
+            raise error
+        return Confirmation(rate_limit=self.rate_limit, request_id=self._request_id())
+
+    def _dismiss(self, task_id: str, reason: str) -> None:
+        if task_id not in self.tasks:
             raise TaskNotFound(DISMISS, status=404, code="not_found")
-        if self._entries[task_id]["status"] != PENDING:
+        if self.tasks[task_id]["status"] != PENDING:
             raise NotPending(DISMISS, status=400, code="validation_error")
-        self._entries[task_id]["status"] = DISMISSED
+        self.tasks[task_id]["status"] = DISMISSED
         self.reasons[task_id] = reason
-        return Confirmation(rate_limit=ServerWord(), request_id=None)
 
     def _check_key(self, operation: str) -> None:
         if not self.accepts_key:
             raise KeyRejected(operation, status=401, code="invalid_key")
+
+    def _request_id(self) -> str:
+        return f"req_{len(self.calls)}"
+
+
+class TriageHarness:
+    """The real parts of one workspace around the fake, on a clock that advances."""
+
+    def __init__(
+        self, directory: Path, *, limit: int = 1000, daily_limit: int = 10_000
+    ) -> None:
+        self.clock = AutoAdvanceClock()
+        self.leadlex = InMemoryLeadLex()
+        self.ledger = Ledger(directory)
+        settings = QuotaSettings(minute_limit=limit, daily_limit=daily_limit)
+        self.rate_limiter = RateLimiter(settings, self.ledger, self.clock)
+        self.reader = RateLimitedReader(self.leadlex, self.rate_limiter)
+        self.lock = DispatchLock(directory, self.clock)
+        self.stop = asyncio.Event()
+        self.rules(RULES)
+
+    def rules(self, text: str) -> None:
+        """Put other rules in force."""
+        loaded = parse(text.encode(), "rules.yaml")
+        engine = CompiledRuleset(loaded.ruleset, build_prefilter)
+        self.ready = CompiledRules(ruleset=loaded.ruleset, engine=engine, source=text)
+
+    async def cycle(self, *, dry_run: bool = False) -> CycleReport:
+        """Run one cycle under the rules in force."""
+        dispatcher = Dispatcher(
+            writer=self.leadlex,
+            ledger=self.ledger,
+            rate_limiter=self.rate_limiter,
+            clock=self.clock,
+        )
+        cycle = Cycle(
+            reader=self.reader,
+            dispatcher=None if dry_run else dispatcher,
+            dispatch_lock=self.lock,
+            ledger=self.ledger,
+            rate_limiter=self.rate_limiter,
+            clock=self.clock,
+        )
+        return await cycle.run(lambda: self.ready, stop=self.stop)
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        """Return all outcomes by task; times are equal here, so order means nothing."""
+        found = self.ledger.dismissals.query(DismissalFilter())
+        return sorted((e.task_id, e.outcome) for e in found)

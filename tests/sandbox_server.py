@@ -1,49 +1,26 @@
-"""A sandbox in a thread of its own, on a free loopback port, for tests to import."""
+"""A sandbox in a thread of its own, on a free loopback port."""
 
 import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from tests.builders import T0
 from triaged.clock import Clock
 from triaged.sandbox.server import Sandbox, api_url, listen, root_url, serve_on
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import SandboxState
 
-_PATIENCE_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RunningSandbox:
-    """Where it listens, and the world behind it."""
+    """A sandbox that serves: its addresses and its state."""
 
     world: SandboxState
     url: str
     api_url: str
-
-
-class LeapingClock:
-    """A clock that stands still, except that it leaps over every wait."""
-
-    def __init__(self, now: datetime = T0) -> None:
-        self.at = now
-        self.slept: list[float] = []
-
-    def now(self) -> datetime:
-        return self.at
-
-    def monotonic(self) -> float:
-        return self.at.timestamp()
-
-    def advance(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.advance(seconds)
 
 
 @contextmanager
@@ -68,9 +45,9 @@ def running_sandbox(
     thread = threading.Thread(target=run, name="sandbox")
     thread.start()
     try:
-        assert is_ready.wait(_PATIENCE_SECONDS)
+        assert is_ready.wait(_TIMEOUT_SECONDS)
         yield running
     finally:
         loop.call_soon_threadsafe(serving.cancel)
-        thread.join(_PATIENCE_SECONDS)
+        thread.join(_TIMEOUT_SECONDS)
         assert not thread.is_alive()

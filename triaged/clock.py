@@ -1,8 +1,8 @@
 """The only module that reads a clock or waits: everything else is told the time."""
 
-import asyncio
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -30,9 +30,22 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed moment of this boot."""
-        return time.monotonic()
+        """Return seconds since some fixed moment of this boot, sleep included."""
+        # Linux' monotonic clock stops while the machine sleeps.
+        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime(clock)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds; cancellable."""
+        # Imported here: most commands never wait, and asyncio takes long to import.
+        import asyncio  # noqa: PLC0415
+
         await asyncio.sleep(seconds)
+
+
+def read_boot_id() -> str:
+    """Return what identifies this boot of the machine; empty where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

@@ -6,6 +6,7 @@ TriagedError
 ├─ LexiError          what was asked of LeadLex did not come about (leadlex.errors)
 ├─ QuotaSpent         the day's share of calls is gone until a certain moment
 ├─ LedgerError        cannot remember: therefore do not act
+│  └─ LedgerBusy      another process is writing: may be tried again
 ├─ AlreadyRunning     another daemon holds the state directory
 └─ PlanRefused        this plan must not be applied
 
@@ -100,6 +101,13 @@ class LedgerError(TriagedError):
     def __str__(self) -> str:
         """Say which file, what is wrong and the way out."""
         return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
+
+
+class LedgerBusy(LedgerError):
+    """Another process is writing, for longer than this one was to wait."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "is being written by another process", "try again")
 
 
 class AlreadyRunning(TriagedError):

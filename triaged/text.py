@@ -3,21 +3,21 @@
 from typing import Final
 from unicodedata import category
 
-# No language needs more marks on one letter; hundreds bury the lines around it.
-_MARKS: Final = 8
+# No language needs more marks on one letter; hundreds cover the lines around it.
+_MAX_COMBINING_MARKS: Final = 8
 _FIRST_MARK: Final = "\u0300"
 
 
 def escape_unprintable(text: str, *, keep: str = "") -> str:
-    """Show control, format and unassigned characters and piles of marks as escapes."""
+    """Show control, format and unassigned characters and stacked marks as escapes."""
     if text.isprintable() and (text.isascii() or max(text) < _FIRST_MARK):
         return text
     shown: list[str] = []
-    flags = 0
+    combining = 0
     for character in text:
         is_mark = character >= _FIRST_MARK and category(character) in {"Mn", "Me"}
-        flags = flags + 1 if is_mark else 0
-        if flags > _MARKS:
+        combining = combining + 1 if is_mark else 0
+        if combining > _MAX_COMBINING_MARKS:
             shown.append(_escape_in_json(character))
         elif character.isprintable() or character in keep:
             shown.append(character)

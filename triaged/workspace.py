@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from triaged.clock import Clock
+from triaged.clock import Clock, read_boot_id
 from triaged.leadlex.api_key import ApiKeyProvider
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.models import ApiCall
@@ -37,13 +37,14 @@ class Workspace:
     ledger: Ledger
     rate_limiter: RateLimiter
     reader: RateLimitedReader
+    on_lock_wait: Callable[[str], None]
 
     def dispatcher(
         self, on_attempt: Callable[[Attempt], None] = lambda _: None
     ) -> Dispatcher:
         """Make the one object that can dismiss."""
         return Dispatcher(
-            lexi=LexiWriter(self.connection),
+            writer=LexiWriter(self.connection),
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
             clock=self.clock,
@@ -52,7 +53,9 @@ class Workspace:
 
     def dispatch_lock(self) -> DispatchLock:
         """Return the lock under which this state directory's dismissals are made."""
-        return DispatchLock(self.settings.state_dir, self.clock)
+        return DispatchLock(
+            self.settings.state_dir, self.clock, on_wait=self.on_lock_wait
+        )
 
     def prune(self, now: datetime) -> int | None:
         """Forget what is older than the retention; return how many rows.
@@ -93,6 +96,7 @@ async def open_workspace(
     *,
     on_call: Callable[[ApiCall], None] = lambda _: None,
     on_refused: Callable[[str], None] = lambda _: None,
+    on_lock_wait: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Workspace]:
     """Open key, ledger and connection, and close them again.
 
@@ -102,11 +106,13 @@ async def open_workspace(
     """
     key = ApiKeyProvider(settings.key)
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+        ledger.bind(settings.api_url, at=clock.now())
         rate_limiter = RateLimiter(
             settings.quota,
             ledger,
             clock,
             seed=_seed(settings),
+            boot_id=read_boot_id(),
             on_refused=on_refused,
         )
         async with Connection(
@@ -122,6 +128,7 @@ async def open_workspace(
                 connection=connection,
                 ledger=ledger,
                 rate_limiter=rate_limiter,
+                on_lock_wait=on_lock_wait,
                 reader=RateLimitedReader(LexiReader(connection), rate_limiter),
             )
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from tests.bench.differences import count_differences
 from tests.builders import T0, a_task
+from tests.pattern_differences import count_differences
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.conditions import AgeBetween, AllOf, DescriptionMatches, TypeIn
 from triaged.rules.patterns.prefilter import build_prefilter

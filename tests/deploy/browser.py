@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.deploy.parts import ROOT, free_port, need_program
+from tests.deploy.external_tools import ROOT, free_port, need_program
 from tests.e2e.harness import eventually
 
 # What a run leaves behind for people to look at.

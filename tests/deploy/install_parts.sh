@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the real parts that `pytest -m deploy` runs against.  Needs root, Debian and
-# Python 3.11; may be run again and again.  What is not from apt lands in build/parts, or
-# in $TRIAGED_PARTS: keep that directory between runs and the second run takes seconds.
+# Installs the programs that `pytest -m deploy` runs against.  Needs root, Debian and
+# Python 3.11.  What is not from apt lands in build/parts, or in $TRIAGED_PARTS: keep that
+# directory, and the next run takes seconds.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,8 +13,8 @@ flock 9 # one at a time
 
 packages=(
   buildah catatonit crun podman mmdebstrap ca-certificates      # containers
-  prometheus prometheus-alertmanager                            # metrics and alerts
-  chromium chromium-driver fonts-dejavu-core                    # the page, as seen
+  prometheus prometheus-alertmanager prometheus-node-exporter   # metrics and alerts
+  chromium chromium-driver fonts-dejavu-core                    # screenshots of the page
   systemd iproute2 procps util-linux curl python3 python3-venv  # a machine to boot
 )
 command -v npm >/dev/null || packages+=(nodejs npm)
@@ -29,14 +29,14 @@ if ((${#missing[@]})); then
     "${missing[@]}" >"$parts/apt.log" 2>&1 || { cat "$parts/apt.log" >&2; exit 1; }
 fi
 
-# Tools of their own environment: nothing here belongs to the product's.
+# Tools have an environment of their own, apart from the product's.
 if ! [ -x "$parts/venv/bin/python" ]; then
   python3 -m venv "$parts/venv"
 fi
-if ! [ -e "$parts/pip.done" ] || [ tests/deploy/parts.txt -nt "$parts/pip.done" ]; then
+if ! [ -e "$parts/pip.done" ] || [ tests/deploy/external_tools.txt -nt "$parts/pip.done" ]; then
   "$parts/venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
   "$parts/venv/bin/uv" pip install --quiet --python "$parts/venv/bin/python" \
-    -r tests/deploy/parts.txt
+    -r tests/deploy/external_tools.txt
   touch "$parts/pip.done"
 fi
 
@@ -45,8 +45,8 @@ if ! [ -x "$parts/node_modules/.bin/tsc" ]; then
     '@grafana/schema@13' 'typescript@7'
 fi
 
-# The product, as the README has it installed, under Debian's own Python: that one is
-# not below a home directory, which the unit hides from the daemon.
+# The product as the README installs it, under Debian's Python: that one is not below a
+# home directory, which the unit hides from the daemon.
 if ! [ -x "$parts/machine/bin/python" ] || [ requirements.lock -nt "$parts/machine" ]; then
   rm -rf "$parts/machine"
   "$parts/venv/bin/uv" venv --quiet --no-config --relocatable \
@@ -56,7 +56,7 @@ if ! [ -x "$parts/machine/bin/python" ] || [ requirements.lock -nt "$parts/machi
   touch "$parts/machine"
 fi
 
-# A stand-in for the base image, under its own name: no registry is asked.
+# A stand-in for the base image, under its own name; it needs no registry.
 sources=/etc/apt/sources.list.d/debian.sources
 [ -e "$sources" ] || sources=/etc/apt/sources.list
 if ! [ -s "$parts/base.tar" ]; then

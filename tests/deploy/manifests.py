@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import yaml
 
-from tests.deploy.parts import DEPLOY, HERE, need_part, run
+from tests.deploy.external_tools import DEPLOY, HERE, need_tool, run
 
 KUSTOMIZE: Final = DEPLOY / "kubernetes/kustomize"
 CHART: Final = DEPLOY / "kubernetes/chart"
@@ -24,7 +24,7 @@ Objects = dict[str, dict[str, Any]]
 
 def kustomized(directory: Path) -> Objects:
     """Return what ``kubectl kustomize`` makes, by kind and name."""
-    text = run(need_part("venv/bin/kubectl"), "kustomize", directory).stdout
+    text = run(need_tool("venv/bin/kubectl"), "kustomize", directory).stdout
     return by_name([text])
 
 
@@ -39,14 +39,14 @@ def rendered(**values: Any) -> Objects:
 
 def ask_helm(values: Mapping[str, Any]) -> Any:
     """Lint and render the chart; an error is part of the answer."""
-    need_part("venv/lib")
+    need_tool("venv/lib")
     asked = {
         "chart": str(CHART),
         "values": values,
         "name": "triaged",
         "namespace": "triaged",
     }
-    python = need_part("venv/bin/python")
+    python = need_tool("venv/bin/python")
     done = run(python, HERE / "helm_render.py", stdin=json.dumps(asked))
     return json.loads(done.stdout)
 
@@ -78,9 +78,19 @@ def _plain(value: Any) -> Any:
 
 def pod_of(objects: Objects) -> Any:
     """Return the spec of the one pod that these objects run."""
+    return _template_of(objects)["spec"]
+
+
+def labels_of(objects: Objects) -> dict[str, str]:
+    """Return the labels of the one pod that these objects run."""
+    labels: dict[str, str] = _template_of(objects)["metadata"]["labels"]
+    return labels
+
+
+def _template_of(objects: Objects) -> Any:
     for each in objects.values():
         if each["kind"] == "Deployment":
-            return each["spec"]["template"]["spec"]
+            return each["spec"]["template"]
         if each["kind"] == "CronJob":
-            return each["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            return each["spec"]["jobTemplate"]["spec"]["template"]
     raise AssertionError(list(objects))

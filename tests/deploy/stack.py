@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from tests.deploy.parts import DEPLOY, free_port, need_program
+from tests.deploy.external_tools import DEPLOY, free_port, need_program
 from tests.e2e.harness import KEY, Program, RunningDaemon, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
@@ -130,7 +130,7 @@ def running_stack(directory: Path) -> Iterator[Stack]:
     """Run all of it on free ports of loopback until the block ends."""
     prometheus = need_program("prometheus")
     alertmanager = need_program("prometheus-alertmanager")
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with ExitStack() as stack:
         sandbox = stack.enter_context(running_sandbox(settings, SystemClock()))
         program = _program(directory, sandbox)

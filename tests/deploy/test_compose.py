@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.deploy.parts import DEPLOY, load_yaml, need_part, run
+from tests.deploy.external_tools import DEPLOY, load_yaml, need_tool, run
 from triaged.cli.sandbox import sandbox
 from triaged.settings import read_settings
 
@@ -26,7 +26,7 @@ def mounts(service: str) -> dict[str, str]:
 @pytest.mark.deploy
 def test_it_is_of_the_compose_specification() -> None:
     """The official schema knows every key."""
-    check = need_part("venv/bin/check-jsonschema")
+    check = need_tool("venv/bin/check-jsonschema")
 
     run(check, "--builtin-schema", "vendor.compose-spec", FILE)
 

@@ -1,6 +1,6 @@
 """The dashboard against Grafana's own types, and its queries on a real Prometheus.
 
-There is no Grafana here: that it looks as it should has never been seen.
+There is no Grafana here: the dashboard was never opened in one.
 """
 
 import copy
@@ -13,11 +13,21 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.parts import DEPLOY, HERE, PARTS, load_yaml, need_part, run
+from tests.deploy.external_tools import (
+    DEPLOY,
+    HERE,
+    PARTS,
+    load_yaml,
+    need_program,
+    need_tool,
+    run,
+)
 from tests.deploy.stack import Stack
 from tests.e2e.harness import eventually
 
 DASHBOARD = DEPLOY / "grafana/triaged.json"
+
+NO_DATA = " or vector(-1)"
 
 # Of the Prometheus plug-in, and so unknown to the types of a dashboard.
 PLUGINS_OWN = {"target", "titleFormat", "textFormat", "useValueForTime"}
@@ -38,19 +48,26 @@ def without_plugins_own(board: dict[str, Any]) -> dict[str, Any]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Give each query of the dashboard, as Grafana would send it, with its panel."""
+    """Return each query of the dashboard with the name of its panel."""
     board = dashboard()
-    for panel in board["panels"]:
-        for target in panel.get("targets", []):
-            yield f"{panel['title']}: {target['legendFormat']}", target["expr"]
+    for panel, target in targets():
+        yield f"{panel['title']}: {target['legendFormat']}", target["expr"]
     for annotation in board["annotations"]["list"]:
         if "target" in annotation:
             yield annotation["name"], annotation["target"]["expr"]
 
 
-def sent(expression: str) -> str:
-    """Put in what Grafana would put in for its variables."""
+def targets() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return each query of the panels, with its panel."""
+    for panel in dashboard()["panels"]:
+        for target in panel.get("targets", []):
+            yield panel, target
+
+
+def sent(expression: str, interval: str = "30s") -> str:
+    """Replace the variables as Grafana does."""
     known = {"$__rate_interval": "30s", "$workspace": ".*", "$instance": ".*"}
+    known |= {"$__interval": interval, "$__range": "1h"}
     for name, value in known.items():
         expression = expression.replace(name, value)
     assert "$" not in expression
@@ -61,7 +78,7 @@ def type_errors(board: dict[str, Any], directory: Path) -> str:
     """Let the TypeScript compiler compare a dashboard with Grafana's types."""
     shutil.copy(HERE / "dashboard_types.ts", directory)
     text = json.dumps(without_plugins_own(board))
-    (directory / "node_modules").symlink_to(need_part("node_modules"))
+    (directory / "node_modules").symlink_to(need_tool("node_modules"))
     head = 'import type {Dashboard} from "./dashboard_types";\n'
     (directory / "board.ts").write_text(f"{head}export const d: Dashboard = {text};\n")
     flags = ["--strict", "--noEmit", "--skipLibCheck", "--ignoreConfig"]
@@ -77,13 +94,13 @@ def lost_keys(board: dict[str, Any]) -> list[str]:
     script = HERE / "dashboard_roundtrip.py"
     text = json.dumps(without_plugins_own(board))
     lost: list[str] = json.loads(
-        run(need_part("venv/bin/python"), script, stdin=text).stdout
+        run(need_tool("venv/bin/python"), script, stdin=text).stdout
     )
     # Newer than the model; the types know it.
     return [key for key in lost if not key.endswith(".builtIn")]
 
 
-def test_everything_asked_for_is_on_the_wall() -> None:
+def test_everything_asked_for_is_on_the_dashboard() -> None:
     """The panels, variables and annotations that an operator expects are there."""
     board = dashboard()
     asked = " ".join(expression for _, expression in expressions())
@@ -93,12 +110,17 @@ def test_everything_asked_for_is_on_the_wall() -> None:
         *("datasource", "workspace", "instance")
     }
     assert [a["name"] for a in board["annotations"]["list"]][1:] == [
-        *("Rules reloaded", "Rules rejected")
+        *("Rules reloaded", "Rules rejected", "Paused", "Rule promoted or demoted")
     ]
-    assert {"stat", "timeseries", "gauge", "state-timeline"} <= kinds
+    assert {"stat", "timeseries", "gauge", "state-timeline", "table"} <= kinds
+    assert 'ALERTS{alertname=~"Triaged.+", alertstate="firing"' in asked
+    for name in ("observed_total", "rule_false_positives_total", "rule_mode"):
+        assert f"triaged_{name}" in asked
+    for name in ("minute_limit", "dry_run", "internal_errors_total"):
+        assert f"triaged_{name}" in asked
     for name in ("dismissals_total", "tasks_left", "tasks_pending", "breaker_open"):
         assert f"triaged_{name}" in asked
-    for name in ("quota_remaining", "rate_limited_total", "poll_interval_seconds"):
+    for name in ("quota_remaining", "api_rate_limited_total", "poll_interval_seconds"):
         assert f"triaged_{name}" in asked
 
 
@@ -124,7 +146,75 @@ def test_every_query_heeds_the_variables() -> None:
 
         assert selectors, name
         assert all("$instance" in selector for selector in selectors), name
-        assert "$workspace" in expression or "up{" in expression, name
+        of_the_process = "up{" in expression or "process_" in expression
+        assert "$workspace" in expression or of_the_process, name
+
+
+def test_what_shows_the_present_is_asked_of_the_present() -> None:
+    """Stats, gauges and tables are instant: none shows a value that is long gone."""
+    for panel, target in targets():
+        is_of_now = panel["type"] in {"stat", "gauge", "bargauge", "table"}
+
+        assert target.get("instant", False) is is_of_now, panel["title"]
+
+
+def test_no_data_is_red() -> None:
+    """A stat or gauge without data says so, in red; it never keeps its last colour."""
+    for panel, target in targets():
+        if panel["type"] not in {"stat", "gauge"}:
+            continue
+        field = panel["fieldConfig"]
+        overrides = [
+            prop["value"]
+            for override in field["overrides"]
+            if override["matcher"]["options"] == target["legendFormat"]
+            for prop in override["properties"]
+            if prop["id"] == "mappings"
+        ]
+
+        assert target["expr"].endswith(NO_DATA), panel["title"]
+        for (mapping,) in [field["defaults"]["mappings"], *overrides]:
+            shown = mapping["options"]["-1"]
+            assert (shown["text"], shown["color"]) == ("no data", "red")
+        assert field["defaults"]["thresholds"]["steps"][0]["color"] == "red"
+
+
+def test_events_are_counted_per_interval() -> None:
+    """Bars show the increase over their own width, which has a minimum."""
+    for panel, target in targets():
+        custom = panel["fieldConfig"]["defaults"].get("custom", {})
+        if custom.get("drawStyle") == "bars" and "_total{" in target["expr"]:
+            assert "[$__interval]" in target["expr"], panel["title"]
+            assert target["interval"] == "30m", panel["title"]
+
+
+@pytest.mark.deploy
+def test_twenty_dismissals_show_as_twenty(tmp_path: Path) -> None:
+    """Scraped every 30 s, 20 dismissals of one moment are one bar of 20."""
+    (expression,) = [
+        target["expr"]
+        for panel, target in targets()
+        if panel["title"] == "Dismissals by rule and reason"
+    ]
+    labels = 'rule="r", reason="testing"'
+    series = f'triaged_dismissals_total{{workspace="w", instance="i", {labels}}}'
+    values = "7x150 27x300"  # they come after 75 minutes
+    case = {
+        "interval": "30s",
+        "input_series": [{"series": series, "values": values}],
+        "promql_expr_test": [
+            {
+                "expr": sent(expression, "30m"),
+                "eval_time": f"{minutes}m10s",
+                "exp_samples": [{"labels": f"{{{labels}}}", "value": shown}],
+            }
+            for minutes, shown in ((30, 0), (60, 0), (90, 20), (120, 0), (150, 0))
+        ],
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(json.dumps({"rule_files": [], "tests": [case]}))
+
+    run(need_program("promtool"), "test", "rules", path)
 
 
 def test_provisioning_names_what_is_there() -> None:
@@ -172,14 +262,34 @@ def test_the_model_would_find_a_typo_in_a_query() -> None:
 
 
 @pytest.mark.deploy
-@pytest.mark.parametrize(("name", "expression"), list(expressions()))
-def test_the_query_shows_something(stack: Stack, name: str, expression: str) -> None:
+@pytest.mark.parametrize(
+    "expression",
+    [pytest.param(expression, id=name) for name, expression in expressions()],
+)
+def test_the_query_shows_something(stack: Stack, expression: str) -> None:
     """Asked of a real Prometheus that watches a real daemon, there is an answer."""
     asked = sent(expression)
-    if name == "Rules rejected":
-        # Empty as long as all is well: what it is about must be there all the same.
-        asked = asked.removesuffix(" == 0")
-    eventually(lambda: stack.query_range(asked), 30)
+    for condition in (" == 0", " == 1", " > 0", NO_DATA):
+        # Without these it must have a value, however well everything is.
+        asked = asked.removesuffix(condition)
+    if not asked.startswith("ALERTS"):
+        eventually(lambda: stack.query_range(asked), 30)
+
+
+@pytest.mark.deploy
+def test_firing_alerts_are_shown(stack: Stack) -> None:
+    """An alert that fires is in the table, whether or not it has every label."""
+    (expression,) = [e for _, e in expressions() if e.startswith("ALERTS")]
+    good = stack.program.rules.read_text()
+    stack.program.rules.write_text("version: 1\nrules: []\n")
+    try:
+        eventually(lambda: stack.query(sent(expression)), 60)
+        (shown,) = stack.query(sent(expression))
+    finally:
+        stack.program.rules.write_text(good)
+
+    assert shown["metric"]["alertname"] == "TriagedRulesRejected"
+    assert shown["metric"]["severity"] == "warning"
 
 
 @pytest.mark.deploy

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.deploy.external_tools import DEPLOY, need_program, need_root
 from tests.deploy.manifests import KUSTOMIZE, kustomized, pod_of
-from tests.deploy.parts import DEPLOY, need_program, need_root
 from tests.e2e.harness import RULES, RunningDaemon, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
@@ -61,7 +61,7 @@ class Mounted:
 
 @dataclass(frozen=True)
 class Node:
-    """Where a pod of the base runs, with its volumes."""
+    """The node that a pod of the base runs on, with its volumes."""
 
     pod: Any
     directory: Path
@@ -140,7 +140,7 @@ def node(installed: Path) -> Iterator[Node]:
     modes = {
         v["name"]: v["secret"]["defaultMode"] for v in pod["volumes"] if "secret" in v
     }
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     # Not below pytest's own directory, which other users may not enter.
     with (
         tempfile.TemporaryDirectory() as name,
@@ -205,8 +205,8 @@ def test_what_the_kubelet_swaps_is_picked_up(node: Node) -> None:
         assert daemon.metric("triaged_api_key_accepted") == 1
 
 
-def test_a_second_pod_keeps_off(node: Node) -> None:
-    """Should two pods meet on one ledger, the second ends and the first works on."""
+def test_a_second_pod_is_refused(node: Node) -> None:
+    """Of two pods on one ledger, the second ends and the first continues."""
     with node.daemon() as first:
         first.wait_for("cycle.finished")
         with node.daemon() as second:
@@ -216,19 +216,23 @@ def test_a_second_pod_keeps_off(node: Node) -> None:
 
 
 def test_the_readme_backs_up_and_restores(node: Node) -> None:
-    """What a daemon's ledger held is there again after the README's two commands."""
+    """What a daemon's ledger held is there again after the README's commands."""
     text = (DEPLOY / "kubernetes/README.md").read_text()
     text = text.replace("/var/lib/triaged", str(node.ledger))
-    backup, restore = re.findall(r"python3 -c '\n(.+?)'", text, re.DOTALL)
+    backup = re.findall(r"-- (triaged backup --overwrite \S+)", text)[0].split()
+    verify = re.findall(r"-- (triaged backup --verify \S+)", text)[0].split()
+    (restore,) = re.findall(r"python3 -c '\n(.+?)'", text, re.DOTALL)
     add(node.sandbox, [a_listed("t1")])
     with node.daemon() as daemon:
         daemon.wait_for("task.dismissed")
-        saved = node.execute("-c", backup)
-    for file in node.ledger.iterdir():
+        node.execute("-m", *backup)
+        saved = Path(backup[-1]).read_bytes()
+    for file in node.ledger.glob("ledger.sqlite3*"):
         file.write_bytes(b"broken")
 
     node.execute("-c", restore, stdin=saved)
 
+    node.execute("-m", *verify)
     history = node.execute("-m", "triaged", "history", "--format", "csv")
     assert b"t1" in history
     with node.daemon() as daemon:

@@ -1,9 +1,10 @@
-"""Manifests and chart: valid, alike, restricted; and the Deployment run for real.
+"""Manifests and chart: valid, alike, restricted.
 
-There is no cluster here: schemas of several versions judge the objects, and podman runs
-the Deployment as it is, with the test in the place of the kubelet.
+There is no cluster here: schemas of several versions judge the objects.
 """
 
+import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,25 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.deploy.external_tools import (
+    DEPLOY,
+    HERE,
+    load_yaml,
+    need_program,
+    need_tool,
+    run,
+)
 from tests.deploy.manifests import (
     CHART,
     KUSTOMIZE,
     Objects,
     ask_helm,
     kustomized,
+    labels_of,
     plain,
     pod_of,
     rendered,
 )
-from tests.deploy.parts import HERE, load_yaml, need_part, need_program, run
 from tests.deploy.stack import RULES_FILE
 from triaged import __version__
 from triaged.rulesfile.loader import load
@@ -31,31 +40,52 @@ pytestmark = pytest.mark.deploy
 VERSIONS = ["1.25", "1.27", "1.29", "1.31", "1.33", "1.35", "1.37"]
 MONITORED = {"monitoring": {"enabled": True}}
 CRON = {"flavour": "cronjob"}
+EVERYTHING = {
+    "settings": {
+        "HTTPS_PROXY": "http://proxy.internal:3128",
+        "TRIAGED_API_URL": "https://gateway.internal:8443/v1",
+        "TRIAGED_LEDGER_URL": "postgresql://db.internal/triaged",
+        "TRIAGED_LISTEN": "[::]:8080",
+    },
+    "extraEnv": [
+        {
+            "name": "ALL_PROXY",
+            "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}},
+        },
+        {"name": "all_proxy", "value": "socks5://proxy.internal"},
+    ],
+    "extraEnvFrom": [{"secretRef": {"name": "more"}}],
+    "podAnnotations": {"example.com/team": "crm"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "networkPolicy": {"extraEgress": [{"ports": [{"port": 587, "protocol": "TCP"}]}]},
+}
 
 
 def write(directory: Path, objects: Objects) -> Path:
-    """Write objects as one file of YAML documents, without those of others' kinds."""
+    """Write objects as one file of YAML documents, without those of the operator."""
     path = directory / "objects.yaml"
     known = [o for o in objects.values() if "coreos" not in o["apiVersion"]]
     path.write_text(yaml.safe_dump_all(known))
     return path
 
 
+@functools.cache
 def everything() -> dict[str, Objects]:
-    """Return each set of objects that somebody could apply."""
+    """Return each set of objects that this project offers."""
     return {
         "kustomize base": kustomized(KUSTOMIZE / "base"),
         "kustomize cronjob": kustomized(KUSTOMIZE / "cronjob"),
         "kustomize example": kustomized(KUSTOMIZE / "example"),
         "chart": rendered(**MONITORED),
         "chart cronjob": rendered(**CRON),
+        "chart with everything": rendered(**MONITORED, **EVERYTHING),
     }
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_objects_are_valid(version: str, tmp_path: Path) -> None:
     """The schemas of this version know every field, and ask for no other."""
-    validate = need_part("venv/bin/kubernetes-validate")
+    validate = need_tool("venv/bin/kubernetes-validate")
 
     for objects in everything().values():
         run(validate, "--strict", "-k", version, write(tmp_path, objects))
@@ -64,7 +94,7 @@ def test_the_objects_are_valid(version: str, tmp_path: Path) -> None:
 def test_kustomize_and_helm_make_the_same_daemon() -> None:
     """Base with monitoring and chart with monitoring are the same objects."""
     base = kustomized(KUSTOMIZE / "example")
-    # The example's own wishes: a namespace, an image and one more setting.
+    # What the example adds: a namespace, an image and one more setting.
     chart = rendered(
         **MONITORED,
         image={"repository": "registry.internal/triaged"},
@@ -140,6 +170,88 @@ def test_the_network_policy_says_who_may_talk() -> None:
     ]
 
 
+def test_the_ports_follow_the_settings() -> None:
+    """The pod's port is that of TRIAGED_LISTEN; what a URL names may be reached."""
+    objects = rendered(**EVERYTHING)
+    (container,) = pod_of(objects)["containers"]
+    policy = objects["NetworkPolicy/triaged"]["spec"]
+    _, internet, anywhere, extra = policy["egress"]
+    ports = [[p["port"] for p in way["ports"]] for way in (internet, anywhere, extra)]
+
+    assert [p["containerPort"] for p in container["ports"]] == [8080]
+    assert [p["port"] for p in policy["ingress"][0]["ports"]] == ["http"]
+    assert ports == [[443, 8443], [3128, 1080, 5432], [587]]
+    assert "to" not in anywhere
+    notes = ask_helm(EVERYTHING)["manifests"]["triaged/templates/NOTES.txt"]
+    assert "port-forward deploy/triaged 8080" in notes
+
+
+def test_the_chart_passes_on_what_operators_add() -> None:
+    """Variables, annotations and pull secrets arrive in the pod as they were given."""
+    template = rendered(**EVERYTHING)["Deployment/triaged"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    names = [each["name"] for each in container["env"]]
+
+    assert template["metadata"]["annotations"] == EVERYTHING["podAnnotations"]
+    assert template["spec"]["imagePullSecrets"] == EVERYTHING["imagePullSecrets"]
+    assert container["env"][-2:] == EVERYTHING["extraEnv"]
+    assert container["envFrom"] == EVERYTHING["extraEnvFrom"]
+    assert {"HTTPS_PROXY", "TRIAGED_LISTEN", "TRIAGED_WORKSPACE"} <= set(names)
+
+
+def test_the_policy_is_for_each_of_our_pods() -> None:
+    """Daemon, CronJob and the pod for commands by hand are all selected."""
+    manual = load_yaml(DEPLOY / "kubernetes/manual.yaml")["metadata"]["labels"]
+    for name, objects in everything().items():
+        wanted = objects["NetworkPolicy/triaged"]["spec"]["podSelector"]["matchLabels"]
+
+        assert wanted.items() <= labels_of(objects).items(), name
+        assert wanted.items() <= manual.items(), name
+
+
+def test_the_daemons_selectors_leave_the_manual_pod_alone() -> None:
+    """Neither the Deployment nor the disruption budget counts the pod by hand."""
+    manual = load_yaml(DEPLOY / "kubernetes/manual.yaml")["metadata"]["labels"]
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        for objects in (kustomized(KUSTOMIZE / "base"), rendered()):
+            selector = objects[f"{kind}/triaged"]["spec"]["selector"]["matchLabels"]
+
+            assert selector.items() <= labels_of(objects).items()
+            assert not selector.items() <= manual.items()
+
+
+@pytest.mark.parametrize("path", ["", "/var/lib/node-exporter"])
+def test_the_cronjob_writes_its_metrics(path: str) -> None:
+    """They go into the ledger's volume, or where node_exporter reads them."""
+    values = {"schedule": "0 * * * *", "interval": "1h", "metricsHostPath": path}
+    objects = rendered(**CRON, **MONITORED, cronjob=values)
+    (container,) = pod_of(objects)["containers"]
+    *command, file = container["args"]
+
+    assert command == ["run", "--once", "--poll-interval", "1h", "--metrics-file"]
+    assert Path(file).parent.as_posix() in {
+        mount["mountPath"] for mount in container["volumeMounts"]
+    }
+    assert ("hostPath" in pod_of(objects)["volumes"][-1]) is bool(path)
+    assert ("PrometheusRule/triaged" in objects) is bool(path)
+
+
+def test_grafanas_sidecar_finds_the_dashboard() -> None:
+    """The ConfigMap has the sidecar's label and holds the dashboard as it is."""
+    text = (DEPLOY / "grafana/triaged.json").read_text()
+    labels = {"dashboards": "yes"}
+    monitoring = {"enabled": True, "dashboard": {"labels": labels}}
+    for objects in (kustomized(KUSTOMIZE / "example"), rendered(**MONITORED)):
+        found = objects["ConfigMap/triaged-dashboard"]
+
+        assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert json.loads(found["data"]["triaged.json"]) == json.loads(text)
+    other = rendered(monitoring=monitoring)["ConfigMap/triaged-dashboard"]
+    assert labels.items() <= other["metadata"]["labels"].items()
+    without = rendered(monitoring={"enabled": True, "dashboard": {"enabled": False}})
+    assert "ConfigMap/triaged-dashboard" not in without
+
+
 def test_the_prometheus_rule_is_the_rules_file() -> None:
     """The operator's object and the chart hold the same groups as the plain file."""
     groups = load_yaml(RULES_FILE)["groups"]
@@ -153,9 +265,7 @@ def test_the_prometheus_rule_is_the_rules_file() -> None:
     ]
 
     assert objects["PrometheusRule/triaged"]["spec"]["groups"] == groups
-    assert (
-        CHART / "triaged.rulesfile.loader.yaml"
-    ).read_text() == RULES_FILE.read_text()
+    assert (CHART / "triaged.rules.yaml").read_text() == RULES_FILE.read_text()
     assert all(url.startswith("/docs/deploy/README.md#") for url in alerts)
 
 
@@ -224,11 +334,19 @@ def test_rules_arrive_as_they_are(text: str) -> None:
         ({"persistence": {"size": "lots"}}, "/persistence/size"),
         ({"networkPolicy": {"egress": []}}, "/networkPolicy/egress"),
         ({"networkPolicy": {"egress": [{"cidr": "leadlex"}]}}, "/egress/0/cidr"),
+        (
+            {"settings": {"TRIAGED_LISTEN": "127.0.0.1:9464"}},
+            "/settings/TRIAGED_LISTEN",
+        ),
+        ({"settings": {"TRIAGED_LISTEN": "[::]:0"}}, "/settings/TRIAGED_LISTEN"),
+        ({"settings": {"HTTPS_PROXY": "proxy:3128"}}, "/settings/HTTPS_PROXY"),
+        ({"settings": {"HTTPX_PROXY": "x"}}, "'HTTPX_PROXY'"),
+        ({"extraEnv": [{"name": "TRIAGED_API_KEY", "value": "wbk_secret"}]}, "/name"),
     ],
     ids=str,
 )
 def test_the_chart_refuses_wrong_values(values: dict[str, Any], named: str) -> None:
-    """Helm says which value is wrong before anything is installed."""
+    """Helm names the wrong value before anything is installed."""
     error = ask_helm(values)["error"]
 
     assert error is not None
@@ -236,7 +354,7 @@ def test_the_chart_refuses_wrong_values(values: dict[str, Any], named: str) -> N
     assert "wbk_secret" not in error
 
 
-def test_the_chart_lints_and_says_how_to_go_on() -> None:
+def test_the_chart_lints_and_tells_the_next_steps() -> None:
     """Lint has no warning; the notes name the Secret, the page and the ledger."""
     answer = ask_helm({"apiKey": {"existingSecret": "mine"}})
     notes = answer["manifests"]["triaged/templates/NOTES.txt"]

@@ -1,4 +1,4 @@
-"""What deploy/kubernetes/README.md tells people to do, and the pod by hand."""
+"""The instructions of deploy/kubernetes/README.md, and the pod for commands by hand."""
 
 import os
 import re
@@ -8,27 +8,28 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.external_tools import DEPLOY, load_yaml, need_tool, run
 from tests.deploy.manifests import CHART, KUSTOMIZE, ask_helm, kustomized, pod_of
-from tests.deploy.parts import DEPLOY, load_yaml, need_part, run
 
 pytestmark = pytest.mark.deploy
 
 README = DEPLOY / "kubernetes/README.md"
-HAND = DEPLOY / "kubernetes/hand.yaml"
+MANUAL = DEPLOY / "kubernetes/manual.yaml"
 
 
 def test_the_values_that_it_names_exist() -> None:
     """Each value of a --set, and each that may have to be set, is the chart's."""
     text = README.read_text()
     given = dict(re.findall(r"--set (\S+?)=(\S+)", text))
-    named = set(re.findall(r"`((?:networkPolicy|monitoring|resources)\.[\w.]+)`", text))
+    prefixes = "networkPolicy|monitoring|resources|cronjob"
+    named = set(re.findall(rf"`((?:{prefixes})\.[\w.]+)`", text))
     values = load_yaml(CHART / "values.yaml")
 
     assert len(given) == 2
     assert ask_helm(nested(given))["error"] is None
     assert "--set-file rules=" in text
     assert isinstance(values["rules"], str)
-    assert len(named) >= 4
+    assert len(named) >= 9
     for path in named:
         found: Any = values
         for key in path.split("."):
@@ -58,8 +59,8 @@ def test_its_overlay_brings_other_rules(tmp_path: Path) -> None:
 
 def test_the_pod_by_hand_is_like_the_daemons() -> None:
     """It has the daemon's user, image, rights and volumes, and is not taken for it."""
-    hand = load_yaml(HAND)
-    pod, daemons = hand["spec"], pod_of(kustomized(KUSTOMIZE / "base"))
+    manual = load_yaml(MANUAL)
+    pod, daemons = manual["spec"], pod_of(kustomized(KUSTOMIZE / "base"))
     same = ("securityContext", "volumes", "serviceAccountName", "enableServiceLinks")
     parts = ("image", "securityContext", "volumeMounts", "resources")
 
@@ -67,12 +68,11 @@ def test_the_pod_by_hand_is_like_the_daemons() -> None:
     assert pod["automountServiceAccountToken"] is False
     for part in parts:
         assert pod["containers"][0][part] == daemons["containers"][0][part]
-    assert hand["metadata"]["labels"] == {"app.kubernetes.io/name": "triaged-hand"}
 
 
 @pytest.mark.parametrize("version", ["1.25", "1.31", "1.37"])
 def test_the_pod_by_hand_is_valid(version: str) -> None:
     """The schemas of several versions know each of its fields."""
-    validate = need_part("venv/bin/kubernetes-validate")
+    validate = need_tool("venv/bin/kubernetes-validate")
 
-    run(validate, "--strict", "-k", version, HAND)
+    run(validate, "--strict", "-k", version, MANUAL)

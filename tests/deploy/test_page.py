@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.deploy.browser import Browser, running_browser
-from tests.deploy.parts import need_program
+from tests.deploy.external_tools import need_program
 from tests.e2e.harness import RULES, Program, a_listed, add
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
@@ -42,7 +42,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a daemon that has dismissed, observed, held and left something."""
     need_program("chromedriver")
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as sandbox:
         program = Program(tmp_path_factory.mktemp("page"), sandbox.api_url)
         program.rules.write_text(RULES.replace("tests:\n", OBSERVING))
@@ -136,7 +136,7 @@ def test_the_backtest_report_can_be_read_on_a_phone(
     browser: Browser, tmp_path: Path
 ) -> None:
     """One file, a bar for each rule, and why a rule wanted what people approved."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as sandbox:
         program = Program(tmp_path, sandbox.api_url)
         for number in range(9):

@@ -16,8 +16,8 @@ import yaml
 
 from tests.deploy import containers
 from tests.deploy.containers import podman
+from tests.deploy.external_tools import free_port, need_program
 from tests.deploy.manifests import KUSTOMIZE, Objects, kustomized, pod_of
-from tests.deploy.parts import free_port, need_program
 from tests.e2e.harness import KEY, RULES, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
@@ -71,7 +71,9 @@ class Pod:
 def pod(built_image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     del built_image
     need_program("catatonit")
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None, key=SECRET)
+    settings = SandboxSettings(
+        task_count=0, minute_limit=None, day_limit=None, key=SECRET
+    )
     with running_sandbox(settings, SystemClock()) as sandbox:
         directory, port = tmp_path_factory.mktemp("kube"), free_port()
         objects = kustomized(overlay(directory, sandbox, port))

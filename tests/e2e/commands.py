@@ -46,6 +46,8 @@ CASES: Final = (
     *_both("check-failing", "check rules.failing.yaml", 3),
     Case("schema.json", "schema"),
     *_both("plan-live", "plan", 4),
+    Case("plan-all.txt", "plan --all", 4),
+    Case("plan-verbose.txt", "plan -v", 4),
     Case("plan-paused.txt", "plan", after=("pause",)),
     *_both("explain-dismissed", "explain t01"),
     *_both("explain-hand", "explain s1"),
@@ -58,8 +60,12 @@ CASES: Final = (
     Case("history.csv", "history --format csv"),
     *_both("history-held", "history --held"),
     *_both("history-none", "history --since 1h"),
+    *_both("history-observed", "history --observed"),
+    Case("history-observed.csv", "history --observed --format csv"),
+    *_both("status", "status", 1),
+    Case("status-paused.txt", "status", 1, after=("pause --note audit",)),
     *_both("budget", "budget"),
-    Case("budget-starter.txt", "budget --plan starter --daily-limit 100"),
+    Case("budget-starter.txt", "budget --api-plan starter --daily-limit 100"),
     *_both("budget-impossible", "budget --daily-limit 9 --reserve 0.9", 78),
     Case("dismiss.txt", "dismiss --older-than 1d --reason testing --yes"),
     Case("dismiss-one.txt", "dismiss t07 t77 --reason asked_by_law --yes"),
@@ -78,7 +84,10 @@ CASES: Final = (
     Case("veto-again.txt", "veto t08"),
     Case("veto-remove.txt", "veto t08 --remove"),
     Case("veto-remove-none.txt", "veto t07 --remove"),
+    Case("veto-unknown.txt", "veto t99"),
+    *_both("veto-list", "veto --list"),
     Case("pause.txt", "pause --note audit"),
+    Case("pause-note.txt", "pause --note week", after=("pause --note audit",)),
     Case("pause-again.txt", "pause", after=("pause",)),
     Case("resume.txt", "resume", after=("pause",)),
     Case("resume-none.txt", "resume"),
@@ -92,13 +101,13 @@ def live(command: CommandLine, sandbox: RunningSandbox) -> None:
     """
     listed = _by_id()
     _dismiss_one(command, sandbox, "t01")
-    _dismiss_one(command, sandbox, "t02", fault="404-html")
+    _dismiss_one(command, sandbox, "t02", fault="html-404")
     _dismiss_one(command, sandbox, "t03", fault="not-pending")
     _cycle(command, sandbox, listed["t05"])
     command.clock.at = datetime(2026, 2, 28, 8, tzinfo=UTC)
     _cycle(command, sandbox, listed["t06"], listed["t14"])
     add(sandbox, [a_listed("s1", "An old\xa0search")])
-    sandbox.world.faults.add(parse_fault("dismiss:5xx-after:1"))
+    sandbox.world.faults.add(parse_fault("dismiss:500-after-effect:1"))
     command.run("dismiss", "s1", "--reason", "bulk_cleanup", "--yes")
     command.run("veto", "t08")
 

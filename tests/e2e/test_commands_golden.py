@@ -27,8 +27,11 @@ from triaged.sandbox.settings import SandboxSettings
 # All that varies from run to run; everything else is fixed by the inputs.
 VARYING: Final = {
     r"127\.0\.0\.1:\d+": "127.0.0.1:PORT",
+    r"=/\S+/triaged-sandbox-\w+": "=STATE_DIR",
     r'"cycle": "[0-9a-f]{12}"': '"cycle": "CYCLE"',
     r",[0-9a-f]{12},req_": ",CYCLE,req_",
+    r'"id": "[0-9a-f]{12}"': '"id": "CYCLE"',
+    r'("finished_at": "[0-9T:-]+)\.[0-9]+': r"\1",
 }
 LOGGED: Final = {
     r"20\d\d-\d\d-\d\dT[0-9:.]+Z": "TIME",
@@ -38,32 +41,52 @@ LOGGED: Final = {
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clock() -> FixedClock:
+    return FixedClock(BEGIN)
+
+
+@pytest.fixture(scope="module")
+def golden_sandbox(clock: FixedClock) -> Iterator[RunningSandbox]:
+    """Return one sandbox for all cases: a ledger belongs to one API URL."""
+    with _sandbox(clock) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def history(
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> Path:
     """Return a directory with the inputs, and a ledger that has seen three days."""
     directory = tmp_path_factory.mktemp("past")
     for name in INPUTS:
         shutil.copy(GOLDEN / name, directory / name)
-    clock = FixedClock(BEGIN)
-    with _sandbox(clock) as sandbox, pytest.MonkeyPatch.context() as patch:
-        settings = settings_for(sandbox.api_url)
-        live(CommandLine(directory, patch, clock, settings), sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        settings = settings_for(golden_sandbox.api_url)
+        live(CommandLine(directory, patch, clock, settings), golden_sandbox)
     return directory
 
 
 @pytest.fixture
 def command(
-    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CommandLine]:
+    history: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> CommandLine:
     """Return a command line in a workspace that has a past."""
     shutil.copytree(history, tmp_path, dirs_exist_ok=True)
-    clock = FixedClock(NOW)
-    with _sandbox(clock) as sandbox:
-        fill(sandbox)
-        yield CommandLine(tmp_path, monkeypatch, clock, settings_for(sandbox.api_url))
+    clock.at = NOW
+    golden_sandbox.world.reset()
+    fill(golden_sandbox)
+    settings = settings_for(golden_sandbox.api_url)
+    return CommandLine(tmp_path, monkeypatch, clock, settings)
 
 
 def _sandbox(clock: Clock) -> AbstractContextManager[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     return running_sandbox(settings, clock)
 
 
@@ -153,7 +176,7 @@ def test_the_sandbox_says_how_to_use_it(program: Program) -> None:
         command, env=program.environ(), stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline() for _ in range(4)]
+        lines = [process.stdout.readline() for _ in range(5)]
         process.terminate()
 
     assert process.returncode == 0

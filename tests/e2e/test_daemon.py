@@ -161,7 +161,7 @@ def test_kill_loses_and_repeats_nothing(
 ) -> None:
     """Killed between effect and outcome, the next start finds out what happened."""
     add(sandbox, [a_listed(f"t{number}") for number in range(12)])
-    sandbox.world.faults.add(parse_fault("dismiss:slow-after=5:12"))
+    sandbox.world.faults.add(parse_fault("dismiss:delay-after-effect=5:12"))
     with program.daemon() as daemon:
         eventually(lambda: sandbox.world.store.counts()["dismissed"] > 0)
         daemon.end(signal.SIGKILL)
@@ -175,7 +175,7 @@ def test_kill_loses_and_repeats_nothing(
     ends = program.history()
     assert {task: ends[task][-1] for task in ends} == dict.fromkeys(ends, "confirmed")
     assert len(ends) == 12
-    times = [sandbox.world.store.times(f"t{n}", "dismissed") for n in range(12)]
+    times = [sandbox.world.store.request_count(f"t{n}", "dismissed") for n in range(12)]
     assert times == [1] * 12
 
 

@@ -20,7 +20,7 @@ RESERVE = 12
 @pytest.fixture
 def short_days() -> Iterator[RunningSandbox]:
     settings = SandboxSettings(
-        count=0,
+        task_count=0,
         minute_limit=A_MINUTE,
         minute_window=MINUTE,
         day_limit=A_DAY,

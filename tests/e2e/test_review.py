@@ -198,7 +198,7 @@ def test_an_answer_that_fails_is_told_and_the_review_goes_on(
 ) -> None:
     """A refusal or a fault costs that answer, says so, and ends with 4."""
     sandbox.world.faults.add(parse_fault("approve:500:1"))
-    sandbox.world.faults.add(parse_fault("dismiss:5xx-after:1"))
+    sandbox.world.faults.add(parse_fault("dismiss:500-after-effect:1"))
     screen = walk(
         program,
         ("1 of 4", "a"),

@@ -19,7 +19,8 @@ NOWHERE: Final = "http://127.0.0.1:9/functions/v1/api-gateway"
 
 # Arguments, and what must be said of them; all of these end with 2.
 USAGE: Final = {
-    "nonsense": "No such command 'nonsense'",
+    "nonsense": "No such command 'nonsense'.",
+    "stauts": "No such command 'stauts'. Did you mean 'status'?",
     "--verbose": "No such option '--verbose'. Did you mean '--version'?",
     "run --dryrun": "No such option '--dryrun'. Did you mean '--dry-run'?",
     "run now": "unexpected extra argument (now)",
@@ -27,7 +28,7 @@ USAGE: Final = {
     "run --poll-interval": "Option '--poll-interval' requires an argument",
     "check --format csv": "'csv' is not one of table, json",
     "check --strickt": "Did you mean '--strict'?",
-    "plan --now yesterday": "a moment such as 2026-03-01T00:00:00Z, found 'yesterday'",
+    "plan --now yesterday": "a timestamp such as 2026-03-01T00:00:00Z, found 'yesterday'",
     "plan --now 2026-03-01T00:00:00": "found '2026-03-01T00:00:00'",
     "plan --tasks nowhere.json": "nowhere.json: No such file or directory",
     "plan --tasks .": ".: Is a directory",
@@ -42,8 +43,8 @@ USAGE: Final = {
     "apply nowhere.json": "nowhere.json: No such file or directory",
     "apply .": ".: Is a directory",
     "apply plan.json other.json": "unexpected extra argument (other.json)",
-    "explain": "say which task: its id, or --task FILE",
-    "explain ''": "say which task: its id, or --task FILE",
+    "explain": "give the task: its TASK_ID, or --task FILE",
+    "explain ''": "give the task: its TASK_ID, or --task FILE",
     "explain t1 --task task.json": "give a TASK_ID or --task FILE, not both",
     "explain t1 t2": "unexpected extra argument (t2)",
     "explain --task nowhere.json": "--task: nowhere.json: No such file or directory",
@@ -69,17 +70,29 @@ USAGE: Final = {
     "dismiss --older-than=-1d --reason testing": "found '-1d'",
     "dismiss --description '(' --reason testing": "for the character itself write \\(",
     "dismiss --description '(?=x)' --reason testing": "look-ahead (?= is not supported",
-    "dismiss --description 'x*' --reason testing": "it holds for everything; write +",
+    "dismiss --description 'x*' --reason testing": "even an empty one; write + for *",
     "dismiss --all --reason testing --yess": "No such option '--yess'",
-    "history --since yesterday": "24h or 7d, or a moment such as 2026-03-01T00:00:00Z",
+    "history --since yesterday": "24h or 7d, or a timestamp such as 2026-03-01T00:00:00Z",
     "history --since 2026-03-01": "found '2026-03-01'",
     "history --outcome fine": "'fine' is not one of confirmed, already_handled, gone",
     "history --format html": "'html' is not one of table, json, csv",
     "history t1": "unexpected extra argument (t1)",
     "history --held --rule clutter": "drop the other flags",
     "budget --format csv": "'csv' is not one of table, json",
+    "history --held --agreement": "give one of --observed, --held and --agreement",
+    "history --refresh": "--refresh goes with --agreement",
+    "history --observed --outcome gone": "what was only observed has no --outcome",
+    "status now": "unexpected extra argument (now)",
+    "status --format csv": "'csv' is not one of table, json",
+    "init --dir rules.yaml": "'rules.yaml' is a file",
+    "init": "rules.yaml exists already; init never overwrites",
+    "backup": "Missing argument 'FILE'",
+    "backup x --verify --overwrite": "--verify writes nothing",
+    "completion": "Missing argument '{bash|zsh|fish}'",
+    "completion csh": "'csh' is not one of 'bash', 'zsh', 'fish'",
     "veto": "Missing argument 'TASK_ID'",
-    "veto ''": "the TASK_ID is empty; say which task to keep",
+    "veto ''": "Missing argument 'TASK_ID'",
+    "veto t1 --list": "--list shows every veto; drop the other arguments",
     "veto t1 t2": "unexpected extra argument (t2)",
     "pause now": "unexpected extra argument (now)",
     "pause --note": "Option '--note' requires an argument",
@@ -90,10 +103,10 @@ USAGE: Final = {
     "sandbox --port http": "'http' is not a valid integer",
     "sandbox --tasks -1": "-1 is not in the range 0<=x<=200000",
     "sandbox --plan gold": "'gold' is not one of 'starter', 'pro', 'org', 'unlimited'",
-    "sandbox --minute soon": "90s, 14d or 1d12h, found 'soon'",
-    "sandbox --day 0s": "expected at least 1s, found '0s'",
+    "sandbox --minute-window soon": "90s, 14d or 1d12h, found 'soon'",
+    "sandbox --day-window 0s": "expected at least 1s, found '0s'",
     "sandbox --fault nonsense": "expected OPERATION:FAULT[:COUNT[@SKIP]]",
-    "sandbox --fault dismiss:odd": "unknown fault 'odd' (known: 429, 429-day,",
+    "sandbox --fault dismiss:odd": "unknown fault 'odd' (known: 429, daily-429,",
     "sandbox --fault dismiss:500:p=2": "from 0 to 1, not '2'",
     "demo --seconds 1": "1 is not in the range 5<=x<=600",
     "demo now": "unexpected extra argument (now)",
@@ -236,7 +249,17 @@ def test_an_empty_state_directory_is_nothing_to_fear(command: CommandLine) -> No
     assert not (command.directory / "state").exists()
 
 
-@pytest.mark.parametrize("use", ["veto t1", "pause", "plan", "run --once"])
+@pytest.mark.parametrize("use", ["veto t1", "pause", "resume", "status"])
+def test_without_a_ledger_nothing_is_confirmed(command: CommandLine, use: str) -> None:
+    """What tells a running daemon something makes no ledger of its own."""
+    done = command.run(*use.split())
+
+    assert done.code == 1
+    assert "no ledger" in done.err + done.out
+    assert not (command.directory / "state").exists()
+
+
+@pytest.mark.parametrize("use", ["plan", "run --once"])
 def test_a_state_directory_that_is_a_file_is_told(
     command: CommandLine, use: str
 ) -> None:

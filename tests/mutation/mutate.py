@@ -23,7 +23,7 @@ Mutants: TypeAlias = list[tuple[str, str]]  # the module's path, the mutant's na
 ALSO: Final = ("README.md", "rules.example.yaml")
 
 # The same examples in every run, and no search for the smallest one, which takes longer
-# than all else and, for a mutant, is of use to nobody.
+# than all else and is of no use for a mutant.
 PROFILE: Final = """
 
 import hypothesis
@@ -40,8 +40,8 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("mutation")
 """
 
-# What `mutmut run` does before it looks for tests.  It would start pytest anew for each
-# mutant, and run property tests before examples; `trial` does neither.
+# What `mutmut run` does before it looks for tests.  It would start pytest for each
+# mutant, and run property tests before examples; `mutant_run` does neither.
 GENERATE: Final = """
 from pathlib import Path
 from mutmut import __main__ as mutmut
@@ -77,7 +77,7 @@ PARTS: Final[Mapping[str, Part]] = {
         tests=("test_rules_*.py", "test_rules_duration.py"),
     ),
     "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
-    "quota": Part(modules=("triaged/quota/*.py",), tests=("test_quota*.py",)),
+    "quota": Part(modules=("triaged/quota/*.py",), tests=("quota/test_*.py",)),
     "ledger": Part(
         modules=("triaged/ledger/[df]*.py",),
         tests=(
@@ -173,10 +173,10 @@ def _try(place: Path, mutants: Mutants, arguments: Sequence[str]) -> dict[str, F
     (place / "todo.json").write_text(json.dumps(mutants))
     results = place / "results.txt"
     results.write_text("")
-    with (place / "trial.log").open("w") as log:
+    with (place / "mutants.log").open("w") as log:
         done = _python(
             place / "mutants",
-            str(Path(__file__).with_name("trial.py")),
+            str(Path(__file__).with_name("mutant_run.py")),
             str(place / "todo.json"),
             str(results),
             f"--basetemp={place / 'tmp'}",
@@ -188,7 +188,7 @@ def _try(place: Path, mutants: Mutants, arguments: Sequence[str]) -> dict[str, F
         raise NoTestsError
     lines = [line.split() for line in results.read_text().splitlines()]
     if len(lines) != len(mutants):
-        sys.exit(f"the trial broke off (do the tests pass?), see {place / 'trial.log'}")
+        sys.exit(f"the run broke off (do the tests pass?), see {place / 'mutants.log'}")
     return {name: fate_of(int(code)) for name, code in lines}
 
 

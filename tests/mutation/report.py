@@ -36,7 +36,7 @@ _COLUMNS: Final = (*Fate, SAME)
 
 
 def fate_of(code: int) -> Fate:
-    """Read how a trial ended."""
+    """Read how the run of a mutant ended."""
     return _FATES.get(code, Fate.OTHER)
 
 

@@ -1,7 +1,7 @@
-"""What was promised, tried so often, and what happened.
+"""Each guarantee, tested many times, and the results.
 
-``pytest -m reliability tests/reliability`` tries each promise in a short form of a few
-minutes; with ``TRIAGED_TRIALS=full`` in full, which takes hours.  Either run prints its
-table and leaves it in ``build/artefacts``; in full it also writes
+``pytest -m reliability tests/reliability`` tests each guarantee in a short form of a
+few minutes; with ``TRIAGED_RELIABILITY=full`` in full, which takes hours.  Either run
+prints its table and writes it to ``build/artefacts``; in full also to
 ``tests/RELIABILITY.md``.
 """

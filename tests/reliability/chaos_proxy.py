@@ -19,18 +19,18 @@ _LENGTH: Final = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 # An RST instead of a FIN, so that the other side loses what it has not read.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 # Long enough that the other side reads pieces apart.
-_BEAT: Final = 0.001
-_PATIENCE: Final = 10.0
+_PAUSE_SECONDS: Final = 0.001
+_TIMEOUT_SECONDS: Final = 10.0
 
 
-class Manner(Enum):
-    """What goes wrong with an exchange, at ``Mishap.at`` where that matters."""
+class FaultMode(Enum):
+    """What goes wrong with an exchange, at ``ProxyFault.at`` where that matters."""
 
-    CUT_REQUEST = "the request is cut after so many bytes"
-    CUT_ANSWER = "the answer is cut after so many bytes"
-    LATE = "the answer comes after so many seconds"
-    TRICKLE = "the answer comes a byte at a time, so many seconds apart"
-    PIECES = "the answer comes in pieces of so many bytes"
+    CUT_REQUEST = "the request is cut after ``at`` bytes"
+    CUT_ANSWER = "the answer is cut after ``at`` bytes"
+    LATE = "the answer comes after ``at`` seconds"
+    TRICKLE = "the answer comes a byte at a time, ``at`` seconds apart"
+    PIECES = "the answer comes in pieces of ``at`` bytes"
     DUMB = "the proxy ends its side towards the client before the answer"
     DEAF = "the proxy ends its side towards the server behind the request"
     TWICE = "the answer comes twice"
@@ -41,10 +41,10 @@ class Manner(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Mishap:
+class ProxyFault:
     """What goes wrong, where, and whether with an RST where something is closed."""
 
-    manner: Manner
+    manner: FaultMode
     at: float = 0
     reset: bool = False
 
@@ -54,31 +54,31 @@ class ChaosProxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._upstream = (host, port)
-        self._script: deque[tuple[bytes, Mishap]] = deque()
+        self._script: deque[tuple[bytes, ProxyFault]] = deque()
         self._writers: set[asyncio.StreamWriter] = set()
         self._exchanges = 0
         self._held: list[bytes] = []
         self.rude = False
         self.sizes: dict[bytes, tuple[int, int]] = {}
 
-    def maim(self, wanted: bytes, *mishaps: Mishap) -> None:
+    def maim(self, wanted: bytes, *proxy_faults: ProxyFault) -> None:
         """Let the next exchanges with ``wanted`` in the first line go wrong, in turn.
 
         The sizes of whole exchanges, request and answer, are in ``sizes`` by method.
         """
-        self._script += [(wanted, mishap) for mishap in mishaps]
+        self._script += [(wanted, mishap) for mishap in proxy_faults]
 
     def forgive(self) -> int:
-        """Forget the mishaps that nobody has met; return how many."""
+        """Drop the faults that no exchange has met; return their number."""
         left = len(self._script)
         self._script.clear()
         return left
 
     async def settle(self) -> None:
         """Wait until the server has answered all that it was sent."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             while self._exchanges:
-                await _wait(_BEAT)
+                await _wait(_PAUSE_SECONDS)
 
     async def serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -117,25 +117,25 @@ class ChaosProxy:
             method = request.partition(b" ")[0]
             self.sizes[method] = len(request), len(answer)
             writer.write(answer)
-        elif mishap.manner is Manner.CUT_REQUEST:
+        elif mishap.manner is FaultMode.CUT_REQUEST:
             await self._send_part(request[: int(mishap.at)], reset=mishap.reset)
             _close(writer, reset=mishap.reset)
-        elif mishap.manner is Manner.OVERTAKEN:
+        elif mishap.manner is FaultMode.OVERTAKEN:
             _end(writer, reset=mishap.reset)
             self._held.append(request)
-        elif mishap.manner is Manner.DUMB:
+        elif mishap.manner is FaultMode.DUMB:
             _end(writer, reset=mishap.reset)
             await self._ask(request)
         else:
-            half_closed = mishap.manner is Manner.DEAF
+            half_closed = mishap.manner is FaultMode.DEAF
             answer = await self._ask(request, half_closed=half_closed)
-            if mishap.manner is Manner.REPEATED:
+            if mishap.manner is FaultMode.REPEATED:
                 await self._ask(request)
             await _answer(answer, mishap, writer)
             if not answer:
                 _close(writer, reset=False)
 
-    def _due(self, request: bytes) -> Mishap | None:
+    def _due(self, request: bytes) -> ProxyFault | None:
         first_line = request.partition(b"\r\n")[0]
         for position, (wanted, mishap) in enumerate(self._script):
             if wanted in first_line:
@@ -165,7 +165,7 @@ class ChaosProxy:
         await writer.drain()
         _end(writer, reset=reset)
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await reader.read()
         _close(writer, reset=reset)
 
@@ -186,33 +186,35 @@ async def chaos_before(url: str) -> AsyncIterator[tuple[ChaosProxy, str]]:
         proxy.hang_up()
 
 
-async def _answer(answer: bytes, mishap: Mishap, writer: asyncio.StreamWriter) -> None:
+async def _answer(
+    answer: bytes, mishap: ProxyFault, writer: asyncio.StreamWriter
+) -> None:
     """Let the client have the answer, or what the mishap makes of it."""
-    if mishap.manner is Manner.LATE:
+    if mishap.manner is FaultMode.LATE:
         await _wait(mishap.at)
-    pause = mishap.at if mishap.manner is Manner.TRICKLE else _BEAT
+    pause = mishap.at if mishap.manner is FaultMode.TRICKLE else _PAUSE_SECONDS
     for piece in _pieces(answer, mishap):
         if writer.is_closing():
             return
         writer.write(piece)
         await writer.drain()
         await _wait(pause)
-    if mishap.manner is Manner.CUT_ANSWER:
+    if mishap.manner is FaultMode.CUT_ANSWER:
         _close(writer, reset=mishap.reset)
 
 
-def _pieces(answer: bytes, mishap: Mishap) -> list[bytes]:
+def _pieces(answer: bytes, mishap: ProxyFault) -> list[bytes]:
     match mishap.manner:
-        case Manner.CUT_ANSWER:
+        case FaultMode.CUT_ANSWER:
             return [answer[: int(mishap.at)]]
-        case Manner.TRICKLE | Manner.PIECES:
+        case FaultMode.TRICKLE | FaultMode.PIECES:
             step = int(mishap.at) or 1
             return [answer[at : at + step] for at in range(0, len(answer), step)]
-        case Manner.TWICE:
+        case FaultMode.TWICE:
             return [answer + answer]
-        case Manner.GARBAGE:
+        case FaultMode.GARBAGE:
             return [b"\x00\xff{}\r\n\r\n" + answer]
-        case Manner.INTERIM:
+        case FaultMode.INTERIM:
             return [b"HTTP/1.1 103 Early Hints\r\n\r\n" + answer]
         case _:
             return [answer]

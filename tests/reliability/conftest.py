@@ -1,4 +1,4 @@
-"""The table is shared by all trials of a run, printed, and written."""
+"""The table that all tests of a run share, print and write."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ ARTEFACT: Final = TARGET.parents[1] / "build/artefacts/RELIABILITY.md"
 
 @pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Iterator[Report]:
-    """Collect what the trials record; print it when the run ends."""
+    """Collect what the tests record; print it when the run ends."""
     report = Report()
     yield report
     table = render(report.rows)

@@ -1,4 +1,4 @@
-"""A crowd of tasks, the rules for it, and what must be true whatever is killed.
+"""A factory of tasks, the rules for it, and what must be true whatever is killed.
 
 ``broken`` holds at every moment; with ``over`` it also asks that nothing is left.
 """
@@ -55,25 +55,25 @@ rules:
 
 # Every one of them tells the truth; one that lies has no true ending to compare with.
 FAULTS: Final = (
-    "dismiss:cut-after:p=0.06",
-    "dismiss:5xx-after:p=0.04",
+    "dismiss:drop-after-effect:p=0.06",
+    "dismiss:500-after-effect:p=0.04",
     "dismiss:truncated:p=0.03",
-    "dismiss:wrong-shape:p=0.02",
-    "dismiss:slow-after=0.2:p=0.04",
-    "dismiss:cut-before:p=0.04",
+    "dismiss:bad-schema:p=0.02",
+    "dismiss:delay-after-effect=0.2:p=0.04",
+    "dismiss:drop-before-effect:p=0.04",
     "dismiss:500:p=0.02",
     "dismiss:502:p=0.01",
     "dismiss:html:p=0.01",
-    "list:cut-before:p=0.02",
+    "list:drop-before-effect:p=0.02",
     "list:truncated:p=0.02",
     "list:503:p=0.02",
 )
 
-# After a refusal nobody calls while a call may be under way: what a killed program had
-# in flight costs two minutes each time, so refusals are rare here and tried elsewhere.
+# After a refusal no call is made while another may be under way: what a killed program
+# had in flight costs two minutes each time, so refusals are rare here.
 REFUSALS: Final = ("dismiss:429:p=0.001",)
 
-# A 429 closes the gate until the minute is over: a short minute.
+# A 429 blocks all calls until the minute is over: a short minute.
 SETTINGS: Final = {
     "TRIAGED_RATE_LIMIT": "100000/1s",
     "TRIAGED_DAILY_LIMIT": "1000000",
@@ -81,32 +81,32 @@ SETTINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the rules want of a task: by which rule and why it goes."""
+class ExpectedDismissal:
+    """The dismissal that the rules want of a task."""
 
     rule: str
     reason: str
 
 
-class Crowd:
-    """Makes tasks without end, and knows of each what must become of it."""
+class TaskFactory:
+    """Makes tasks without end, and keeps what must become of each."""
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable, not secret
         self._made = 0
-        self.wishes: dict[str, Wish | None] = {}
+        self.expected: dict[str, ExpectedDismissal | None] = {}
 
     def more(self, count: int) -> list[dict[str, Any]]:
-        """Return so many tasks, of which about two in three are to go."""
+        """Return ``count`` tasks, of which about two in three are to be dismissed."""
         tasks: list[dict[str, Any]] = []
         while len(tasks) < count:
             tasks += self._some()
         return tasks
 
     def clutter(self) -> dict[str, Any]:
-        """Return one task that is to go."""
-        wish = Wish("clutter", "testing")
-        return self._one(wish, description=f"[TEST] {self._made}")
+        """Return one task that is to be dismissed."""
+        dismissal = ExpectedDismissal("clutter", "testing")
+        return self._one(dismissal, description=f"[TEST] {self._made}")
 
     def _some(self) -> list[dict[str, Any]]:
         n = self._made
@@ -114,15 +114,27 @@ class Crowd:
             case 0 | 1 | 2:
                 return [self.clutter()]
             case 3:
-                wish, facts = Wish("stale", "not_relevant"), {"source": "api"}
-                return [self._one(wish, type="prospect_search", metadata=facts)]
+                dismissal, facts = (
+                    ExpectedDismissal("stale", "not_relevant"),
+                    {"source": "api"},
+                )
+                return [self._one(dismissal, type="prospect_search", metadata=facts)]
             case 4:
-                wish, rows = Wish("imports", "bulk_cleanup"), {"rows": 5000}
-                return [self._one(wish, type="list_operation", metadata=rows)]
+                dismissal, rows = (
+                    ExpectedDismissal("imports", "bulk_cleanup"),
+                    {"rows": 5000},
+                )
+                return [self._one(dismissal, type="list_operation", metadata=rows)]
             case 5:
-                text, wish = f"Merge contacts, batch {n}", Wish("twice", "duplicate")
+                text, dismissal = (
+                    f"Merge contacts, batch {n}",
+                    ExpectedDismissal("twice", "duplicate"),
+                )
                 kept = self._one(None, days=40, description=text)
-                return [kept, *(self._one(wish, description=text) for _ in range(2))]
+                return [
+                    kept,
+                    *(self._one(dismissal, description=text) for _ in range(2)),
+                ]
             case 6:
                 return [self._one(None, type="campaign_start")]
             case 7:
@@ -133,11 +145,11 @@ class Crowd:
                 return [self._one(None)]
 
     def _one(
-        self, wish: Wish | None, *, days: int = 30, **fields: Any
+        self, dismissal: ExpectedDismissal | None, *, days: int = 30, **fields: Any
     ) -> dict[str, Any]:
         self._made += 1
         task_id = f"task-{self._made}"
-        self.wishes[task_id] = wish
+        self.expected[task_id] = dismissal
         age = timedelta(days=days, seconds=self._random.randrange(86_400))
         made = datetime.now(UTC) - age  # noqa: TID251 - the program lives in real time
         return {
@@ -151,8 +163,8 @@ class Crowd:
         }
 
 
-class Watch(FaultScript):
-    """The faults, and a trap that springs at the n-th request of an operation.
+class FaultTrap(FaultScript):
+    """The faults, and a trap that runs a function at the n-th request of an operation.
 
     ``before`` is when the request has been read and nothing was done; ``after`` is
     when the task has changed and the answer has not left.
@@ -174,12 +186,12 @@ class Watch(FaultScript):
         self._left, self._spring = times, spring
         self._trap = (operation, moment)
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         self.note(operation, "before")
-        return super().draw(operation)
+        return super().next_fault(operation)
 
     def note(self, operation: str, moment: str) -> None:
-        """Remember what happens at the server now, and spring the trap if due."""
+        """Record what happens at the server now, and run the trap if it is due."""
         self.seen.append((operation, moment))
         if self._trap != (operation, moment):
             return
@@ -189,13 +201,13 @@ class Watch(FaultScript):
             self._spring()
 
     def watch(self, world: SandboxState) -> None:
-        """Take the place of a world's faults, and see its calls answered."""
+        """Replace a sandbox's faults, and observe its calls."""
         world.faults = self
         world.calls = _Calls(self)
 
 
 class _Calls(deque[RecordedCall]):
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: FaultTrap) -> None:
         super().__init__()
         self._watch = watch
 
@@ -205,7 +217,7 @@ class _Calls(deque[RecordedCall]):
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class LedgerCopy:
     """What a ledger says, read from a copy: the next start must find the original."""
 
     entries: Mapping[str, Sequence[DismissalRecord]]
@@ -217,63 +229,72 @@ class Memory:
         return [entry for entries in self.entries.values() for entry in entries]
 
 
-def remember(state: Path) -> Memory:
+def read_copy(state: Path) -> LedgerCopy:
     """Read the ledger of a state directory as a killed process left it."""
     if not (state / FILE).exists():
-        return Memory({}, {}, {})
+        return LedgerCopy({}, {}, {})
     with tempfile.TemporaryDirectory() as name:
         for path in state.glob(f"{FILE}*"):
             if not path.name.endswith("-shm"):
                 shutil.copy(path, name)
         with Ledger(Path(name), create=False) as ledger:
             found = ledger.dismissals.query(DismissalFilter())
-            dismissals = ledger.flags.counters("dismissals")
-            attempts = ledger.flags.counters("attempts")
+            dismissals = ledger.counters.values("dismissals")
+            attempts = ledger.counters.values("attempts")
     entries: dict[str, list[DismissalRecord]] = {}
     for entry in found:
         entries.setdefault(entry.task_id, []).append(entry)
-    return Memory(entries, dismissals, {name: n for (name, _), n in attempts.items()})
+    return LedgerCopy(
+        entries, dismissals, {name: n for (name, _), n in attempts.items()}
+    )
 
 
 def broken(
-    crowd: Crowd, world: SandboxState, program: Program, *, over: bool = False
+    factory: TaskFactory, world: SandboxState, program: Program, *, over: bool = False
 ) -> list[str]:
-    """Name every promise that is broken now."""
+    """Name every guarantee that does not hold now."""
     asked = Counter(c.task_id for c in list(world.calls) if c.operation == "dismiss")
     done = {e.task_id: e for e in list(world.store.effects) if e.by == API}
     handled = {e.task_id for e in list(world.store.effects) if e.by != API}
-    memory = remember(program.directory / "state")
+    memory = read_copy(program.directory / "state")
     found = _miscounted(memory)
-    for task_id, wish in crowd.wishes.items():
+    for task_id, dismissal in factory.expected.items():
         entries = memory.entries.get(task_id, ())
         effect = done.get(task_id)
-        found += [f"{task_id} {each}" for each in _wrong(wish, entries)]
-        if world.store.times(task_id) > 1:
+        found += [f"{task_id} {each}" for each in _wrong(dismissal, entries)]
+        if world.store.request_count(task_id) > 1:
             found.append(f"{task_id} asked for twice, though it was done")
         if asked[task_id] > len(entries):
             found.append(f"{task_id} asked for without an intent")
-        if effect is not None and (wish is None or effect.reason != wish.reason):
-            found.append(f"{task_id} dismissed as {effect.reason}, wanted: {wish}")
+        if effect is not None and (
+            dismissal is None or effect.reason != dismissal.reason
+        ):
+            found.append(f"{task_id} dismissed as {effect.reason}, wanted: {dismissal}")
         if (effect is not None) != bool(_live(entries, certain=effect is None)):
             found.append(f"{task_id} dismissed: {effect}, remembered: {_ends(entries)}")
         if not over:
             continue
         if _live(entries) != _live(entries, certain=True):
             found.append(f"{task_id} never settled: {_ends(entries)}")
-        if wish is not None and effect is None and task_id not in handled:
+        if dismissal is not None and effect is None and task_id not in handled:
             found.append(f"{task_id} forgotten: {_ends(entries)}")
     return found
 
 
-def _wrong(wish: Wish | None, entries: Sequence[DismissalRecord]) -> list[str]:
+def _wrong(
+    dismissal: ExpectedDismissal | None, entries: Sequence[DismissalRecord]
+) -> list[str]:
     """Judge what is remembered of one task."""
     found = []
     if len(_live(entries)) > 1:
         found.append(f"counted twice: {_ends(entries)}")
-    if wish is None and entries:
+    if dismissal is None and entries:
         found.append(f"should be left: {_ends(entries)}")
     for entry in entries:
-        if wish is not None and (entry.rule, entry.reason) != (wish.rule, wish.reason):
+        if dismissal is not None and (entry.rule, entry.reason) != (
+            dismissal.rule,
+            dismissal.reason,
+        ):
             found.append(f"remembered for {entry.rule}, {entry.reason}")
         if not entry.trace or not entry.rules_sha256:
             found.append("unexplained")
@@ -292,7 +313,7 @@ def _ends(entries: Sequence[DismissalRecord]) -> list[str]:
     return [entry.outcome or "intended" for entry in entries]
 
 
-def _miscounted(memory: Memory) -> list[str]:
+def _miscounted(memory: LedgerCopy) -> list[str]:
     """Compare the totals, which the metrics show, with the rows."""
     rows, attempts = memory.all(), Counter[str]()
     for entry in rows:

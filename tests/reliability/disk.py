@@ -48,7 +48,7 @@ def mount(options: str, directory: Path) -> None:
 
 @contextmanager
 def small_disk(directory: Path, size: int) -> Iterator[Callable[[str], None]]:
-    """Mount a disk of so many bytes; what is yielded changes how it is mounted.
+    """Mount a disk of ``size`` bytes; what is yielded changes how it is mounted.
 
     Raises:
         NoMount: that needs rights which are not there.
@@ -64,7 +64,7 @@ def small_disk(directory: Path, size: int) -> Iterator[Callable[[str], None]]:
 def run_limited(
     program: Program, size: int, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that cannot make a file larger than so many bytes."""
+    """Run a command that cannot make a file larger than the limit."""
     return subprocess.run(
         [sys.executable, "-c", _LIMITED, str(size), *arguments],
         env=program.environ(),
@@ -88,17 +88,16 @@ def everything(directory: Path) -> dict[str, Any]:
     """Read through the product all that a ledger holds."""
     with Ledger(directory, create=False) as ledger:
         entries = ledger.dismissals.query(DismissalFilter())
-        flags, judgements = ledger.flags, ledger.decisions
         return {
             "entries": {entry.id: entry for entry in entries},
             "open": ledger.dismissals.unresolved(),
             "closed": ledger.dismissals.final_outcomes([e.task_id for e in entries]),
-            "judged": [judgements.latest(e.task_id) for e in entries],
-            "rules": [judgements.ruleset_source(e.rules_sha256) for e in entries],
-            "holds": judgements.holds(),
-            "vetoed": flags.vetoed(),
-            "quota": flags.load_quota(unless_version=-1),
-            "totals": [flags.counters(n) for n in ("dismissals", "attempts")],
+            "judged": [ledger.decisions.latest(e.task_id) for e in entries],
+            "rules": [ledger.rulesets.source(e.rules_sha256) for e in entries],
+            "holds": ledger.holds.all(),
+            "vetoed": ledger.vetoes.task_ids(),
+            "quota": ledger.state.load_quota(unless_version=-1),
+            "totals": [ledger.counters.values(n) for n in ("dismissals", "attempts")],
         }
 
 
@@ -113,7 +112,7 @@ def is_older(found: dict[str, Any], whole: dict[str, Any]) -> bool:
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
-    """Return the files of a ledger, without what SQLite can make anew."""
+    """Return the files of a ledger, without what SQLite can rebuild."""
     found = {path.name: path.read_bytes() for path in directory.glob(f"{FILE}*")}
     return {n: c for n, c in found.items() if c and not n.endswith("-shm")}
 

@@ -39,7 +39,7 @@ rules:
 
 
 def tasks(count: int, text: str) -> Pieces:
-    """Send so many tasks, each with this description."""
+    """Send ``count`` tasks, each with this description."""
     described = text.encode()
 
     def pieces() -> Iterator[bytes]:
@@ -99,7 +99,7 @@ def one_after_the_other(first: Pieces, then: Pieces) -> Pieces:
 
 
 @dataclass(slots=True)
-class Told:
+class ServedBytes:
     """How the server was asked and how much it could send, compressed or not."""
 
     url: str
@@ -109,8 +109,8 @@ class Told:
 
 
 @contextmanager
-def serving(pieces: Pieces, *, length: int | None, gzip: bool) -> Iterator[Told]:
-    """Answer every request with these pieces, chunked unless a length is promised."""
+def serving(pieces: Pieces, *, length: int | None, gzip: bool) -> Iterator[ServedBytes]:
+    """Answer every request with these pieces, chunked unless a length is given."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -144,7 +144,7 @@ def serving(pieces: Pieces, *, length: int | None, gzip: bool) -> Iterator[Told]
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Told(f"http://127.0.0.1:{server.server_address[1]}")
+    told = ServedBytes(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -166,7 +166,7 @@ class Run:
     seconds: float
 
 
-# A forked child inherits its parent's peak in ru_maxrss; VmHWM begins anew with exec.
+# A forked child inherits its parent's peak in ru_maxrss; VmHWM is reset by exec.
 _MEASURED: Final = """
 import atexit, os, re, sys
 from triaged.cli import main

@@ -1,4 +1,4 @@
-"""Texts that a task may hold to deceive or break whoever shows it, and the checks."""
+"""Texts that deceive or break a program that shows them, and the checks."""
 
 import re
 from collections.abc import Iterable

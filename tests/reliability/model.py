@@ -1,6 +1,6 @@
 """The reference: what a cycle may dismiss, said again in the plainest Python.
 
-Written from the promises, not from the product, of which it imports nothing: rules
+Written from the guarantees, not from the product, of which it imports nothing: rules
 over words of a text, and what is remembered of holds, vetoes and dismissals.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from tests.reliability.model_rules import COPIES, SHIELD, RuleSpec, Spec
+from tests.reliability.model_rules import COPIES, PROTECTED, RuleSpec, Spec
 
 BREAKER_MIN: Final = 20
 REFUSED_FOR: Final = timedelta(hours=24)
@@ -19,7 +19,7 @@ NO_TIME: Final = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ListedTask:
     """One pending task as a list showed it."""
 
     id: str
@@ -34,8 +34,8 @@ class Seen:
 
 
 @dataclass(slots=True, kw_only=True)
-class Line:
-    """One dismissal in the book; without an outcome while nobody knows."""
+class DismissalRow:
+    """One recorded dismissal; without an outcome while it is unknown."""
 
     task_id: str
     rule: str | None
@@ -44,6 +44,7 @@ class Line:
     at: datetime
     settled_at: datetime | None
     outcome: str | None
+    recheck: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -55,7 +56,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class Expected:
     """What the rules alone say of one task: a rule that wants it, or why none does."""
 
     rule: RuleSpec | None = None
@@ -64,11 +65,11 @@ class Wish:
 
 
 @dataclass(slots=True, kw_only=True)
-class Judged:
+class ModelResult:
     """What a cycle may dismiss, in order, and why it leaves each of the others.
 
     Where several causes hold, any of them is right.  ``observed`` are (task, rule);
-    of those in ``perhaps`` the promises do not say whether they count.
+    of those in ``perhaps`` the guarantees do not state whether they count.
     """
 
     due: list[tuple[str, RuleSpec]] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Model:
         self.spec = spec
         self.vetoed: set[str] = set()
         self.paused = False
-        self.book: dict[str, Line] = {}
+        self.book: dict[str, DismissalRow] = {}
         self.holding: dict[tuple[str, str], tuple[datetime, str]] = {}
         self.observed: set[tuple[str, str]] = set()
         self.perhaps: set[tuple[str, str]] = set()
@@ -93,15 +94,15 @@ class Model:
         self.attempts: Counter[str] = Counter()
         self.confirmed: Counter[tuple[str, str]] = Counter()
 
-    def judge(self, tasks: Sequence[Seen], now: datetime) -> Judged:
+    def judge(self, tasks: Sequence[ListedTask], now: datetime) -> ModelResult:
         """Say what a cycle may dismiss that was shown these tasks at this moment."""
-        judged = Judged()
+        judged = ModelResult()
         wishes = self._wishes(tasks)
         common = {"paused"} if self.paused else set()
         most = Fraction(self.spec.share) * len(tasks)
         if self.wanted(tasks) > max(most, Fraction(BREAKER_MIN)):
             common.add("breaker")
-        wanted: list[tuple[Seen, RuleSpec]] = []
+        wanted: list[tuple[ListedTask, RuleSpec]] = []
         for task in tasks:
             wish = wishes[task.id]
             self._observe(judged, task, wish, now)
@@ -111,15 +112,19 @@ class Model:
                 judged.causes[task.id] = causes
             else:
                 wanted.append((task, wish.rule))
-        self._cap(judged, wanted, now)
+        kept = _kept_for_copies(tasks, wanted)
+        for task, _ in wanted:
+            if task.id in kept:
+                judged.causes[task.id] = {"held"}
+        self._cap(judged, [pair for pair in wanted if pair[0].id not in kept], now)
         return judged
 
-    def wanted(self, tasks: Sequence[Seen]) -> int:
+    def wanted(self, tasks: Sequence[ListedTask]) -> int:
         """Count the tasks that rules want, before caps, holds and age."""
         wishes = self._wishes(tasks).items()
         return sum(x.rule is not None and i not in self.vetoed for i, x in wishes)
 
-    def remember(self, judged: Judged, *, dry_run: bool) -> None:
+    def record(self, judged: ModelResult, *, dry_run: bool) -> None:
         """Take over what such a cycle leaves behind, apart from its dismissals."""
         self.holding = judged.holding
         self.observed |= judged.observed
@@ -127,16 +132,22 @@ class Model:
         if dry_run:
             self.observed |= {(task_id, rule.name) for task_id, rule in judged.due}
 
-    def open_lines(self) -> list[Line]:
-        """Return the dismissals of which nobody knows whether they were done."""
+    def to_recheck(self) -> list[DismissalRow]:
+        """Return the failed dismissals that may turn out to have been done."""
+        return [line for line in self.book.values() if line.recheck]
+
+    def open_lines(self) -> list[DismissalRow]:
+        """Return the dismissals that may or may not have been done."""
         return [line for line in self.book.values() if line.is_open]
 
-    def settle(self, line: Line, outcome: str) -> None:
+    def settle(self, line: DismissalRow, outcome: str) -> None:
         """Write down what became of a dismissal."""
         line.outcome = outcome
         self.count(line)
 
-    def settle_vanished(self, lines: Sequence[Line], *, is_dismissed: bool) -> None:
+    def settle_vanished(
+        self, lines: Sequence[DismissalRow], *, is_dismissed: bool
+    ) -> None:
         """Settle what was asked for of one task that is not pending any more.
 
         It was dismissed once at most, and not by an attempt before the last one: the
@@ -147,14 +158,16 @@ class Model:
         is_told = any(line.outcome == "confirmed" for line in others)
         last = max(lines, key=lambda line: line.at)
         for line in lines:
-            if not is_dismissed:
-                self.settle(line, "already_handled")
-            elif line is last and not is_told:
+            was_failed, line.recheck = line.recheck, False
+            if is_dismissed and line is last and not is_told:
                 self.settle(line, "confirmed")
+            elif is_dismissed or was_failed:
+                if not was_failed:
+                    self.settle(line, "failed")
             else:
-                self.settle(line, "failed")
+                self.settle(line, "already_handled")
 
-    def note(self, key: str, line: Line) -> None:
+    def note(self, key: str, line: DismissalRow) -> None:
         """Take a dismissal into the book, and count what is known of it."""
         self.book[key] = line
         self.count(line)
@@ -166,54 +179,55 @@ class Model:
                 self.pruned.add(line.task_id)
                 del self.book[key]
 
-    def count(self, line: Line) -> None:
+    def count(self, line: DismissalRow) -> None:
         """Count an outcome that has just been learned."""
         if line.outcome is not None:
             self.attempts[line.outcome] += 1
         if line.outcome == "confirmed" and line.rule is not None:
             self.confirmed[line.rule, line.reason] += 1
 
-    def _wishes(self, tasks: Sequence[Seen]) -> dict[str, Wish]:
+    def _wishes(self, tasks: Sequence[ListedTask]) -> dict[str, Expected]:
         copies = _copies(tasks)
         return {task.id: self._wish(task, copies) for task in tasks}
 
-    def _wish(self, task: Seen, copies: Mapping[str, bool | None]) -> Wish:
-        if task.has(SHIELD):
-            return Wish(cause="protected")
+    def _wish(self, task: ListedTask, copies: Mapping[str, bool | None]) -> Expected:
+        if task.has(PROTECTED):
+            return Expected(cause="protected")
         observed: list[RuleSpec] = []
         for rule in self.spec.rules:
             holds = copies[task.id] if rule.on == COPIES else task.has(rule.on)
             # In doubt leave alone: a leave acts on unknown too, a dismissal does not.
             if rule.act == "leave" and holds is not False:
-                return Wish(cause="leave_rule", observed=tuple(observed))
+                return Expected(cause="leave_rule", observed=tuple(observed))
             if rule.act == "enforce" and holds:
-                return Wish(rule=rule, observed=tuple(observed))
+                return Expected(rule=rule, observed=tuple(observed))
             if rule.act == "observe" and holds:
                 observed.append(rule)
-        return Wish(cause="no_rule", observed=tuple(observed))
+        return Expected(cause="no_rule", observed=tuple(observed))
 
-    def _own_causes(self, task: Seen, rule: RuleSpec, now: datetime) -> set[str]:
+    def _own_causes(self, task: ListedTask, rule: RuleSpec, now: datetime) -> set[str]:
         causes = set()
         if task.id in self.vetoed:
             causes.add("vetoed")
         if self._is_young(task, now):
             causes.add("young")
-        if self._is_held(task, rule, now) or self._is_refused(task, now):
+        is_open = any(line.task_id == task.id for line in self.open_lines())
+        if is_open or self._is_held(task, rule, now) or self._is_refused(task, now):
             causes.add("held")
         return causes
 
-    def _is_young(self, task: Seen, now: datetime) -> bool:
+    def _is_young(self, task: ListedTask, now: datetime) -> bool:
         age = task.age(now)
         return age is None or age < timedelta(minutes=self.spec.min_age_minutes)
 
-    def _is_held(self, task: Seen, rule: RuleSpec, now: datetime) -> bool:
+    def _is_held(self, task: ListedTask, rule: RuleSpec, now: datetime) -> bool:
         return rule.hold > now - self._held_since(task, rule, now)
 
-    def _held_since(self, task: Seen, rule: RuleSpec, now: datetime) -> datetime:
+    def _held_since(self, task: ListedTask, rule: RuleSpec, now: datetime) -> datetime:
         since, text = self.holding.get((task.id, rule.name), (now, task.text))
         return since if text == task.text else now
 
-    def _is_refused(self, task: Seen, now: datetime) -> bool:
+    def _is_refused(self, task: ListedTask, now: datetime) -> bool:
         """Say whether the server has refused this very task within a day."""
         return any(
             line.outcome == "rejected"
@@ -224,7 +238,9 @@ class Model:
             if line.task_id == task.id
         )
 
-    def _observe(self, judged: Judged, task: Seen, wish: Wish, now: datetime) -> None:
+    def _observe(
+        self, judged: ModelResult, task: ListedTask, wish: Expected, now: datetime
+    ) -> None:
         for rule in (*wish.observed, *([wish.rule] if wish.rule else [])):
             if rule.hold:
                 since = self._held_since(task, rule, now)
@@ -236,7 +252,10 @@ class Model:
             kind.add((task.id, rule.name))
 
     def _cap(
-        self, judged: Judged, wanted: list[tuple[Seen, RuleSpec]], now: datetime
+        self,
+        judged: ModelResult,
+        wanted: list[tuple[ListedTask, RuleSpec]],
+        now: datetime,
     ) -> None:
         """Let the oldest through, as many as each cap has room for."""
         today = [x for x in self.book.values() if x.is_spent and _same_day(x.at, now)]
@@ -251,7 +270,7 @@ class Model:
                 judged.causes[task.id] = {"over_cap"}
 
 
-def _copies(tasks: Sequence[Seen]) -> dict[str, bool | None]:
+def _copies(tasks: Sequence[ListedTask]) -> dict[str, bool | None]:
     """Say of each task whether an older one has the same text; None: who knows."""
     copies: dict[str, bool | None] = dict.fromkeys(task.id for task in tasks)
     oldest: set[str] = set()
@@ -263,7 +282,22 @@ def _copies(tasks: Sequence[Seen]) -> dict[str, bool | None]:
     return copies
 
 
-def _age_order(task: Seen) -> tuple[float, str]:
+def _kept_for_copies(
+    tasks: Sequence[ListedTask], wanted: Sequence[tuple[ListedTask, RuleSpec]]
+) -> set[str]:
+    """Return the tasks that stay because a copy of them is dismissed in this cycle."""
+    oldest: dict[str, str] = {}
+    for task in sorted(tasks, key=_age_order):
+        if task.created_at is not None:
+            oldest.setdefault(_folded(task), task.id)
+    return {oldest[_folded(task)] for task, rule in wanted if rule.on == COPIES}
+
+
+def _folded(task: ListedTask) -> str:
+    return " ".join(task.text.split()).casefold()
+
+
+def _age_order(task: ListedTask) -> tuple[float, str]:
     moment = task.created_at
     return (moment.timestamp() if moment else float("inf")), task.id
 

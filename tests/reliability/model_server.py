@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from tests.reliability.model import Seen
+from tests.reliability.model import ListedTask
 from triaged.clock import Clock
 from triaged.leadlex.errors import (
     KeyRejected,
@@ -24,14 +24,14 @@ from triaged.leadlex.errors import (
     Unreachable,
 )
 from triaged.leadlex.models import Confirmation, TaskList
-from triaged.quota import QuotaSettings, ServerWord
+from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import Json, parse_task
 
 # What a fault is for the dismissal that meets it, and whether the task changes.
 OUTCOMES = {
     "": "confirmed",
-    "cut-after": "unknown",
-    "cut-before": "unknown",
+    "drop-after-effect": "unknown",
+    "drop-before-effect": "unknown",
     "5xx": "unknown",
     "garbled": "unknown",
     "429": "failed",
@@ -41,10 +41,10 @@ OUTCOMES = {
     "raced": "already_handled",
     "gone": "gone",
 }
-WITH_EFFECT = frozenset({"", "cut-after", "garbled", "crash-after"})
+WITH_EFFECT = frozenset({"", "drop-after-effect", "garbled", "crash-after"})
 CRASHES = frozenset({"crash-before", "crash-after"})
 NEVER_SENT = frozenset({"unreachable"})
-NO_WORD = frozenset({"cut-after", "cut-before", "unreachable"})
+NO_HEADERS = frozenset({"drop-after-effect", "drop-before-effect", "unreachable"})
 
 
 class Crash(BaseException):
@@ -52,7 +52,7 @@ class Crash(BaseException):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ServerLimits:
     """What the server allows."""
 
     minute: int
@@ -64,7 +64,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ReceivedCall:
     """One call as the server met it; ``seen`` is what a list of pending tasks told."""
 
     what: str
@@ -72,20 +72,20 @@ class Asked:
     task_id: str = ""
     reason: str = ""
     fault: str = ""
-    seen: tuple[Seen, ...] | None = None
+    seen: tuple[ListedTask, ...] | None = None
 
 
 class Server:
     """The tasks of one workspace, its limits, and what was asked of it."""
 
-    def __init__(self, clock: Clock, plan: Plan) -> None:
+    def __init__(self, clock: Clock, plan: ServerLimits) -> None:
         self._clock = clock
         self.plan = plan
         self.tasks: dict[str, dict[str, Json]] = {}
         self.faults: dict[str, str] = {}
         self.crash = 0, ""
         self.list_faults: dict[str, str] = {}
-        self.asked: list[Asked] = []
+        self.asked: list[ReceivedCall] = []
         self.ours: Counter[datetime] = Counter()
         self.neighbours: Counter[datetime] = Counter()
         self.effects: Counter[str] = Counter()
@@ -109,12 +109,22 @@ class Server:
         fault = self.list_faults.get(status, "")
         shows = status == "pending" and not fault
         seen = tuple(self.pending()) if shows else None
-        self._take(Asked(what=status, at=self._clock.now(), fault=fault, seen=seen))
+        self._take(
+            ReceivedCall(what=status, at=self._clock.now(), fault=fault, seen=seen)
+        )
         self._fail("list", fault)
         tasks = [parse_task(t) for t in self.tasks.values() if t["status"] == status]
-        return TaskList(tasks=tasks, rate_limit=self._word(), request_id=None)
+        return TaskList(tasks=tasks, rate_limit=self._rate_limit(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
         fault = self.faults.pop(task_id, "")
         self.crash = self.crash[0] - 1, self.crash[1]
         if self.crash[0] == 0:
@@ -122,7 +132,9 @@ class Server:
         now = self._clock.now()
         self._demand(self.has_intent(task_id), f"{task_id}: no intent on disk")
         self._take(
-            Asked(what="dismiss", at=now, task_id=task_id, reason=reason, fault=fault)
+            ReceivedCall(
+                what="dismiss", at=now, task_id=task_id, reason=reason, fault=fault
+            )
         )
         task = self.tasks[task_id]
         self._demand(task["status"] == "pending", f"{task_id}: asked for again")
@@ -134,7 +146,7 @@ class Server:
             task["status"] = "dismissed"
             self.effects[task_id] += 1
         self._fail("dismiss", fault)
-        return Confirmation(rate_limit=self._word(), request_id=None)
+        return Confirmation(rate_limit=self._rate_limit(), request_id=None)
 
     @property
     def quota(self) -> QuotaSettings:
@@ -151,26 +163,26 @@ class Server:
             "created_at": created_at.isoformat() if created_at else None,
         }
 
-    def mend(self) -> None:
-        """Forget the faults that nobody has met."""
+    def clear_faults(self) -> None:
+        """Drop the faults that no call has met."""
         self.faults.clear()
         self.list_faults.clear()
         self.crash = 0, ""
 
-    def pending(self) -> list[Seen]:
+    def pending(self) -> list[ListedTask]:
         """Return the pending tasks as a list shows them."""
         return [
-            Seen(str(t["id"]), str(t["description"]), _moment(t["created_at"]))
+            ListedTask(str(t["id"]), str(t["description"]), _moment(t["created_at"]))
             for t in self.tasks.values()
             if t["status"] == "pending"
         ]
 
-    def other_process(self) -> ServerWord:
+    def other_process(self) -> RateLimitHeaders:
         """Take a call that shares our quota."""
-        self._take(Asked(what="other", at=self._clock.now()))
-        return self._word()
+        self._take(ReceivedCall(what="other", at=self._clock.now()))
+        return self._rate_limit()
 
-    def _take(self, asked: Asked) -> None:
+    def _take(self, asked: ReceivedCall) -> None:
         """Count a call against minute, day and reserve."""
         self.asked.append(asked)
         if asked.fault in NEVER_SENT:
@@ -189,17 +201,17 @@ class Server:
     def _fail(self, operation: str, fault: str) -> None:
         if fault in CRASHES:
             raise Crash
-        if fault in NO_WORD:
+        if fault in NO_HEADERS:
             raise (Unreachable if fault in NEVER_SENT else NoResponse)(operation)
         if fault and (error := _error(operation, fault)):
-            error.rate_limit = self._word()
+            error.rate_limit = self._rate_limit()
             raise error
 
-    def _word(self) -> ServerWord:
+    def _rate_limit(self) -> RateLimitHeaders:
         # What remains is told truly, be it below nothing for our asking.
         remaining = max(self.remaining, 0)
         self._told = self.day, remaining
-        return ServerWord(
+        return RateLimitHeaders(
             limit=self.plan.day,
             remaining=remaining,
             reset=self.day + timedelta(days=1),
@@ -207,7 +219,7 @@ class Server:
         )
 
     def _demand(self, holds: bool, complaint: str) -> None:
-        # Told at the end of the step: raised here, it would pass for a crash.
+        # Reported at the end of the step: raised here, it would pass for a crash.
         if not holds:
             self.broken.append(complaint)
 

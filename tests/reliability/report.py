@@ -1,4 +1,4 @@
-"""The table of promises: what the trials recorded, rendered when the run ends."""
+"""The table of guarantees: what the tests recorded, rendered when the run ends."""
 
 import os
 import platform
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-FULL: Final = os.environ.get("TRIAGED_TRIALS") == "full"
+FULL: Final = os.environ.get("TRIAGED_RELIABILITY") == "full"
 
-# The order of the table, whatever the order of the trials.
+# The order of the table, whatever the order of the tests.
 CHAPTERS: Final = (
     "Crash points",
     "Disk and ledger",
@@ -20,17 +20,18 @@ CHAPTERS: Final = (
     "Model",
     "Hostile input",
     "Secrets and reach",
+    "All at once",
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One promise: how often it was tried, and what happened, in words and figures."""
+    """One guarantee: how often it was tested, and the result."""
 
     chapter: str
-    promise: str
-    trials: int
-    happened: str
+    guarantee: str
+    runs: int
+    result: str
     seconds: float
 
 
@@ -41,69 +42,69 @@ class Report:
         self.rows: list[Row] = []
 
     @contextmanager
-    def trial(self, chapter: str, promise: str) -> Iterator["Trial"]:
-        """Record one promise; a trial that raises is recorded as broken."""
+    def check(self, chapter: str, guarantee: str) -> Iterator["Check"]:
+        """Record one guarantee; a check that raises is recorded as broken."""
         assert chapter in CHAPTERS, chapter
-        began, trial = monotonic(), Trial()
+        began, check = monotonic(), Check()
         try:
-            yield trial
+            yield check
         except BaseException as error:
-            trial.happened = f"BROKEN: {type(error).__name__}"
+            check.result = f"BROKEN: {type(error).__name__}"
             raise
         finally:
             self.rows.append(
                 Row(
                     chapter=chapter,
-                    promise=promise,
-                    trials=trial.trials,
-                    happened=trial.happened,
+                    guarantee=guarantee,
+                    runs=check.runs,
+                    result=check.result,
                     seconds=monotonic() - began,
                 )
             )
 
 
-class Trial:
-    """What one promise came to; filled in while it is tried."""
+class Check:
+    """The result of one guarantee, filled in by its test."""
 
     def __init__(self) -> None:
-        self.trials = 0
-        self.happened = "held"
+        self.runs = 0
+        self.result = "held"
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
-    """Make one row of all that tried the same promise, in another way each."""
-    by_promise: dict[tuple[str, str], list[Row]] = {}
+    """Merge the rows of tests that share one guarantee."""
+    by_guarantee: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        by_promise.setdefault((row.chapter, row.promise), []).append(row)
+        by_guarantee.setdefault((row.chapter, row.guarantee), []).append(row)
     return [
         Row(
             chapter=chapter,
-            promise=promise,
-            trials=sum(row.trials for row in same),
-            happened="; ".join(dict.fromkeys(row.happened for row in same)),
+            guarantee=guarantee,
+            runs=sum(row.runs for row in same),
+            result="; ".join(dict.fromkeys(row.result for row in same)),
             seconds=sum(row.seconds for row in same),
         )
-        for (chapter, promise), same in by_promise.items()
+        for (chapter, guarantee), same in by_guarantee.items()
     ]
 
 
 def render(rows: Sequence[Row]) -> str:
     """Write the table as Markdown."""
-    setting = "TRIAGED_TRIALS=full " if FULL else ""
+    setting = "TRIAGED_RELIABILITY=full " if FULL else ""
     command = f"{setting}python -m pytest -m reliability tests/reliability"
     where = f"Python {platform.python_version()} on {platform.system()}"
     lines = [
         "# Reliability",
         "",
         f"Written by `{command}`, {where}.",
-        "A trial that breaks its promise fails that run.",
+        "A test whose guarantee does not hold fails that run.",
         "",
-        "| | promised | trials | what happened | seconds |",
+        "| | guarantee | runs | result | seconds |",
         "| --- | --- | ---: | --- | ---: |",
     ]
     ordered = sorted(merged(rows), key=lambda row: CHAPTERS.index(row.chapter))
     lines += [
-        f"| {row.chapter} | {row.promise} | {row.trials:,} | {row.happened}"
+        f"| {row.chapter} | {row.guarantee} | {row.runs:,} | {row.result}"
         f" | {row.seconds:.0f} |"
         for row in ordered
     ]

@@ -16,9 +16,9 @@ import httpx
 import structlog
 
 from tests.builders import T0
-from tests.reliability.soak_world import Around
-from tests.reliability.virtual import VirtualClock, ended, virtual_loop
-from tests.reliability.weight import Sample, weigh
+from tests.reliability.resource_usage import Sample, measure_usage
+from tests.reliability.simulated_time import SimulatedClock, ended, simulated_loop
+from tests.reliability.simulated_users import SimulatedUsers
 from triaged.daemon.service import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.leadlex.api_key import ApiKey, KeySource
@@ -32,16 +32,16 @@ from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
 
 FAULTS: Final = (
-    "dismiss:cut-after:p=0.03",
-    "dismiss:5xx-after:p=0.02",
+    "dismiss:drop-after-effect:p=0.03",
+    "dismiss:500-after-effect:p=0.02",
     "dismiss:truncated:p=0.02",
-    "dismiss:wrong-shape:p=0.01",
-    "dismiss:slow-after=20:p=0.01",
-    "dismiss:cut-before:p=0.03",
+    "dismiss:bad-schema:p=0.01",
+    "dismiss:delay-after-effect=20:p=0.01",
+    "dismiss:drop-before-effect:p=0.03",
     "dismiss:500:p=0.02",
     "dismiss:html:p=0.01",
     "dismiss:429:p=0.01",
-    "list:cut-before:p=0.01",
+    "list:drop-before-effect:p=0.01",
     "list:truncated:p=0.01",
     "list:503:p=0.01",
     "list:429:p=0.005",
@@ -60,12 +60,12 @@ class Faults(FaultScript):
         self.spring: Callable[[], None] = lambda: None
         self.springs_in = 0
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         if operation == "dismiss":
             self.springs_in -= 1
             if self.springs_in == 0:
                 self.spring()
-        return super().draw(operation)
+        return super().next_fault(operation)
 
 
 class Logged:
@@ -83,13 +83,13 @@ class Logged:
 
 
 class Soak:
-    """One daemon, restarted now and then, and the world around it."""
+    """One daemon that is restarted now and then, and its surroundings."""
 
     def __init__(
         self, directory: Path, *, days: float, retention: timedelta, seed: int
     ) -> None:
         self._random = Random(seed)  # noqa: S311 - repeatable, not secret
-        self.clock = VirtualClock(T0)
+        self.clock = SimulatedClock(T0)
         self.days = days
         self._end = T0 + timedelta(days=days)
         self._half = T0 + timedelta(days=days / 2)
@@ -97,7 +97,7 @@ class Soak:
         self._rules = directory / "rules.yaml"
         self._beside = Ledger(self._state)
         # Answers take their time; the last parts of minutes and days are fought over.
-        self._sandbox = Sandbox(SandboxSettings(count=0, latency=0.3), self.clock)
+        self._sandbox = Sandbox(SandboxSettings(task_count=0, latency=0.3), self.clock)
         self._faults = self._sandbox.world.faults = Faults(seed)
         self._listener = listen()
         self.settings = Settings(
@@ -109,9 +109,8 @@ class Soak:
             listen_port=0,
             retention=retention,
         )
-        self.around = Around(self._sandbox.world, self._beside, seed)
+        self.around = SimulatedUsers(self._sandbox.world, self._beside, seed)
         self.logged = Logged()
-        self.raised: list[BaseException] = []
         self.lives: Counter[str] = Counter()
         self.edits = self.bad_edits = self.looks = 0
         self.samples: list[Sample] = []
@@ -123,7 +122,7 @@ class Soak:
     def run(self) -> None:
         """Live through all days."""
         structlog.configure(processors=[self.logged])
-        with asyncio.Runner(loop_factory=lambda: virtual_loop(self.clock)) as runner:
+        with asyncio.Runner(loop_factory=lambda: simulated_loop(self.clock)) as runner:
             runner.run(self._run())
         self._beside.close()
 
@@ -133,7 +132,7 @@ class Soak:
             now = self.clock.now()
             next_end = now + self._random.uniform(2, 9) * HOUR
             await self._live(next_end if now < self._half else self._end)
-            # What the double still has to close for its part.
+            # What the sandbox still has to close for its part.
             await self.clock.sleep(5)
             self.restarts.append(await self._weigh_when_calm())
         serving.cancel()
@@ -172,11 +171,11 @@ class Soak:
                 self._daemon = None
 
     async def _die(self, living: asyncio.Task[None]) -> None:
-        """End the cycle at its next dismissals, without a word to anybody."""
+        """End the cycle at its next dismissals, as a kill would."""
         dead = asyncio.Event()
 
         def spring() -> None:
-            running = self._daemon and self._daemon._running  # noqa: SLF001 - a crash
+            running = self._daemon and self._daemon.supervisor.running
             if running:
                 running.cancel()
             dead.set()
@@ -208,7 +207,7 @@ class Soak:
         self.looks += 1
 
     def _total(self) -> int:
-        return sum(self._beside.flags.counters("dismissals").values())
+        return sum(self._beside.counters.values("dismissals").values())
 
     def _tick(self) -> bool:
         """Let five minutes' worth of things happen; say whether it is audit time."""
@@ -232,7 +231,7 @@ class Soak:
             flags.clear(FlagName.PAUSED)
             self._unpause_at = self.around.paused_since = None
         elif self._unpause_at is None and self._random.random() < 1 / 200:
-            flags.set(FlagName.PAUSED, note="", at=now)
+            flags.set(FlagName.PAUSED, reason="", at=now)
             self.around.paused_since, self._unpause_at = now, now + 2 * HOUR
 
     def _edit(self, *, good: bool) -> None:
@@ -259,4 +258,6 @@ class Soak:
         return sample
 
     def _weigh(self) -> Sample:
-        return weigh(self._state, day=(self.clock.now() - T0) / timedelta(days=1))
+        return measure_usage(
+            self._state, day=(self.clock.now() - T0) / timedelta(days=1)
+        )

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import RULES
-from tests.reliability.clocks import JUMPS, Site, site
+from tests.reliability.clock_harness import JUMPS, Site, site
 from tests.reliability.report import FULL, Report
 from triaged.rules.task import LeaveCause
 
@@ -33,12 +33,12 @@ HELD: Final = RULES.replace(
 
 @pytest.mark.parametrize("seconds", [119, -119, 121, -121, 3600, -86_400, 40_000_000])
 async def test_a_wrong_clock(tmp_path: Path, seconds: int, report: Report) -> None:
-    """Two minutes off all goes on; beyond nothing is dismissed until it is mended."""
+    """Two minutes off all goes on; beyond, nothing is dismissed until it is right."""
     within = abs(seconds) < TOLERANCE.total_seconds()
     what = "goes on" if within else "dismisses nothing, says why, recovers"
     how = "within" if within else "beyond"
-    promise = f"A clock off the server's, {how} two minutes: {what}"
-    with report.trial("Clocks", promise) as trial:
+    guarantee = f"A clock off the server's, {how} two minutes: {what}"
+    with report.check("Clocks", guarantee) as check:
         async with site(tmp_path) as here:
             here.restock(3)
             here.machine.error = timedelta(seconds=seconds)
@@ -54,7 +54,7 @@ async def test_a_wrong_clock(tmp_path: Path, seconds: int, report: Report) -> No
             assert within or f"{-seconds:+} s off" in (first.breaker or "")
             assert second.breaker is None
             assert sorted(here.confirmed()) == sorted(here.done()) == here.ids
-            trial.trials = 2
+            check.runs = 2
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ async def test_an_odd_date(
     monkeypatch.setattr("triaged.sandbox.app.format_datetime", lambda *_, **__: date)
     what = "tells nothing of the clock" if is_trusted else "opens the breaker"
     which = "cannot be read" if is_trusted else "is years off"
-    promise = f"A `Date` that {which} {what}, and breaks nothing"
-    with report.trial("Clocks", promise) as trial:
+    guarantee = f"A `Date` that {which} {what}, and breaks nothing"
+    with report.check("Clocks", guarantee) as check:
         async with site(tmp_path) as here:
             here.restock(2)
             cycled = await here.cycle()
 
             assert (cycled.breaker is None) == is_trusted
             assert here.done() == (set(here.ids) if is_trusted else set())
-            trial.trials = 1
+            check.runs = 1
 
 
 @dataclass(slots=True)
-class Toll:
+class Totals:
     """What jumps cost, added up: calls refused, and calls beyond the day's share."""
 
     jumps: int = 0
@@ -104,25 +104,25 @@ class Toll:
 
 async def test_jumps_between_and_within_cycles(tmp_path: Path, report: Report) -> None:
     """Whatever the clock does, the server sees no more than its limits allow."""
-    random, toll = Random(SEED), Toll()  # noqa: S311 - repeatable, not secret
-    promise = "Jumps from a minute to years, between and within cycles: within limits"
-    with report.trial("Clocks", promise) as trial:
+    random, totals = Random(SEED), Totals()  # noqa: S311 - repeatable, not secret
+    guarantee = "Jumps from a minute to years, between and within cycles: within limits"
+    with report.check("Clocks", guarantee) as check:
         for number in range(100 if FULL else 5):
             directory = tmp_path / str(number)
             directory.mkdir()
             async with site(directory, minute=A_MINUTE, day=A_DAY) as here:
-                await leap(here, random, toll)
-                check_limits(here, toll)
-            trial.trials = toll.jumps
-        assert toll.refused <= toll.jumps
-        assert toll.beyond <= toll.jumps // 4
-        trial.happened = (
-            f"{toll.calls:,} calls; {toll.refused} refused by the minute,"
-            f" {toll.beyond} into a day's reserve; no task done twice or lost"
+                await leap(here, random, totals)
+                check_limits(here, totals)
+            check.runs = totals.jumps
+        assert totals.refused <= totals.jumps
+        assert totals.beyond <= totals.jumps // 4
+        check.result = (
+            f"{totals.calls:,} calls; {totals.refused} refused by the minute,"
+            f" {totals.beyond} into a day's reserve; no task done twice or lost"
         )
 
 
-async def leap(here: Site, random: Random, toll: Toll) -> None:
+async def leap(here: Site, random: Random, totals: Totals) -> None:
     """Live through forty cycles with jumps before and within them."""
     for _ in range(40):
         here.restock(random.randrange(15))
@@ -134,7 +134,7 @@ async def leap(here: Site, random: Random, toll: Toll) -> None:
         if is_within := random.random() < 0.3:
             operation = random.choice(["list", "dismiss"])
             here.within(operation, 1, adds(here, random.choice(JUMPS)))
-        toll.jumps += bool(jump) + is_within
+        totals.jumps += bool(jump) + is_within
         error, before = here.machine.error, len(here.done())
         await here.cycle()
         if abs(error) > TOLERANCE and here.machine.error == error:
@@ -143,19 +143,21 @@ async def leap(here: Site, random: Random, toll: Toll) -> None:
             here.machine.error = timedelta(0)
 
 
-def check_limits(here: Site, toll: Toll) -> None:
+def check_limits(here: Site, totals: Totals) -> None:
     """Look at the calls by the server's own windows, and at what was done."""
     taken = [call for call in here.calls() if call.status != "429"]
     minutes = Counter(int(call.at.timestamp() // 60) for call in taken)
     days = Counter(int(call.at.timestamp() // 86_400) for call in taken)
     assert max(minutes.values()) <= A_MINUTE
     assert max(days.values()) <= A_DAY
-    toll.calls += len(here.calls())
-    toll.refused += len(here.calls()) - len(taken)
-    toll.beyond += sum(max(n - (A_DAY - RESERVE), 0) for n in days.values())
+    totals.calls += len(here.calls())
+    totals.refused += len(here.calls()) - len(taken)
+    totals.beyond += sum(max(n - (A_DAY - RESERVE), 0) for n in days.values())
     assert here.machine.longest_nap <= DAY.total_seconds()
     assert sorted(here.confirmed()) == sorted(here.done())
-    assert all(here.sandbox.world.store.times(each) <= 1 for each in here.done())
+    assert all(
+        here.sandbox.world.store.request_count(each) <= 1 for each in here.done()
+    )
 
 
 def adds(here: Site, jump: timedelta) -> Callable[[], None]:
@@ -169,8 +171,10 @@ async def test_nothing_is_caught_up_after_a_suspension(
     tmp_path: Path, report: Report
 ) -> None:
     """After hours asleep there is one list, not one for every poll that was missed."""
-    promise = "A machine asleep for hours, between or within cycles: nothing caught up"
-    with report.trial("Clocks", promise) as trial:
+    guarantee = (
+        "A machine asleep for hours, between or within cycles: nothing caught up"
+    )
+    with report.check("Clocks", guarantee) as check:
         async with site(tmp_path) as here:
             for hours in (1, 8, 24, 400):
                 here.restock(2)
@@ -185,15 +189,15 @@ async def test_nothing_is_caught_up_after_a_suspension(
                 await here.cycle()
                 await here.cycle()
                 assert here.done() == set(here.ids)
-                trial.trials += 2
+                check.runs += 2
 
 
 async def test_a_list_of_before_the_suspension_is_too_old(
     tmp_path: Path, report: Report
 ) -> None:
-    """What was listed before the machine slept is listed anew before more is done."""
-    promise = "Asleep amid dismissals: the rest waits for a fresh list"
-    with report.trial("Clocks", promise) as trial:
+    """What was listed before the machine slept is listed again before more is done."""
+    guarantee = "Asleep amid dismissals: the rest waits for a fresh list"
+    with report.check("Clocks", guarantee) as check:
         async with site(tmp_path, minute=1000, day=10_000) as here:
             here.restock(25)
             here.within("dismiss", 1, lambda: here.machine.suspend(8 * HOUR))
@@ -205,7 +209,7 @@ async def test_a_list_of_before_the_suspension_is_too_old(
             assert done < 25
             assert here.done() == set(here.ids)
             assert sorted(here.confirmed()) == sorted(here.done())
-            trial.trials, trial.happened = 1, f"{done} of 25 were on their way"
+            check.runs, check.result = 1, f"{done} of 25 were on their way"
 
 
 @pytest.mark.parametrize("days", [-10, 10])
@@ -213,8 +217,8 @@ async def test_a_wrong_clock_does_not_change_a_hold(
     tmp_path: Path, days: int, report: Report
 ) -> None:
     """A hold of a day is a day, though it began while the clock was wrong."""
-    promise = "A hold of 24h that began with the clock days off is 24h"
-    with report.trial("Clocks", promise) as trial:
+    guarantee = "A hold of 24h that began with the clock days off is 24h"
+    with report.check("Clocks", guarantee) as check:
         async with site(tmp_path, rules=HELD) as here:
             here.restock(1)
             here.machine.error = timedelta(days=days)
@@ -228,4 +232,4 @@ async def test_a_wrong_clock_does_not_change_a_hold(
 
             assert early == 0
             assert here.done() == set(here.ids)
-            trial.trials = 1
+            check.runs = 1

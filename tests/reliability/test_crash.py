@@ -9,8 +9,8 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import RunningDaemon, eventually
-from tests.reliability.crash import remember
-from tests.reliability.killing import Trial, trial
+from tests.reliability.crash import read_copy
+from tests.reliability.kill_schedules import KillRun, kill_run
 from tests.reliability.report import FULL, Report
 from triaged.ledger.dismissals import Outcome
 from triaged.sandbox.faults import parse_fault
@@ -24,29 +24,29 @@ LATE: Final = 8
 LATE_SECONDS: Final = 6
 
 
-def finish(trial: Trial) -> None:
+def finish(run: KillRun) -> None:
     """Let the daemon work, faults and all, until nothing is left, and judge the end."""
-    with trial.program.daemon() as daemon:
-        eventually(lambda: trial.is_quiet(daemon), 200)
-        compare_metrics(trial, daemon)
+    with run.program.daemon() as daemon:
+        eventually(lambda: run.is_quiet(daemon), 200)
+        compare_metrics(run, daemon)
         assert daemon.end() == 0
-    assert trial.broken(over=True) == []
+    assert run.broken(over=True) == []
     confirmed = {
         row["task_id"]: row["reason"]
-        for row in trial.program.json("history", "--outcome", "confirmed")
+        for row in run.program.json("history", "--outcome", "confirmed")
     }
     effects = {
         effect.task_id: effect.reason
-        for effect in trial.sandbox.world.store.effects
+        for effect in run.sandbox.world.store.effects
         if effect.status == "dismissed"
     }
     assert confirmed == effects
 
 
-def compare_metrics(trial: Trial, daemon: RunningDaemon) -> None:
+def compare_metrics(run: KillRun, daemon: RunningDaemon) -> None:
     """Ask the daemon for its totals, which must be those of the ledger."""
     daemon.wait_for("cycle.finished", times=len(daemon.named("cycle.finished")) + 1)
-    memory = remember(trial.program.directory / "state")
+    memory = read_copy(run.program.directory / "state")
     for (rule, reason), total in memory.dismissals.items():
         name = "triaged_dismissals_total"
         assert daemon.metric(name, rule=rule, reason=reason) == total
@@ -56,22 +56,22 @@ def compare_metrics(trial: Trial, daemon: RunningDaemon) -> None:
         assert daemon.metric(name, outcome=outcome) == total
 
 
-def summary(trial: Trial) -> str:
-    entries = remember(trial.program.directory / "state").all()
+def summary(run: KillRun) -> str:
+    entries = read_copy(run.program.directory / "state").all()
     settled = sum(e.outcome is not Outcome.FAILED and bool(e.detail) for e in entries)
     return (
-        f"{trial.done():,} dismissals: 0 twice, 0 lost, 0 miscounted;"
-        f" {settled} settled after being unknown, {trial.approved} approved by a"
-        f" person meanwhile; killed at: {trial.by_step()}"
+        f"{run.done():,} dismissals: 0 twice, 0 lost, 0 miscounted;"
+        f" {settled} settled after being unknown, {run.approved} approved by a"
+        f" person meanwhile; killed at: {run.by_step()}"
     )
 
 
 def test_killed_at_random_instants(tmp_path: Path, report: Report) -> None:
     """Killed at random, at requests and at events, it loses and repeats nothing."""
-    promise = "The daemon, killed at any instant, loses and repeats nothing"
+    guarantee = "The daemon, killed at any instant, loses and repeats nothing"
     with (
-        report.trial("Crash points", promise) as row,
-        trial(tmp_path, SEED) as world,
+        report.check("Crash points", guarantee) as check,
+        kill_run(tmp_path, SEED) as world,
     ):
         ways = (
             world.kill_after_a_while,
@@ -82,9 +82,9 @@ def test_killed_at_random_instants(tmp_path: Path, report: Report) -> None:
             world.restock()
             ways[number % 3]()
             assert world.broken() == [], (number, world.log.read_text())
-            row.trials += 1
+            check.runs += 1
         finish(world)
-        row.happened = summary(world)
+        check.result = summary(world)
 
 
 def mixed(spots: Iterable[str], random: Random) -> list[str]:
@@ -102,10 +102,10 @@ def mixed(spots: Iterable[str], random: Random) -> list[str]:
 
 def test_killed_at_any_line(tmp_path: Path, report: Report) -> None:
     """Killed before a line of the cycle runs, it loses and repeats nothing."""
-    promise = "A cycle, killed before any line of it runs, loses and repeats nothing"
+    guarantee = "A cycle, killed before any line of it runs, loses and repeats nothing"
     with (
-        report.trial("Crash points", promise) as row,
-        trial(tmp_path, SEED + 1) as world,
+        report.check("Crash points", guarantee) as check,
+        kill_run(tmp_path, SEED + 1) as world,
     ):
         spots: dict[str, int] = {}
         for _ in range(4 if FULL else 1):
@@ -116,21 +116,21 @@ def test_killed_at_any_line(tmp_path: Path, report: Report) -> None:
         for spot in mixed(spots, world.random)[: 250 if FULL else 12]:
             world.restock()
             times = world.random.randint(1, min(spots[spot], 40))
-            row.trials += world.kill_at_a_line(spot, times)
+            check.runs += world.kill_at_a_line(spot, times)
             assert world.broken() == [], (spot, times, world.log.read_text())
         finish(world)
-        row.happened = f"{summary(world)}; of {len(spots)} lines reached"
+        check.result = f"{summary(world)}; of {len(spots)} lines reached"
 
 
 def test_an_effect_that_comes_late(tmp_path: Path, report: Report) -> None:
     """What the server carries out between the next list and a new try is ours."""
-    promise = (
+    guarantee = (
         "An effect that comes after the restart has listed, and before it tries again,"
         " is confirmed and counted once"
     )
     with (
-        report.trial("Crash points", promise) as row,
-        trial(tmp_path, SEED, faults=()) as world,
+        report.check("Crash points", guarantee) as check,
+        kill_run(tmp_path, SEED, faults=()) as world,
     ):
         for _ in range(3 if FULL else 1):
             world.restock_clutter(LATE)
@@ -140,12 +140,12 @@ def test_an_effect_that_comes_late(tmp_path: Path, report: Report) -> None:
             world.kill_at("dismiss", "before", LATE)
             for _ in range(2):
                 world.program.run("run", "--once")
-            row.trials += LATE
+            check.runs += LATE
         ends = world.program.history()
         late = sum("failed" in outcomes for outcomes in ends.values())
-        row.happened = f"{late} came late; each confirmed once"
+        check.result = f"{late} came late; each confirmed once"
 
         confirmed = {task: e.count("confirmed") for task, e in ends.items()}
-        assert confirmed == dict.fromkeys(world.crowd.wishes, 1), ends
-        memory = remember(tmp_path / "state")
+        assert confirmed == dict.fromkeys(world.factory.expected, 1), ends
+        memory = read_copy(tmp_path / "state")
         assert sum(memory.dismissals.values()) == len(confirmed) == world.done()

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from tests.e2e.harness import Program, RunningDaemon, a_listed, add, eventually
-from tests.reliability.clocks import FakeTime, libfaketime
+from tests.reliability.clock_harness import FakeTime, libfaketime
 from tests.reliability.report import FULL, Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
@@ -31,7 +31,7 @@ WATCHED_SECONDS: Final = 4.0
 
 @pytest.fixture
 def sandbox() -> Iterator[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 
@@ -50,7 +50,7 @@ def program(tmp_path: Path, sandbox: RunningSandbox, faketime: FakeTime) -> Prog
 
 
 def polls_during(sandbox: RunningSandbox, seconds: float) -> int:
-    """Watch for so long; return how many lists were asked for."""
+    """Count the list calls within that time."""
     before = len(sandbox.world.calls)
     time.sleep(seconds)  # noqa: TID251 - another process is at work
     return len(sandbox.world.calls) - before
@@ -64,11 +64,11 @@ def test_a_clock_that_is_set_while_the_daemon_runs(
     program: Program, sandbox: RunningSandbox, faketime: FakeTime, report: Report
 ) -> None:
     """It neither storms nor sleeps, dismisses nothing meanwhile, and recovers."""
-    promise = (
+    guarantee = (
         "The clock is set by days to years under the daemon: polls keep their pace"
     )
     polls: list[int] = []
-    with report.trial("Clocks", promise) as trial, program.daemon() as daemon:
+    with report.check("Clocks", guarantee) as check, program.daemon() as daemon:
         daemon.wait_for("cycle.finished")
         for number, jump in enumerate(JUMPS):
             faketime.shift(jump)
@@ -82,20 +82,20 @@ def test_a_clock_that_is_set_while_the_daemon_runs(
             faketime.shift(timedelta(0))
             dismissed = number + 1
             eventually(lambda: len(sandbox.world.store.effects) == dismissed)  # noqa: B023
-            trial.trials += 1
+            check.runs += 1
         assert daemon.end() == 0
         told = ", ".join(str(each) for each in polls)
-        trial.happened = f"{told} polls in {WATCHED_SECONDS:.0f} s at one a second"
+        check.result = f"{told} polls in {WATCHED_SECONDS:.0f} s at one a second"
     ids = [f"t{number}" for number in range(len(JUMPS))]
-    assert [sandbox.world.store.times(each) for each in ids] == [1] * len(ids)
+    assert [sandbox.world.store.request_count(each) for each in ids] == [1] * len(ids)
 
 
 def test_a_daemon_that_was_stopped_catches_nothing_up(
     program: Program, sandbox: RunningSandbox, report: Report
 ) -> None:
     """Held for ten intervals, it polls once, not ten times."""
-    promise = "A process stopped for ten intervals polls once when it goes on"
-    with report.trial("Clocks", promise) as trial, program.daemon() as daemon:
+    guarantee = "A process stopped for ten intervals polls once when it goes on"
+    with report.check("Clocks", guarantee) as check, program.daemon() as daemon:
         daemon.wait_for("cycle.finished", times=2)
         daemon.process.send_signal(signal.SIGSTOP)
         polls_during(sandbox, 0.5)
@@ -104,7 +104,7 @@ def test_a_daemon_that_was_stopped_catches_nothing_up(
         polls = polls_during(sandbox, 1.5)
 
         assert 1 <= polls <= 3
-        trial.trials, trial.happened = 1, f"{polls} polls in the next 1.5 s"
+        check.runs, check.result = 1, f"{polls} polls in the next 1.5 s"
 
 
 # Seconds before clocks in these places are put forward and back.
@@ -131,10 +131,10 @@ def test_daylight_saving(
     tmp_path: Path, place: str, moment: datetime, faketime: FakeTime, report: Report
 ) -> None:
     """When the hour changes polls keep their pace, and an age is an age."""
-    promise = "Daylight saving changes, in two places: nobody notices"
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    guarantee = "Daylight saving changes, in two places: no effect"
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with (
-        report.trial("Clocks", promise) as trial,
+        report.check("Clocks", guarantee) as check,
         running_sandbox(settings, ShiftedClock(moment)) as sandbox,
     ):
         young = moment - timedelta(seconds=50)
@@ -153,7 +153,7 @@ def test_daylight_saving(
             assert effect.at - young <= timedelta(seconds=70)
             assert not any(e.get("breaker") for e in daemon.named("cycle.finished"))
             assert daemon.end() == 0
-        trial.trials, trial.happened = 1, f"{polls} polls in {WATCHED_SECONDS:.0f} s"
+        check.runs, check.result = 1, f"{polls} polls in {WATCHED_SECONDS:.0f} s"
 
 
 @pytest.mark.parametrize("command", ["once", "daemon"])
@@ -165,8 +165,10 @@ def test_a_clock_years_ahead_forgets_nothing(
     report: Report,
 ) -> None:
     """What is remembered is not thrown away because a clock is wrong for a moment."""
-    promise = "A clock three years ahead, by daemon and `run --once`: nothing forgotten"
-    with report.trial("Clocks", promise) as trial:
+    guarantee = (
+        "A clock three years ahead, by daemon and `run --once`: nothing forgotten"
+    )
+    with report.check("Clocks", guarantee) as check:
         add(sandbox, [a_listed("t1")])
         program.run("run", "--once")
         before = program.history()
@@ -181,4 +183,4 @@ def test_a_clock_years_ahead_forgets_nothing(
 
         assert before == {"t1": ["confirmed"]}
         assert program.history() == before
-        trial.trials = 1
+        check.runs = 1

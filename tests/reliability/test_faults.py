@@ -8,29 +8,42 @@ from typing import Final
 
 import pytest
 
+from tests.clocks import AutoAdvanceClock, RealSleepClock
 from tests.e2e.harness import Program, a_listed, add
-from tests.reliability.fault_ends import (
+from tests.reliability.expected_outcomes import (
     APPROVE,
     DISMISS,
+    FAILURES,
     LIST,
     SETTLING,
     TASKS,
     Burst,
-    Mended,
+    Recovery,
 )
-from tests.reliability.faults import SETTLE, Bench, Cycled, PatientClock, put_on
+from tests.reliability.fault_harness import (
+    SETTLE,
+    CycleRun,
+    FaultHarness,
+    install_clock,
+)
 from tests.reliability.report import FULL, Report
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.ledger.dismissals import Outcome
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, Fault, FaultKind, parse_fault
+from triaged.sandbox.faults import (
+    DEFAULT_VALUES,
+    KINDS_WITH_EFFECT,
+    Fault,
+    FaultKind,
+    parse_fault,
+)
 from triaged.sandbox.settings import SandboxSettings
 from triaged.triage.report import CycleResult
 
 pytestmark = pytest.mark.reliability
 
 SEED: Final = 62
-SLOW: Final = (FaultKind.SLOW, FaultKind.SLOW_AFTER)
+SLOW: Final = (FaultKind.SLOW, FaultKind.DELAY_AFTER_EFFECT)
 SLOW_SECONDS, ANSWER_SECONDS = 0.8, 0.5
 
 SAID: Final = {
@@ -40,7 +53,7 @@ SAID: Final = {
     Burst.ALWAYS: "on every call",
 }
 
-# A cycle asks for a list once, so for lists a burst is no more than so many cycles.
+# A cycle asks for a list once, so for lists a burst spans at most this many cycles.
 FEW: Final = tuple(Burst) if FULL else (Burst.ONCE, Burst.ALWAYS)
 
 
@@ -49,23 +62,23 @@ def with_bursts(bursts: Iterable[Burst]) -> pytest.MarkDecorator:
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[tuple[RunningSandbox, LeapingClock]]:
-    clock = LeapingClock()
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, PatientClock(clock)) as sandbox:
+def table() -> Iterator[tuple[RunningSandbox, AutoAdvanceClock]]:
+    clock = AutoAdvanceClock()
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
+    with running_sandbox(settings, RealSleepClock(clock)) as sandbox:
         yield sandbox, clock
 
 
 @pytest.fixture
 def bench(
-    table: tuple[RunningSandbox, LeapingClock],
+    table: tuple[RunningSandbox, AutoAdvanceClock],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Bench:
+) -> FaultHarness:
     sandbox, clock = table
-    put_on(monkeypatch, clock)
+    install_clock(monkeypatch, clock)
     monkeypatch.setattr("triaged.leadlex.protocol.MAX_LIST_BYTES", 1 << 20)
-    return Bench(tmp_path, sandbox, clock)
+    return FaultHarness(tmp_path, sandbox, clock)
 
 
 def fault(operation: str, kind: FaultKind, burst: Burst, *, skip: int = 0) -> Fault:
@@ -75,13 +88,13 @@ def fault(operation: str, kind: FaultKind, burst: Burst, *, skip: int = 0) -> Fa
         count=burst.value or 1,
         skip=skip,
         probability=1.0 if burst is Burst.ALWAYS else None,
-        seconds=SLOW_SECONDS,
+        value=SLOW_SECONDS if kind in DEFAULT_VALUES else None,
     )
 
 
 @contextmanager
 def patience_for(kind: FaultKind) -> Iterator[None]:
-    """Give the client little patience with a fault that is slow."""
+    """Give the client short timeouts for a slow fault."""
     with pytest.MonkeyPatch.context() as patch:
         if kind in SLOW:
             patch.setattr("triaged.leadlex.connection.READ_TIMEOUT", ANSWER_SECONDS)
@@ -89,26 +102,30 @@ def patience_for(kind: FaultKind) -> Iterator[None]:
 
 
 def test_every_kind_is_stated() -> None:
-    """A new kind of fault has no end until somebody states it."""
+    """Every kind of fault has a specified outcome."""
     for ends in (DISMISS, LIST, SETTLING, APPROVE):
-        assert set(ends) == set(FaultKind)
+        assert set(ends) == set(FAILURES)
 
 
 @with_bursts(Burst)
-def test_dismissals_are_hit(bench: Bench, burst: Burst, report: Report) -> None:
-    """A fault on dismissals ends as stated, costs no more calls, and is mended."""
-    promise = f"Each fault on dismissals, {SAID[burst]}: the stated end, each done once"
+def test_dismissals_are_hit(bench: FaultHarness, burst: Burst, report: Report) -> None:
+    """A fault on dismissals has the specified outcome, and the workspace recovers."""
+    guarantee = (
+        f"Each fault on dismissals, {SAID[burst]}: the stated end, each done once"
+    )
     random, hits = Random(SEED), 0  # noqa: S311 - repeatable, not secret
-    with report.trial("Faults", promise) as trial:
+    with report.check("Faults", guarantee) as check:
         for kind in FaultKind:
             with patience_for(kind):
                 skip = random.randrange(4) if burst.is_short else 0
                 hits += hit_dismissals(bench, kind, burst, skip)
-            trial.trials += 1
-        trial.happened = f"{hits} dismissals hit; 0 done twice, 0 lost, 0 miscounted"
+            check.runs += 1
+        check.result = f"{hits} dismissals hit; 0 done twice, 0 lost, 0 miscounted"
 
 
-def hit_dismissals(bench: Bench, kind: FaultKind, burst: Burst, skip: int) -> int:
+def hit_dismissals(
+    bench: FaultHarness, kind: FaultKind, burst: Burst, skip: int
+) -> int:
     """Run one cell of the matrix; return how many calls were hit."""
     bench.clear_table()
     tasks = [f"t{number}" for number in range(TASKS)]
@@ -117,12 +134,14 @@ def hit_dismissals(bench: Bench, kind: FaultKind, burst: Burst, skip: int) -> in
     cycled = bench.cycle()
     check_hit(bench, kind, burst, cycled)
     bench.script()
-    mend(bench, DISMISS[kind].mended)
-    check_mended(bench, tasks)
+    wait_for_recovery(bench, DISMISS[kind].recovery)
+    check_recovered(bench, tasks)
     return cycled.hits
 
 
-def check_hit(bench: Bench, kind: FaultKind, burst: Burst, cycled: Cycled) -> None:
+def check_hit(
+    bench: FaultHarness, kind: FaultKind, burst: Burst, cycled: CycleRun
+) -> None:
     """Compare the cycle under the fault with the table."""
     end, wanted, where = DISMISS[kind], burst.value or TASKS, (kind, cycled)
     outcomes, hits = bench.outcomes(), cycled.hits
@@ -138,13 +157,13 @@ def check_hit(bench: Bench, kind: FaultKind, burst: Burst, cycled: Cycled) -> No
     assert cycled.made("list") == 1, where
 
 
-def check_mended(bench: Bench, tasks: list[str]) -> None:
+def check_recovered(bench: FaultHarness, tasks: list[str]) -> None:
     """Each is dismissed, was never asked for once it was, and is counted once."""
     entries = bench.entries()
     for task in tasks:
         ends = [entry.outcome for entry in entries[task]]
         assert bench.store.status_of(task) == "dismissed", (task, ends)
-        assert bench.store.times(task) == 1, (task, ends)
+        assert bench.store.request_count(task) == 1, (task, ends)
         assert ends[-1] is Outcome.CONFIRMED, (task, ends)
         assert ends.count(Outcome.CONFIRMED) == 1, (task, ends)
         assert Outcome.UNKNOWN not in ends, (task, ends)
@@ -153,32 +172,32 @@ def check_mended(bench: Bench, tasks: list[str]) -> None:
     assert "kept" not in entries
 
 
-def mend(bench: Bench, mended: Mended) -> None:
+def wait_for_recovery(bench: FaultHarness, recovery: Recovery) -> None:
     """Run clean cycles until the stated moment: nothing new before it, all at it."""
-    if mended is not Mended.NEXT_CYCLE:
+    if recovery is not Recovery.NEXT_CYCLE:
         before = bench.outcomes()[Outcome.CONFIRMED]
         cycled = bench.cycle()
-        assert len(cycled.calls) == (mended is Mended.NEXT_DAY), cycled
+        assert len(cycled.calls) == (recovery is Recovery.NEXT_DAY), cycled
         assert bench.outcomes()[Outcome.CONFIRMED] == before, cycled
-    cycled = bench.cycle(after=mended.value)
+    cycled = bench.cycle(after=recovery.value)
     assert (cycled.code, cycled.result) == (0, CycleResult.OK), cycled
 
 
 @with_bursts(FEW)
-def test_the_list_is_hit(bench: Bench, burst: Burst, report: Report) -> None:
-    """Without a list nothing is done, one call is spent, and the next list mends."""
-    promise = f"Each fault on the list, {SAID[burst]}: one call, nothing dismissed"
-    with report.trial("Faults", promise) as trial:
+def test_the_list_is_hit(bench: FaultHarness, burst: Burst, report: Report) -> None:
+    """Without a list nothing is done, one call is spent, and the next list recovers."""
+    guarantee = f"Each fault on the list, {SAID[burst]}: one call, nothing dismissed"
+    with report.check("Faults", guarantee) as check:
         for kind in FaultKind:
             with patience_for(kind):
                 hit_list(bench, kind, burst)
-            trial.trials += 1
-        trial.happened = "held; after the last fault each task done once"
+            check.runs += 1
+        check.result = "held; after the last fault each task done once"
 
 
-def hit_list(bench: Bench, kind: FaultKind, burst: Burst) -> None:
+def hit_list(bench: FaultHarness, kind: FaultKind, burst: Burst) -> None:
     """Run one cell of the matrix."""
-    result, code, mended = LIST[kind]
+    result, code, recovery = LIST[kind]
     bench.clear_table()
     bench.store.add([a_listed("t1"), a_listed("kept", "ordinary")])
     bench.script(fault("list", kind, burst))
@@ -189,28 +208,30 @@ def hit_list(bench: Bench, kind: FaultKind, burst: Burst) -> None:
     assert bench.store.effects == [], kind
     assert bench.entries() == {}, kind
     bench.script()
-    mend(bench, mended)
-    check_mended(bench, ["t1"])
+    wait_for_recovery(bench, recovery)
+    check_recovered(bench, ["t1"])
 
 
 @with_bursts(FEW)
-def test_the_settling_is_hit(bench: Bench, burst: Burst, report: Report) -> None:
+def test_the_settling_is_hit(bench: FaultHarness, burst: Burst, report: Report) -> None:
     """What is unknown stays so until a list tells; the others need not wait for it."""
-    promise = f"Each fault on the list that settles, {SAID[burst]}: unknown until told"
-    with report.trial("Faults", promise) as trial:
+    guarantee = (
+        f"Each fault on the list that settles, {SAID[burst]}: unknown until told"
+    )
+    with report.check("Faults", guarantee) as check:
         for kind in FaultKind:
             with patience_for(kind):
                 hit_settling(bench, kind, burst)
-            trial.trials += 1
-        trial.happened = f"{2 * trial.trials} unknown, all settled as confirmed"
+            check.runs += 1
+        check.result = f"{2 * check.runs} unknown, all settled as confirmed"
 
 
-def hit_settling(bench: Bench, kind: FaultKind, burst: Burst) -> None:
+def hit_settling(bench: FaultHarness, kind: FaultKind, burst: Burst) -> None:
     """Run one cell of the matrix."""
-    code, goes_on, mended = SETTLING[kind]
+    code, goes_on, recovery = SETTLING[kind]
     bench.clear_table()
     bench.store.add([a_listed("u1"), a_listed("u2")])
-    bench.script(Fault(operation="dismiss", kind=FaultKind.CUT_AFTER, count=2))
+    bench.script(Fault(operation="dismiss", kind=FaultKind.DROP_AFTER_EFFECT, count=2))
     bench.cycle()
     bench.store.add([a_listed("t1"), a_listed("t2"), a_listed("kept", "ordinary")])
     bench.script(fault(SETTLE, kind, burst))
@@ -222,14 +243,14 @@ def hit_settling(bench: Bench, kind: FaultKind, burst: Burst) -> None:
     dismissed = {effect.task_id for effect in bench.store.effects}
     assert dismissed == {"u1", "u2"} | ({"t1", "t2"} if goes_on else set()), kind
     bench.script()
-    mend(bench, mended)
-    check_mended(bench, ["u1", "u2", "t1", "t2"])
+    wait_for_recovery(bench, recovery)
+    check_recovered(bench, ["u1", "u2", "t1", "t2"])
 
 
-def test_an_approval_is_hit(bench: Bench, report: Report) -> None:
+def test_an_approval_is_hit(bench: FaultHarness, report: Report) -> None:
     """One approval is one call, and what comes of it is called by its name."""
-    promise = "Each fault on an approval: one call, named for what is known of it"
-    with report.trial("Faults", promise) as trial:
+    guarantee = "Each fault on an approval: one call, named for what is known of it"
+    with report.check("Faults", guarantee) as check:
         for kind, error in APPROVE.items():
             bench.clear_table()
             bench.store.add([a_listed("t1")])
@@ -239,17 +260,17 @@ def test_an_approval_is_hit(bench: Bench, report: Report) -> None:
             done = bench.store.status_of("t1") == "approved"
             assert type(raised) is error, (kind, raised)
             assert done == (kind in KINDS_WITH_EFFECT), kind
-            assert bench.store.times("t1", "approved") == done, kind
-            trial.trials += 1
-        trial.happened = "held; none was repeated"
+            assert bench.store.request_count("t1", "approved") == done, kind
+            check.runs += 1
+        check.result = "held; none was repeated"
 
 
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        ("dismiss:cut-after:p=1", 4),
+        ("dismiss:drop-after-effect:p=1", 4),
         ("dismiss:html:p=1", 4),
-        ("dismiss:404-html:p=1", 0),
+        ("dismiss:html-404:p=1", 0),
         ("dismiss:401:p=1", 77),
         ("list:truncated:p=1", 69),
     ],
@@ -258,10 +279,10 @@ def test_the_same_through_the_real_process(
     tmp_path: Path, script: str, code: int, report: Report
 ) -> None:
     """What the matrix says of a cycle in this process, the program says too."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
-    promise = "Faults through the real program: the exit code that the matrix says"
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
+    guarantee = "Faults through the real program: the exit code that the matrix says"
     with (
-        report.trial("Faults", promise) as trial,
+        report.check("Faults", guarantee) as check,
         running_sandbox(settings, SystemClock()) as sandbox,
     ):
         program, world = Program(tmp_path, sandbox.api_url), sandbox.world
@@ -274,5 +295,5 @@ def test_the_same_through_the_real_process(
 
         assert first == code
         assert 1 <= hits <= TASKS
-        assert max(world.store.times(f"t{n}") for n in range(TASKS)) <= 1
-        trial.trials, trial.happened = 1, f"{hits} calls hit, 0 done twice"
+        assert max(world.store.request_count(f"t{n}") for n in range(TASKS)) <= 1
+        check.runs, check.result = 1, f"{hits} calls hit, 0 done twice"

@@ -50,16 +50,22 @@ class Answer(NamedTuple):
 
 LIMIT: Final = f"longer than {protocol.MAX_LIST_BYTES // MIB} MiB"
 LONG_ENTRY: Final = f"more than {list_decoder.MAX_ENTRY_CHARS:,} characters"
-MANY_VALUES: Final = f"more than {list_decoder.MAX_VALUES:,} values"
+MUCH_MEMORY: Final = f"more than {list_decoder.MAX_HELD_BYTES // MIB} MiB of memory"
 MANY_TASKS: Final = f"more than {list_decoder.MAX_TASKS:,} tasks"
 
 SHORT: Final[dict[str, Answer]] = {
     "200 MiB of tasks of 2 KiB": Answer(tasks(SIZE // 2_250, "x" * 2_048), LIMIT),
     "one text of 200 MiB": Answer(filled(TEXTED, b"x", SIZE, b'"}]}}'), LONG_ENTRY),
     "200 MiB of lists in one task": Answer(
-        filled(ENTRY + b'"metadata":[', b"[],", SIZE, b"1]}]}}"), MANY_VALUES
+        filled(ENTRY + b'"metadata":[', b"[],", SIZE, b"1]}]}}"), LONG_ENTRY
     ),
-    "200 MiB of nesting": Answer(filled(HEAD, b"[", SIZE), "nested too deeply"),
+    "200 MiB of nesting": Answer(filled(HEAD, b"[", SIZE), LONG_ENTRY),
+    "200 MiB of tasks of small objects": Answer(
+        filled(
+            HEAD, b'{"metadata":{"a":[' + b"{}," * 99_999 + b"{}]}},", SIZE, b"{}]}}"
+        ),
+        MUCH_MEMORY,
+    ),
     "1 GiB in 1 MiB of gzip": Answer(
         packed(filled(HEAD, b" ", 1024 * MIB, TAIL)), LIMIT, gzip=True
     ),
@@ -67,7 +73,7 @@ SHORT: Final[dict[str, Answer]] = {
 }
 MORE: Final[dict[str, Answer]] = {
     "200 MiB of blanks": Answer(filled(HEAD, b" ", SIZE, TAIL), LIMIT),
-    "200 MiB with a promised length": Answer(
+    "200 MiB with a stated length": Answer(
         filled(HEAD, b"\t", SIZE, TAIL), LIMIT, length=SIZE
     ),
     "one text of 4 bytes a character": Answer(
@@ -75,7 +81,7 @@ MORE: Final[dict[str, Answer]] = {
     ),
     "200 MiB of numbers": Answer(filled(HEAD, b"1,", SIZE, b"1]}}"), MANY_TASKS),
     "200 MiB of small objects": Answer(
-        filled(ENTRY + b'"metadata":[', b'{"a":1},', SIZE, b"1]}]}}"), MANY_VALUES
+        filled(ENTRY + b'"metadata":[', b'{"a":1},', SIZE, b"1]}]}}"), LONG_ENTRY
     ),
     "200 MiB of another member": Answer(
         filled(b'{"meta":"', b"x", SIZE, b'","data":{"tasks":[]}}'), LONG_ENTRY
@@ -104,7 +110,7 @@ def test_an_answer_beyond_all_measure(
     """It is left at a limit that the error tells, before it has been held."""
     answer = ANSWERS[name]
     commands = [("run", "--once"), ("plan",)] if FULL else [("run", "--once")]
-    with report.trial(CHAPTER, f"{name}: bounded in memory") as trial:
+    with report.check(CHAPTER, f"{name}: bounded in memory") as check:
         for command in commands:
             with serving(answer.pieces, length=answer.length, gzip=answer.gzip) as told:
                 done = measure(told.url, tmp_path, *command)
@@ -112,8 +118,8 @@ def test_an_answer_beyond_all_measure(
                 f"`{' '.join(command)}`: {done.peak_mib:.0f} MiB,"
                 f" {done.seconds:.0f} s, left after {told.sent / MIB:.0f} MiB"
             )
-            trial.happened = "; ".join(filter(None, (trial.happened, happened)))
-            trial.trials += 1
+            check.result = "; ".join(filter(None, (check.result, happened)))
+            check.runs += 1
 
             assert (done.code, told.asked) == ((1, 1) if answer.said else (0, 1))
             assert answer.said in done.said
@@ -121,7 +127,7 @@ def test_an_answer_beyond_all_measure(
             assert done.peak_mib < EMPTY_MIB + (
                 REFUSED_MIB if answer.said else LONG_MIB
             )
-        trial.happened = trial.happened.removeprefix("held; ")
+        check.result = check.result.removeprefix("held; ")
 
 
 @pytest.mark.parametrize("count", [100_000] if FULL else [20_000])
@@ -130,13 +136,13 @@ def test_a_long_list(count: int, first: str, report: Report, tmp_path: Path) -> 
     """A list that is only long is read, decided on and remembered."""
     wide = ", four bytes a character" if first else ""
     with (
-        report.trial(CHAPTER, f"{count:,} tasks{wide}: read") as trial,
+        report.check(CHAPTER, f"{count:,} tasks{wide}: read") as check,
         serving(tasks(count, first + TEXT), length=None, gzip=False) as told,
     ):
         done = measure(told.url, tmp_path, "run", "--once")
         size = told.sent / MIB
-        trial.trials = count
-        trial.happened = (
+        check.runs = count
+        check.result = (
             f"{size:.0f} MiB sent, {done.peak_mib:.0f} MiB at the peak,"
             f" {done.seconds:.0f} s"
         )
@@ -151,9 +157,9 @@ def test_it_costs_that_cycle_only(report: Report, tmp_path: Path) -> None:
     """The daemon refuses the answer, drops it, and does its work in the next cycle."""
     good = encode({"data": {"tasks": [a_listed("t1", "keep me")]}})
     bad = filled(TEXTED, b"x", SIZE, b'"}]}}')
-    promise = "after an answer of 200 MiB the daemon goes on with the next"
+    guarantee = "after an answer of 200 MiB the daemon goes on with the next"
     with (
-        report.trial(CHAPTER, promise) as trial,
+        report.check(CHAPTER, guarantee) as check,
         serving(
             one_after_the_other(bad, lambda: iter([good])), length=None, gzip=False
         ) as told,
@@ -168,8 +174,8 @@ def test_it_costs_that_cycle_only(report: Report, tmp_path: Path) -> None:
             assert LONG_ENTRY in failed["error"]
             assert went_on["pending"] == 1
             assert daemon.end() == 0
-        trial.trials = 2
-        trial.happened = f"failed, then ok; {held:.0f} MiB resident afterwards"
+        check.runs = 2
+        check.result = f"failed, then ok; {held:.0f} MiB resident afterwards"
         assert held < EMPTY_MIB + 50
 
 

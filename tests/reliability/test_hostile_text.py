@@ -64,7 +64,7 @@ rules:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[RunningSandbox]:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 
@@ -89,8 +89,8 @@ def is_sound(text: str, *, is_json: bool = False) -> None:
 
 def test_what_commands_print(report: Report, program: Program) -> None:
     """Tables, trees, JSON and CSV hold no character that a terminal obeys."""
-    promise = "hostile task text in every command's table, tree, JSON and CSV: sound"
-    with report.trial(CHAPTER, promise) as trial:
+    guarantee = "hostile task text in every command's table, tree, JSON and CSV: sound"
+    with report.check(CHAPTER, guarantee) as check:
         plan = program.directory / "plan.json"
         shown = [
             program.run("plan", "--out", str(plan)),
@@ -115,8 +115,8 @@ def test_what_commands_print(report: Report, program: Program) -> None:
 
         assert {len(row) for row in cells} == {len(cells[0])}
         assert not [c for row in cells for c in row if c[:1] in {"=", "+", "@"}]
-        trial.trials = len(TEXTS) * (len(shown) + len(formats) + 1)
-        trial.happened = (
+        check.runs = len(TEXTS) * (len(shown) + len(formats) + 1)
+        check.result = (
             f"{len(TEXTS)} texts in {len(shown)} tables and trees, {len(formats)} JSON"
             f" answers and a CSV; 0 control characters, longest line"
             f" {max(longest_line(done.stdout) for done in shown):,}"
@@ -150,8 +150,10 @@ def _json(program: Program) -> list[object]:
 
 def test_pages(report: Report, program: Program) -> None:
     """The status page and the backtest's hold no element that a task brought."""
-    promise = "hostile task text in the status page and the backtest's: text, no markup"
-    with report.trial(CHAPTER, promise) as trial:
+    guarantee = (
+        "hostile task text in the status page and the backtest's: text, no markup"
+    )
+    with report.check(CHAPTER, guarantee) as check:
         pages = [program.run("backtest", "--format", "html").stdout]
         with program.daemon() as daemon:
             daemon.wait_for("cycle.finished")
@@ -165,16 +167,18 @@ def test_pages(report: Report, program: Program) -> None:
             assert "&lt;script&gt;" in page
             assert foreign_elements(page) == []
             is_sound(page, is_json=True)
-        trial.trials = len(pages) * len(TEXTS)
-        trial.happened = f"{len(TEXTS)} texts; 0 elements, 0 links, 0 controls"
+        check.runs = len(pages) * len(TEXTS)
+        check.result = f"{len(TEXTS)} texts; 0 elements, 0 links, 0 controls"
 
 
 def test_logs_metrics_and_the_service_manager(
     report: Report, program: Program, sandbox: RunningSandbox
 ) -> None:
-    """A line is one event, label sets do not grow, and systemd gets one word a line."""
-    promise = "hostile task text leaves logs one JSON object a line, label sets closed"
-    with report.trial(CHAPTER, promise) as trial, service_manager(program) as words:
+    """A line is one event, label sets do not grow, systemd gets one message a line."""
+    guarantee = (
+        "hostile task text leaves logs one JSON object a line, label sets closed"
+    )
+    with report.check(CHAPTER, guarantee) as check, service_manager(program) as words:
         sandbox.world.reset()
         with program.daemon() as daemon:
             daemon.wait_for("cycle.finished")
@@ -193,8 +197,8 @@ def test_logs_metrics_and_the_service_manager(
         assert _closed(after) == _closed(before)
         assert any(word.startswith("STATUS=") for word in words)
         assert not [word for word in words if odd_characters(word, keep="")]
-        trial.trials = len(daemon.events)
-        trial.happened = (
+        check.runs = len(daemon.events)
+        check.result = (
             f"{len(daemon.events)} log lines, {len(after)} samples, {len(words)} words"
             " to the service manager; 0 unsound, 0 new label sets"
         )
@@ -214,7 +218,7 @@ def _closed(sets: set[tuple[str, ...]]) -> set[tuple[str, ...]]:
 
 @contextmanager
 def service_manager(program: Program) -> Iterator[list[str]]:
-    """Play the service manager: collect the words that the daemon sends."""
+    """Play the service manager: collect the messages that the daemon sends."""
     path = str(program.directory / "notify")
     program.settings["NOTIFY_SOCKET"] = path
     words: list[str] = []
@@ -235,13 +239,13 @@ def service_manager(program: Program) -> Iterator[list[str]]:
 
 def test_a_console_log(program: Program, report: Report) -> None:
     """For people a log line is one line, too."""
-    with report.trial(CHAPTER, "hostile task text in the console log: sound") as trial:
+    with report.check(CHAPTER, "hostile task text in the console log: sound") as check:
         program.settings["TRIAGED_LOG_FORMAT"] = "console"
         lines = program.run("run", "--once").stderr
 
         is_sound(lines)
         assert all(line[:2] == "20" for line in lines.splitlines())
-        trial.trials = lines.count("\n")
+        check.runs = lines.count("\n")
 
 
 @pytest.mark.parametrize(
@@ -250,8 +254,8 @@ def test_a_console_log(program: Program, report: Report) -> None:
 )
 def test_a_terminal(command: str, last: str, program: Program, report: Report) -> None:
     """On a terminal no control passes but our own colours and line ends."""
-    promise = f"hostile task text on a terminal, {command}: our own colours alone"
-    with report.trial(CHAPTER, promise) as trial:
+    guarantee = f"hostile task text on a terminal, {command}: our own colours alone"
+    with report.check(CHAPTER, guarantee) as check:
         if command == "history":
             program.run("run", "--once")
         screen = Terminal(program, command)
@@ -261,4 +265,4 @@ def test_a_terminal(command: str, last: str, program: Program, report: Report) -
 
         assert odd_characters(screen.shown, keep="\r\n", colours=True) == set()
         assert longest_storm(screen.shown) <= STORM
-        trial.trials = len(listed())
+        check.runs = len(listed())

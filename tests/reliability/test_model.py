@@ -1,5 +1,6 @@
 """Product and model live through the same days, in every order that may happen."""
 
+from datetime import timedelta
 from typing import Final
 
 import pytest
@@ -7,8 +8,11 @@ import structlog
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.reliability.machine import Machine
+from tests.reliability.comparison import ModelComparison
+from tests.reliability.model_rules import RuleSpec, Spec
+from tests.reliability.model_server import ServerLimits
 from tests.reliability.report import FULL, Report
+from tests.reliability.state_machine import ProductStateMachine
 
 pytestmark = pytest.mark.reliability
 
@@ -19,13 +23,13 @@ STEPS: Final = 50
 def test_the_product_does_what_the_model_does(report: Report) -> None:
     """Whatever happens in whichever order, ledger and calls are as the model says."""
     structlog.configure(processors=[_drop])
-    with report.trial(
+    with report.check(
         "Model",
-        "Cycle, guard, gate, ledger and quota do what a plain model of the promises"
+        "Cycle, guard, dispatcher, ledger and quota do what a model of the guarantees"
         " does, step by step",
-    ) as trial:
+    ) as check:
         run_state_machine_as_test(
-            Machine,
+            ProductStateMachine,
             settings=settings(
                 max_examples=HISTORIES,
                 stateful_step_count=STEPS,
@@ -35,9 +39,9 @@ def test_the_product_does_what_the_model_does(report: Report) -> None:
                 suppress_health_check=list(HealthCheck),
             ),
         )
-        counted = Machine.counted
-        trial.trials = HISTORIES
-        trial.happened = (
+        counted = ProductStateMachine.counted
+        check.runs = HISTORIES
+        check.result = (
             f"{counted['cycles']:,} cycles and {counted['commands']:,} commands"
             f" compared, {counted['decisions']:,} decisions,"
             f" {counted['dismissals']:,} dismissals asked for,"
@@ -46,6 +50,28 @@ def test_the_product_does_what_the_model_does(report: Report) -> None:
 
         assert counted["dismissals"] > HISTORIES
         assert counted["crashes"] > 0
+
+
+@pytest.mark.parametrize("again", [None, ["a"]], ids=["apply", "by hand"])
+@pytest.mark.parametrize("fault", ["", "drop-after-effect"])
+def test_a_dismissal_that_was_asked_for_twice_counts_once(
+    again: list[str] | None, fault: str
+) -> None:
+    """A command's confirmed dismissal does not confirm the daemon's failed try."""
+    spec = Spec(rules=(RuleSpec(on="clutter"),))
+    comparison = ModelComparison(spec, ServerLimits(minute=1000, day=10_000))
+    comparison.server.add("a", "clutter a", comparison.clock.now() - timedelta(days=1))
+    comparison.server.faults["a"] = "drop-before-effect"
+    comparison.cycle()
+    comparison.server.faults["a"] = fault
+    comparison.command(again)
+    comparison.cycle()
+    outcomes = [line.outcome for line in comparison.model.book.values()]
+    attempts = comparison.beside.counters.values("attempts")
+    comparison.close()
+
+    assert sorted(map(str, outcomes)) == ["confirmed", "failed"]
+    assert attempts["confirmed", ""] == 1
 
 
 def _drop(*_: object) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.harness import Program, RunningDaemon, eventually
 from tests.reliability.report import FULL, Report
-from tests.reliability.tls import Authority, serving
+from tests.reliability.tls import CertificateAuthority, serving
 from tests.sandbox_server import running_sandbox
 from triaged.clock import SystemClock
 from triaged.sandbox.settings import SandboxSettings
@@ -25,10 +25,10 @@ FLOOD: Final = 2000 if FULL else 500
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> CertificateAuthority:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    made = Authority(tmp_path_factory.mktemp("authority"))
+    made = CertificateAuthority(tmp_path_factory.mktemp("authority"))
     made.make()
     return made
 
@@ -39,9 +39,9 @@ def program(tmp_path: Path) -> Program:
 
 
 def test_only_a_certificate_that_is_trusted(
-    authority: Authority, program: Program, report: Report
+    authority: CertificateAuthority, program: Program, report: Report
 ) -> None:
-    """The key is sent to nobody whose certificate does not prove who he is."""
+    """The key is sent only to a server whose certificate is trusted and matches."""
     good = authority.issue("good", names="IP:127.0.0.1,DNS:localhost")
     other = authority.issue("other", names="DNS:other.example")
     expired = authority.issue("expired", names="IP:127.0.0.1", days=-1)
@@ -52,7 +52,7 @@ def test_only_a_certificate_that_is_trusted(
         (other, trusted, 69, "certificate is not valid for"),
         (expired, trusted, 69, "certificate has expired"),
     )
-    with report.trial(CHAPTER, "the key needs a certificate that is trusted") as trial:
+    with report.check(CHAPTER, "the key needs a certificate that is trusted") as check:
         for certificate, settings, code, why in cases:
             with serving(certificate) as server:
                 program.settings = {
@@ -60,19 +60,19 @@ def test_only_a_certificate_that_is_trusted(
                     "TRIAGED_API_URL": f"https://127.0.0.1:{server.port}",
                 }
                 ended = program.run("run", "--once")
-            trial.trials += 1
+            check.runs += 1
 
             assert ended.returncode == code, ended.stderr
             assert why in ended.stderr
             assert bool(server.headers) is (code == 0)
-        trial.happened = "trusted: taken; unknown, another's, expired: refused with 69"
+        check.result = "trusted: taken; unknown, another's, expired: refused with 69"
 
 
 def test_no_redirect_is_followed(program: Program, report: Report) -> None:
-    """Whoever is sent elsewhere does not go there, with or without the key."""
+    """No redirect is followed, with or without the key."""
     statuses = (301, 302, 303, 307, 308) if FULL else (302, 307)
     with (
-        report.trial(CHAPTER, "no redirect is followed") as trial,
+        report.check(CHAPTER, "no redirect is followed") as check,
         serving() as elsewhere,
     ):
         target = f"http://127.0.0.1:{elsewhere.port}/"
@@ -80,18 +80,18 @@ def test_no_redirect_is_followed(program: Program, report: Report) -> None:
             with serving(status=status, location=target) as server:
                 program.settings["TRIAGED_API_URL"] = f"http://127.0.0.1:{server.port}"
                 ended = program.run("run", "--once")
-            trial.trials += 1
+            check.runs += 1
 
             assert len(server.headers) == 1
             assert ended.returncode != 0
-        trial.happened = f"the other server was asked {len(elsewhere.headers)} times"
+        check.result = f"the other server was asked {len(elsewhere.headers)} times"
 
         assert elsewhere.headers == []
 
 
 @pytest.fixture
 def daemon(program: Program) -> Iterator[RunningDaemon]:
-    settings = SandboxSettings(count=5, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=5, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as sandbox:
         program.api_url = sandbox.api_url
         with program.daemon() as running:
@@ -108,9 +108,9 @@ def connection(daemon: RunningDaemon, first: bytes = b"") -> socket.socket:
 
 
 def test_a_flood_of_connections(daemon: RunningDaemon, report: Report) -> None:
-    """Hundreds of strangers who say nothing keep nobody else from being answered."""
+    """Hundreds of silent connections do not keep others from being answered."""
     slowest = 0.0
-    with report.trial(CHAPTER, "a flood of connections keeps nobody out") as trial:
+    with report.check(CHAPTER, "a flood of connections keeps nobody out") as check:
         before = len(daemon.named("cycle.finished"))
         crowd = []
         for number in range(FLOOD):
@@ -122,15 +122,15 @@ def test_a_flood_of_connections(daemon: RunningDaemon, report: Report) -> None:
         eventually(lambda: len(daemon.named("cycle.finished")) > before + 1)
         for each in crowd:
             each.close()
-        trial.trials = FLOOD
-        trial.happened = f"/healthz within {slowest:.1f} s all along; cycles went on"
+        check.runs = FLOOD
+        check.result = f"/healthz within {slowest:.1f} s all along; cycles went on"
 
         assert slowest < 10
 
 
 def test_who_is_slow_is_sent_away(daemon: RunningDaemon, report: Report) -> None:
     """A header a second, an idle connection, an unread answer: all end in time."""
-    with report.trial(CHAPTER, "slow and idle connections end") as trial:
+    with report.check(CHAPTER, "slow and idle connections end") as check:
         began = time.monotonic()
         slow = connection(daemon, b"GET / HTTP/1.1\r\n")
         silent = connection(daemon)
@@ -147,8 +147,8 @@ def test_who_is_slow_is_sent_away(daemon: RunningDaemon, report: Report) -> None
             time.sleep(0.5)  # noqa: TID251 - a stranger's clock
         for each in watched.values():
             each.close()
-        trial.trials = len(ends)
-        trial.happened = ", ".join(f"{n} after {s:.0f} s" for n, s in ends.items())
+        check.runs = len(ends)
+        check.result = ", ".join(f"{n} after {s:.0f} s" for n, s in ends.items())
 
         assert ends.keys() == watched.keys()
         assert max(ends.values()) < 13
@@ -179,7 +179,7 @@ ITS_OWN: Final = ("cycle.", "daemon.", "ledger.", "quota.", "rules.", "web.")
 
 def test_nonsense_fills_no_log(daemon: RunningDaemon, report: Report) -> None:
     """What strangers send is answered or not, and never logged."""
-    with report.trial(CHAPTER, "nonsense on the web port fills no log") as trial:
+    with report.check(CHAPTER, "nonsense on the web port fills no log") as check:
         daemon.wait_for("cycle.finished")
         before = len(daemon.events)
         for words in NONSENSE * 100:
@@ -190,7 +190,7 @@ def test_nonsense_fills_no_log(daemon: RunningDaemon, report: Report) -> None:
         names = [event["event"] for event in daemon.events[before:]]
         logged = [name for name in names if not name.startswith(ITS_OWN)]
         told = f"{len(logged)} lines logged; then {answered}"
-        trial.trials, trial.happened = 300, told
+        check.runs, check.result = 300, told
 
         assert logged == []
         assert answered == 200

@@ -15,16 +15,16 @@ import httpx
 import pytest
 
 from tests.e2e.harness import a_listed, eventually
-from tests.reliability.place import Call, Haystack, Place
-from tests.reliability.report import FULL, Report
-from tests.reliability.secrets import (
+from tests.reliability.key_echo import (
     DISMISS_MOODS,
     KEY,
     LIST_MOODS,
     ODD_KEY,
     answer,
-    echoing,
+    key_echo_server,
 )
+from tests.reliability.output_scanner import Call, CapturedOutput, OutputScanner
+from tests.reliability.report import FULL, Report
 
 pytestmark = pytest.mark.reliability
 
@@ -49,8 +49,8 @@ def try_moods(
     """Run commands in all moods; return how many, what they wrote, and what of it."""
     done, written, found = 0, 0, []
     for way, (key, form) in enumerate(WAYS if FULL else WAYS[:2]):
-        with echoing() as echo:
-            place = Place(directory / str(way), echo.url, key, form)
+        with key_echo_server() as echo:
+            place = OutputScanner(directory / str(way), echo.url, key, form)
             calls: list[Call] = []
             for number, mood in enumerate(moods):
                 settings = {
@@ -65,16 +65,16 @@ def try_moods(
             assert set(echo.keys) == {key}
             assert len(echo.keys) >= len(moods)
         found += place.found(key)
-        done, written = done + len(calls), written + place.hay.size
+        done, written = done + len(calls), written + place.captured.size
     return done, written, found
 
 
 def test_an_answer_to_a_list(tmp_path: Path, report: Report) -> None:
     """A server that repeats the key in its answers brings it nowhere."""
-    with report.trial(CHAPTER, "an answer that repeats the key is scrubbed") as trial:
+    with report.check(CHAPTER, "an answer that repeats the key is scrubbed") as check:
         done, written, found = try_moods(tmp_path, [*LIST_MOODS], COMMANDS)
-        trial.trials = done
-        trial.happened = f"{written:,} bytes written; the key {len(found)} times"
+        check.runs = done
+        check.result = f"{written:,} bytes written; the key {len(found)} times"
 
         assert found == []
 
@@ -85,18 +85,18 @@ def test_an_answer_to_a_dismissal(tmp_path: Path, report: Report) -> None:
     commands = (("run", "--once"), ("history", "--format", "json"), ("explain", "t0"))
     with (
         pytest.MonkeyPatch.context() as patch,
-        report.trial(CHAPTER, "an outcome in the ledger holds no key") as trial,
+        report.check(CHAPTER, "an outcome in the ledger holds no key") as check,
     ):
         for name in LIST_MOODS:
             patch.setitem(LIST_MOODS, name, lambda _: listed)
         done, written, found = try_moods(tmp_path, [*DISMISS_MOODS], commands)
-        trial.trials = done
-        trial.happened = f"{written:,} bytes written; the key {len(found)} times"
+        check.runs = done
+        check.result = f"{written:,} bytes written; the key {len(found)} times"
 
         assert found == []
 
 
-def serve_pages(place: Place, process: subprocess.Popen[bytes]) -> None:
+def serve_pages(place: OutputScanner, process: subprocess.Popen[bytes]) -> None:
     """Ask a daemon for all its pages, and look at its process."""
     eventually(lambda: '"port": ' in place.log())
     port = place.log().rpartition('"port": ')[2].partition(",")[0].strip("}\n")
@@ -106,13 +106,13 @@ def serve_pages(place: Place, process: subprocess.Popen[bytes]) -> None:
             shown = httpx.get(
                 f"http://127.0.0.1:{port}{page}", headers={"Accept": accept}
             )
-            place.hay.add(page, shown.content + repr(shown.headers.raw).encode())
-    place.hay.add_process(process.pid)
+            place.captured.add(page, shown.content + repr(shown.headers.raw).encode())
+    place.captured.add_process(process.pid)
 
 
 @contextmanager
 def listening(path: Path) -> Iterator[list[bytes]]:
-    """Hear what a service manager is told, as long as the block lasts."""
+    """Collect what a service manager is sent while the block lasts."""
     told: list[bytes] = []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(path))
@@ -133,11 +133,11 @@ def listening(path: Path) -> Iterator[list[bytes]]:
 def test_a_daemon_in_all_its_trouble(tmp_path: Path, report: Report) -> None:
     """Pages, metrics, what systemd is told, /proc, and a log of all that can happen."""
     with (
-        report.trial(CHAPTER, "a daemon shows the key to nobody") as trial,
-        echoing() as echo,
+        report.check(CHAPTER, "a daemon shows the key to nobody") as check,
+        key_echo_server() as echo,
         listening(tmp_path / "notify") as told,
     ):
-        place = Place(tmp_path / "place", echo.url, KEY)
+        place = OutputScanner(tmp_path / "place", echo.url, KEY)
         place.program.settings["NOTIFY_SOCKET"] = str(tmp_path / "notify")
         with place.daemon() as process:
             serve_pages(place, process)
@@ -155,10 +155,12 @@ def test_a_daemon_in_all_its_trouble(tmp_path: Path, report: Report) -> None:
             process.wait(30)
             assert "Current thread" in place.log()
         assert told
-        place.hay.add("what systemd is told", b"\n".join(told))
+        place.captured.add("what systemd is told", b"\n".join(told))
         found = place.found(KEY)
-        trial.trials = len(place.hay.straws)
-        trial.happened = f"{place.hay.size:,} bytes written; the key {len(found)} times"
+        check.runs = len(place.captured.parts)
+        check.result = (
+            f"{place.captured.size:,} bytes written; the key {len(found)} times"
+        )
 
         assert found == []
 
@@ -183,28 +185,30 @@ WRONG: Final = {
 def test_wrong_settings(tmp_path: Path, report: Report) -> None:
     """Settings that cannot work are named, but the key among them is not shown."""
     with (
-        report.trial(CHAPTER, "wrong settings are named without the key") as trial,
-        echoing() as echo,
+        report.check(CHAPTER, "wrong settings are named without the key") as check,
+        key_echo_server() as echo,
     ):
-        place = Place(tmp_path / "place", echo.url, KEY)
+        place = OutputScanner(tmp_path / "place", echo.url, KEY)
         usual = {k: v for k, v in place.program.environ().items() if "TRIAGED" in k}
         calls: list[Call] = []
         for name, wrong in WRONG.items():
             port = echo.server_address[1]
             given = {k: v.format(port=port) for k, v in wrong.items()}
             environ = usual | {"MOOD": name} | given
-            # A daemon that nobody answers goes on.
+            # A daemon without any answer goes on.
             once = () if "TRIAGED_LISTEN" in wrong else ("--once",)
             calls += [(environ, ("run", *once)), (environ, ("plan",))]
         place.run_all(calls)
         found = place.found(KEY)
-        trial.trials = len(calls)
-        trial.happened = f"{place.hay.size:,} bytes written; the key {len(found)} times"
+        check.runs = len(calls)
+        check.result = (
+            f"{place.captured.size:,} bytes written; the key {len(found)} times"
+        )
 
         assert found == []
 
 
-# What somebody sees who meets a bug of ours: it is put in where the key is near.
+# A bug is put in where the key is near, to see what its traceback shows.
 CRASH: Final = """
 import triaged.leadlex.{module} as module
 def crash(*args, **named): raise RuntimeError("a bug")
@@ -213,40 +217,40 @@ from triaged.cli import main
 main()
 """
 NEAR: Final = (
-    ("wire", "read_word", "no JSON"),
-    ("wire", "error_for", "400 with a code"),
-    ("client", "Unanswered", "no status"),
-    ("client", "Unanswered", "no header"),
-    ("client", "Unanswered", "no place to go"),
-    ("client", "Exchange", "a length"),
+    ("protocol", "read_rate_limit", "no JSON"),
+    ("protocol", "error_from_response", "400 with a code"),
+    ("connection", "NoResponse", "no status"),
+    ("connection", "NoResponse", "no header"),
+    ("connection", "NoResponse", "no place to go"),
+    ("connection", "ApiCall", "a length"),
 )
 
 
 def test_a_crash(tmp_path: Path, report: Report) -> None:
     """A traceback of ours, or of Python's own, quotes no key."""
     with (
-        report.trial(CHAPTER, "a traceback quotes no key") as trial,
+        report.check(CHAPTER, "a traceback quotes no key") as check,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         near = NEAR if FULL else NEAR[:3]
         places = list(
             pool.map(crash, [tmp_path / str(n) for n in range(len(near))], near)
         )
-        size = sum(place.hay.size for place in places)
+        size = sum(place.captured.size for place in places)
         found = [it for place in places for it in place.found(KEY)]
-        trial.trials = len(places)
-        trial.happened = f"{size:,} bytes written; the key {len(found)} times"
+        check.runs = len(places)
+        check.result = f"{size:,} bytes written; the key {len(found)} times"
 
         assert found == []
 
 
-def crash(directory: Path, near: tuple[str, str, str]) -> Place:
+def crash(directory: Path, near: tuple[str, str, str]) -> OutputScanner:
     """Have a command and a daemon meet a bug."""
     module, function, mood = near
     code = CRASH.format(module=module, name=function)
-    with echoing() as echo:
+    with key_echo_server() as echo:
         echo.listing = LIST_MOODS[mood]
-        place = Place(directory, echo.url, KEY, "console")
+        place = OutputScanner(directory, echo.url, KEY, "console")
         assert "RuntimeError: a bug" in place.run("plan", code=code).stderr
         with place.daemon("-X", "dev", "-c", code):
             eventually(lambda: "cycle.crashed" in place.log())
@@ -257,10 +261,10 @@ def crash(directory: Path, near: tuple[str, str, str]) -> Place:
 def test_a_damaged_ledger(tmp_path: Path, report: Report) -> None:
     """A ledger that cannot be read or written is complained of without the key."""
     with (
-        report.trial(CHAPTER, "a ledger's trouble quotes no key") as trial,
-        echoing() as echo,
+        report.check(CHAPTER, "a ledger's trouble quotes no key") as check,
+        key_echo_server() as echo,
     ):
-        place = Place(tmp_path / "place", echo.url, KEY)
+        place = OutputScanner(tmp_path / "place", echo.url, KEY)
         place.run("run", "--once")
         ledger = place.program.directory / "state/ledger.sqlite3"
         ledger.write_bytes(ledger.read_bytes()[:5000] + b"x" * 9000)
@@ -268,7 +272,7 @@ def test_a_damaged_ledger(tmp_path: Path, report: Report) -> None:
         ledger.write_bytes(b"")
         assert place.run("run", "--once").returncode == 1
         found = place.found(KEY)
-        trial.trials, trial.happened = 2, f"the key {len(found)} times"
+        check.runs, check.result = 2, f"the key {len(found)} times"
 
         assert found == []
 
@@ -277,11 +281,11 @@ def test_the_search_finds_what_is_there() -> None:
     """Were the key in any form in what was written, it would be found."""
     for key in (KEY, ODD_KEY):
         for mood in LIST_MOODS.values():
-            hay = Haystack()
-            hay.add("an answer", mood(key))
+            captured = CapturedOutput()
+            captured.add("an answer", mood(key))
             expected = mood is not LIST_MOODS["nothing"]
 
-            assert bool(hay.found(key)) is (expected and mood is not GZIPPED)
+            assert bool(captured.found(key)) is (expected and mood is not GZIPPED)
 
 
 GZIPPED: Final = LIST_MOODS["compressed"]

@@ -10,10 +10,10 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import Program
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from tests.reliability import disk
-from tests.reliability.crash import SETTINGS, remember
-from tests.reliability.killing import ROOT, trial
+from tests.reliability.crash import SETTINGS, read_copy
+from tests.reliability.kill_schedules import ROOT, kill_run
 from tests.reliability.report import FULL, Report
 from triaged.ledger.database import FILE
 from triaged.ledger.schema import VERSION
@@ -27,11 +27,13 @@ def test_killed_while_an_old_ledger_is_brought_up_to_date(
     tmp_path: Path, report: Report
 ) -> None:
     """Killed at any line of the way to a new version, no row is lost."""
-    promise = "A ledger of version 1, killed at any line of its migration: no row lost"
-    with report.trial("Disk and ledger", promise) as row:
+    guarantee = (
+        "A ledger of version 1, killed at any line of its migration: no row lost"
+    )
+    with report.check("Disk and ledger", guarantee) as check:
         spots = _history(tmp_path / "survey", "survey:" + str(tmp_path / "lines"))
         assert spots.returncode == 0, spots.stderr
-        lines = _reached(tmp_path / "lines", ("ledger/store.py", "ledger/schema.py"))
+        lines = _reached(tmp_path / "lines", ("ledger/database.py", "ledger/schema.py"))
         whole = contents(write_old(_fresh(tmp_path / "whole"), 1))
         halves = 0
         for spot in lines if FULL else lines[:: max(len(lines) // 4, 1)]:
@@ -39,14 +41,14 @@ def test_killed_while_an_old_ledger_is_brought_up_to_date(
             write_old(state, 1)
             _history(tmp_path, f"{spot}:1")
             halves += schema_version(state) == 1
-            again = _history(tmp_path, "ledger/store.py:1:1")
-            row.trials += 1
+            again = _history(tmp_path, "ledger/database.py:1:1")
+            check.runs += 1
 
             assert again.returncode == 0, (spot, again.stderr)
             after = contents(state / FILE)
             assert whole == {table: after[table] for table in whole}, spot
             assert schema_version(state) == VERSION
-        row.happened = f"{halves} were still of version 1 after the kill; 0 rows lost"
+        check.result = f"{halves} were still of version 1 after the kill; 0 rows lost"
 
 
 def schema_version(state: Path) -> int:
@@ -66,7 +68,7 @@ def _history(directory: Path, spot: str) -> subprocess.CompletedProcess[str]:
         write_old(directory / "state", 1)
     program = Program(directory, "http://127.0.0.1:9", dict(SETTINGS))
     return subprocess.run(
-        [sys.executable, "-m", "tests.reliability.dies_at", spot, "history"],
+        [sys.executable, "-m", "tests.reliability.kill_at_line", spot, "history"],
         cwd=ROOT,
         env=program.environ(),
         capture_output=True,
@@ -83,10 +85,10 @@ def _reached(target: Path, names: Sequence[str]) -> list[str]:
 
 def test_many_on_one_directory(tmp_path: Path, report: Report) -> None:
     """Started at the same moment, one works, and the others say who it is."""
-    promise = "Four started on one state directory at once: never two at work"
+    guarantee = "Four started on one state directory at once: never two at work"
     with (
-        report.trial("Disk and ledger", promise) as row,
-        trial(tmp_path, SEED) as world,
+        report.check("Disk and ledger", guarantee) as check,
+        kill_run(tmp_path, SEED) as world,
     ):
         told = 0
         for _ in range(12 if FULL else 2):
@@ -104,7 +106,7 @@ def test_many_on_one_directory(tmp_path: Path, report: Report) -> None:
             ends = [process.communicate(timeout=90)[1] for process in four]
             codes = [process.returncode for process in four]
             pids = {process.pid for process in four}
-            row.trials += 1
+            check.runs += 1
 
             for code, text in zip(codes, ends, strict=True):
                 if "is held by process" in text:
@@ -114,8 +116,8 @@ def test_many_on_one_directory(tmp_path: Path, report: Report) -> None:
             assert told
             assert world.broken() == []
         world.finish()
-        entries = remember(world.program.directory / "state").all()
-        row.happened = (
+        entries = read_copy(world.program.directory / "state").all()
+        check.result = (
             f"{told} were told who works, the others came after it had ended;"
             f" {world.done()} dismissed, {len(entries)} intents, 0 twice"
         )

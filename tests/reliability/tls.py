@@ -15,8 +15,8 @@ EMPTY: Final = json.dumps({"data": {"tasks": []}}).encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """A certificate authority that nobody trusts until told to."""
+class CertificateAuthority:
+    """A certificate authority that no client trusts by default."""
 
     directory: Path
 
@@ -28,7 +28,7 @@ class Authority:
         """Make its own key and certificate."""
         self._openssl(
             *("req", "-x509", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2"),
-            *("-subj", "/CN=nobody's authority", "-newkey", "rsa:2048", "-nodes"),
+            *("-subj", "/CN=untrusted authority", "-newkey", "rsa:2048", "-nodes"),
         )
 
     def issue(self, name: str, *, names: str, days: int = 2) -> Path:

@@ -1,4 +1,4 @@
-"""``triaged check``: what it prints of overlaps and of conditions that nobody tests."""
+"""``triaged check``: what it prints of conditions that no test is about."""
 
 import json
 from pathlib import Path
@@ -44,72 +44,6 @@ def as_json(*arguments: str | Path) -> tuple[int, Any]:
     return code, json.loads(text)
 
 
-def test_an_overlap_is_noted_and_no_problem(rules: Path) -> None:
-    """The order settles it, so that even --strict lets it pass."""
-    code, text = check("--strict", rules)
-
-    assert code == 0
-    (note,) = text.splitlines()[1:]
-    assert note == (
-        f"{rules}:4: note: clutter means this as well, but people before it decides:"
-        " {type: campaign_start, description: '[TEST]', age: 2d}"
-    )
-
-
-def test_an_overlap_that_a_test_shows_is_not_noted(rules: Path) -> None:
-    """Whoever wrote that test knows who decides; the JSON still has it."""
-    rules.write_text(
-        f"{RULES}  - name: people decide\n"
-        "    task: {type: campaign_start, description: '[TEST]', age: 2d}\n"
-        "    expect: {decision: leave, rule: people}\n"
-    )
-    _, text = check(rules)
-    _, found = as_json(rules)
-
-    assert "note:" not in text
-    assert [overlap["tested"] for overlap in found["overlaps"]] == [True]
-
-
-def test_an_overlap_is_in_the_json_but_not_among_the_problems(rules: Path) -> None:
-    """It has a key of its own, with the task as JSON."""
-    code, found = as_json("--strict", rules)
-
-    assert code == 0
-    assert found["problems"] == []
-    assert found["tests"] == {"passed": 2, "failed": 0, "failures": []}
-    assert found["overlaps"] == [
-        {
-            "file": str(rules),
-            "line": 4,
-            "rule": "clutter",
-            "earlier": "people",
-            "tested": False,
-            "task": {"type": "campaign_start", "description": "[TEST]", "age": "2d"},
-        }
-    ]
-    assert found["overlaps_cut"] is False
-
-
-def test_many_overlaps_are_counted_and_not_all_printed(tmp_path: Path) -> None:
-    """The table stays readable, and says how many there are besides."""
-    path = tmp_path / "rules.yaml"
-    more = "".join(
-        f"  - {{name: r{n}, match: {{description: 'w{n} '}}, {what}}}\n"
-        for n in range(40)
-        for what in [("leave: true", "mode: observe, dismiss: testing")[n % 2]]
-    )
-    path.write_text(f"version: 1\nrules:\n{more}")
-
-    _, text = check(path)
-    _, found = as_json(path)
-
-    assert text.count("means this as well") == 20
-    assert "note: 80 more overlaps; --format json lists them" in text
-    assert "not all were searched" in text
-    assert len(found["overlaps"]) == 100
-    assert found["overlaps_cut"] is True
-
-
 def test_a_survivor_is_printed_as_the_test_to_add(rules: Path) -> None:
     """Appended to the file as printed, it leaves nothing to say."""
     code, text = check("--mutate", "--strict", rules)
@@ -133,7 +67,7 @@ def test_the_test_to_add_is_in_the_json(rules: Path) -> None:
         "name": "clutter: not without description /^\\[TEST\\]/",
         "task": {
             "type": "contact_update",
-            "description": "Find 20 lawyers in Munich",
+            "description": "x[TEST] x",
             "age": "2d",
         },
         "expect": {"decision": "leave", "cause": "no_rule"},
@@ -150,6 +84,37 @@ def test_where_no_test_is_found_it_says_what_to_look_for(rules: Path) -> None:
     problem = next(p for p in found["problems"] if "campaign_start" in p["message"])
     assert "add a test of a task that lacks only this" in problem["message"]
     assert "test" not in problem
+
+
+def test_protection_is_tried_too(rules: Path) -> None:
+    """A protect entry that could go with all tests passing is named."""
+    rules.write_text(
+        RULES.replace("rules:\n", "protect:\n  - description: '(?i)board'\nrules:\n", 1)
+    )
+
+    code, text = check("--mutate", "--strict", rules)
+
+    assert code == 78
+    assert "protect[0]: no test notices without description /(?i)board/" in text
+    assert "expect: {decision: leave, cause: protected}" in text
+
+
+def test_many_alternatives_take_no_minute(tmp_path: Path) -> None:
+    """What was tried and what was left out is said, in the table and as JSON."""
+    path = tmp_path / "rules.yaml"
+    words = ", ".join(f"'word {n}'" for n in range(600))
+    path.write_text(
+        RULES.replace("age: {over: 1d}", f"not: {{description: [{words}]}}").replace(
+            "age: 1h", "age: 1h, status: completed"
+        )
+    )
+
+    _, text = check("--mutate", "-v", path)
+    _, found = as_json("--mutate", path)
+
+    assert text.endswith("101 conditions not tried\n")
+    assert f"{path}: note: --mutate tried 500 of 601 conditions" in text
+    assert found["mutants"] == {"tried": 500, "skipped": 101}
 
 
 def test_without_mutate_nothing_is_said_of_it(rules: Path) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.builders import T0
-from tests.fakes import ManualClock
+from tests.clocks import ManualClock
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import KeyRejected, LexiError, NoResponse
 from triaged.leadlex.models import ApiCall

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import T0
-from tests.house import RULES, TriageHarness
+from tests.fakes import RULES, TriageHarness
 from triaged.leadlex.errors import (
     KeyRejected,
     LexiError,
@@ -22,10 +22,11 @@ from triaged.leadlex.errors import (
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
-from triaged.quota import QuotaSettings, ServerWord
+from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage import dispatcher
 from triaged.triage.rate_limiter import RateLimiter
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 from triaged.triage.report import CycleResult
 from triaged.triage.requests import HaltReason
 
@@ -42,30 +43,30 @@ def harness(tmp_path: Path) -> Iterator[TriageHarness]:
 @pytest.mark.anyio
 async def test_a_cycle_dismisses_and_counts(harness: TriageHarness) -> None:
     """What is due is dismissed once, the rest left, and both are counted."""
-    harness.lexi.add("a", "b")
-    harness.lexi.add("c", description="ordinary")
+    harness.leadlex.add("a", "b")
+    harness.leadlex.add("c", description="ordinary")
     report = await harness.cycle()
 
     assert report.result is CycleResult.OK
-    assert sorted(harness.lexi.dismissed) == ["a", "b"]
+    assert sorted(harness.leadlex.dismissed) == ["a", "b"]
     assert report.left_by_cause == {LeaveCause.NO_RULE: 1}
     assert report.matched_rules == {"clutter", "watch"}
-    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 2}
-    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
+    assert harness.ledger.counters.values("dismissals") == {("clutter", "testing"): 2}
+    assert harness.ledger.counters.values("observed") == {("watch", "testing"): 2}
     again = await harness.cycle()
     assert again.attempts == ()
-    assert harness.ledger.flags.counters("observed") == {("watch", "testing"): 2}
+    assert harness.ledger.counters.values("observed") == {("watch", "testing"): 2}
 
 
 @pytest.mark.anyio
 async def test_a_dry_run_only_observes(harness: TriageHarness) -> None:
     """A dry run counts what it would have dismissed, each task once."""
-    harness.lexi.add("a")
+    harness.leadlex.add("a")
     await harness.cycle(dry_run=True)
     await harness.cycle(dry_run=True)
 
-    assert harness.lexi.dismissed == []
-    assert harness.ledger.flags.counters("observed") == {
+    assert harness.leadlex.dismissed == []
+    assert harness.ledger.counters.values("observed") == {
         ("watch", "testing"): 1,
         ("clutter", "testing"): 1,
     }
@@ -88,13 +89,14 @@ async def test_each_error_has_its_outcome(
     harness: TriageHarness, error: LexiError, first: Outcome, then: str
 ) -> None:
     """An error says what became of the dismissal, and whether it is tried again."""
-    harness.lexi.add("a")
-    harness.lexi.errors = [error]
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [error]
     await harness.cycle()
 
     assert harness.outcomes() == [("a", first)]
+    harness.clock.advance(EFFECT_TIMEOUT.total_seconds())
     await harness.cycle()
-    assert (harness.lexi.dismissed == ["a"]) is (then == "tried again")
+    assert (harness.leadlex.dismissed == ["a"]) is (then == "tried again")
 
 
 @pytest.mark.anyio
@@ -102,15 +104,15 @@ async def test_a_rejected_task_is_tried_again_after_a_day(
     harness: TriageHarness,
 ) -> None:
     """A refusal of its own kind is not repeated at each poll, but not for ever."""
-    harness.lexi.add("a")
-    harness.lexi.errors = [RequestRejected("dismiss", status=422)]
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [RequestRejected("dismiss", status=422)]
     await harness.cycle()
     held = await harness.cycle()
     harness.clock.advance(86_401)
     await harness.cycle()
 
     assert held.left_by_cause == {LeaveCause.HELD: 1}
-    assert harness.lexi.dismissed == ["a"]
+    assert harness.leadlex.dismissed == ["a"]
 
 
 @pytest.mark.anyio
@@ -118,18 +120,18 @@ async def test_an_unknown_outcome_is_settled_by_one_list(
     harness: TriageHarness,
 ) -> None:
     """However many are unknown and gone, one list of the dismissed tells of all."""
-    harness.lexi.add("a", "b")
-    harness.lexi.effect_first = True
-    harness.lexi.errors = [NoResponse("dismiss"), NoResponse("dismiss")]
+    harness.leadlex.add("a", "b")
+    harness.leadlex.effect_before_error = True
+    harness.leadlex.errors = [NoResponse("dismiss"), NoResponse("dismiss")]
     await harness.cycle()
-    harness.lexi.tasks["b"]["status"] = "approved"
-    harness.lexi.calls.clear()
+    harness.leadlex.tasks["b"]["status"] = "approved"
+    harness.leadlex.calls.clear()
     report = await harness.cycle()
 
-    assert harness.lexi.calls == ["list pending", "list dismissed"]
+    assert harness.leadlex.calls == ["list pending", "list dismissed"]
     assert harness.outcomes() == [("a", "confirmed"), ("b", "already_handled")]
     assert len(report.resolved) == 2
-    assert harness.ledger.flags.counters("dismissals") == {("clutter", "testing"): 1}
+    assert harness.ledger.counters.values("dismissals") == {("clutter", "testing"): 1}
 
 
 @pytest.mark.anyio
@@ -137,20 +139,20 @@ async def test_an_outcome_that_cannot_be_settled_stays_unknown(
     harness: TriageHarness,
 ) -> None:
     """A failed list of the dismissed costs the settling, not the cycle."""
-    harness.lexi.add("a")
-    harness.lexi.effect_first = True
-    harness.lexi.errors = [NoResponse("dismiss")]
+    harness.leadlex.add("a")
+    harness.leadlex.effect_before_error = True
+    harness.leadlex.errors = [NoResponse("dismiss")]
     await harness.cycle()
-    harness.lexi.add("b")
-    harness.lexi.list_errors = []
-    listed = harness.lexi.list_tasks
+    harness.leadlex.add("b")
+    harness.leadlex.list_errors = []
+    listed = harness.leadlex.list_tasks
 
     async def flaky(status: str = "pending") -> TaskList:
         if status == "dismissed":
             raise NoResponse("list", status=500)
         return await listed(status)
 
-    harness.lexi.list_tasks = flaky  # type: ignore[method-assign]
+    harness.leadlex.list_tasks = flaky  # type: ignore[method-assign]
     report = await harness.cycle()
 
     assert report.result is CycleResult.INCOMPLETE
@@ -160,8 +162,8 @@ async def test_an_outcome_that_cannot_be_settled_stays_unknown(
 @pytest.mark.anyio
 async def test_a_server_in_trouble_is_left_alone(harness: TriageHarness) -> None:
     """After three unknown outcomes in a row nothing more leaves."""
-    harness.lexi.add(*(f"t{number:02}" for number in range(25)))
-    harness.lexi.errors = [NoResponse("dismiss", status=503) for _ in range(25)]
+    harness.leadlex.add(*(f"t{number:02}" for number in range(25)))
+    harness.leadlex.errors = [NoResponse("dismiss", status=503) for _ in range(25)]
     report = await harness.cycle()
 
     assert report.halt is HaltReason.FAULTS
@@ -172,8 +174,8 @@ async def test_a_server_in_trouble_is_left_alone(harness: TriageHarness) -> None
 @pytest.mark.anyio
 async def test_a_refused_call_keeps_its_place(harness: TriageHarness) -> None:
     """A 429 closes the gate for a while; the task is dismissed after, once."""
-    harness.lexi.add("a")
-    harness.lexi.errors = [RateLimited("dismiss", status=429)]
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [RateLimited("dismiss", status=429)]
     started = harness.clock.now()
     report = await harness.cycle()
 
@@ -188,14 +190,14 @@ async def test_a_refusal_calls_back_what_has_not_left(
 ) -> None:
     """After a 429 nothing that was cleared leaves before the gate opens again."""
     monkeypatch.setattr(dispatcher, "MAX_CONCURRENT", 2)
-    harness.lexi.add(*(f"t{number:02}" for number in range(20)))
-    harness.lexi.errors = [RateLimited("dismiss", status=429)]
+    harness.leadlex.add(*(f"t{number:02}" for number in range(20)))
+    harness.leadlex.errors = [RateLimited("dismiss", status=429)]
     times: list[float] = []
-    harness.lexi.before = lambda: times.append(harness.clock.monotonic())
+    harness.leadlex.before_dismiss = lambda: times.append(harness.clock.monotonic())
     report = await harness.cycle()
 
     assert report.result is CycleResult.OK
-    assert len(harness.lexi.dismissed) == 20
+    assert len(harness.leadlex.dismissed) == 20
     # Two had left; the others, cleared along with them, waited.
     assert times.count(times[0]) == 2
 
@@ -206,18 +208,18 @@ async def test_a_pause_in_mid_cycle_stops_what_has_not_left(
 ) -> None:
     """What is in flight lands; everything else waits for the resume."""
     harness.rules(RULES.replace("max_share", "max_dismissals_per_cycle: 60, max_share"))
-    harness.lexi.add(*(f"t{number:02}" for number in range(50)))
+    harness.leadlex.add(*(f"t{number:02}" for number in range(50)))
 
     def pause() -> None:
         if harness.ledger.flags.get(FlagName.PAUSED) is None:
-            harness.ledger.flags.set(FlagName.PAUSED, note="", at=harness.clock.now())
+            harness.ledger.flags.set(FlagName.PAUSED, reason="", at=harness.clock.now())
 
-    harness.lexi.before = pause
+    harness.leadlex.before_dismiss = pause
     report = await harness.cycle()
 
     assert report.halt is HaltReason.PAUSED
-    assert 0 < len(harness.lexi.dismissed) <= 16
-    assert report.backlog == 50 - len(harness.lexi.dismissed)
+    assert 0 < len(harness.leadlex.dismissed) <= 16
+    assert report.backlog == 50 - len(harness.leadlex.dismissed)
 
 
 @pytest.mark.anyio
@@ -225,26 +227,26 @@ async def test_stop_lands_what_flies_and_takes_back_the_rest(
     harness: TriageHarness,
 ) -> None:
     """After a stop no call leaves, and no intent stays open."""
-    harness.lexi.add(*(f"t{number:02}" for number in range(25)))
-    harness.lexi.before = harness.stop.set
+    harness.leadlex.add(*(f"t{number:02}" for number in range(25)))
+    harness.leadlex.before_dismiss = harness.stop.set
     report = await harness.cycle()
 
     assert report.halt is HaltReason.STOPPING
-    assert 0 < len(harness.lexi.dismissed) <= 8
+    assert 0 < len(harness.leadlex.dismissed) <= 8
     assert harness.ledger.dismissals.unresolved() == []
 
 
 @pytest.mark.anyio
 async def test_the_day_s_end_leaves_the_rest(harness: TriageHarness) -> None:
     """When the day's share is gone the cycle ends incomplete and says so."""
-    harness.lexi.word = ServerWord(limit=100, remaining=23)
-    harness.lexi.add(*(f"t{number:02}" for number in range(9)))
+    harness.leadlex.rate_limit = RateLimitHeaders(limit=100, remaining=23)
+    harness.leadlex.add(*(f"t{number:02}" for number in range(9)))
 
     def spend() -> None:
-        left = harness.lexi.word.remaining or 0
-        harness.lexi.word = ServerWord(limit=100, remaining=left - 1)
+        left = harness.leadlex.rate_limit.remaining or 0
+        harness.leadlex.rate_limit = RateLimitHeaders(limit=100, remaining=left - 1)
 
-    harness.lexi.before = spend
+    harness.leadlex.before_dismiss = spend
     harness.rate_limiter = RateLimiter(
         QuotaSettings(minute_limit=50, daily_limit=100), harness.ledger, harness.clock
     )
@@ -252,26 +254,26 @@ async def test_the_day_s_end_leaves_the_rest(harness: TriageHarness) -> None:
 
     assert report.halt is HaltReason.QUOTA
     assert report.result is CycleResult.INCOMPLETE
-    assert 0 < len(harness.lexi.dismissed) <= 3
+    assert 0 < len(harness.leadlex.dismissed) <= 3
 
 
 @pytest.mark.anyio
 async def test_a_hold_waits_and_starts_anew(harness: TriageHarness) -> None:
     """A rule with a hold acts after it has held that long on the same text."""
     harness.rules(HELD)
-    harness.lexi.add("a", "b")
+    harness.leadlex.add("a", "b")
     first = await harness.cycle()
     harness.clock.advance(86_000)
-    harness.lexi.tasks["b"]["description"] = "[TEST] other"
+    harness.leadlex.tasks["b"]["description"] = "[TEST] other"
     await harness.cycle()
     harness.clock.advance(500)
     await harness.cycle()
 
     assert first.left_by_cause == {LeaveCause.HELD: 2}
-    assert harness.lexi.dismissed == ["a"]
-    harness.lexi.tasks["b"]["description"] = "ordinary"
+    assert harness.leadlex.dismissed == ["a"]
+    harness.leadlex.tasks["b"]["description"] = "ordinary"
     await harness.cycle()
-    harness.lexi.tasks["b"]["description"] = "[TEST] other"
+    harness.leadlex.tasks["b"]["description"] = "[TEST] other"
     harness.clock.advance(86_400)
     last = await harness.cycle()
     assert last.left_by_cause == {LeaveCause.HELD: 1}
@@ -280,16 +282,16 @@ async def test_a_hold_waits_and_starts_anew(harness: TriageHarness) -> None:
 @pytest.mark.anyio
 async def test_a_wrong_clock_opens_the_breaker(harness: TriageHarness) -> None:
     """With the clocks minutes apart no age can be trusted, so nothing is dismissed."""
-    harness.lexi.add("a")
-    harness.lexi.word = ServerWord(date=T0 + timedelta(minutes=5))
+    harness.leadlex.add("a")
+    harness.leadlex.rate_limit = RateLimitHeaders(date=T0 + timedelta(minutes=5))
     report = await harness.cycle()
 
     assert report.left_by_cause == {LeaveCause.BREAKER: 1}
     assert report.breaker is not None
     assert harness.ledger.flags.get(FlagName.BREAKER) is not None
-    harness.lexi.word = ServerWord(date=harness.clock.now())
+    harness.leadlex.rate_limit = RateLimitHeaders(date=harness.clock.now())
     await harness.cycle()
-    assert harness.lexi.dismissed == ["a"]
+    assert harness.leadlex.dismissed == ["a"]
     assert harness.ledger.flags.get(FlagName.BREAKER) is None
 
 
@@ -307,12 +309,12 @@ async def test_without_a_list_nothing_is_done(
     harness: TriageHarness, error: LexiError, result: CycleResult
 ) -> None:
     """A list that does not come costs the cycle, and is told in its report."""
-    harness.lexi.add("a")
-    harness.lexi.list_errors = [error]
+    harness.leadlex.add("a")
+    harness.leadlex.list_errors = [error]
     report = await harness.cycle()
 
     assert (report.result, report.listed, report.error) == (result, False, error)
-    assert harness.lexi.dismissed == []
+    assert harness.leadlex.dismissed == []
 
 
 @pytest.mark.anyio
@@ -320,8 +322,8 @@ async def test_a_decision_is_explained_by_what_was_stored(
     harness: TriageHarness,
 ) -> None:
     """Each dismissal keeps task, rules and trace; each leave keeps what it needs."""
-    harness.lexi.add("a")
-    harness.lexi.add("b", description="ordinary")
+    harness.leadlex.add("a")
+    harness.leadlex.add("b", description="ordinary")
     await harness.cycle()
     entry = harness.ledger.dismissals.query(DismissalFilter(task_id="a"))[0]
     left = harness.ledger.decisions.latest("b")
@@ -330,4 +332,4 @@ async def test_a_decision_is_explained_by_what_was_stored(
     assert [rule["rule"] for rule in entry.trace["rules"]] == ["watch", "clutter"]
     assert left is not None
     assert left.cause is LeaveCause.NO_RULE
-    assert harness.ledger.decisions.ruleset_source(left.rules_sha256) == RULES
+    assert harness.ledger.rulesets.source(left.rules_sha256) == RULES

@@ -1,13 +1,14 @@
-"""Tests of the gate: an earlier try carried out after the list that missed it."""
+"""Tests of an earlier attempt that takes effect after the list that missed it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.house import TriageHarness
+from tests.fakes import TriageHarness
 from triaged.leadlex.errors import LexiError, NoResponse, NotPending, RateLimited
 from triaged.ledger.dismissals import Outcome
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 NOT_PENDING = NotPending("dismiss", status=400)
 
@@ -15,14 +16,14 @@ NOT_PENDING = NotPending("dismiss", status=400)
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[TriageHarness]:
     harness = TriageHarness(tmp_path)
-    harness.lexi.add("a")
+    harness.leadlex.add("a")
     yield harness
     harness.ledger.close()
 
 
 def settle_late(harness: TriageHarness, status: str) -> None:
     """Let the task change after it was listed and before it is tried again."""
-    harness.lexi.tasks["a"]["status"] = status
+    harness.leadlex.tasks["a"]["status"] = status
 
 
 @pytest.mark.anyio
@@ -33,18 +34,18 @@ def settle_late(harness: TriageHarness, status: str) -> None:
 async def test_the_next_list_tells_whose_it_was(
     harness: TriageHarness, status: str, outcome: Outcome
 ) -> None:
-    """Not pending any more at a second try is ours if the first was carried out."""
-    harness.lexi.errors = [NoResponse("dismiss"), NOT_PENDING]
+    """A second attempt at a task that is not pending any more waits for the next list."""
+    harness.leadlex.errors = [NoResponse("dismiss"), NOT_PENDING]
     await harness.cycle()
-    harness.clock.advance(60)
-    harness.lexi.before = lambda: settle_late(harness, status)
+    harness.clock.advance(EFFECT_TIMEOUT.total_seconds())
+    harness.leadlex.before_dismiss = lambda: settle_late(harness, status)
     await harness.cycle()
     between = harness.outcomes()
     await harness.cycle()
 
     assert set(between) == {("a", Outcome.FAILED), ("a", Outcome.UNKNOWN)}
     assert set(harness.outcomes()) == {("a", Outcome.FAILED), ("a", outcome)}
-    confirmed = harness.ledger.flags.counters("dismissals").get(
+    confirmed = harness.ledger.counters.values("dismissals").get(
         ("clutter", "testing"), 0
     )
     assert confirmed == (outcome is Outcome.CONFIRMED)
@@ -57,10 +58,10 @@ async def test_the_next_list_tells_whose_it_was(
 async def test_what_was_surely_not_done_is_not_asked_for(
     harness: TriageHarness, errors: list[LexiError]
 ) -> None:
-    """A task that nobody may have dismissed for us costs no list of the dismissed."""
-    harness.lexi.errors = errors
+    """An attempt after one that surely did nothing costs no list of the dismissed."""
+    harness.leadlex.errors = errors
     await harness.cycle()
     await harness.cycle()
 
     assert ("a", Outcome.ALREADY_HANDLED) in harness.outcomes()
-    assert "list dismissed" not in harness.lexi.calls
+    assert "list dismissed" not in harness.leadlex.calls

@@ -1,66 +1,74 @@
-"""Tests of the clock that is moved by hand; the contract suite tests the fake Lexi."""
-
-import asyncio
-from datetime import timedelta
+"""Tests of what the LeadLex in memory does beyond the contract suite."""
 
 import pytest
 
-from tests.builders import T0
-from tests.fakes import ManualClock, let_others_run
-
-SECOND = timedelta(seconds=1)
+from tests.fakes import InMemoryLeadLex
+from triaged.leadlex.errors import NoResponse, NotPending, TaskNotFound
 
 
-@pytest.mark.anyio
-async def test_time_stands_still_until_told() -> None:
-    """Both clocks move by exactly what they are told."""
-    clock = ManualClock()
-    before = (clock.now(), clock.monotonic())
-    clock.advance(90 * SECOND)
-
-    assert before == (T0, 0.0)
-    assert (clock.now(), clock.monotonic()) == (T0 + 90 * SECOND, 90.0)
+@pytest.fixture
+def leadlex() -> InMemoryLeadLex:
+    leadlex = InMemoryLeadLex()
+    leadlex.add("a", "b")
+    return leadlex
 
 
 @pytest.mark.anyio
-async def test_a_sleeper_wakes_at_its_moment() -> None:
-    """Nobody wakes too early, and everybody whose time has come wakes."""
-    clock = ManualClock()
-    short = asyncio.create_task(clock.sleep(2))
-    long = asyncio.create_task(clock.sleep(3))
-    await let_others_run()
-    clock.advance(SECOND)
-    await let_others_run()
-    early = short.done()
-    clock.advance(SECOND)
-    await short
-    still_sleeping = (long.done(), clock.sleepers)
-    clock.advance(SECOND)
-    await long
+@pytest.mark.parametrize(
+    ("has_effect", "status"), [(False, "pending"), (True, "dismissed")]
+)
+async def test_a_scripted_error_is_raised_once(
+    leadlex: InMemoryLeadLex, *, has_effect: bool, status: str
+) -> None:
+    """A scripted error comes with an effect only if told so; the next call works."""
+    leadlex.errors = [NoResponse("dismiss")]
+    leadlex.effect_before_error = has_effect
+    with pytest.raises(NoResponse):
+        await leadlex.dismiss("a", "testing")
+    after_error = leadlex.tasks["a"]["status"]
+    await leadlex.dismiss("b", "testing")
 
-    assert not early
-    assert still_sleeping == (False, 1)
-    assert clock.sleepers == 0
+    assert after_error == status
+    assert leadlex.dismissed == (["a", "b"] if has_effect else ["b"])
 
 
 @pytest.mark.anyio
-async def test_no_time_is_no_sleep() -> None:
-    """A sleep of nothing ends without anybody moving the clock."""
-    clock = ManualClock()
+async def test_a_scripted_effect_is_subject_to_the_contract(
+    leadlex: InMemoryLeadLex,
+) -> None:
+    """No script dismisses a task that is unknown or no longer pending."""
+    leadlex.errors = [NoResponse("dismiss"), NoResponse("dismiss")]
+    leadlex.effect_before_error = True
+    leadlex.tasks["a"]["status"] = "approved"
+    with pytest.raises(NotPending):
+        await leadlex.dismiss("a", "testing")
+    with pytest.raises(TaskNotFound):
+        await leadlex.dismiss("c", "testing")
 
-    await clock.sleep(0)
-
-    assert clock.now() == T0
+    assert leadlex.dismissed == []
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_sleeper_is_forgotten() -> None:
-    """Who does not wait any more is not counted as waiting."""
-    clock = ManualClock()
-    sleeping = asyncio.create_task(clock.sleep(1))
-    await let_others_run()
-    sleeping.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sleeping
+async def test_hooks_run_within_the_call(leadlex: InMemoryLeadLex) -> None:
+    """What a hook changes is what that call sees, and each call is recorded."""
 
-    assert clock.sleepers == 0
+    async def approve_b(status: str) -> None:
+        leadlex.tasks["b"]["status"] = "approved" if status == "pending" else status
+
+    leadlex.before_list = approve_b
+    listed = await leadlex.list_tasks()
+    leadlex.before_dismiss = leadlex.tasks.clear
+    with pytest.raises(TaskNotFound):
+        await leadlex.dismiss("a", "testing")
+
+    assert [task.id for task in listed.tasks] == ["a"]
+    assert leadlex.calls == ["list pending", "dismiss a"]
+
+
+@pytest.mark.anyio
+async def test_a_list_is_a_snapshot(leadlex: InMemoryLeadLex) -> None:
+    """A listed task does not change with the task of the server."""
+    listed = await leadlex.list_tasks()
+    leadlex.tasks["a"]["description"] = "other"
+
+    assert listed.tasks[0].raw["description"] == "[TEST] a"

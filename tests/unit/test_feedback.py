@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.house import TriageHarness
+from tests.fakes import TriageHarness
 from triaged.leadlex.errors import NoResponse
 from triaged.ledger.feedback import MAX_LOOKUPS
 from triaged.rules.task import HumanDecision
@@ -36,7 +36,7 @@ def harness(tmp_path: Path) -> Iterator[TriageHarness]:
 
 def asked(harness: TriageHarness) -> list[str]:
     """Return which settled statuses were listed so far."""
-    calls = [call.partition(" ") for call in harness.lexi.calls]
+    calls = [call.partition(" ") for call in harness.leadlex.calls]
     return [what for call, _, what in calls if call == "list" and what != "pending"]
 
 
@@ -55,10 +55,10 @@ async def a_day_later(harness: TriageHarness) -> None:
 @pytest.mark.anyio
 async def test_a_vanished_task_is_asked_for_a_day_later(harness: TriageHarness) -> None:
     """What people did is learned list by list, until nothing is open."""
-    harness.lexi.add("kept", "gone", "waits")
+    harness.leadlex.add("kept", "gone", "waits")
     await harness.cycle()
-    harness.lexi.tasks["kept"]["status"] = "approved"
-    harness.lexi.tasks["gone"]["status"] = "dismissed"
+    harness.leadlex.tasks["kept"]["status"] = "approved"
+    harness.leadlex.tasks["gone"]["status"] = "dismissed"
     await harness.cycle()
     early = asked(harness)
     await a_day_later(harness)
@@ -70,7 +70,7 @@ async def test_a_vanished_task_is_asked_for_a_day_later(harness: TriageHarness) 
         "gone": HumanDecision.DISMISSED,
         "waits": None,
     }
-    assert harness.ledger.flags.counters("false_positives") == {("watch", "kept"): 1}
+    assert harness.ledger.feedback.false_positives() == {("watch", "kept")}
 
 
 @pytest.mark.anyio
@@ -78,11 +78,11 @@ async def test_nothing_is_asked_while_all_is_pending_or_known(
     harness: TriageHarness,
 ) -> None:
     """No call is spent on tasks that wait, nor twice on one that was found."""
-    harness.lexi.add("kept", "waits")
+    harness.leadlex.add("kept", "waits")
     await harness.cycle()
     await a_day_later(harness)
     before = asked(harness)
-    harness.lexi.tasks["kept"]["status"] = "completed"
+    harness.leadlex.tasks["kept"]["status"] = "completed"
     for _ in range(3):
         await a_day_later(harness)
 
@@ -93,9 +93,9 @@ async def test_nothing_is_asked_while_all_is_pending_or_known(
 @pytest.mark.anyio
 async def test_a_task_in_no_list_is_given_up(harness: TriageHarness) -> None:
     """After so many questions a task that no list has costs nothing any more."""
-    harness.lexi.add("lost")
+    harness.leadlex.add("lost")
     await harness.cycle()
-    del harness.lexi.tasks["lost"]
+    del harness.leadlex.tasks["lost"]
     for _ in range(MAX_LOOKUPS + 2):
         await a_day_later(harness)
 
@@ -106,22 +106,22 @@ async def test_a_task_in_no_list_is_given_up(harness: TriageHarness) -> None:
 @pytest.mark.anyio
 async def test_a_failed_question_costs_no_cycle(harness: TriageHarness) -> None:
     """Without an answer the cycle is as good as before, and it asks the next day."""
-    harness.lexi.add("kept")
+    harness.leadlex.add("kept")
     await harness.cycle()
-    harness.lexi.tasks["kept"]["status"] = "approved"
+    harness.leadlex.tasks["kept"]["status"] = "approved"
     harness.clock.advance(REFRESH_INTERVAL.total_seconds() + 1)
 
     async def answer(status: str) -> None:
         if status != "pending":
             raise NoResponse("list", status=503)
 
-    harness.lexi.on_list = answer
+    harness.leadlex.before_list = answer
     with capture_logs() as logs:
         report = await harness.cycle()
 
     assert report.result is CycleResult.OK
     assert [log["event"] for log in logs] == ["feedback.refresh_failed"]
-    harness.lexi.on_list = None
+    harness.leadlex.before_list = None
     await harness.cycle()
     assert asked(harness) == ["dismissed"]
     await a_day_later(harness)
@@ -133,9 +133,9 @@ async def test_a_small_quota_is_not_spent_on_questions(tmp_path: Path) -> None:
     """Where four calls are more than a twentieth of the day, nobody is asked."""
     harness = TriageHarness(tmp_path, daily_limit=99)
     harness.rules(OBSERVING)
-    harness.lexi.add("kept")
+    harness.leadlex.add("kept")
     await harness.cycle()
-    harness.lexi.tasks["kept"]["status"] = "approved"
+    harness.leadlex.tasks["kept"]["status"] = "approved"
     await a_day_later(harness)
 
     assert asked(harness) == []
@@ -145,14 +145,14 @@ async def test_a_small_quota_is_not_spent_on_questions(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_what_a_rule_dismissed_is_no_persons_word(harness: TriageHarness) -> None:
     """Once enforced, a rule's own dismissals say nothing about people."""
-    harness.lexi.add("a")
+    harness.leadlex.add("a")
     await harness.cycle()
     harness.rules(OBSERVING.replace("    mode: observe\n", ""))
     await harness.cycle()
     await a_day_later(harness)
 
     (seen,) = harness.ledger.feedback.observations()
-    assert harness.lexi.dismissed == ["a"]
+    assert harness.leadlex.dismissed == ["a"]
     assert (seen.dismissed_by_triaged, seen.human_decision) == (True, None)
     assert asked(harness) == []
 
@@ -160,9 +160,9 @@ async def test_what_a_rule_dismissed_is_no_persons_word(harness: TriageHarness) 
 @pytest.mark.anyio
 async def test_asking_by_hand_stops_when_all_is_known(harness: TriageHarness) -> None:
     """A person's question goes out at once, and no list more than it takes."""
-    harness.lexi.add("gone")
+    harness.leadlex.add("gone")
     await harness.cycle()
-    harness.lexi.tasks["gone"]["status"] = "dismissed"
+    harness.leadlex.tasks["gone"]["status"] = "dismissed"
     people = FeedbackCollector(
         harness.reader, harness.ledger, harness.rate_limiter, harness.clock
     )
@@ -176,14 +176,14 @@ async def test_asking_by_hand_stops_when_all_is_known(harness: TriageHarness) ->
 @pytest.mark.anyio
 async def test_each_contradiction_is_logged_once(harness: TriageHarness) -> None:
     """A task approved against a rule is an event, once, whoever found it."""
-    log = FalsePositiveLog(harness.ledger.flags)
-    harness.lexi.add("kept")
+    log = FalsePositiveLog(harness.ledger.feedback)
+    harness.leadlex.add("kept")
     await harness.cycle()
-    harness.lexi.tasks["kept"]["status"] = "failed"
+    harness.leadlex.tasks["kept"]["status"] = "failed"
     await a_day_later(harness)
     with capture_logs() as logs:
-        log.log_new(harness.ledger.flags)
-        log.log_new(harness.ledger.flags)
+        log.log_new()
+        log.log_new()
 
     assert [(e["event"], e["rule"], e["task"]) for e in logs] == [
         ("rule.false_positive", "watch", "kept")

@@ -69,7 +69,7 @@ def test_every_command_explains_itself(command: str) -> None:
         ["history", "--since", "long ago"],
         ["history", "--outcome", "fine"],
         ["sandbox", "--fault", "dismiss:nonsense"],
-        ["sandbox", "--minute", "soon"],
+        ["sandbox", "--minute-window", "soon"],
         ["nonsense"],
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
 from triaged.rules.conditions import TypeIn
+from triaged.rules.context import EvaluationContext
 from triaged.rules.decide import decide
 from triaged.rules.rule import Mode, Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -26,6 +27,7 @@ from triaged.triage.guard import (
 ANY: Final = TypeIn(("prospect_search",))
 OTHER: Final = TypeIn(("campaign_start",))
 MINUTE: Final = timedelta(minutes=1)
+NOW: Final = EvaluationContext(T0, {})
 LOOSE: Final = SafetyLimits(
     max_dismissals_per_cycle=1000,
     max_dismissals_per_day=1000,
@@ -65,7 +67,7 @@ def left_alone(count: int) -> list[Decision]:
 def cause_of(
     decision: Decision, ruleset: Ruleset | None = None, history: History | None = None
 ) -> LeaveCause | None:
-    guarded = apply_guard([decision], ruleset or rules(), history or History(), now=T0)
+    guarded = apply_guard([decision], ruleset or rules(), history or History(), NOW)
     return guarded.decisions[0].cause
 
 
@@ -77,7 +79,7 @@ def test_what_nothing_stops_is_due() -> None:
     """With nothing in the way, a decision to dismiss comes out as it went in."""
     decision = wanted()
 
-    guarded = apply_guard([decision], rules(), History(), now=T0)
+    guarded = apply_guard([decision], rules(), History(), NOW)
 
     assert guarded.decisions == (decision,)
     assert guarded.to_dismiss == (decision,)
@@ -91,7 +93,7 @@ def test_a_leave_stays_the_leave_it_was(cause: LeaveCause) -> None:
     decision = Decision(a_task(), cause, "clutter", "testing")
     history = History(paused=True, vetoed=frozenset({"task-1"}))
 
-    guarded = apply_guard([decision], rules(), history, now=T0)
+    guarded = apply_guard([decision], rules(), history, NOW)
 
     assert guarded.decisions == (decision,)
     assert guarded.to_dismiss == ()
@@ -134,7 +136,7 @@ def test_the_causes_have_an_order() -> None:
 
 def test_a_stopped_dismissal_keeps_what_was_wanted() -> None:
     """A leave by the guard still tells which rule wanted what."""
-    guarded = apply_guard([wanted()], rules(), History(paused=True), now=T0)
+    guarded = apply_guard([wanted()], rules(), History(paused=True), NOW)
 
     assert guarded.decisions == (wanted()._replace(cause=LeaveCause.PAUSED),)
     assert guarded.left == {LeaveCause.PAUSED: 1}
@@ -221,7 +223,7 @@ def test_what_wants_a_hold_is_told() -> None:
     by_hand = Decision(a_task(id="d"), None, None, "testing")
 
     guarded = apply_guard(
-        [both, seen, kept, nameless, by_hand], ruleset, History(), now=T0
+        [both, seen, kept, nameless, by_hand], ruleset, History(), NOW
     )
 
     assert guarded.on_hold_rules == {("a", "watch"), ("a", "clutter"), ("b", "watch")}
@@ -232,7 +234,7 @@ def test_a_task_without_id_ends_no_hold() -> None:
     holding = a_rule(hold=timedelta(hours=1))
     malformed = Decision(a_task(id=None), LeaveCause.MALFORMED)
 
-    guarded = apply_guard([malformed, wanted()], rules(holding), History(), now=T0)
+    guarded = apply_guard([malformed, wanted()], rules(holding), History(), NOW)
 
     assert guarded.on_hold_rules == {("task-1", "clutter")}
 
@@ -250,7 +252,7 @@ def test_an_observation_ripens() -> None:
     )
     history = History(held_since={("a", "watch"): T0 - hold, ("b", "watch"): T0 - hold})
 
-    guarded = apply_guard([ripe, young, held], ruleset, history, now=T0)
+    guarded = apply_guard([ripe, young, held], ruleset, history, NOW)
 
     assert guarded.observed == ((ripe.task, dismissal),)
 
@@ -259,7 +261,7 @@ def test_a_cap_keeps_the_oldest() -> None:
     """Under a cap the oldest tasks go first, and the order listed does not matter."""
     safety = replace(LOOSE, max_dismissals_per_cycle=2)
 
-    guarded = apply_guard(many(5), rules(safety=safety), History(), now=T0)
+    guarded = apply_guard(many(5), rules(safety=safety), History(), NOW)
 
     assert due_ids(guarded) == ["clutter-004", "clutter-003"]
     assert guarded.left == {LeaveCause.OVER_CAP: 3}
@@ -273,7 +275,7 @@ def test_the_oldest_are_told_by_moment_then_id() -> None:
         wanted(a_task(id="a")),
     ]
 
-    guarded = apply_guard(decisions, rules(), History(), now=T0)
+    guarded = apply_guard(decisions, rules(), History(), NOW)
 
     assert due_ids(guarded) == ["a", "b", "x"]
 
@@ -287,7 +289,7 @@ def test_the_oldest_are_told_by_moment_then_id() -> None:
 )
 def test_a_cap_of_zero_dismisses_nothing(safety: SafetyLimits) -> None:
     """Zero means none, never unlimited."""
-    guarded = apply_guard(many(3), rules(safety=safety), History(), now=T0)
+    guarded = apply_guard(many(3), rules(safety=safety), History(), NOW)
 
     assert guarded.to_dismiss == ()
     assert guarded.left == {LeaveCause.OVER_CAP: 3}
@@ -299,7 +301,7 @@ def test_the_daily_cap_counts_what_is_spent(spent: int, due: int) -> None:
     safety = replace(LOOSE, max_dismissals_per_day=10)
     history = History(dismissed_today={"other": spent - spent // 2, None: spent // 2})
 
-    guarded = apply_guard(many(3), rules(safety=safety), history, now=T0)
+    guarded = apply_guard(many(3), rules(safety=safety), history, NOW)
 
     assert len(guarded.to_dismiss) == due
 
@@ -311,7 +313,7 @@ def test_a_rule_has_its_own_cap(cap: int, spent: int, due: int) -> None:
     history = History(dismissed_today={"clutter": spent, "other": 9})
     decisions = [*many(3), *many(3, rule="other")]
 
-    guarded = apply_guard(decisions, ruleset, history, now=T0)
+    guarded = apply_guard(decisions, ruleset, history, NOW)
 
     assert Counter(d.rule for d in guarded.to_dismiss) == Counter(clutter=due, other=3)
 
@@ -321,9 +323,7 @@ def test_what_a_rule_may_not_leaves_room_in_the_cycle() -> None:
     safety = replace(LOOSE, max_dismissals_per_cycle=2)
     ruleset = rules(a_rule(max_per_day=0), a_rule("other"), safety=safety)
 
-    guarded = apply_guard(
-        [*many(9), *many(3, rule="other")], ruleset, History(), now=T0
-    )
+    guarded = apply_guard([*many(9), *many(3, rule="other")], ruleset, History(), NOW)
 
     assert due_ids(guarded) == ["other-002", "other-001"]
 
@@ -349,7 +349,7 @@ def test_the_breaker_at_its_edges(
     safety = replace(LOOSE, max_share_of_pending=share)
     decisions = [*many(dismissed), *left_alone(left)]
 
-    guarded = apply_guard(decisions, rules(safety=safety), History(), now=T0)
+    guarded = apply_guard(decisions, rules(safety=safety), History(), NOW)
 
     assert (guarded.breaker is not None) is is_open
     assert len(guarded.to_dismiss) == (0 if is_open else dismissed)
@@ -363,16 +363,14 @@ def test_the_share_is_as_exact_as_it_is_written(percent: int, hundreds: int) -> 
     safety = replace(LOOSE, max_share_of_pending=percent / 100)
     decisions = [*many(wanting), *left_alone(100 * hundreds - wanting)]
 
-    assert (
-        apply_guard(decisions, rules(safety=safety), History(), now=T0).breaker is None
-    )
+    assert apply_guard(decisions, rules(safety=safety), History(), NOW).breaker is None
 
 
 def test_the_breaker_tells_why() -> None:
     """An open breaker names the numbers and the setting."""
     safety = replace(LOOSE, max_share_of_pending=0.5)
 
-    guarded = apply_guard(many(30), rules(safety=safety), History(), now=T0)
+    guarded = apply_guard(many(30), rules(safety=safety), History(), NOW)
 
     assert guarded.breaker == (
         "the rules want 30 of 30 pending tasks, more than the share of 0.5 that"
@@ -384,7 +382,7 @@ def test_the_breaker_looks_before_the_caps() -> None:
     """A small cap does not hide that the rules want too much."""
     safety = SafetyLimits(max_dismissals_per_cycle=1, min_age=timedelta(0))
 
-    guarded = apply_guard(many(30), rules(safety=safety), History(), now=T0)
+    guarded = apply_guard(many(30), rules(safety=safety), History(), NOW)
 
     assert guarded.left == {LeaveCause.BREAKER: 30}
 
@@ -402,8 +400,8 @@ def test_the_breaker_counts_what_can_still_be_wanted() -> None:
         ),
     ]
 
-    calm = apply_guard(many(30), rules(safety=safety), history, now=T0)
-    alarmed = apply_guard([*many(30), *odd], rules(safety=safety), History(), now=T0)
+    calm = apply_guard(many(30), rules(safety=safety), history, NOW)
+    alarmed = apply_guard([*many(30), *odd], rules(safety=safety), History(), NOW)
 
     assert calm.breaker is None
     assert alarmed.breaker is not None
@@ -415,8 +413,8 @@ def test_a_wrong_clock_opens_the_breaker(sign: int) -> None:
     edge = sign * MAX_CLOCK_SKEW
     beyond = sign * (MAX_CLOCK_SKEW + timedelta(seconds=1))
 
-    at_edge = apply_guard([wanted()], rules(), History(clock_skew=edge), now=T0)
-    wrong = apply_guard([wanted()], rules(), History(clock_skew=beyond), now=T0)
+    at_edge = apply_guard([wanted()], rules(), History(clock_skew=edge), NOW)
+    wrong = apply_guard([wanted()], rules(), History(clock_skew=beyond), NOW)
 
     assert at_edge.breaker is None
     assert wrong.left == {LeaveCause.BREAKER: 1}
@@ -425,7 +423,7 @@ def test_a_wrong_clock_opens_the_breaker(sign: int) -> None:
 
 def test_pause_stops_everything() -> None:
     """While paused nothing is due."""
-    guarded = apply_guard(many(3), rules(), History(paused=True), now=T0)
+    guarded = apply_guard(many(3), rules(), History(paused=True), NOW)
 
     assert guarded.left == {LeaveCause.PAUSED: 3}
 
@@ -469,12 +467,12 @@ _spent = st.dictionaries(
 _pasts = st.builds(
     History,
     vetoed=st.frozensets(_ids, max_size=2),
-    done=st.frozensets(_ids, max_size=2),
-    refused=st.frozensets(_ids, max_size=1),
+    handled=st.frozensets(_ids, max_size=2),
+    recently_rejected=st.frozensets(_ids, max_size=1),
     held_since=st.dictionaries(
         st.tuples(_ids, st.just("clutter")), st.just(T0 - timedelta(days=1))
     ),
-    spent=_spent,
+    dismissed_today=_spent,
     paused=st.sampled_from([False, False, False, True]),
 )
 
@@ -486,7 +484,7 @@ def test_the_guard_only_ever_stops(
     """No leave becomes a dismissal, none is renamed, and the order listed stays."""
     before = decide(ruleset, tasks, now=T0)
 
-    guarded = apply_guard(before, ruleset, history, now=T0)
+    guarded = apply_guard(before, ruleset, history, NOW)
 
     assert [d._replace(cause=None) for d in guarded.decisions] == [
         d._replace(cause=None) for d in before
@@ -503,9 +501,7 @@ def test_what_is_due_respects_every_belt(
     tasks: list[Task], ruleset: Ruleset, history: History
 ) -> None:
     """What is due stays under all caps and is neither protected, vetoed nor done."""
-    due = apply_guard(
-        decide(ruleset, tasks, now=T0), ruleset, history, now=T0
-    ).to_dismiss
+    due = apply_guard(decide(ruleset, tasks, now=T0), ruleset, history, NOW).to_dismiss
     safety, spent = ruleset.safety, sum(history.dismissed_today.values())
 
     assert len(due) <= safety.max_dismissals_per_cycle
@@ -536,7 +532,7 @@ def test_more_spent_never_means_more_due(
         history, dismissed_today=Counter(history.dismissed_today) + Counter(more)
     )
 
-    before = apply_guard(decisions, ruleset, history, now=T0).to_dismiss
-    after = apply_guard(decisions, ruleset, raised, now=T0).to_dismiss
+    before = apply_guard(decisions, ruleset, history, NOW).to_dismiss
+    after = apply_guard(decisions, ruleset, raised, NOW).to_dismiss
 
     assert len(after) <= len(before)

@@ -11,14 +11,14 @@ import httpx
 import pytest
 
 from tests.e2e.harness import KEY, RULES
-from tests.fakes import ManualClock
+from tests.clocks import ManualClock
 from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.snapshot import LiveState
 from triaged.leadlex.api_key import KeySource, parse_key
-from triaged.ledger.decisions import Hold
+from triaged.ledger.holds import Hold
 from triaged.quota import QuotaSettings
 from triaged.rulesfile.loader import parse
 from triaged.settings import Settings
@@ -234,7 +234,7 @@ async def test_readers_do_not_hold_the_loop(door: Door) -> None:
     now = door.daemon.workspace.clock.now()
     ledger = door.daemon.workspace.ledger
     with ledger.transaction():
-        ledger.decisions.replace_holds(
+        ledger.holds.replace(
             {Hold(f"task-{n:06}", "clutter", "f"): now for n in range(60_000)}
         )
     loop, longest = asyncio.get_running_loop(), 0.0

@@ -8,7 +8,7 @@ import pytest
 from tests.builders import T0, a_task
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, Store
+from triaged.ledger.database import FILE, Database
 from triaged.ledger.dismissals import Intent, Source
 
 WAL = f"{FILE}-wal"
@@ -29,7 +29,7 @@ INTENT = Intent(
 def crashed(tmp_path: Path) -> Path:
     """Return the directory of a ledger whose program died before it tidied up."""
     with Ledger(tmp_path / "live") as ledger:
-        ledger.flags.veto("task-1", at=T0)
+        ledger.vetoes.add("task-1", at=T0)
         directory = tmp_path / "crashed"
         directory.mkdir()
         for name in (FILE, WAL):
@@ -48,7 +48,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 def test_what_was_logged_is_there(crashed: Path) -> None:
     """A ledger is read with what had not been written back to it."""
     with Ledger(crashed) as ledger:
-        vetoed = ledger.flags.vetoed()
+        vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
 
@@ -60,7 +60,7 @@ def test_a_damaged_ledger_keeps_its_log(crashed: Path) -> None:
     path.write_bytes(content[:8192] + b"\xff" * 4096 + content[12_288:])
     before = path.read_bytes(), log.read_bytes()
     with pytest.raises(LedgerError) as raised:
-        Store(crashed)
+        Database(crashed)
 
     assert raised.value.hint.startswith(DAMAGED)
     assert (path.read_bytes(), log.read_bytes()) == before
@@ -70,7 +70,7 @@ def test_a_log_without_its_ledger_is_refused(crashed: Path) -> None:
     """No new ledger is made beside an old one's log: SQLite would play it back."""
     (crashed / FILE).unlink()
     with pytest.raises(LedgerError) as raised:
-        Store(crashed)
+        Database(crashed)
 
     assert raised.value.problem == f"is gone, and its {WAL} is not"
     assert raised.value.hint == "put it back, or move that away too to begin anew"
@@ -80,7 +80,7 @@ def test_a_log_without_its_ledger_is_refused(crashed: Path) -> None:
 def test_an_empty_log_is_no_hindrance(tmp_path: Path) -> None:
     """A log that holds nothing does not keep a new ledger from being made."""
     (tmp_path / WAL).touch()
-    Store(tmp_path).close()
+    Database(tmp_path).close()
 
     assert (tmp_path / FILE).is_file()
 
@@ -88,20 +88,20 @@ def test_an_empty_log_is_no_hindrance(tmp_path: Path) -> None:
 @pytest.mark.parametrize("new", [b"CREATE T\xbbBLE veto", b"CREATE TUBLE veto"])
 def test_tables_that_make_no_sense(tmp_path: Path, new: bytes) -> None:
     """A definition that cannot be read, or not even be told, is damage."""
-    Store(tmp_path).close()
+    Database(tmp_path).close()
     change(tmp_path / FILE, b"CREATE TABLE veto", new)
     with pytest.raises(LedgerError) as raised:
-        Store(tmp_path)
+        Database(tmp_path)
 
     assert raised.value.hint.startswith(DAMAGED)
 
 
 def test_tables_of_another_shape(tmp_path: Path) -> None:
     """A statement that does not fit the tables is damage of the file."""
-    Store(tmp_path).close()
+    Database(tmp_path).close()
     change(tmp_path / FILE, b"fingerprint", b"fingerprunt")
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
-        ledger.decisions.holds()
+        ledger.holds.all()
 
     assert "no such column: fingerprint" in raised.value.problem
     assert raised.value.hint.startswith(DAMAGED)
@@ -109,7 +109,7 @@ def test_tables_of_another_shape(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     """Where the ledger can be read and not written, another place is the way out."""
-    store = Store(tmp_path)
+    store = Database(tmp_path)
     store.execute("PRAGMA query_only=ON")
     with pytest.raises(LedgerError, match="readonly") as raised:
         store.execute("DELETE FROM veto")
@@ -123,7 +123,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_row_of_nonsense_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
     """What SQLite takes for a row and we cannot read is said to be damage."""
     with Ledger(tmp_path) as ledger:
-        ledger.dismissals.record_intents([INTENT])
+        ledger.dismissals.record_intent(INTENT)
     change(tmp_path / FILE, old, new)
     with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
         ledger.dismissals.unresolved()

@@ -8,8 +8,9 @@ from typing import Final
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.ledger import Ledger
-from triaged.ledger.decisions import DecisionRecord, DecisionStore, Hold
+from triaged.ledger import Ledger, decisions
+from triaged.ledger.decisions import DecisionRecord
+from triaged.ledger.holds import Hold
 from triaged.rules.conditions import DuplicateOf, Keep
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -20,9 +21,9 @@ SEEN: Final = ProposedDismissal("watch", "testing")
 
 
 @pytest.fixture
-def judgements(tmp_path: Path) -> Iterator[DecisionStore]:
-    with Ledger(tmp_path) as ledger:
-        yield ledger.decisions
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path) as opened:
+        yield opened
 
 
 def left(task: Task | None = None, cause: LeaveCause = LeaveCause.NO_RULE) -> Decision:
@@ -30,13 +31,13 @@ def left(task: Task | None = None, cause: LeaveCause = LeaveCause.NO_RULE) -> De
 
 
 def remember(
-    judgements: DecisionStore,
+    ledger: Ledger,
     *decisions: Decision,
     rules: str = "ab12",
     at: datetime = T0,
     spare: dict[str, bool] | None = None,
 ) -> int:
-    return judgements.save(
+    return ledger.decisions.save(
         decisions,
         rules_sha256=rules,
         context=EvaluationContext(at, {COPY: spare or {}}),
@@ -45,14 +46,14 @@ def remember(
     )
 
 
-def test_a_judgement_is_remembered_whole(judgements: DecisionStore) -> None:
+def test_a_judgement_is_remembered_whole(ledger: Ledger) -> None:
     """All that a decision was made of and by is kept."""
     task = a_task(description="Müller")
     decision = Decision(task, LeaveCause.HELD, "clutter", "testing", (SEEN,))
-    count = remember(judgements, decision, spare={"task-1": True})
+    count = remember(ledger, decision, spare={"task-1": True})
 
     assert count == 1
-    assert judgements.latest("task-1") == DecisionRecord(
+    assert ledger.decisions.latest("task-1") == DecisionRecord(
         task_id="task-1",
         decided_at=T0,
         cause=LeaveCause.HELD,
@@ -65,25 +66,25 @@ def test_a_judgement_is_remembered_whole(judgements: DecisionStore) -> None:
     )
 
 
-def test_a_dismissal_has_no_cause(judgements: DecisionStore) -> None:
+def test_a_dismissal_has_no_cause(ledger: Ledger) -> None:
     """A decision to dismiss reads back as one, and an unclear copy as unclear."""
-    remember(judgements, Decision(a_task(), None, "clutter", "testing"), spare={})
-    last = judgements.latest("task-1")
+    remember(ledger, Decision(a_task(), None, "clutter", "testing"), spare={})
+    last = ledger.decisions.latest("task-1")
     assert last is not None
 
     assert (last.cause, last.duplicate_flags) == (None, (None,))
 
 
-def test_an_unknown_task_was_not_judged(judgements: DecisionStore) -> None:
+def test_an_unknown_task_was_not_judged(ledger: Ledger) -> None:
     """There is no judgement on what was never listed."""
-    assert judgements.latest("nobody") is None
+    assert ledger.decisions.latest("nobody") is None
 
 
-def test_the_same_judgement_is_not_written_again(judgements: DecisionStore) -> None:
+def test_the_same_judgement_is_not_written_again(ledger: Ledger) -> None:
     """A decision that did not change keeps the moment when it was made."""
-    remember(judgements, left())
-    again = remember(judgements, left(), at=LATER)
-    last = judgements.latest("task-1")
+    remember(ledger, left())
+    again = remember(ledger, left(), at=LATER)
+    last = ledger.decisions.latest("task-1")
     assert last is not None
 
     assert (again, last.decided_at) == (0, T0)
@@ -101,12 +102,12 @@ def test_the_same_judgement_is_not_written_again(judgements: DecisionStore) -> N
     ],
 )
 def test_every_change_is_written(
-    judgements: DecisionStore, decision: Decision, rules: str
+    ledger: Ledger, decision: Decision, rules: str
 ) -> None:
     """Another cause, rule, ruleset, content or observation is another judgement."""
-    remember(judgements, left())
-    changed = remember(judgements, decision, rules=rules, at=LATER)
-    last = judgements.latest("task-1")
+    remember(ledger, left())
+    changed = remember(ledger, decision, rules=rules, at=LATER)
+    last = ledger.decisions.latest("task-1")
     assert last is not None
 
     assert (changed, last.decided_at) == (1, LATER)
@@ -114,142 +115,156 @@ def test_every_change_is_written(
     assert last.observed == tuple(seen.rule for seen in decision.observed)
 
 
-def test_a_task_without_id_is_not_remembered(judgements: DecisionStore) -> None:
+def test_a_task_without_id_is_not_remembered(ledger: Ledger) -> None:
     """What nobody can ask for is not kept."""
-    assert remember(judgements, left(a_task(id=None), LeaveCause.MALFORMED)) == 0
+    assert remember(ledger, left(a_task(id=None), LeaveCause.MALFORMED)) == 0
 
 
-def test_a_task_without_id_hides_no_other(judgements: DecisionStore) -> None:
+def test_a_task_without_id_hides_no_other(ledger: Ledger) -> None:
     """Those listed after a task without id are remembered all the same."""
     nameless = left(a_task(id=None), LeaveCause.MALFORMED)
 
-    assert remember(judgements, nameless, left()) == 1
-    assert judgements.latest("task-1") is not None
+    assert remember(ledger, nameless, left()) == 1
+    assert ledger.decisions.latest("task-1") is not None
 
 
-def test_a_long_list_is_remembered_whole(judgements: DecisionStore) -> None:
+def test_a_long_list_is_remembered_whole(ledger: Ledger) -> None:
     """Rows are written in portions, and each of them is kept and counted."""
     decisions = [left(a_task(id=str(number))) for number in range(2_500)]
 
-    assert remember(judgements, *decisions) == 2_500
-    assert remember(judgements, *decisions) == 0
+    assert remember(ledger, *decisions) == 2_500
+    assert remember(ledger, *decisions) == 0
     for number in (0, 999, 1_000, 1_999, 2_000, 2_499):
-        assert judgements.latest(str(number)) is not None
+        assert ledger.decisions.latest(str(number)) is not None
 
 
-def test_left_last_is_newest_first(judgements: DecisionStore) -> None:
+def test_left_last_is_newest_first(ledger: Ledger) -> None:
     """The page shows the last decisions to leave, those of a cycle by id."""
-    remember(judgements, left(a_task(id="old")))
+    remember(ledger, left(a_task(id="old")))
     remember(
-        judgements,
+        ledger,
         left(a_task(id="b"), LeaveCause.YOUNG),
         left(a_task(id="a"), LeaveCause.HELD),
         Decision(a_task(id="going"), None, "clutter", "testing"),
         at=LATER,
     )
 
-    assert [j.task_id for j in judgements.latest_left(9)] == ["a", "b", "old"]
-    assert [j.cause for j in judgements.latest_left(1)] == [LeaveCause.HELD]
+    assert [j.task_id for j in ledger.decisions.latest_left(9)] == ["a", "b", "old"]
+    assert [j.cause for j in ledger.decisions.latest_left(1)] == [LeaveCause.HELD]
 
 
-def test_waiting_is_what_a_cap_stopped(judgements: DecisionStore) -> None:
-    """Only tasks over a cap wait."""
-    before = judgements.count_over_cap()
+def test_wanted_is_counted_by_what_keeps_it(ledger: Ledger) -> None:
+    """Only tasks that a rule wants dismissed count, each under its cause."""
+    before = ledger.decisions.count_wanted()
     remember(
-        judgements,
-        left(a_task(id="a"), LeaveCause.OVER_CAP),
-        left(a_task(id="b"), LeaveCause.OVER_CAP),
-        left(a_task(id="c"), LeaveCause.HELD),
+        ledger,
+        Decision(a_task(id="a"), LeaveCause.OVER_CAP, "clutter", "testing"),
+        Decision(a_task(id="b"), LeaveCause.OVER_CAP, "clutter", "testing"),
+        Decision(a_task(id="c"), LeaveCause.HELD, "clutter", "testing"),
+        left(a_task(id="d"), LeaveCause.LEAVE_RULE),
     )
 
-    assert (before, judgements.count_over_cap()) == (0, 2)
+    assert before == {}
+    assert ledger.decisions.count_wanted() == {
+        LeaveCause.OVER_CAP: 2,
+        LeaveCause.HELD: 1,
+    }
 
 
-def test_rules_are_kept_by_their_hash(judgements: DecisionStore) -> None:
+def test_only_the_newest_decisions_are_kept(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is bounded in rows and in bytes, whatever is listed."""
+    monkeypatch.setattr(decisions, "MAX_DECISIONS", 2)
+    for age, task_id in enumerate("abc"):
+        remember(ledger, left(a_task(id=task_id)), at=T0 + timedelta(minutes=age))
+    by_rows = ledger.decisions.trim(), ledger.decisions.latest("a")
+    monkeypatch.setattr(decisions, "MAX_DECISION_BYTES", 1)
+
+    assert by_rows == (1, None)
+    assert ledger.decisions.trim() == 2
+
+
+def test_rules_are_kept_by_their_hash(ledger: Ledger) -> None:
     """The text of old rules is there when a decision is explained."""
-    judgements.save_ruleset("ab12", "version: 1 # ü", at=T0)
-    judgements.save_ruleset("ab12", "version: 1 # ü", at=LATER)
+    ledger.rulesets.save("ab12", "version: 1 # ü", at=T0)
+    ledger.rulesets.save("ab12", "version: 1 # ü", at=LATER)
 
-    assert judgements.ruleset_source("ab12") == "version: 1 # ü"
-    assert judgements.ruleset_source("cd34") is None
+    assert ledger.rulesets.source("ab12") == "version: 1 # ü"
+    assert ledger.rulesets.source("cd34") is None
 
 
-def test_exactly_these_holds_are_kept(judgements: DecisionStore) -> None:
+def test_exactly_these_holds_are_kept(ledger: Ledger) -> None:
     """A hold that was not seen again has ended, the others go on."""
     a, b, c = (Hold(task_id, "clutter", "f1") for task_id in "abc")
-    judgements.replace_holds({a: T0, b: T0})
-    judgements.replace_holds({b: T0, c: LATER})
-    kept = judgements.holds()
-    judgements.replace_holds(dict(kept))
-    same = judgements.holds()
-    judgements.replace_holds({})
+    ledger.holds.replace({a: T0, b: T0})
+    ledger.holds.replace({b: T0, c: LATER})
+    kept = ledger.holds.all()
+    ledger.holds.replace(dict(kept))
+    same = ledger.holds.all()
+    ledger.holds.replace({})
 
     assert kept == same == {b: T0, c: LATER}
-    assert judgements.holds() == {}
+    assert ledger.holds.all() == {}
 
 
-def test_an_observation_is_new_once(judgements: DecisionStore) -> None:
+def test_an_observation_is_new_once(ledger: Ledger) -> None:
     """Each task counts once for a rule, however often it is seen."""
     other = ProposedDismissal("other", "testing")
-    first = judgements.record_observations([(a_task(), SEEN), (a_task(), SEEN)], at=T0)
-    again = judgements.record_observations(
-        [(a_task(), SEEN), (a_task(), other)], at=LATER
-    )
+    first = ledger.observations.record([(a_task(), SEEN), (a_task(), SEEN)], at=T0)
+    again = ledger.observations.record([(a_task(), SEEN), (a_task(), other)], at=LATER)
 
     assert (first, again) == ([SEEN], [other])
 
 
 @pytest.mark.parametrize("day", [T0, T0 + timedelta(days=1) - timedelta.resolution])
-def test_observed_on_a_day_is_by_rule(judgements: DecisionStore, day: datetime) -> None:
+def test_observed_on_a_day_is_by_rule(ledger: Ledger, day: datetime) -> None:
     """What was seen first on that UTC day counts, from its first moment to its last."""
     other = ProposedDismissal("other", "testing")
     tomorrow = T0 + timedelta(days=1)
-    judgements.record_observations(
-        [(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution
-    )
+    ledger.observations.record([(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution)
     of_today = [(a_task(id=each), SEEN) for each in ("a", "b", "e")]
-    judgements.record_observations(of_today, at=T0)
-    judgements.record_observations(
+    ledger.observations.record(of_today, at=T0)
+    ledger.observations.record(
         [(a_task(id="c"), SEEN), (a_task(id="a"), other)],
         at=tomorrow - timedelta.resolution,
     )
-    judgements.record_observations([(a_task(id="d"), SEEN)], at=tomorrow)
+    ledger.observations.record([(a_task(id="d"), SEEN)], at=tomorrow)
 
-    assert judgements.count_observations(day) == {"watch": 3, "other": 1}
+    assert ledger.observations.count_on(day) == {"watch": 3, "other": 1}
 
 
 def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
     """Judgements and observations from before the moment go, the others stay."""
     with Ledger(tmp_path) as ledger:
-        judgements = ledger.decisions
-        remember(judgements, left(a_task(id="old")))
-        remember(judgements, left(a_task(id="young")), at=LATER)
-        judgements.record_observations([(a_task(id="old"), SEEN)], at=T0)
-        judgements.record_observations([(a_task(id="young"), SEEN)], at=LATER)
+        remember(ledger, left(a_task(id="old")))
+        remember(ledger, left(a_task(id="young")), at=LATER)
+        ledger.observations.record([(a_task(id="old"), SEEN)], at=T0)
+        ledger.observations.record([(a_task(id="young"), SEEN)], at=LATER)
         pruned = ledger.prune(before=LATER)
         seen = [(a_task(id=each), SEEN) for each in ("old", "young")]
-        new = judgements.record_observations(seen, at=LATER)
+        new = ledger.observations.record(seen, at=LATER)
 
         assert pruned == 2
-        assert judgements.latest("old") is None
-        assert judgements.latest("young") is not None
+        assert ledger.decisions.latest("old") is None
+        assert ledger.decisions.latest("young") is not None
         assert len(new) == 1
 
 
 def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
     """Neither judgements, holds nor observations reach another workspace."""
     with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
-        remember(a.decisions, left(cause=LeaveCause.OVER_CAP))
-        a.decisions.replace_holds({Hold("task-1", "clutter", "f1"): T0})
-        a.decisions.record_observations([(a_task(), SEEN)], at=T0)
+        remember(a, left(cause=LeaveCause.OVER_CAP))
+        a.holds.replace({Hold("task-1", "clutter", "f1"): T0})
+        a.observations.record([(a_task(), SEEN)], at=T0)
         theirs = (
             b.decisions.latest("task-1"),
             b.decisions.latest_left(9),
-            b.decisions.count_observations(T0),
-            b.decisions.count_over_cap(),
-            b.decisions.holds(),
+            b.observations.count_on(T0),
+            b.decisions.count_wanted(),
+            b.holds.all(),
             b.prune(before=LATER),
-            b.decisions.record_observations([(a_task(), SEEN)], at=T0),
+            b.observations.record([(a_task(), SEEN)], at=T0),
         )
 
-        assert theirs == (None, [], {}, 0, {}, 0, [SEEN])
+        assert theirs == (None, [], {}, {}, {}, 0, [SEEN])

@@ -4,14 +4,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_intent
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import (
     DismissalFilter,
@@ -26,29 +25,15 @@ from triaged.ledger.dismissals import (
 MOMENT: Final = timedelta.resolution
 DAY: Final = timedelta(days=1)
 
-# Means a dismissal and dies at once, as by `kill -9`.
+# Records an intent and is killed at once, as by `kill -9`.
 DYING: Final = """
 import os, signal, sys
 from pathlib import Path
-from tests.unit.test_ledger_dismissals import an_intent
+from tests.builders import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.intend([an_intent()])
+Ledger(Path(sys.argv[1])).dismissals.record_intent(an_intent())
 os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
-    intent = Intent(
-        task=a_task(id=task_id),
-        rule="clutter",
-        reason="testing",
-        source=Source.DAEMON,
-        cycle="cycle-1",
-        decided_at=T0,
-        rules_sha256="ab12",
-        trace='{"rule": "clutter"}',
-    )
-    return replace(intent, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -72,7 +57,7 @@ def ids(entries: list[DismissalRecord]) -> list[str]:
 
 
 def settled(dismissals: Dismissals, outcome: Outcome | None, intent: Intent) -> str:
-    (entry_id,) = dismissals.record_intents([intent])
+    entry_id = dismissals.record_intent(intent)
     if outcome is not None:
         dismissals.record_outcome(entry_id, outcome, at=T0)
     return entry_id
@@ -81,7 +66,7 @@ def settled(dismissals: Dismissals, outcome: Outcome | None, intent: Intent) -> 
 def test_an_intent_is_remembered_whole(dismissals: Dismissals) -> None:
     """All that explains a dismissal is kept, and no outcome is made up."""
     intent = an_intent(task=a_task(description="Müller \U0001f600"))
-    (entry_id,) = dismissals.record_intents([intent])
+    entry_id = dismissals.record_intent(intent)
 
     assert only(dismissals.unresolved()) == DismissalRecord(
         id=entry_id,
@@ -102,14 +87,14 @@ def test_an_intent_is_remembered_whole(dismissals: Dismissals) -> None:
     )
 
 
-def test_ids_come_in_the_order_of_the_intents(dismissals: Dismissals) -> None:
-    """Each intent gets an id of its own, and none asks for nothing."""
-    first, second = dismissals.record_intents([an_intent("a"), an_intent("b")])
+def test_each_intent_has_its_id(dismissals: Dismissals) -> None:
+    """Each intent gets an id of its own."""
+    first = dismissals.record_intent(an_intent("a"))
+    second = dismissals.record_intent(an_intent("b"))
     dismissals.record_outcome(first, Outcome.CONFIRMED, at=T0)
     rest = only(dismissals.unresolved())
 
     assert (rest.id, rest.task_id) == (second, "b")
-    assert dismissals.record_intents([]) == []
 
 
 def test_no_intent_without_an_id() -> None:
@@ -131,7 +116,7 @@ def test_an_intent_survives_a_kill(tmp_path: Path) -> None:
 
 def test_an_outcome_is_remembered(dismissals: Dismissals) -> None:
     """The outcome is kept with its moment, the request and the detail."""
-    (entry_id,) = dismissals.record_intents([an_intent()])
+    entry_id = dismissals.record_intent(an_intent())
     dismissals.record_outcome(
         entry_id, Outcome.REJECTED, at=T0 + DAY, request_id="req_1", detail="no"
     )
@@ -154,7 +139,7 @@ def test_an_outcome_is_settled_once(dismissals: Dismissals, outcome: Outcome) ->
 
 def test_an_unknown_outcome_settles_later(dismissals: Dismissals) -> None:
     """Unknown stays open; settling it keeps the request that was made."""
-    (entry_id,) = dismissals.record_intents([an_intent()])
+    entry_id = dismissals.record_intent(an_intent())
     dismissals.record_outcome(
         entry_id, Outcome.UNKNOWN, at=T0, request_id="r", detail="cut"
     )
@@ -238,7 +223,7 @@ def test_spent_is_what_may_have_been_done(dismissals: Dismissals) -> None:
 
 def test_all_moments_of_a_day_ask_for_the_same_day(dismissals: Dismissals) -> None:
     """A cycle late in the day counts what was dismissed at its first moment."""
-    dismissals.record_intents([an_intent(decided_at=T0)])
+    dismissals.record_intent(an_intent(decided_at=T0))
 
     for asked_at in (
         T0,
@@ -301,7 +286,7 @@ def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
     """One file may serve two workspaces, and neither counts for the other."""
     with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
         settled(a.dismissals, Outcome.CONFIRMED, an_intent())
-        a.dismissals.record_intents([an_intent("open")])
+        a.dismissals.record_intent(an_intent("open"))
         seen = (
             b.dismissals.query(DismissalFilter()),
             b.dismissals.unresolved(),

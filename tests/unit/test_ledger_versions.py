@@ -1,5 +1,7 @@
 """Tests of ledgers that an older triaged wrote: brought up to date, with every row."""
 
+import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,20 +13,23 @@ from typing import Final
 import pytest
 
 from tests.builders import T0
-from tests.old_ledgers import contents, schema, write_old
+from tests.fixtures.ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, Store
-from triaged.ledger.decisions import Hold
+from triaged.ledger.database import FILE, Database
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.holds import Hold
 from triaged.ledger.schema import VERSION
+from triaged.ledger.state import StateName
+
+OLD_TRACE_KEYS: Final = {"what", "truth", "wanted", "seen", "parts", "acted", "nearest"}
 
 OPEN: Final = """
 import sys
 from pathlib import Path
-from triaged.ledger.store import Store
-Store(Path(sys.argv[1])).close()
+from triaged.ledger.database import Database
+Database(Path(sys.argv[1])).close()
 """
 
 
@@ -34,19 +39,41 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_every_row_is_kept(old: Path) -> None:
-    """An older ledger keeps all that it held."""
+    """An older ledger keeps all that it held, under the names of today."""
     before = contents(old)
-    Store(old.parent).close()
+    Database(old.parent).close()
     after = contents(old)
 
-    assert before == {table: after[table] for table in before}
-    assert all(before.values())
+    renamed = {"mark": "flag", "word": "human_decision"}
+    for table in before.keys() - {"tally", "mark"}:
+        assert len(after[renamed.get(table, table)]) == len(before[table]) > 0
+    moved = len(after["false_positive"]) + len(after["counter"])
+    assert moved == len(before["tally"])
+    assert len(after["flag"]) + len(after["state"]) == len(before["mark"])
+
+
+def test_a_stored_trace_says_the_same_in_the_words_of_today(old: Path) -> None:
+    """Explanations that were stored with older keys are read with the present ones."""
+    with Ledger(old.parent) as ledger:
+        (record,) = ledger.dismissals.query(DismissalFilter(task_id="confirmed"))
+    keys = set(re.findall(r'"([a-z_]+)":', json.dumps(record.trace)))
+
+    assert keys.isdisjoint(OLD_TRACE_KEYS)
+
+
+def test_what_version_2_knew_is_known(tmp_path: Path) -> None:
+    """What people decided, false positives and the review's place are read again."""
+    write_old(tmp_path, 2)
+    with Ledger(tmp_path) as ledger:
+        assert ledger.feedback.false_positives() == {("watch", "seen")}
+        assert ledger.flags.get(FlagName.FEEDBACK_REFRESHED) is not None
+        assert ledger.state.load(StateName.REVIEW_POSITION) == "task-9"
 
 
 def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
     """An older ledger brought up to date is defined as one that is made today."""
-    Store(old.parent).close()
-    Store(tmp_path / "new").close()
+    Database(old.parent).close()
+    Database(tmp_path / "new").close()
 
     assert schema(old) == schema(tmp_path / "new" / FILE)
     assert schema(old)[0] == VERSION
@@ -72,21 +99,21 @@ def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
             "intended": None,
         }
         assert unsettled == {"unknown", "intended"}
-        assert flags.counters("dismissals") == {("clutter", "testing"): 1}
-        assert flags.vetoed() == {"kept"}
+        assert ledger.counters.values("dismissals") == {("clutter", "testing"): 1}
+        assert ledger.vetoes.task_ids() == {"kept"}
         assert flags.get(FlagName.PAUSED) is not None
-        assert flags.load_quota(unless_version=0) == (7, {"format": 2})
-        assert judgements.holds() == {Hold("held", "slow", "print"): T0}
+        assert ledger.state.load_quota(unless_version=0) == (7, {"format": 2})
+        assert ledger.holds.all() == {Hold("held", "slow", "print"): T0}
         assert judgements.latest("left") is not None
 
 
 def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
     """What cannot be brought up to date stays as it was, and says why."""
     with closing(sqlite3.connect(old)) as connection:
-        connection.execute("CREATE TABLE word (x, y)")
+        connection.execute("CREATE TABLE human_decision (x, y)")
     before = contents(old), schema(old)
-    with pytest.raises(LedgerError, match="word already exists"):
-        Store(old.parent)
+    with pytest.raises(LedgerError, match="human_decision"):
+        Database(old.parent)
 
     assert (contents(old), schema(old)) == before
 
@@ -114,6 +141,6 @@ def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
         for each in tmp_path.glob(f"{FILE}*"):
             shutil.copy(each, crashed)
     with Ledger(crashed) as ledger:
-        vetoed = ledger.flags.vetoed()
+        vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"kept", "late"}

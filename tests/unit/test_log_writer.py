@@ -37,7 +37,8 @@ def test_lines_keep_their_order() -> None:
 
 def test_a_pipe_that_is_not_read() -> None:
     """The caller never waits; the oldest lines are dropped, counted, the last kept."""
-    pipe, lost = Pipe(), []
+    pipe = Pipe()
+    lost: list[None] = []
     writer = LogWriter(pipe.stream, on_lost=lambda: lost.append(None), capacity=10)
     began = time.monotonic()
     for number in range(1000):

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from tests.builders import T0, a_task
-from tests.house import TriageHarness
+from tests.fakes import TriageHarness
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.manual import ManualDismissal, ManualScreening, screen_manual
-from triaged.workspace import Workspace
 
 RULES = """
 version: 1
@@ -32,8 +30,7 @@ def harness(tmp_path: Path) -> Iterator[TriageHarness]:
 
 def sifted(harness: TriageHarness, *tasks: Task, now: datetime = T0) -> ManualScreening:
     wishes = [ManualDismissal(task, "bulk_cleanup") for task in tasks]
-    workspace = cast("Workspace", harness)  # it looks at nothing but the ledger
-    return screen_manual(workspace, harness.ready.ruleset, wishes, tasks, now=now)
+    return screen_manual(harness.ledger, harness.ready.ruleset, wishes, tasks, now=now)
 
 
 def causes(found: ManualScreening) -> list[tuple[str | None, LeaveCause]]:
@@ -42,7 +39,7 @@ def causes(found: ManualScreening) -> list[tuple[str | None, LeaveCause]]:
 
 def test_what_is_kept_from_a_person(harness: TriageHarness) -> None:
     """Protection, vetoes and what has no id hold against a person's hand as well."""
-    harness.ledger.flags.veto("kept", at=T0)
+    harness.ledger.vetoes.add("kept", at=T0)
     found = sifted(
         harness,
         a_task(id="ok"),
@@ -73,7 +70,7 @@ def test_the_day_has_an_end(harness: TriageHarness) -> None:
         rules_sha256="0",
         trace="{}",
     )
-    (entry,) = harness.ledger.dismissals.record_intents([intent])
+    entry = harness.ledger.dismissals.record_intent(intent)
     harness.ledger.dismissals.record_outcome(entry, Outcome.CONFIRMED, at=T0)
     today = sifted(harness, a_task(id="a"), a_task(id="b"), a_task(id="before"))
     later = T0 + timedelta(days=1)
@@ -87,9 +84,11 @@ def test_the_day_has_an_end(harness: TriageHarness) -> None:
     assert len(tomorrow.accepted) == 2
 
 
-def test_an_id_that_is_listed_twice_is_dismissed_once(harness: TriageHarness) -> None:
-    """Nobody knows which of two tasks with one id is meant, so one call is enough."""
-    found = sifted(harness, a_task(id="a"), a_task(id="a", description="other"))
+def test_an_id_that_is_listed_twice(harness: TriageHarness) -> None:
+    """In two forms it is not clear which one is meant; in one form it is one task."""
+    apart = sifted(harness, a_task(id="a"), a_task(id="a", description="board paper"))
+    alike = sifted(harness, a_task(id="a"), a_task(id="a"))
 
-    assert len(found.accepted) == 1
-    assert causes(found) == [("a", LeaveCause.MALFORMED)]
+    assert causes(apart) == [("a", LeaveCause.MALFORMED)] * 2
+    assert len(alike.accepted) == 1
+    assert causes(alike) == [("a", LeaveCause.MALFORMED)]

@@ -1,6 +1,5 @@
 """Metrics: closed label sets from the start, totals that no restart loses."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import T0
+from tests.snapshots import a_snapshot
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
-from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
-from triaged.ledger.views import LedgerTotals, open_views
-from triaged.quota import Quota, QuotaSettings, ServerWord
+from triaged.ledger.views import open_views
+from triaged.quota import RateLimitHeaders
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
@@ -29,15 +28,6 @@ rules:
   - {name: clutter, match: {description: ^TEST}, dismiss: testing}
   - {name: people, match: {type: campaign_start}, leave: true}
 """
-NO_TOTALS = LedgerTotals(
-    attempts={},
-    dismissals={},
-    observed={},
-    false_positives={},
-    unresolved=0,
-    paused=None,
-    breaker=None,
-)
 # Contract section 5; histograms and counters by the name of their family.
 CONTRACT = {
     "triaged_dismissals",
@@ -81,22 +71,8 @@ def ruleset(text: str = RULES) -> Ruleset:
     return parse(text.encode(), "rules.yaml").ruleset
 
 
-def a_snapshot(**given: Any) -> Snapshot:
-    snapshot = Snapshot(
-        workspace="acme",
-        now=T0,
-        dry_run=False,
-        ruleset=ruleset(),
-        health=Health(heartbeat_at=0.0, interval=timedelta(minutes=18)),
-        quota=Quota(QuotaSettings.for_plan("starter")).view(T0.timestamp()),
-        clock_skew=timedelta(0),
-        errors={},
-        totals=NO_TOTALS,
-    )
-    return replace(snapshot, **given)
-
-
 def exported(metrics: Metrics | None = None, **given: Any) -> CollectorRegistry:
+    given.setdefault("ruleset", ruleset())
     collector = WorkspaceCollector(
         metrics or Metrics("acme"), lambda: a_snapshot(**given)
     )
@@ -138,9 +114,9 @@ def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
     """A counter shows the ledger's total: nothing lost, nothing twice."""
     label = {"rule": "clutter", "reason": "testing"}
     with Ledger(tmp_path) as ledger:
-        ledger.flags.increment("dismissals", "clutter", "testing", count=3)
-        ledger.flags.increment("dismissals", "renamed", "testing")
-        ledger.flags.increment("attempts", "confirmed", count=4)
+        ledger.counters.increment("dismissals", "clutter", "testing", by=3)
+        ledger.counters.increment("dismissals", "renamed", "testing")
+        ledger.counters.increment("attempts", "confirmed", by=4)
     with open_views(tmp_path, "default") as views:
         totals = views.totals()
     for registry in (exported(totals=totals), exported(totals=totals)):
@@ -212,7 +188,7 @@ def test_calls_and_quota_are_shown() -> None:
                 status=status,
                 seconds=0.1,
                 request_id=None,
-                rate_limit=ServerWord(),
+                rate_limit=RateLimitHeaders(),
             )
         )
     metrics.record_rate_limited("minute")

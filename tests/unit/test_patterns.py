@@ -1,12 +1,14 @@
 """Patterns: RE2's language, and what is refused though RE2 would take it."""
 
+import unicodedata
+
 import pytest
 import re2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from triaged.rules.patterns.doubts import find_case_doubt, find_doubts
 from triaged.rules.patterns.re2_pattern import InvalidPatternError, compile_pattern
-from triaged.rules.patterns.syntax import split
 
 
 def refusal(source: str) -> str:
@@ -108,10 +110,245 @@ def test_explains_what_is_no_pattern(source: str, plain: str) -> None:
     assert plain in refusal(source)
 
 
-@pytest.mark.parametrize("source", ["x*", "a|", "^", "$", "^$", r"\b", r"\B", "(a?)"])
-def test_refuses_what_holds_for_nothing_at_all(source: str) -> None:
-    """A pattern that finds the empty string would match every description."""
-    assert "matches the empty string" in refusal(source)
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("x*", "a|", "|", "()", "^", "$", r"\A", r"\z", "(a?)", "(x|)", "a??"),
+        *(".*", "^.*$", "(?s)^.*$", "(?m)^.*$", r"^[\s\S]*$", r"(.|\n)*", "(?s:.*)"),
+        *(r"\b|\B", "^|x", r"\w|^\W*$", r"[^\pL]*", r"^[^\pL]*$|\pL", "(?i:a)*"),
+    ],
+)
+def test_refuses_what_asks_for_nothing(source: str) -> None:
+    """A pattern that occurs in every text of one line says nothing of a task."""
+    assert "matches every text" in refusal(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (r"^\s*$", "x"),
+        ("^$", "x"),
+        (r"\b", "-"),
+        (r"^\W*$", "a"),
+        ("(a|^$)", "b"),
+        (r"^\PL*$", "a"),
+        ("^[^z]*$", "z"),
+        ("^(?:[^é]|$)*$", "é"),
+        (r"^\P{Deseret}*$", "\U00010400"),
+    ],
+)
+def test_takes_what_can_be_empty_and_still_asks(source: str, text: str) -> None:
+    """A pattern that matches the empty text, but not every text, is one to use."""
+    pattern = compile_pattern(source)
+
+    assert pattern.search("") or source == r"\b"
+    assert not pattern.search(text)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("a^b", r"write \^ for the character"),
+        ("$a", r"write \$ for the character"),
+        (r"foo$\n", r"write \$ for the character"),
+        (r"(?i)us$\d+", r"write \$ for the character"),
+        (r"\zx", r"\z is the end of the text"),
+        (r"x\Ay", r"\A is the start of the text"),
+        (r"x\by", r"\b stands where a word begins or ends"),
+        (r"x\B ", r"\B stands where no word"),
+        (r"-\b ", r"\b stands where a word begins or ends"),
+        (r"[^\x00-\x{10FFFF}]", "leaves no character"),
+        (r"[^\pL\PL]", "leaves no character"),
+        ("(?m)a^b", r"write \^ for the character"),
+        ("(?s)a.(?-s)[^\\d\\D]", "leaves no character"),
+    ],
+)
+def test_refuses_what_matches_nothing(source: str, named: str) -> None:
+    """A pattern that no text can match is refused, with what forbids it."""
+    message = refusal(source)
+
+    assert message.startswith("it can match no text: ")
+    assert named in message
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["(foo$bar|baz)", "(?:foo$|baz)bar", "(?:a|b^)c", "foo(?:$x)?", r"x(?:\by)*z"],
+)
+def test_refuses_a_part_that_matches_nothing(source: str) -> None:
+    """An alternative, or an option, that no text can have is a mistake too."""
+    assert refusal(source).startswith("a part of it can match no text: ")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(r"(^|\s)foo($|\s)", r"^(?:\bfoo|x)\b", "(?m)a$\\n^b", r"\Bx", r"(?i)s\bx"),
+        *(r"(|a)b", r"^\s*(^|x)y", r"a\b-\bb", "(?m)$\\n", r"\w(?:|-)\b\w"),
+    ],
+)
+def test_takes_assertions_that_can_hold(source: str) -> None:
+    """Anchors and boundaries that some text meets are what they are for."""
+    assert compile_pattern(source).source == source
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("(?i)\bboard\b", "control character U+0008; use single quotes"),
+        ("a\tb", "control character U+0009"),
+        ("a\nb", "control character U+000A"),
+        ("a\x7f", "control character U+007F"),
+        ("a\x85", "control character U+0085"),
+        ("board\u200b", "U+200B, which cannot be seen"),
+        ("\ufeffboard", "U+FEFF, which cannot be seen"),
+        ("a\u2028b", "U+2028, which cannot be seen"),
+        (r"\<board\>", r"RE2 reads \< as the character <; write \b"),
+        (r"board\>", r"RE2 reads \> as the character >; write \b"),
+        ("${VAR}", r"write \$\{"),
+        ("dear ${name}", r"write \$\{"),
+        ("/board/", "write board, or [/]"),
+        ("/board/i", "write (?i)board, or [/]"),
+        ("(?i)/board/", "write board, or [/]"),
+        (r"/a\/b/gi", "write (?i)a/b, or [/]"),
+        ("%board%", "drop the %"),
+        ("(?i)%board%", "drop the %"),
+        ("^%board%$", "drop the %"),
+        ("(%a%|%b%)", "drop the %"),
+        ("a{01}", "write {1}"),
+        ("a{ 2 }", "write {2}"),
+        ("a{1, 02}", "write {1,2}"),
+        ("[:alpha:]", "write [[:alpha:]]"),
+        ("board(?i)", "(?i) applies to what follows it"),
+        ("(a(?i))b", "(?i) applies to what follows it"),
+        ("^*board", "* after ^ asks for nothing"),
+        (r"\b+board", r"+ after \b asks for nothing"),
+        ("x{0}y", "{0} allows nothing"),
+    ],
+)
+def test_refuses_what_cannot_be_meant(source: str, named: str) -> None:
+    """What RE2 takes, but other than it looks, is answered by what to write."""
+    assert named in refusal(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(r"\x08", r"a\tb", r"\$\{VAR\}", "[$]{VAR}", "/usr/bin/", "a/b", "[/]x[/]"),
+        *(
+            "100%",
+            "[%]x[%]",
+            "%",
+            "%%",
+            "{}",
+            r"\{01\}",
+            "<a>",
+            "(?i)board",
+            "👩\u200d🚀",
+        ),
+    ],
+)
+def test_takes_the_same_characters_where_they_are_meant(source: str) -> None:
+    """Escaped, or in other places, they are ordinary text."""
+    assert compile_pattern(source).source == source
+
+
+# --- Unicode NFC --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("(?i)caf\u0065\u0301", "Un Café"),
+        ("cafe\u0301+", "cafééé"),
+        (r"\Qcafe\u0301\E".replace(r"\u0301", "\u0301"), "café"),
+        ("(?:e\u0301|u\u0308)x", "üx"),
+        ("x\u0302", "x\u0302"),
+        ("\u1112\u1161\u11ab", "한"),
+    ],
+)
+def test_a_pattern_is_composed(source: str, text: str) -> None:
+    """Letters and their accents become one character before RE2 sees them."""
+    pattern = compile_pattern(source)
+
+    assert unicodedata.is_normalized("NFC", pattern.source)
+    assert pattern.search(text)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("[e\u0301]", "caf.\u0301", "(e)\u0301", "e?\u0301", "\\w\u0301", "x\u0302+"),
+        *(r"e\x{301}", r"\x{301}", "(a|\u0301b)", "(?:\u0301a)*", r"\x{212b}"),
+    ],
+)
+def test_refuses_an_accent_that_no_composed_text_has(source: str) -> None:
+    """An accent of its own, where texts have none, would never be found."""
+    assert "Unicode NFC" in refusal(source)
+
+
+def test_takes_a_range_of_accents() -> None:
+    """Accents that belong to no letter can be looked for."""
+    assert compile_pattern(r"[\x{300}-\x{36f}]").search("x\u0302")
+
+
+# --- what is only warned of ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "doubt"),
+    [
+        ("[TEST]", r"write \[TEST\]"),
+        (r"^\s*[TEST]", r"write \[TEST\]"),
+        ("[TEST]+", r"write \[TEST\]"),
+        ("[DO NOT USE]", r"write \[DO NOT USE\]"),
+        ("[wip:]", r"write \[wip:\]"),
+        ("[PRÜFUNG]", r"write \[PRÜFUNG\]"),
+        ("[foo|bar]", "write (?:foo|bar)"),
+        ("[A-z]+", "write A-Za-z"),
+        ("don\u2019t", "write ['\u2019]"),
+        ("\u201cboard\u201d", 'write ["\u201c]'),
+        ("TEST*", "write TEST"),
+        ("(?i)^report* x", "write report"),
+    ],
+)
+def test_doubts(source: str, doubt: str) -> None:
+    """What was probably meant otherwise is named, with what to write."""
+    pattern = compile_pattern(source)
+
+    assert doubt in " ".join(find_doubts(pattern.source, pattern.tree))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *("[aeiou]", "[Tt]est", "[yYnN]", "[abc]", "[ÄÖÜ]", "[A-Za-z]", r"[\w.-]+"),
+        *("ab*c", "x*y", "ceos?", "a.*", r"T\*", "['\u2019]s", "[^|]", "[|]"),
+    ],
+)
+def test_no_doubts(source: str) -> None:
+    """Ordinary patterns raise none."""
+    pattern = compile_pattern(source)
+
+    assert list(find_doubts(pattern.source, pattern.tree)) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("board", "board"),
+        (r"\b(?:Court|law)", "Court"),
+        ("(?i)board|(?-i)law", "law"),
+        ("(?i)board", None),
+        ("[Bb]oard", "oard"),
+        (r"\d+ 42", None),
+        ("Q[1-4]", None),
+        ("漢字", None),
+    ],
+)
+def test_a_word_in_one_case(source: str, word: str | None) -> None:
+    """A word that is found in one case only is named; single letters are none."""
+    assert find_case_doubt(compile_pattern(source).tree) == word
 
 
 def test_refuses_an_empty_pattern() -> None:
@@ -130,6 +367,7 @@ def test_refuses_a_pattern_that_nobody_can_read() -> None:
     [
         ("a{,2}", "{0,2}"),
         ("a{,}", "{0,}"),
+        ("a{02,}", "{2,}"),
         ("a{0, 2}", "{0,2}"),
         ("(?:é|a){,3}b", "{0,3}"),
     ],
@@ -200,14 +438,13 @@ def test_refuses_ascii_classes_beside_other_letters(
 @given(st.text(alphabet=r"aé\bwdsWDSQEx()[]{}^$|?*+.,:-<>=!iP0129", max_size=24))
 @settings(max_examples=400)
 def test_any_text_is_a_pattern_or_refused(source: str) -> None:
-    """Nothing but the refusal is raised, and no token is lost in splitting."""
-    assert "".join(token.text for token in split(source)) == source
+    """Nothing but the refusal is raised, and what is taken is in NFC."""
     try:
         pattern = compile_pattern(source)
     except InvalidPatternError:
         return
 
-    assert pattern.search("") is False
+    assert unicodedata.is_normalized("NFC", pattern.source)
 
 
 @given(
@@ -234,6 +471,6 @@ def test_what_is_offered_is_a_pattern(source: str) -> None:
             re2.compile(instead)
 
 
-def test_a_bracket_that_re2_reads_otherwise_is_no_trap() -> None:
-    """In an odd range, RE2 ends the bracket where we do not; RE2 decides."""
+def test_a_bracket_ends_where_re2_ends_it() -> None:
+    """In an odd range, a bracket that looks like a named class is none."""
     assert compile_pattern(r"é-\w-[)-[:alpha:]").search("é-a-:")

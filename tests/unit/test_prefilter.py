@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench.differences import count_differences
+from tests.pattern_differences import count_differences
 from triaged.rules.compiled import Prefilter
 from triaged.rules.patterns.prefilter import (
     SET_PATTERNS,

@@ -39,7 +39,7 @@ def an_attempt(outcome: Outcome) -> Attempt:
     order = DismissRequest(
         task=a_task(), rule="clutter", reason="testing", rules_sha256="", trace="{}"
     )
-    return Attempt(order=order, outcome=outcome)
+    return Attempt(request=order, outcome=outcome)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ def test_a_confirmed_dismissal_counts_as_attempt_and_as_dismissal(
     record_attempt(ledger, "clutter", "testing", Outcome.CONFIRMED)
     record_attempt(ledger, "old", "not_relevant", Outcome.CONFIRMED)
 
-    assert ledger.flags.counters("attempts") == {("confirmed", ""): 3}
-    assert ledger.flags.counters("dismissals") == {
+    assert ledger.counters.values("attempts") == {("confirmed", ""): 3}
+    assert ledger.counters.values("dismissals") == {
         ("clutter", "testing"): 2,
         ("old", "not_relevant"): 1,
     }
@@ -103,13 +103,13 @@ def test_an_attempt_that_was_not_confirmed_is_no_dismissal(
     """Whatever is not confirmed adds to the attempts alone."""
     record_attempt(ledger, "clutter", "testing", outcome)
 
-    assert ledger.flags.counters("attempts") == {(outcome, ""): 1}
-    assert ledger.flags.counters("dismissals") == {}
+    assert ledger.counters.values("attempts") == {(outcome, ""): 1}
+    assert ledger.counters.values("dismissals") == {}
 
 
 def test_a_dismissal_by_hand_belongs_to_no_rule(ledger: Ledger) -> None:
     """What a person dismisses is an attempt, and no rule's dismissal."""
     record_attempt(ledger, None, "testing", Outcome.CONFIRMED)
 
-    assert ledger.flags.counters("attempts") == {("confirmed", ""): 1}
-    assert ledger.flags.counters("dismissals") == {}
+    assert ledger.counters.values("attempts") == {("confirmed", ""): 1}
+    assert ledger.counters.values("dismissals") == {}

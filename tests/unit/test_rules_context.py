@@ -150,3 +150,19 @@ def test_a_row_that_nobody_can_believe_makes_no_copies() -> None:
         False,
         True,
     ]
+
+
+def test_a_copy_names_the_task_that_is_kept_for_it() -> None:
+    """A dismissed copy points to the kept task, and the kept task to no other."""
+    listed = [
+        a_task(id="new", age=timedelta(hours=1)),
+        a_task(id="old", age=timedelta(hours=2)),
+        a_task(id="alone", description="something else"),
+    ]
+
+    context = build_context([BY_TEXT], listed, now=T0)
+
+    assert context.kept_for(BY_TEXT, "new") == "old"
+    assert context.kept_for(BY_TEXT, "old") is None
+    assert context.kept_for(BY_TEXT, "alone") is None
+    assert context.kept_for(BY_TEXT, "unheard-of") is None

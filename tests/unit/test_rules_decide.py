@@ -223,7 +223,7 @@ def test_protected_never_goes(ruleset: Ruleset, listed: list[Task]) -> None:
 def test_less_known_never_dismisses(
     ruleset: Ruleset,
     entry: dict[str, Json],
-    others: list[dict[str, Json]],
+    other_tasks: list[dict[str, Json]],
     data: st.DataObject,
 ) -> None:
     """Taking a field from a task, or making it null, never has a left task dismissed.
@@ -232,7 +232,7 @@ def test_less_known_never_dismisses(
     A dismissal may become another one: an earlier rule is unsure, a later one is not.
     """
     lesser = _take_something(entry, data)
-    rest = [parse_task(other) for other in others if other["id"] != entry["id"]]
+    rest = [parse_task(other) for other in other_tasks if other["id"] != entry["id"]]
     before = decide(ruleset, [parse_task(entry), *rest], now=T0)[0]
     after = decide(ruleset, [parse_task(lesser), *rest], now=T0)[0]
 

@@ -14,7 +14,7 @@ from tests.builders import T0
 from triaged.daemon import rules_watcher
 from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
-from triaged.rulesfile.loader import CompiledRules
+from triaged.rulesfile.loader import CompiledRules, load_rules
 
 GOOD = """
 version: 1
@@ -149,7 +149,7 @@ def test_a_file_that_changes_while_it_is_loaded(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was written between the looks and the end of loading is not decided on."""
-    real = rules_watcher.load_rules
+    real = load_rules
 
     def write_more(path: Path, *, now: datetime) -> Any:
         path.write_text(BETTER)

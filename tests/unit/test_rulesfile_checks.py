@@ -160,18 +160,18 @@ def test_a_rule_within_an_earlier_one_is_refused(wide: str, narrow: str) -> None
 
 
 def test_an_unreachable_rule_is_shown_a_task() -> None:
-    """One that both rules mean, and like the file's own where it has one."""
+    """It is one from the tests that both rules match, where there is one."""
     rules = a_rule("{description: foo}") + a_rule("{description: foo}", name="two")
     test = (
         "tests:\n  - name: one\n    expect: {decision: dismiss}\n"
         "    task: {type: contact_update, description: 'a foo: here', age: 3h}\n"
     )
 
-    (made,) = problems(rules)
-    (own,) = problems(rules, test)
+    (without,) = problems(rules)
+    (shown,) = problems(rules, test)
 
-    assert "before, for example on {type: prospect_search, description: foo}; " in made
-    assert "{type: contact_update, description: 'a foo: here', age: 3h};" in own
+    assert "acts on all of its tasks before; put it" in without
+    assert "{type: contact_update, description: 'a foo: here', age: 3h};" in shown
 
 
 def test_a_rule_that_nothing_meets_has_no_example() -> None:
@@ -409,7 +409,9 @@ def test_leaving_in_doubt_is_warned_of(match: str, shield: bool) -> None:
         else f"rules:\n{a_rule(match, then='leave: true')}"
     )
 
-    (message,) = warnings(text)
+    (message,) = (
+        m for m in warnings(text) if "lacks a test" not in m and "in this case" not in m
+    )
 
     assert "cannot be judged by this" in message
     assert "{missing: false}" in message
@@ -429,7 +431,146 @@ def test_leaving_in_doubt_is_warned_of(match: str, shield: bool) -> None:
 )
 def test_leaving_on_purpose_is_not(match: str) -> None:
     """What the warning says to write is not warned of."""
-    assert (
-        warnings(f"protect: [{match}]\nrules:\n" + a_rule(match, then="leave: true"))
-        == []
+    text = f"protect: [{match}]\nrules:\n" + a_rule(match, then="leave: true")
+
+    assert not [m for m in warnings(text) if "cannot be judged" in m]
+
+
+# --- protection ---------------------------------------------------------------------
+
+PROTECTED = (
+    "  - {name: kept, task: {description: the Board},"
+    " expect: {decision: leave, cause: protected}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("shield", "tests", "warned"),
+    [
+        ("{description: '(?i)board'}", PROTECTED, False),
+        ("{description: '(?i)board'}", MISS, True),
+        ("{description: '(?i)court'}", PROTECTED, True),
+        (
+            "{any: [{description: '(?i)court'}, {description: '(?i)board'}]}",
+            PROTECTED,
+            False,
+        ),
+        ("{type: campaign_start}", PROTECTED, False),
+    ],
+)
+def test_untested_protection_is_warned_of(
+    shield: str, tests: str, warned: bool
+) -> None:
+    """A test that expects protected must be about the entry, or in doubt of it."""
+    found = warnings(f"protect: [{shield}]\n{RULE}tests:\n{HIT}{tests}")
+
+    assert any("this protect entry lacks a test" in m for m in found) is warned
+
+
+@pytest.mark.parametrize(
+    ("shield", "word"),
+    [
+        ("{description: '\\bBoard\\b'}", "'Board'"),
+        ("{metadata: {query: {regex: [x, ceo]}}}", "'ceo'"),
+        ("{any: [{description: '(?i)court'}, {all: [{description: law}]}]}", "'law'"),
+        ("{description: '(?i)board'}", None),
+        ("{type: campaign_start}", None),
+    ],
+)
+def test_protection_in_one_case_is_warned_of(shield: str, word: str | None) -> None:
+    """A protected word is written in any case, so the pattern should find them all."""
+    found = [m for m in warnings(f"protect: [{shield}]\n{RULE}") if "in this case" in m]
+
+    assert len(found) == (word is not None)
+    assert all(str(word) in message and "(?i)" in message for message in found)
+
+
+# --- a rule that comes too late -----------------------------------------------------
+
+LATE = a_rule("{type: campaign_start}", name="people", then="leave: true")
+DISMISSED = (
+    "  - {name: gone, task: {type: campaign_start, description: foo},"
+    " expect: {decision: dismiss}}\n"
+)
+
+
+def test_a_rule_that_leaves_too_late_is_warned_of() -> None:
+    """A test shows a task of it that a rule above it dismisses."""
+    found = warnings(f"{RULE}{LATE}tests:\n{DISMISSED}{MISS}")
+
+    (message,) = (m for m in found if "too late" in m)
+    assert message == (
+        "rule people comes too late for the task of test 'gone': one in line 3"
+        " dismisses it first; put the rule that leaves above it, or exclude such tasks"
+        " from its match"
     )
+
+
+def test_a_rule_that_leaves_in_time_is_not() -> None:
+    """Above the rule that dismisses, or for other tasks than those tested."""
+    above = "rules:\n" + LATE + a_rule("{description: foo}")
+
+    assert not [m for m in warnings(f"{RULE}{LATE}tests:\n{HIT}{MISS}") if "late" in m]
+    assert not [m for m in warnings(f"{above}tests:\n{HIT}{MISS}") if "late" in m]
+
+
+# --- metadata keys in two spellings -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "warned"),
+    [
+        ("campaign_id", "campain_id", True),
+        ("campaign_id", "campaignId", True),
+        ("campaign_id", "campagin_id", True),
+        ("source", "Source", True),
+        ("filters.country", "filters.county", True),
+        ("list_id", "lists_id", True),
+        ("min_age", "max_age", False),
+        ("phone1", "phone2", False),
+        ("url_a", "url_b", False),
+        ("lat", "lot", False),
+        ("source", "target", False),
+    ],
+)
+def test_two_spellings_of_a_key_are_warned_of(
+    one: str, other: str, warned: bool
+) -> None:
+    """Keys that differ in one letter, in case or in a separator are hardly two keys."""
+    rule = a_rule(f"{{metadata: {{{one}: x}}}}") + a_rule(
+        f"{{metadata: {{{other}: z}}}}", name="two"
+    )
+    found = [m for m in warnings(f"rules:\n{rule}") if "is spelled" in m]
+
+    assert bool(found) is warned
+    assert all(f"'{other}' is spelled '{one}' in line 3" in m for m in found)
+
+
+def test_a_key_of_a_test_counts_as_well() -> None:
+    """A test with another spelling tests nothing."""
+    rule = "rules:\n" + a_rule("{metadata: {filters.country: x}}")
+    task = "{description: a, metadata: {filters: {county: x}}}"
+    test = f"  - {{name: t, task: {task}, expect: {{decision: leave}}}}\n"
+
+    assert any(
+        "'filters.county' is spelled" in m for m in warnings(f"{rule}tests:\n{test}")
+    )
+
+
+# --- patterns -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        "{description: '[TEST]'}",
+        "{description: [x, '[TEST]']}",
+        "{metadata: {query: {regex: '[TEST]'}}}",
+        "{type: campaign_start, not: {any: [{description: '[TEST]'}]}}",
+    ],
+)
+def test_a_doubtful_pattern_is_warned_of_where_it_stands(match: str) -> None:
+    """It loads, and the warning says what was probably meant."""
+    for text in (f"rules:\n{a_rule(match)}", f"protect: [{match}]\n{RULE}"):
+        found = [m for m in warnings(text) if r"write \[TEST\]" in m]
+        assert len(found) == 1

@@ -58,8 +58,8 @@ def test_a_test_compares_what_it_names(task: str, expect: str) -> None:
 
 def test_others_are_listed_beside_the_task() -> None:
     """The older of two equal tasks is kept, so the younger goes."""
-    older = ", others: [{type: list_operation, description: X , age: 2d}]"
-    younger = ", others: [{type: list_operation, description: x, age: 1h}]"
+    older = ", other_tasks: [{type: list_operation, description: X , age: 2d}]"
+    younger = ", other_tasks: [{type: list_operation, description: x, age: 1h}]"
     expect = "decision: dismiss, rule: twice"
 
     assert failures("description: x, age: 1d", expect, older) == []

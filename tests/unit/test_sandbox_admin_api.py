@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
 
 KEY = {"Authorization": "Bearer wbk_test"}
@@ -14,7 +15,7 @@ TASKS = "/v1/lexi/tasks"
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SandboxSettings(count=5), LeapingClock()) as running:
+    with running_sandbox(SandboxSettings(task_count=5), AutoAdvanceClock()) as running:
         yield running
 
 
@@ -37,7 +38,7 @@ def control(sandbox: RunningSandbox, client: httpx.Client) -> httpx.Client:
 
 
 def test_state(control: httpx.Client, sandbox: RunningSandbox) -> None:
-    """It tells tasks, calls, effects, limits and faults; asking costs nothing."""
+    """The state has tasks, calls, effects, limits and faults; reading it is free."""
     task_id = sandbox.world.store.ids("pending")[0]
     httpx.post(
         f"{sandbox.api_url}{TASKS}/{task_id}/dismiss",
@@ -56,7 +57,7 @@ def test_state(control: httpx.Client, sandbox: RunningSandbox) -> None:
             "reason": "testing",
             "at": "2026-03-01T00:00:00Z",
             "by": "api",
-            "times": 1,
+            "requests": 1,
         }
     ]
     assert state["limits"]["minute"] == {"limit": 50, "remaining": 49}
@@ -65,8 +66,8 @@ def test_state(control: httpx.Client, sandbox: RunningSandbox) -> None:
 
 
 def test_faults_are_added_and_cleared(control: httpx.Client) -> None:
-    """The script is set with the same words as on the command line."""
-    faults = ["dismiss:cut-after:3", "list:html:p=0.5"]
+    """Faults are written as on the command line."""
+    faults = ["dismiss:drop-after-effect:3", "list:html:p=0.5"]
     added = control.post("/sandbox/faults", json={"faults": faults}).json()
     cleared = control.delete("/sandbox/faults").json()
 
@@ -79,7 +80,7 @@ def test_faults_are_added_and_cleared(control: httpx.Client) -> None:
     [
         ({"faults": ["any:500", "dismiss:cut"]}, "unknown fault 'cut'"),
         ({"faults": "any:500"}, "expected a list"),
-        ({"faults": [1]}, "expected texts"),
+        ({"faults": [1]}, "expected strings"),
         ({}, "expected an object with 'faults'"),
         (["any:500"], "expected an object with 'faults'"),
     ],
@@ -98,7 +99,7 @@ def test_wrong_faults_change_nothing(
 def test_tasks_are_added_and_completed(
     control: httpx.Client, sandbox: RunningSandbox
 ) -> None:
-    """What a task does not say becomes ordinary, and the ids come back."""
+    """Absent fields get ordinary values, and the ids are returned."""
     answer = control.post("/sandbox/tasks", json={"tasks": [{"id": "mine"}, {}]})
 
     ids = answer.json()["ids"]
@@ -107,6 +108,25 @@ def test_tasks_are_added_and_completed(
     assert answer.status_code == 201
     assert set(ids) <= set(sandbox.world.store.ids("pending"))
     assert (mine["status"], mine["created_at"]) == ("pending", "2026-03-01T00:00:00Z")
+
+
+def test_ids_are_never_used_again(
+    control: httpx.Client, sandbox: RunningSandbox
+) -> None:
+    """An id that a task has or had is refused, and made ids differ after a reset."""
+    made = [control.post("/sandbox/tasks", json={"tasks": [{}]}).json()["ids"]]
+    taken, removed = sandbox.world.store.ids("pending")[:2]
+    control.delete(f"/sandbox/tasks/{removed}")
+    answers = [
+        control.post("/sandbox/tasks", json={"tasks": [{"id": each} for each in ids]})
+        for ids in ([taken], [removed], ["new", "new"])
+    ]
+    control.post("/sandbox/reset")
+    made.append(control.post("/sandbox/tasks", json={"tasks": [{}]}).json()["ids"])
+
+    assert [answer.status_code for answer in answers] == [409] * 3
+    assert repr(taken) in answers[0].json()["message"]
+    assert made[0] != made[1]
 
 
 def test_raw_tasks_stay_raw(control: httpx.Client, sandbox: RunningSandbox) -> None:
@@ -120,14 +140,14 @@ def test_raw_tasks_stay_raw(control: httpx.Client, sandbox: RunningSandbox) -> N
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"tasks": 1}', b"[]"])
 def test_wrong_tasks_are_refused(control: httpx.Client, content: bytes) -> None:
-    """The complaint is a 400, not a crash."""
+    """A wrong body is answered with 400."""
     assert control.post("/sandbox/tasks", content=content).status_code == 400
 
 
 def test_a_person_settles_and_the_workspace_forgets(
     control: httpx.Client, sandbox: RunningSandbox
 ) -> None:
-    """Others work in the same workspace; their effects are told apart."""
+    """Effects of people in the same workspace are marked as such."""
     first, second = sandbox.world.store.ids("pending")[:2]
     path = f"/sandbox/tasks/{first}/settle"
     statuses = [
@@ -156,7 +176,7 @@ def test_reset_begins_again(control: httpx.Client, sandbox: RunningSandbox) -> N
 
 
 def test_page_is_inert(control: httpx.Client, sandbox: RunningSandbox) -> None:
-    """What comes from outside is escaped, and no script could run anyway."""
+    """Untrusted text is escaped, and the policy forbids scripts."""
     sandbox.world.store.add([{"id": "<script>\ud800"}])
     sandbox.world.store.settle(
         "<script>\ud800", "dismissed", now=sandbox.world.clock.now(), reason="<b>"
@@ -174,8 +194,8 @@ def test_page_is_inert(control: httpx.Client, sandbox: RunningSandbox) -> None:
 
 
 def test_page_without_limits() -> None:
-    """An unlimited quota is named so."""
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    """The page shows that a quota is unlimited."""
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings) as running:
         assert "unlimited" in httpx.get(running.url).text
 

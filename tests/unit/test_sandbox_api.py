@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.builders import T0
-from tests.sandbox_server import LeapingClock, RunningSandbox, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import encode
 
@@ -15,12 +16,12 @@ KEY = {"Authorization": "Bearer wbk_test"}
 TASKS = "/v1/lexi/tasks"
 # T0 is a midnight; the quota's day ends a day later.
 RESET = str(int(T0.timestamp()) + 86_400)
-SETTINGS = SandboxSettings(count=8, history=1.0).with_plan("starter")
+SETTINGS = SandboxSettings(task_count=8, settled_ratio=1.0).with_plan("starter")
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[RunningSandbox]:
-    with running_sandbox(SETTINGS, LeapingClock()) as running:
+    with running_sandbox(SETTINGS, AutoAdvanceClock()) as running:
         yield running
 
 
@@ -133,7 +134,7 @@ def test_second_dismissal_is_refused(
         }
     }
     assert len(sandbox.world.store.effects) == 1
-    assert sandbox.world.store.times(task_id) == 2
+    assert sandbox.world.store.request_count(task_id) == 2
 
 
 def test_approve(api: httpx.Client, sandbox: RunningSandbox) -> None:
@@ -183,8 +184,8 @@ def test_key_is_wanted(sandbox: RunningSandbox, authorization: str | None) -> No
 
 def test_only_the_configured_key() -> None:
     """Where one key is configured, no other opens."""
-    settings = SandboxSettings(count=1, key="wbk_right")
-    with running_sandbox(settings, LeapingClock()) as running:
+    settings = SandboxSettings(task_count=1, key="wbk_right")
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         statuses = [
             httpx.get(
                 running.api_url + TASKS, headers={"Authorization": f"bearer {key}"}
@@ -224,9 +225,9 @@ def test_minute_is_refused_and_headers_do_not_say_so(api: httpx.Client) -> None:
 
 def test_day_is_refused_until_its_reset() -> None:
     """Nothing is left until the moment that the headers name; then all is."""
-    clock = LeapingClock()
+    clock = AutoAdvanceClock()
     settings = SandboxSettings(
-        count=1, minute_limit=None, day_limit=2, retry_after=True
+        task_count=1, minute_limit=None, day_limit=2, retry_after=True
     )
     with (
         running_sandbox(settings, clock) as running,
@@ -251,17 +252,17 @@ def test_day_is_refused_until_its_reset() -> None:
 
 def test_unlimited_day_has_no_quota_headers() -> None:
     """Where nothing is limited, nothing is said."""
-    settings = SandboxSettings(count=1, minute_limit=None, day_limit=None)
-    with running_sandbox(settings, LeapingClock()) as running:
+    settings = SandboxSettings(task_count=1, minute_limit=None, day_limit=None)
+    with running_sandbox(settings, AutoAdvanceClock()) as running:
         answer = httpx.get(running.api_url + TASKS, headers=KEY)
 
     assert not [name for name in answer.headers if name.startswith("x-ratelimit")]
 
 
 def test_latency_and_row_cap() -> None:
-    """The service may be slow, and may list only so many."""
-    clock = LeapingClock()
-    settings = SandboxSettings(count=9, latency=0.25, row_cap=4)
+    """The service can be slow, and can cap the number of listed tasks."""
+    clock = AutoAdvanceClock()
+    settings = SandboxSettings(task_count=9, latency=0.25, row_cap=4)
     with running_sandbox(settings, clock) as running:
         answer = httpx.get(running.api_url + TASKS, headers=KEY)
 

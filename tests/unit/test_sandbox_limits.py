@@ -28,7 +28,9 @@ def test_minute_is_full_after_its_calls_and_empty_in_the_next() -> None:
     """A fixed window forgets everything at its end, and not a moment before."""
     quota = limits()
 
-    verdicts = [quota.take(MIDNIGHT + at).refused for at in (0, 58, 59.999, 60, 60, 60)]
+    verdicts = [
+        quota.consume(MIDNIGHT + at).exceeded for at in (0, 58, 59.999, 60, 60, 60)
+    ]
 
     assert verdicts == [None, None, WindowName.MINUTE, None, None, WindowName.MINUTE]
 
@@ -36,16 +38,16 @@ def test_minute_is_full_after_its_calls_and_empty_in_the_next() -> None:
 def test_day_is_named_before_the_minute() -> None:
     """When both are spent, the day is what keeps the caller waiting."""
     quota = limits(minute=1, day=1)
-    quota.take(MIDNIGHT)
+    quota.consume(MIDNIGHT)
 
-    assert quota.take(MIDNIGHT).refused is WindowName.DAY
-    assert quota.take(MIDNIGHT + DAY - 0.001).refused is WindowName.DAY
-    assert quota.take(MIDNIGHT + DAY).refused is None
+    assert quota.consume(MIDNIGHT).exceeded is WindowName.DAY
+    assert quota.consume(MIDNIGHT + DAY - 0.001).exceeded is WindowName.DAY
+    assert quota.consume(MIDNIGHT + DAY).exceeded is None
 
 
 def test_allowance_describes_the_day_alone() -> None:
     """Limit, remaining and reset are those of the day, after the call itself."""
-    allowance = limits().take(MIDNIGHT + 10)
+    allowance = limits().consume(MIDNIGHT + 10)
 
     assert (allowance.limit, allowance.remaining) == (5, 4)
     assert allowance.reset == MIDNIGHT + DAY
@@ -54,10 +56,10 @@ def test_allowance_describes_the_day_alone() -> None:
 def test_retry_after_names_the_window_that_refused() -> None:
     """A full minute asks for seconds, a full day for the rest of the day."""
     quota = limits(minute=1, day=2)
-    quota.take(MIDNIGHT + 10)
-    minute = quota.take(MIDNIGHT + 10.5).retry_after
-    quota.take(MIDNIGHT + 60)
-    day = quota.take(MIDNIGHT + 60).retry_after
+    quota.consume(MIDNIGHT + 10)
+    minute = quota.consume(MIDNIGHT + 10.5).retry_after
+    quota.consume(MIDNIGHT + 60)
+    day = quota.consume(MIDNIGHT + 60).retry_after
 
     assert (minute, day) == (50, DAY - 60)
 
@@ -67,7 +69,7 @@ def test_refused_calls_count_only_where_told(*, refused_count: bool, left: int) 
     """Whether a 429 costs quota is unknown of the API, so both can be rehearsed."""
     quota = limits(refused_count=refused_count)
     for _ in range(4):
-        quota.take(MIDNIGHT)
+        quota.consume(MIDNIGHT)
 
     assert quota.peek(MIDNIGHT).remaining == left
 
@@ -75,10 +77,10 @@ def test_refused_calls_count_only_where_told(*, refused_count: bool, left: int) 
 def test_phase_moves_the_windows() -> None:
     """With a phase, windows begin at other moments than midnight UTC."""
     quota = limits(minute=1, phase=25)
-    quota.take(MIDNIGHT)
+    quota.consume(MIDNIGHT)
 
-    assert quota.take(MIDNIGHT + 24).refused is WindowName.MINUTE
-    assert quota.take(MIDNIGHT + 25).refused is None
+    assert quota.consume(MIDNIGHT + 24).exceeded is WindowName.MINUTE
+    assert quota.consume(MIDNIGHT + 25).exceeded is None
     assert quota.peek(MIDNIGHT + 26).reset == MIDNIGHT + DAY + 25
 
 
@@ -86,11 +88,11 @@ def test_no_limit_is_unlimited_and_zero_is_none() -> None:
     """None lets everything through; zero lets nothing through."""
     free, closed = limits(minute=None, day=None), limits(day=0)
     for _ in range(100):
-        free.take(MIDNIGHT)
+        free.consume(MIDNIGHT)
 
-    assert free.take(MIDNIGHT).refused is None
+    assert free.consume(MIDNIGHT).exceeded is None
     assert free.left_in_minute(MIDNIGHT) is None
-    assert closed.take(MIDNIGHT).refused is WindowName.DAY
+    assert closed.consume(MIDNIGHT).exceeded is WindowName.DAY
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(-1, 60.0), (1, 0.0)])
@@ -114,7 +116,7 @@ def test_no_window_ever_lets_more_through(
     now, passed = MIDNIGHT, []
     for gap in gaps:
         now += gap
-        if quota.take(now).refused is None:
+        if quota.consume(now).exceeded is None:
             passed.append(now)
 
     minutes = [int(at // 60) for at in passed]

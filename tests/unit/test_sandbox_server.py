@@ -7,7 +7,8 @@ import socket
 import httpx
 import pytest
 
-from tests.sandbox_server import LeapingClock, running_sandbox
+from tests.clocks import AutoAdvanceClock
+from tests.sandbox_server import running_sandbox
 from triaged.sandbox.faults import parse_fault
 from triaged.sandbox.server import Sandbox, listen, root_url, serve
 from triaged.sandbox.settings import PLANS, SandboxSettings
@@ -15,7 +16,7 @@ from triaged.sandbox.settings import PLANS, SandboxSettings
 
 @pytest.mark.parametrize("host", ["::", "192.0.2.1", "example.com", ""])
 def test_only_loopback_is_bound(host: str) -> None:
-    """A sandbox takes any key, so nobody else may reach it."""
+    """A sandbox takes any key, so it must be reachable from this machine only."""
     with pytest.raises(ValueError, match="loopback only"):
         listen(host)
 
@@ -43,7 +44,7 @@ def test_serve_ends_when_cancelled_and_leaves_signals_alone() -> None:
 
     async def scenario() -> tuple[int, list[object], str]:
         ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        sandbox = Sandbox(SandboxSettings(count=3), LeapingClock())
+        sandbox = Sandbox(SandboxSettings(task_count=3), AutoAdvanceClock())
         serving = asyncio.ensure_future(serve(sandbox, on_ready=ready.set_result))
         base = await ready
         async with httpx.AsyncClient() as client:
@@ -66,9 +67,11 @@ def test_serve_ends_when_cancelled_and_leaves_signals_alone() -> None:
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     """Not at the start, not for a call, not for a cut, not at the end."""
-    settings = SandboxSettings(count=1)
+    settings = SandboxSettings(task_count=1)
     with running_sandbox(settings) as running:
-        httpx.post(f"{running.url}/sandbox/faults", json={"faults": ["any:cut-after"]})
+        httpx.post(
+            f"{running.url}/sandbox/faults", json={"faults": ["any:drop-after-effect"]}
+        )
         with pytest.raises(httpx.TransportError):
             httpx.get(
                 f"{running.api_url}/v1/lexi/tasks",
@@ -82,7 +85,7 @@ def test_endless_answer_does_not_hold_up_the_end(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A client that is still reading is cut off, quietly."""
-    settings = SandboxSettings(count=1, faults=(parse_fault("list:huge"),))
+    settings = SandboxSettings(task_count=1, faults=(parse_fault("list:huge"),))
     with httpx.Client(headers={"Authorization": "Bearer wbk_1"}) as client:
         with running_sandbox(settings) as running:
             request = client.build_request("GET", f"{running.api_url}/v1/lexi/tasks")
@@ -97,7 +100,7 @@ def test_client_that_hangs_up_within_its_request(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Half a request is no request, and no reason to complain."""
-    with running_sandbox(SandboxSettings(count=1)) as running:
+    with running_sandbox(SandboxSettings(task_count=1)) as running:
         port = httpx.URL(running.url).port
         assert port is not None
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -116,10 +119,10 @@ def test_client_that_hangs_up_within_its_request(
 def test_plans_have_the_documented_limits(plan: str) -> None:
     """Starter, pro and org, a minute and a day."""
     documented = {"starter": (10, 100), "pro": (50, 1000), "org": (200, 10000)}
-    settings = SandboxSettings(count=1).with_plan(plan)
+    settings = SandboxSettings(task_count=1).with_plan(plan)
 
     assert (settings.minute_limit, settings.day_limit) == documented[plan]
-    assert settings.count == 1
+    assert settings.task_count == 1
 
 
 def test_unknown_plan_is_refused() -> None:

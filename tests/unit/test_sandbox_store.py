@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tests.builders import T0
 from triaged.rules.task import Json
-from triaged.sandbox.store import Store, TaskNotPending, UnknownTaskError
+from triaged.sandbox.store import Store, TaskNotFound, TaskNotPending
 
 
 def listed(store: Store, status: str = "pending", row_cap: int | None = None) -> Json:
-    body = json.loads(store.list_body(status, row_cap=row_cap))
+    body = json.loads(store.list_response(status, row_cap=row_cap))
     tasks: Json = body["data"]["tasks"]
     return tasks
 
@@ -32,7 +32,7 @@ def test_dismissal_is_final_and_proven() -> None:
     assert refused.value.status == "dismissed"
     assert store.effects == [effect]
     assert (effect.reason, effect.at, effect.by) == ("testing", T0, "api")
-    assert store.times("a") == 2
+    assert store.request_count("a") == 2
     assert listed(store) == []
     assert listed(store, "dismissed") == [a_row("a", status="dismissed")]
 
@@ -41,16 +41,16 @@ def test_unknown_task_is_unknown() -> None:
     """What is not there can neither be settled nor removed."""
     store = Store()
 
-    with pytest.raises(UnknownTaskError):
+    with pytest.raises(TaskNotFound):
         store.settle("a", "approved", now=T0)
-    with pytest.raises(UnknownTaskError):
+    with pytest.raises(TaskNotFound):
         store.remove("a")
 
 
 def test_removed_task_is_gone() -> None:
     """A removed task is neither listed nor known."""
     store = Store([a_row("a"), a_row("b")])
-    store.list_body("pending")
+    store.list_response("pending")
     store.remove("a")
 
     assert listed(store) == [a_row("b")]
@@ -82,7 +82,9 @@ def test_row_cap_cuts_silently() -> None:
     """A capped list is short and says nothing of it."""
     store = Store([a_row(str(number)) for number in range(5)])
 
-    assert len(store.list_body("pending", row_cap=2)) < len(store.list_body("pending"))
+    assert len(store.list_response("pending", row_cap=2)) < len(
+        store.list_response("pending")
+    )
     assert listed(store, row_cap=2) == [a_row("0"), a_row("1")]
 
 
@@ -99,9 +101,9 @@ def test_odd_tasks_are_listed_as_they_are() -> None:
 def test_lists_are_kept_until_something_changes() -> None:
     """The same list twice is the same object; a change makes another."""
     store = Store([a_row("a"), a_row("b")])
-    first = store.list_body("pending")
+    first = store.list_response("pending")
 
-    assert store.list_body("pending") is first
+    assert store.list_response("pending") is first
     store.settle("a", "approved", now=T0)
     assert listed(store) == [a_row("b")]
 
@@ -118,10 +120,24 @@ def test_no_task_is_ever_settled_twice(asked: list[tuple[str, str]]) -> None:
     for task_id, status in asked:
         try:
             store.settle(task_id, status, now=T0)
-        except (TaskNotPending, UnknownTaskError):
+        except (TaskNotPending, TaskNotFound):
             continue
 
     settled = [effect.task_id for effect in store.effects]
     counts = store.counts()
     assert len(settled) == len(set(settled))
     assert counts["dismissed"] + counts["approved"] == len(settled)
+
+
+@pytest.mark.parametrize("lists_reason", [False, True])
+def test_the_reason_is_listed_if_told_so(*, lists_reason: bool) -> None:
+    """A dismissed task shows its reason only where the sandbox is set to list it."""
+    store = Store([a_row("a"), a_row("b")], lists_reason=lists_reason)
+    store.settle("a", "dismissed", now=T0, reason="testing")
+    store.settle("b", "dismissed", now=T0)
+    a, b = store.tasks("dismissed")
+
+    assert isinstance(a, dict)
+    assert isinstance(b, dict)
+    assert a.get("reason") == ("testing" if lists_reason else None)
+    assert "reason" not in b

@@ -12,7 +12,7 @@ from tests.builders import T0
 from triaged.rules.task import DOCUMENTED_TYPES, parse_task
 from triaged.sandbox.tasks import Fields, generate
 
-TASKS = generate(1, 1_000, T0, history=1.0)
+TASKS = generate(1, 1_000, T0, settled_ratio=1.0)
 PENDING, SETTLED = TASKS[:1_000], TASKS[1_000:]
 
 
@@ -36,14 +36,16 @@ def is_stale(task: Fields) -> bool:
 
 def test_seed_decides() -> None:
     """The same seed gives the same tasks, another seed others."""
-    assert generate(5, 50, T0, history=0.5) == generate(5, 50, T0, history=0.5)
+    assert generate(5, 50, T0, settled_ratio=0.5) == generate(
+        5, 50, T0, settled_ratio=0.5
+    )
     assert generate(5, 50, T0) != generate(6, 50, T0)
 
 
 @given(seed=st.integers(0, 99), count=st.integers(0, 12))
 def test_any_count_can_be_made(seed: int, count: int) -> None:
     """There are exactly as many as asked for, with ids of their own."""
-    tasks = generate(seed, count, T0, history=1)
+    tasks = generate(seed, count, T0, settled_ratio=1)
 
     assert len({task["id"] for task in tasks}) == 2 * count
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.builders import T0
-from tests.fakes import ManualClock, let_others_run
+from tests.clocks import ManualClock, let_others_run
 from triaged.daemon import scheduler
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where

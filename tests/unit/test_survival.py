@@ -136,7 +136,7 @@ def is_well(daemon: Daemon) -> bool:
 
 @pytest.fixture
 def sandbox() -> Any:
-    settings = SandboxSettings(count=0, minute_limit=None, day_limit=None)
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
     with running_sandbox(settings, SystemClock()) as running:
         yield running
 

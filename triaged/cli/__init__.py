@@ -1,6 +1,8 @@
 """The command line: a small module for each family of commands, imported when used."""
 
+import contextlib
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -8,32 +10,24 @@ import click
 
 from triaged import __version__
 from triaged.cli import exit_codes
+from triaged.cli import help as help_texts
+from triaged.cli.streams import (
+    OutputError,
+    discard_output,
+    flush_output,
+    prepare_streams,
+)
 from triaged.errors import TriagedError
 from triaged.text import escape_unprintable
 
-# In the order of the help; each module holds a command of that name.
+# Each module holds a command of its key's name; in the order of the help.
 COMMAND_MODULES: Final = {
-    "run": "run",
-    "check": "check",
-    "plan": "plan",
-    "apply": "apply",
-    "explain": "explain",
-    "backtest": "backtest",
-    "review": "review",
-    "dismiss": "dismiss",
-    "history": "history",
-    "budget": "budget",
-    "veto": "veto",
-    "pause": "pause",
-    "resume": "pause",
-    "schema": "schema",
-    "sandbox": "sandbox",
-    "demo": "demo",
+    name: {"resume": "pause"}.get(name, name) for name in help_texts.COMMANDS
 }
 
 
 class LazyGroup(click.Group):
-    """Imports the module of the one command that is asked for: a start costs less."""
+    """Imports only the module of the command that was asked for: starts are faster."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name all commands in the order of the help."""
@@ -47,31 +41,96 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f"triaged.cli.{COMMAND_MODULES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
+        command.help = help_texts.COMMANDS[cmd_name]
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or offer the nearest one."""
+        name = args[0]
+        if name not in COMMAND_MODULES and not name.startswith("-"):
+            import difflib  # noqa: PLC0415 - only for typing errors
+
+            near = difflib.get_close_matches(name, COMMAND_MODULES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the commands with whole sentences; click would cut them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, help_texts.summary(name)) for name in COMMAND_MODULES]
+            )
 
 
 @click.group(
     cls=LazyGroup,
+    help=help_texts.APP,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="triaged %(version)s")
 def app() -> None:
-    """Rule-based auto-triage of the pending Lexi tasks of a LeadLex workspace.
-
-    In doubt it leaves a task alone; a dismissal cannot be undone.
-    """
+    """Stand for all commands."""
 
 
 def main() -> None:
     """Run the command line; every error of ours is a message and an exit code."""
+    prepare_streams()
+    code = _run()
     try:
-        app(prog_name="triaged")
+        flush_output()
+    except OutputError as error:
+        code = _report(error)
+    discard_output()
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        _refuse_undecodable(sys.argv[1:])
+        code = app(prog_name="triaged", standalone_mode=False)
+    except SystemExit as error:
+        return _exit_code(error)
+    except click.ClickException as error:
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
+    except click.Abort:
+        return _print_error("Aborted.", exit_codes.FAILED)
     except TriagedError as error:
-        # File names and messages may hold text from outside.
-        lines = (escape_unprintable(line) for line in str(error).splitlines())
+        return _report(error)
+    return code if isinstance(code, int) else exit_codes.OK
+
+
+def _exit_code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else int(bool(error.code))
+
+
+def _report(error: TriagedError) -> int:
+    return _print_error(str(error), exit_codes.exit_code_for(error))
+
+
+def _print_error(text: str, code: int) -> int:
+    # File names and messages may hold text from outside.
+    lines = (escape_unprintable(line) for line in text.splitlines())
+    # Where standard error cannot be written either, the exit code has to do.
+    with contextlib.suppress(OSError):
         sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
-        sys.exit(exit_codes.exit_code_for(error))
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (``triaged history | head``).
-        sys.stderr.close()
-        sys.exit(exit_codes.FAILED)
+    return code
+
+
+def _refuse_undecodable(arguments: list[str]) -> None:
+    """Refuse bytes that are no text: they can be neither stored nor sent."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(argument).decode("utf-8", "backslashreplace")
+            raise click.UsageError(
+                f"this argument is not valid UTF-8: {shown}"
+            ) from None

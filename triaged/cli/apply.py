@@ -1,17 +1,17 @@
-"""``triaged apply``: dismiss what a reviewed plan says, less what changed since."""
+"""``triaged apply``: dismiss what a reviewed plan contains and has not changed."""
 
 import asyncio
 import sys
 import uuid
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
 from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
-from triaged.cli.dismiss import say_carried
+from triaged.cli.control import refuse_while_paused
+from triaged.cli.dismiss import question, report_dispatched, report_skipped
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
@@ -21,19 +21,23 @@ from triaged.cli.options import (
     RULES_OPTIONS,
     with_settings,
 )
-from triaged.cli.output import console, echo, table, truncate
+from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
+from triaged.cli.session import open_session
+from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
+from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.quota import Purpose
-from triaged.rules.context import build_context
-from triaged.rules.task import Decision, Task
+from triaged.rules.task import Decision
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.cycle import build_requests
-from triaged.workspace import Workspace, open_workspace
+from triaged.triage.dispatcher import DispatchOrigin
+from triaged.workspace import Workspace
 
 
 @click.command
@@ -41,7 +45,7 @@ from triaged.workspace import Workspace, open_workspace
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def apply(*, settings: Settings, file: Path, yes: bool) -> None:
-    """Dismiss exactly what a plan says, less what changed since it was made."""
+    """Dismiss what a plan contains, except tasks that have changed since."""
     now = SystemClock().now()
     try:
         with file.open("rb") as stream:
@@ -66,75 +70,91 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
 async def _apply(
     settings: Settings, rules: CompiledRules, plan: Plan, *, yes: bool
 ) -> int:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+    async with open_session(settings) as (workspace, activity):
+        refuse_while_paused(workspace.ledger)
+        with activity.show("listing the pending tasks"):
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
-        )
+        guarded = assess(
+            workspace.ledger,
+            rules,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
+        ).guarded
         due, dropped = compare(plan.entries, guarded.decisions)
         _show(due, dropped)
         if not due:
             echo("Nothing to dismiss.")
             return exit_codes.OK
-        if not yes and not confirm(f"Dismiss {len(due)} for good?"):
+        if not yes and not confirm(question(len(due))):
             return exit_codes.OK
-        return await _carry_out(workspace, rules, plan, listed.tasks, due, now)
+        with activity.show("dismissing", total=len(due)) as step:
+            return await _carry_out(workspace, rules, plan, listed, due, step)
 
 
 async def _carry_out(
     workspace: Workspace,
     rules: CompiledRules,
     plan: Plan,
-    tasks: Sequence[Task],
-    agreed_on: Sequence[Decision],
-    now: datetime,
+    listed: TaskList,
+    confirmed: Sequence[Decision],
+    step: Callable[[], None],
 ) -> int:
-    """Dismiss what was agreed on and holds still, now that nobody else dismisses.
+    """Dismiss what was confirmed and is still due, while no other process dismisses.
 
-    While a person thought, a daemon may have spent a cap, or somebody vetoed.
+    Before the confirmation a daemon may have used up a cap, or a person have vetoed.
     """
-    ids = {decision.task.id for decision in agreed_on}
+    ids = {decision.task.id for decision in confirmed}
     entries = [entry for entry in plan.entries if entry.task_id in ids]
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         async with workspace.dispatch_lock().acquired():
             workspace.rate_limiter.expire_dismissals()
-            guarded, _ = Judge(workspace.ledger).assess(
-                rules, tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
+            now = workspace.clock.now()
+            assessment = assess(
+                workspace.ledger,
+                rules,
+                listed.tasks,
+                now=now,
+                clock_skew=workspace.rate_limiter.clock_skew,
             )
-            due, late = compare(entries, guarded.decisions)
-            workspace.ledger.decisions.save_ruleset(
-                rules.ruleset.sha256, rules.source, at=now
-            )
-            context = build_context(rules.ruleset.conditions(), tasks, now=now)
-            dispatched = await workspace.dispatcher().dispatch(
-                build_requests(due, rules, context),
-                source=Source.APPLY,
-                cycle=uuid.uuid4().hex[:12],
+            due, late = compare(entries, assessment.guarded.decisions)
+            workspace.ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=now)
+            dispatched = await workspace.dispatcher(lambda _: step()).dispatch(
+                build_requests(due, rules, assessment.context),
+                DispatchOrigin(
+                    source=Source.APPLY,
+                    cycle=uuid.uuid4().hex[:12],
+                    listed_at=listed.requested_at or now,
+                    context=assessment.context,
+                ),
+                rules=FollowedRules(
+                    workspace.settings.rules, rules, workspace.clock.now
+                ),
                 stop=stop,
-                listed_at=now,
             )
     for entry, why in late:
-        echo(f"{truncate(entry.task_id, 40)} stays: {why}")
-    return say_carried(dispatched, capped=bool(late))
+        echo(f"{printable(entry.task_id)} was left meanwhile: {why}")
+    report_skipped(dispatched)
+    return report_dispatched(dispatched, capped=bool(late or dispatched.skipped))
 
 
 def compare(
     entries: Sequence[Entry], decisions: Sequence[Decision]
 ) -> tuple[list[Decision], list[tuple[Entry, str]]]:
-    """Split a plan into what still holds to the letter, and why the rest is dropped."""
+    """Split a plan into what is still due, unchanged, and why the rest is dropped."""
     now = {d.task.id: d for d in decisions if d.task.id is not None}
     due: list[Decision] = []
     dropped: list[tuple[Entry, str]] = []
     for entry in entries:
         decision = now.get(entry.task_id)
         if decision is None:
-            dropped.append((entry, "not pending any more"))
+            dropped.append((entry, "no longer pending"))
         elif decision.task.content_hash() != entry.content_sha256:
             dropped.append((entry, "changed since"))
         elif decision.cause is not None:
-            dropped.append((entry, f"left now ({decision.cause})"))
+            dropped.append((entry, f"left now: {cause_in_words(decision.cause)}"))
         elif (decision.rule, decision.reason) != (entry.rule, entry.reason):
             dropped.append((entry, f"now wanted by {decision.rule}"))
         else:
@@ -143,16 +163,18 @@ def compare(
 
 
 def _show(due: Sequence[Decision], dropped: Sequence[tuple[Entry, str]]) -> None:
+    ids = [d.task.id or "" for d in due] + [entry.task_id for entry, _ in dropped]
+    shown = shorten(ids, lookup_in(ids))
     rows = [
-        (d.task.id or "", f"dismiss: {d.reason}", d.rule or "", d.task.description)
+        (f"dismiss: {d.reason}", d.rule or "", truncate(d.task.description or "—"))
         for d in due
     ]
-    rows += [
-        (entry.task_id, f"dropped: {why}", entry.rule, "") for entry, why in dropped
-    ]
+    rows += [(f"dropped: {why}", entry.rule, "—") for entry, why in dropped]
     if rows:
-        shown = [
-            (truncate(task, 40), what, rule, truncate(text or ""))
-            for task, what, rule, text in rows
-        ]
-        console().print(table(("task", "what", "rule", "description"), shown))
+        print_table(
+            ("task", "decision", "rule", "description"),
+            [
+                (printable(shown[task_id]), *row)
+                for task_id, row in zip(ids, rows, strict=True)
+            ],
+        )

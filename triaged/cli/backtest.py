@@ -1,4 +1,4 @@
-"""``triaged backtest``: rules judged by what people really did."""
+"""``triaged backtest``: the rules against what people did."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,8 +7,6 @@ from enum import StrEnum
 from typing import Any
 
 import click
-from rich.text import Text
-from rich.tree import Tree
 
 from triaged.cli.backtest_html import limitations, render_backtest, summary
 from triaged.cli.options import (
@@ -19,7 +17,8 @@ from triaged.cli.options import (
     EnumChoice,
     with_settings,
 )
-from triaged.cli.output import add_verdict, console, echo, echo_json, truncate
+from triaged.cli.output import console, echo, echo_json, truncate
+from triaged.cli.session import open_session
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, Outcome
@@ -37,8 +36,7 @@ from triaged.triage.backtest import (
     Record,
     run_backtest,
 )
-from triaged.triage.feedback import record_false_positives
-from triaged.workspace import Workspace, open_workspace
+from triaged.workspace import Workspace
 
 
 class ReportFormat(StrEnum):
@@ -60,7 +58,7 @@ class ReportFormat(StrEnum):
 )
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def backtest(*, settings: Settings, form: ReportFormat) -> None:
-    """Judge rules by what people approved and dismissed; four calls, never writes."""
+    """Compare the rules with what people approved and dismissed."""
     clock = SystemClock()
     rules, _ = load_rules(settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
@@ -75,12 +73,14 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
 
 
 async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
-    async with open_workspace(settings, SystemClock()) as workspace:
+    async with open_session(settings) as (workspace, activity):
         samples: list[LabeledTask] = []
         ours = 0
         dismissed_by_us = _dismissed_by_us(workspace.ledger)
         for status in FINAL_STATUSES:
-            for task in await workspace.feedback().list_final(status):
+            with activity.show(f"listing the {status} tasks"):
+                listed = await workspace.feedback().list_final(status)
+            for task in listed.tasks:
                 word = human_decision_for(status)
                 if word is HumanDecision.DISMISSED and task.id in dismissed_by_us:
                     ours += 1
@@ -88,7 +88,7 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
                     samples.append(_sample(workspace, task, word))
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
-            record_false_positives(workspace.ledger, _pairs(result))
+            workspace.ledger.feedback.add_false_positives(_pairs(result))
     return result
 
 
@@ -152,6 +152,11 @@ def _example_json(example: FalsePositive) -> dict[str, Any]:
 
 
 def _show(result: Backtest) -> None:
+    from rich.text import Text  # noqa: PLC0415 - slow to import, JSON needs none
+    from rich.tree import Tree  # noqa: PLC0415
+
+    from triaged.cli.trees import add_result  # noqa: PLC0415
+
     echo(
         f"People approved {result.approved} and dismissed {result.dismissed} tasks,"
         f" not counting {result.ours} that triaged dismissed itself."
@@ -162,7 +167,7 @@ def _show(result: Backtest) -> None:
             task = example.task
             line = f"approved: {task.id} {task.description or '—'}"
             tree = Tree(Text(escape_unprintable(truncate(line, 140))))
-            add_verdict(tree, result_to_dict(example.verdict))
+            add_result(tree, result_to_dict(example.verdict))
             console().print(tree)
     echo("")
     for note in limitations(result):

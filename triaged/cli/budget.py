@@ -1,13 +1,13 @@
 """``triaged budget``: whether the quota can carry what the settings ask for."""
 
 import sys
+from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import click
 
-from triaged.budget import Budget, make_budget
 from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
@@ -17,58 +17,80 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json
-from triaged.clock import SystemClock
+from triaged.cli.output import cause_in_words, echo, echo_json
+from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
-from triaged.quota import QuotaView
+from triaged.ledger.state import StateName
+from triaged.quota import QuotaSnapshot
+from triaged.quota.budget import Budget, compute_budget
 from triaged.rules.duration import format_duration
 from triaged.rules.rule import SafetyLimits
+from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
 from triaged.triage.rate_limiter import RateLimiter
 
 _MINUTE: Final = timedelta(minutes=1)
+# Decided: a person vetoed it, or it is left to people for good.
+_NOT_WAITING: Final = frozenset({"vetoed", "audit"})
+_DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 
 @click.command
 @with_format
 @with_settings(*RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def budget(*, settings: Settings, form: Format) -> None:
-    """Show the arithmetic of the quota for these settings, and what cannot work.
-
-    It asks nothing of the API: limits come from the settings, or from what was learned.
-    """
-    view, backlog, dismissed = _remembered(settings)
+    """Divide a day's calls between polls, dismissals and the reserve."""
+    view, waiting, dismissed = _known(settings)
     given = settings.quota
     limit = view.daily_limit if view else given.daily_limit
-    made = make_budget(
+    made = compute_budget(
         daily_limit=limit or 100,
         minute_limit=given.minute_limit or (view.minute_limit if view else None),
-        assumed=limit is None,
+        limits_assumed=limit is None,
         reserve=given.reserve,
-        wished=settings.poll_interval,
-        backlog=backlog,
-        dismissals_a_day=dismissed,
-        cap_a_day=_safety(settings).max_dismissals_per_day,
+        target_interval=settings.poll_interval,
+        backlog=sum(n for cause, n in waiting.items() if cause not in _NOT_WAITING),
+        dismissals_per_day=dismissed,
+        daily_cap=_safety(settings).max_dismissals_per_day,
     )
     if form is Format.JSON:
-        echo_json(_as_json(made, view))
+        echo_json(_as_json(made, view, waiting))
     else:
-        _show(made, view, settings)
-    sys.exit(exit_codes.CONFIG if made.impossible else exit_codes.OK)
+        _show(made, view, waiting, settings)
+    sys.exit(exit_codes.CONFIG if made.infeasible else exit_codes.OK)
 
 
-def _remembered(settings: Settings) -> tuple[QuotaView | None, int, int]:
-    """Return the quota as last seen, what waits, and what a day's dismissals were."""
+def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], int]:
+    """Return the quota as last seen, what waits by cause, and today's dismissals."""
     if not (settings.state_dir / FILE).exists():
-        return None, 0, 0
+        return None, {}, 0
     clock = SystemClock()
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        view = RateLimiter(settings.quota, ledger, clock).snapshot()
+        boot_id = read_boot_id()
+        limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
+        view = limiter.snapshot()
         spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
-        return view, ledger.decisions.count_over_cap(), spent
+        return view, wanted_by_cause(ledger), spent
+
+
+def wanted_by_cause(ledger: Ledger) -> dict[str, int]:
+    """Count what the rules want dismissed and have not got, by what keeps it.
+
+    The last cycle knows best; before a daemon has saved one, the stored decisions tell.
+    """
+    saved = ledger.state.load(StateName.DAEMON) or {}
+    last = saved.get("last_cycle") or {}
+    found: Counter[str] = Counter()
+    if "wanted" in last:
+        for causes in last["wanted"].values():
+            found.update(causes)
+    else:
+        counted = ledger.decisions.count_wanted()
+        found.update({str(cause): n for cause, n in counted.items()})
+    return {c: n for c, n in found.most_common() if n and c not in _DONE}
 
 
 def _safety(settings: Settings) -> SafetyLimits:
@@ -78,23 +100,27 @@ def _safety(settings: Settings) -> SafetyLimits:
         return SafetyLimits()
 
 
-def _as_json(made: Budget, view: QuotaView | None) -> dict[str, Any]:
+def _as_json(
+    made: Budget, view: QuotaSnapshot | None, waiting: dict[str, int]
+) -> dict[str, Any]:
     document = asdict(made)
+    document["waiting"] = waiting
     document["interval"] = made.interval.total_seconds()
-    document["gone_in"] = made.gone_in.total_seconds() if made.gone_in else None
-    if not made.backlog:
-        document["gone_in"] = 0
+    cleared = made.backlog_cleared_in
+    document["backlog_cleared_in"] = (
+        None if cleared is None else cleared.total_seconds()
+    )
     document["now"] = None if view is None else _now_json(view)
     return document
 
 
-def _now_json(view: QuotaView) -> dict[str, Any]:
+def _now_json(view: QuotaSnapshot) -> dict[str, Any]:
     return {
         "remaining": view.remaining,
-        "spent_today": view.spent_today,
-        "spent_by_others": view.spent_by_others,
+        "used_today": view.used_today,
+        "used_by_others": view.used_by_others,
         "reset": _moment(view.reset_at),
-        "closed_until": _moment(view.closed_until) if view.closed_until else None,
+        "blocked_until": _moment(view.blocked_until) if view.blocked_until else None,
     }
 
 
@@ -102,7 +128,12 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
+def _show(
+    made: Budget,
+    view: QuotaSnapshot | None,
+    waiting: dict[str, int],
+    settings: Settings,
+) -> None:
     window = timedelta(seconds=settings.quota.minute_window)
     each = "a minute" if window == _MINUTE else f"in {format_duration(window)}"
     minute = f"{made.minute_limit:,} {each}" if made.minute_limit else "minute unknown"
@@ -112,28 +143,30 @@ def _show(made: Budget, view: QuotaView | None, settings: Settings) -> None:
     echo(f"reserve         {made.reserved:>8,}   left to people and other tools")
     often = f"one every {format_duration(made.interval)}" if made.polls else "none"
     wished = format_duration(settings.poll_interval)
-    echo(f"polls           {made.polls:>8,}   {often} (wished: {wished})")
+    echo(f"polls           {made.polls:>8,}   {often} (requested: {wished})")
     echo(f"dismissals      {made.dismissals:>8,}   at most a day")
-    gone = (
-        "never" if made.gone_in is None else f"gone in {format_duration(made.gone_in)}"
+    cleared = made.backlog_cleared_in
+    gone = "never done" if cleared is None else f"done in {format_duration(cleared)}"
+    waits = gone if made.backlog else "no task is waiting"
+    causes = ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in waiting.items())
+    echo(
+        f"backlog         {made.backlog:>8,}   {waits}{f': {causes}' if causes else ''}"
     )
-    waits = gone if made.backlog else "no task waits"
-    echo(f"backlog         {made.backlog:>8,}   {waits}")
     if view is not None:
         until = datetime.fromtimestamp(view.reset_at, UTC)
-        others = f"others spent {view.spent_by_others:,}"
+        others = f"used by others: {view.used_by_others:,}"
         echo(
             f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
             f" {others}"
         )
-    if made.impossible is not None:
-        echo(f"cannot work: {made.impossible}")
+    if made.infeasible is not None:
+        echo(f"cannot work: {made.infeasible}")
         return
-    for text in made.doubtful:
+    for text in made.warnings:
         echo(f"note: {text}")
 
 
 def _source(made: Budget, settings: Settings) -> str:
     if settings.quota.daily_limit is not None:
         return "given"
-    return "assumed until the API says" if made.assumed else "learned"
+    return "assumed until the API says" if made.limits_assumed else "learned"

@@ -1,8 +1,8 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,31 +11,29 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.options import RULES_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json
-from triaged.clock import SystemClock
+from triaged.clock import Clock, SystemClock
 from triaged.errors import ConfigError, Problem, Severity
-from triaged.rulesfile.lint.missing_tests import Killers, NewTest
-from triaged.rulesfile.lint.mutation import Mutant, MutationRunner, mutants
-from triaged.rulesfile.lint.overlaps import Overlap, find_overlaps
+from triaged.rulesfile.lint.missing_tests import MissingTests, NewTest
+from triaged.rulesfile.lint.mutation import MAX_SECONDS, Mutant, find_survivors
 from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
 
-# A terminal shows so many overlaps; JSON has them all.
-_MOST_NOTES: Final = 20
-# Nobody adds more tests at a time; for more, check again.
-_MOST_TESTS: Final = 500
+# More tests than anyone adds at a time; for more, check again.
+_MOST_TESTS: Final = 100
 
 
 @click.command
 @click.argument(
     "files", metavar="[RULES]...", nargs=-1, type=click.Path(path_type=Path)
 )
-@click.option("--strict", is_flag=True, help="Take warnings for errors.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors.")
 @click.option(
     "--mutate",
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
 @with_settings(*RULES_OPTIONS)
 def check(
@@ -44,12 +42,15 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    verbose: bool,
     form: Format,
 ) -> None:
-    """Validate rules files and run the tests in them; name rules that overlap."""
-    now = SystemClock().now()
+    """Validate rules files and run the tests in them."""
+    clock = SystemClock()
+    now = clock.now()
     checked = _Checked()
-    for path in files or [settings.rules]:
+    paths = files or (settings.rules,)
+    for path in paths:
         try:
             loaded: LoadedRules = load(path)
         except ConfigError as error:
@@ -59,61 +60,75 @@ def check(
         report = run_rule_tests(loaded, compile_rules(loaded), now=now)
         checked.reports.append((loaded.file, report))
         if mutate and not report.failures:
-            checked.add_survivors(loaded, now)
-        checked.add_overlaps(loaded)
-        if form is Format.TABLE:
-            _say_loaded(loaded, report)
+            checked.add_survivors(loaded, clock)
+        checked.rules += len(loaded.ruleset.rules)
+    code = _code(checked, strict=strict)
     if form is Format.JSON:
         echo_json(_as_json(checked))
     else:
-        _say_problems(checked)
-        _say_overlaps(checked)
-    sys.exit(_code(checked, strict=strict))
+        _print_findings(checked, verbose=verbose)
+        if not files and not settings.rules.exists():
+            echo("triaged init writes a rules file to start with")
+        _print_summary(checked, paths, code)
+    sys.exit(code)
 
 
 @dataclass(slots=True)
 class _Checked:
-    """What was found in the files: ``wanted`` has the test that would mend a problem.
+    """What was found in the files.
 
-    Overlaps are no problems: the order of the rules settles them.
+    ``wanted`` has the test that would fix a problem, and ``notes`` what is no problem.
     """
 
     problems: list[Problem] = field(default_factory=list)
     reports: list[tuple[str, TestReport]] = field(default_factory=list)
     wanted: dict[Problem, NewTest] = field(default_factory=dict)
-    overlaps: list[tuple[str, int, Overlap]] = field(default_factory=list)
-    cut: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    mutants_tried: int = 0
+    mutants_skipped: int = 0
+    rules: int = 0
 
-    def add_survivors(self, loaded: LoadedRules, now: datetime) -> None:
-        """Warn of each condition that could be dropped with all tests staying green."""
-        trials = MutationRunner(loaded.tests, loaded.ruleset, now=now)
-        killers = Killers(loaded.ruleset, loaded.tests, loaded.task_types)
-        for mutant in mutants(loaded.ruleset):
-            if trials.survives(mutant):
-                enough = len(self.wanted) == _MOST_TESTS
-                test = None if enough else killers.find(mutant)
-                problem = _survived(mutant, loaded.file, known=test is not None)
-                self.problems.append(problem)
-                if test is not None:
-                    self.wanted[problem] = test
-
-    def add_overlaps(self, loaded: LoadedRules) -> None:
-        """Note rules that disagree on a task."""
-        overlaps = find_overlaps(loaded.ruleset, loaded.tests, loaded.task_types)
-        self.overlaps += [
-            (loaded.file, loaded.lines[one.rule], one) for one in overlaps.found
-        ]
-        self.cut += [loaded.file] if overlaps.cut else []
+    def add_survivors(self, loaded: LoadedRules, clock: Clock) -> None:
+        """Warn of each condition that could be dropped with all tests passing."""
+        start = clock.monotonic()
+        survivors = find_survivors(
+            loaded.tests,
+            loaded.ruleset,
+            now=clock.now(),
+            elapsed=lambda: clock.monotonic() - start,
+        )
+        missing = MissingTests(loaded.ruleset, loaded.tests)
+        for mutant in survivors.found:
+            enough = (
+                len(self.wanted) >= _MOST_TESTS
+                or clock.monotonic() - start > MAX_SECONDS
+            )
+            test = None if enough else missing.propose(mutant)
+            problem = _survived(mutant, loaded.file, known=test is not None)
+            self.problems.append(problem)
+            if test is not None:
+                self.wanted[problem] = test
+        self.mutants_tried += survivors.tried
+        self.mutants_skipped += survivors.total - survivors.tried
+        if survivors.tried < survivors.total:
+            self.notes.append(
+                f"{loaded.file}: note: --mutate tried {survivors.tried} of"
+                f" {survivors.total} conditions; there was no time for the others"
+            )
 
 
 def _survived(mutant: Mutant, file: str, *, known: bool) -> Problem:
-    advice = (
-        "add this to tests:"
-        if known
-        else "add a test of a task that lacks only this, and expect it to stay"
-    )
+    if known:
+        advice = "add this to tests:"
+    elif mutant.rule is None:
+        advice = (
+            "add a test of a task that only this protects"
+            " (expect: {decision: leave, cause: protected})"
+        )
+    else:
+        advice = "add a test of a task that lacks only this, and expect it to stay"
     message = f"no test notices without {mutant.dropped}; {advice}"
-    return Problem(file, 0, 0, f"rule {mutant.rule}", message, Severity.WARNING)
+    return Problem(file, 0, 0, mutant.subject, message, Severity.WARNING)
 
 
 def _code(checked: _Checked, *, strict: bool) -> int:
@@ -124,39 +139,50 @@ def _code(checked: _Checked, *, strict: bool) -> int:
     return exit_codes.CONFIG if strict and checked.problems else exit_codes.OK
 
 
-def _say_loaded(loaded: LoadedRules, report: TestReport) -> None:
-    rules, tests = len(loaded.ruleset.rules), report.passed + len(report.failures)
-    echo(
-        f"{loaded.file}: {rules} {'rule' if rules == 1 else 'rules'},"
-        f" {report.passed} of {tests} {'test' if tests == 1 else 'tests'} passed"
-    )
-
-
-def _say_problems(checked: _Checked) -> None:
+def _print_findings(checked: _Checked, *, verbose: bool) -> None:
+    """Print errors and failing tests first, then warnings, then notes."""
     for problem in checked.problems:
-        echo(str(problem))
-        if problem in checked.wanted:
-            echo(str(checked.wanted[problem]))
+        if problem.severity is Severity.ERROR:
+            echo(str(problem), colour="red")
     for file, report in checked.reports:
         for failure in report.failures:
-            echo(f"{file}:{failure.line}: {failure}")
+            echo(f"{file}:{failure.line}: {failure}", colour="red")
+    for problem in checked.problems:
+        if problem.severity is Severity.WARNING:
+            echo(str(problem), colour="yellow")
+        if problem in checked.wanted:
+            echo(str(checked.wanted[problem]))
+    if verbose:
+        for note in checked.notes:
+            echo(note)
 
 
-def _say_overlaps(checked: _Checked) -> None:
-    """Name the overlaps that no test in the file shows its author to know."""
-    untested = [one for one in checked.overlaps if not one[2].tested]
-    for file, line, overlap in untested[:_MOST_NOTES]:
-        echo(
-            f"{file}:{line}: note: {overlap.rule} means this as well, but"
-            f" {overlap.earlier} before it decides: {overlap.example}"
-        )
-    more = len(untested) - _MOST_NOTES
-    if more > 0:
-        echo(f"note: {more} more overlaps; --format json lists them")
-    for file in checked.cut:
-        echo(
-            f"{file}: note: too many pairs of rules; not all were searched for overlaps"
-        )
+def _print_summary(checked: _Checked, paths: Sequence[Path], code: int) -> None:
+    """Print the one line that tells how it went; always the last."""
+    passed = sum(report.passed for _, report in checked.reports)
+    failed = sum(len(report.failures) for _, report in checked.reports)
+    severities = [problem.severity for problem in checked.problems]
+    errors, warnings = (
+        severities.count(Severity.ERROR),
+        severities.count(Severity.WARNING),
+    )
+    what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
+    parts = [f"{what}: {_count(checked.rules, 'rule')}"] if checked.reports else [what]
+    if checked.reports:
+        parts.append(f"{passed} of {_count(passed + failed, 'test')} passed")
+    if errors:
+        parts.append(f"{_count(errors, 'error')}, so the rules do not load")
+    if warnings:
+        parts.append(_count(warnings, "warning"))
+    if checked.mutants_skipped:
+        parts.append(f"{_count(checked.mutants_skipped, 'condition')} not tried")
+    colour = "red" if code else "yellow" if warnings else "green"
+    separator = ", " if checked.reports else ": "
+    echo(separator.join(parts), colour=colour, bold=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_json(checked: _Checked) -> dict[str, Any]:
@@ -178,18 +204,10 @@ def _as_json(checked: _Checked) -> dict[str, Any]:
                 for failure in report.failures
             ],
         },
-        "overlaps": [
-            {
-                "file": file,
-                "line": line,
-                "rule": overlap.rule,
-                "earlier": overlap.earlier,
-                "tested": overlap.tested,
-                **overlap.example.as_json(),
-            }
-            for file, line, overlap in checked.overlaps
-        ],
-        "overlaps_cut": bool(checked.cut),
+        "mutants": {
+            "tried": checked.mutants_tried,
+            "skipped": checked.mutants_skipped,
+        },
     }
 
 

@@ -12,7 +12,7 @@ def confirm(question: str) -> bool:
     """Ask; anything but a yes is a no, Ctrl-C and Ctrl-D too.
 
     Raises:
-        click.UsageError: nobody is there to answer.
+        click.UsageError: there is no terminal and no answer.
     """
     # asyncio's own handler would keep Ctrl-C from us until the line is ended.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,7 +21,7 @@ def confirm(question: str) -> bool:
     except click.Abort:
         if not sys.stdin.isatty():
             raise click.UsageError(
-                "nobody answered, so nothing was dismissed; scripts say --yes"
+                "no answer, so nothing was dismissed; scripts use --yes"
             ) from None
         echo("", error=True)
         yes = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -19,7 +20,7 @@ from rich.text import Text
 
 import triaged
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.output import console, echo, table, truncate
+from triaged.cli.output import cause_in_words, console, echo, print_table, truncate
 from triaged.clock import SystemClock
 from triaged.daemon.service import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
@@ -45,8 +46,12 @@ from triaged.workspace import Workspace
 )
 @click.option("--seed", default=1, help="The same seed makes the same tasks.")
 def demo(*, seconds: int, seed: int) -> None:
-    """Show it all for half a minute: sandbox, daemon and example rules, live."""
-    asyncio.run(Demo(seconds=seconds, seed=seed).run())
+    """Run the demo; Ctrl-C ends it early, with the summary so far."""
+    try:
+        asyncio.run(Demo(seconds=seconds, seed=seed).run())
+    except KeyboardInterrupt:
+        # Before the daemon had taken over the signal there is nothing to sum up.
+        echo("\nThe demo was stopped before it began.")
 
 
 # A made-up plan with short windows, so that half a minute shows the quota at work.
@@ -62,7 +67,7 @@ _NEWCOMER_SECONDS: Final = 6.0
 
 
 class DemoFailed(TriagedError):
-    """The demo's two sides do not agree, or a part of it ended early."""
+    """Ledger and simulator do not agree."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -74,7 +79,7 @@ class DemoFailed(TriagedError):
 
 
 class Demo:
-    """One showing."""
+    """One run of the demo."""
 
     def __init__(self, *, seconds: int, seed: int) -> None:
         self._seconds = seconds
@@ -83,7 +88,7 @@ class Demo:
         self._sandbox = Sandbox(
             SandboxSettings(
                 seed=seed,
-                count=TASKS,
+                task_count=TASKS,
                 minute_limit=CALLS_PER_MINUTE,
                 minute_window=MINUTE_SECONDS,
                 day_limit=CALLS_PER_DAY,
@@ -92,10 +97,10 @@ class Demo:
         self._listed = TASKS
 
     async def run(self) -> None:
-        """Show it, then sum it up.
+        """Show it, then print the summary.
 
         Raises:
-            DemoTrouble: what was shown does not add up.
+            DemoFailed: what was shown does not add up.
         """
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(self._sandbox, on_ready=url.set_result))
@@ -132,29 +137,32 @@ class Demo:
         ) as daemon:
             workspace = daemon.workspace
             running = asyncio.create_task(daemon.run())
-            await self._watch(workspace, daemon, running)
+            whole = await self._watch(workspace, daemon, running)
             daemon.stop()
             await running
-            self._sum_up(workspace)
+            self._sum_up(workspace, whole=whole)
 
     async def _watch(
         self, workspace: Workspace, daemon: Daemon, running: asyncio.Task[None]
-    ) -> None:
+    ) -> bool:
+        """Show frames until the time is over; False when a signal came first."""
         started = self._clock.monotonic()
         newcomers = started + _NEWCOMER_SECONDS
         with _screen() as show:
             while (passed := self._clock.monotonic() - started) < self._seconds:
                 if running.done():
+                    # Ctrl-C, which the daemon takes as a request to stop.
                     running.result()
-                    raise DemoFailed("the daemon ended early")
+                    return False
                 if self._clock.monotonic() > newcomers:
                     newcomers += _NEWCOMER_SECONDS
                     self._add_tasks()
                 show(self._frame(workspace, daemon, passed))
                 await self._clock.sleep(_FRAME_SECONDS)
+        return True
 
     def _add_tasks(self) -> None:
-        """Let people and Lexi go on working while we look."""
+        """Add tasks, as people and Lexi would meanwhile."""
         seed = self._seed * 1000 + self._listed
         self._listed += self._sandbox.world.store.add(
             generate(seed, 5, self._clock.now())
@@ -177,7 +185,7 @@ class Demo:
         rate_limiter.add_row(bar, quota)
         last = daemon.health.last_report
         left = (
-            ", ".join(f"{n} {c}" for c, n in last.left_by_cause.items())
+            ", ".join(f"{n} {cause_in_words(c)}" for c, n in last.left_by_cause.items())
             if last
             else "—"
         )
@@ -190,49 +198,52 @@ class Demo:
 
     def _recent(self, workspace: Workspace) -> Table:
         newest = workspace.ledger.dismissals.query(DismissalFilter(last=_LINES))
-        return table(
-            ("time", "rule", "reason", "outcome", "task"),
-            [
-                (
-                    f"{entry.decided_at:%H:%M:%S}",
-                    entry.rule or "",
-                    entry.reason,
-                    entry.outcome or "under way",
-                    truncate(str(entry.task.get("description") or "—"), 50),
-                )
-                for entry in newest
-            ],
+        table = Table(
+            *("time", "rule", "reason", "outcome", "task"),
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
         )
+        for entry in newest:
+            cells = (
+                f"{entry.decided_at:%H:%M:%S}",
+                entry.rule or "",
+                entry.reason,
+                entry.outcome or "in flight",
+                truncate(str(entry.task.get("description") or "—"), 50),
+            )
+            table.add_row(*(Text(escape_unprintable(cell)) for cell in cells))
+        return table
 
-    def _sum_up(self, workspace: Workspace) -> None:
+    def _sum_up(self, workspace: Workspace, *, whole: bool) -> None:
         store = self._sandbox.world.store
         entries = workspace.ledger.dismissals.query(DismissalFilter())
         confirmed = [e for e in entries if e.outcome is Outcome.CONFIRMED]
         counts = store.counts()
-        calls = sum(self._sandbox.world.counted.values())
+        calls = sum(self._sandbox.world.call_counts.values())
         refused = sum(
             n
-            for (_, status), n in self._sandbox.world.counted.items()
+            for (_, status), n in self._sandbox.world.call_counts.items()
             if status == "429"
         )
         per_rule = Counter((e.rule or "", e.reason) for e in confirmed)
-        echo("\nWhat happened")
+        echo("\nWhat happened" if whole else "\nStopped; what happened so far")
         rows = [(rule, reason, str(n)) for (rule, reason), n in per_rule.most_common()]
-        console().print(table(("rule", "reason", "dismissed"), rows))
+        print_table(("rule", "reason", "dismissed"), rows)
         dismissed, pending = counts["dismissed"], counts["pending"]
         echo(
             f"\n{self._listed} tasks = {dismissed} dismissed + {pending} left pending."
             f"\nThe ledger has {len(confirmed)} confirmed dismissals;"
-            f" the sandbox saw {len(store.effects)}."
+            f" the simulator saw {len(store.effects)}."
             f"\n{calls} API calls spent, {refused} of them refused."
         )
         if self._listed != dismissed + pending:
             raise DemoFailed("tasks were lost")
         if {e.task_id for e in confirmed} != {e.task_id for e in store.effects}:
             raise DemoFailed("ledger and sandbox do not agree")
-        if not confirmed:
+        if whole and not confirmed:
             raise DemoFailed("nothing was dismissed")
-        echo("Both sides agree. Next: README.md, 'The first real run'.")
+        echo("Both agree. Next: README.md, 'The first real run'.")
 
 
 class _Lines:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ import click
 
 from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
+from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
     API,
@@ -19,10 +20,20 @@ from triaged.cli.options import (
     LOG_OPTIONS,
     QUOTA_OPTIONS,
     RULES_OPTIONS,
+    while_paused_option,
     with_settings,
 )
-from triaged.cli.output import console, echo, table, truncate
-from triaged.cli.plan import show_age
+from triaged.cli.output import cause_in_words, echo, print_table, truncate
+from triaged.cli.plan_table import format_age
+from triaged.cli.session import open_session
+from triaged.cli.task_ids import (
+    either,
+    expand,
+    lookup_in,
+    printable,
+    shorten,
+    unknown_id,
+)
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.ledger.dismissals import Outcome, Source
@@ -35,16 +46,18 @@ from triaged.rules.patterns.re2_pattern import (
     compile_pattern,
 )
 from triaged.rules.task import LeaveCause, Task
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
 from triaged.triage.manual import (
     ManualDismissal,
+    ManualDispatch,
     ManualScreening,
     dispatch_manual,
     screen_manual,
 )
 from triaged.triage.requests import DispatchResult
-from triaged.workspace import open_workspace
+from triaged.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -85,6 +98,7 @@ class TaskFilter:
 @click.option("--all", "everything", is_flag=True, help="All pending tasks.")
 @click.option("--reason", required=True, metavar="R", help="The reason code.")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@while_paused_option
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
 def dismiss(
     *,
@@ -96,11 +110,9 @@ def dismiss(
     everything: bool,
     reason: str,
     yes: bool,
+    while_paused: bool,
 ) -> None:
-    """Dismiss tasks by hand: shows them, asks once, and remembers.
-
-    Protected and vetoed tasks stay, whatever you ask for.
-    """
+    """Dismiss the selected tasks, after one confirmation."""
     selection = TaskFilter(
         ids=ids,
         type=kind,
@@ -125,7 +137,10 @@ def dismiss(
     configure_logs(
         level="warning", form=settings.log_format, workspace=settings.workspace
     )
-    sys.exit(asyncio.run(_dismiss(settings, rules, selection, reason, yes=yes)))
+    done = _dismiss(
+        settings, rules, selection, reason, yes=yes, while_paused=while_paused
+    )
+    sys.exit(asyncio.run(done))
 
 
 async def _dismiss(
@@ -135,48 +150,74 @@ async def _dismiss(
     reason: str,
     *,
     yes: bool,
+    while_paused: bool,
 ) -> int:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+    async with open_session(settings) as (workspace, activity):
+        if not while_paused:
+            refuse_while_paused(workspace.ledger)
+        with activity.show("listing the pending tasks"):
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
+        selection = _with_whole_ids(selection, workspace, listed.tasks)
         wishes = [
             ManualDismissal(t, reason)
             for t in listed.tasks
             if selection.matches(t, now)
         ]
-        sifted = screen_manual(workspace, rules.ruleset, wishes, listed.tasks, now=now)
-        _say_missing(selection, listed.tasks)
-        _show(sifted, now)
+        sifted = screen_manual(
+            workspace.ledger, rules.ruleset, wishes, listed.tasks, now=now
+        )
+        _show(sifted, listed.tasks, now)
         if not sifted.accepted:
             echo("Nothing to dismiss.")
             return exit_codes.OK
         count = len(sifted.accepted)
-        if not yes and not confirm(f"Dismiss {count} for good, as {reason}?"):
+        if not yes and not confirm(question(count, reason)):
             return exit_codes.OK
         stop = asyncio.Event()
-        with signal_events(asyncio.get_running_loop(), stop, None):
-            dispatched, late = await dispatch_manual(
-                workspace,
-                rules.ruleset,
+        with (
+            activity.show("dismissing", total=count) as step,
+            signal_events(asyncio.get_running_loop(), stop, None),
+        ):
+            dispatched = await dispatch_manual(
                 sifted.accepted,
-                listed.tasks,
-                source=Source.HAND,
-                listed_at=now,
+                ManualDispatch(
+                    source=Source.HAND,
+                    tasks=listed.tasks,
+                    listed_at=listed.requested_at or now,
+                    while_paused=while_paused,
+                ),
+                dispatcher=workspace.dispatcher(lambda _: step()),
+                lock=workspace.dispatch_lock(),
+                rules=FollowedRules(settings.rules, rules, workspace.clock.now),
                 stop=stop,
             )
-        for wish, cause in late.refused:
-            echo(f"{truncate(wish.task.id or '—', 40)} stays: {cause} meanwhile")
-    denied = {cause for _, cause in (*sifted.refused, *late.refused)}
-    return say_carried(dispatched, capped=LeaveCause.OVER_CAP in denied)
+    report_skipped(dispatched)
+    denied = {cause for _, cause in (*sifted.refused, *dispatched.skipped)}
+    return report_dispatched(dispatched, capped=LeaveCause.OVER_CAP in denied)
 
 
-def say_carried(dispatched: DispatchResult, *, capped: bool) -> int:
-    """Sum up what became of dismissals; return the exit code."""
+def report_skipped(dispatched: DispatchResult) -> None:
+    """Name the tasks that were left at the last check, and why."""
+    for request, cause in dispatched.skipped:
+        task_id = printable(request.task.id or "—")
+        echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
+
+
+def question(count: int, reason: str = "") -> str:
+    """Return what is asked before anything is dismissed."""
+    tasks = "1 task" if count == 1 else f"{count} tasks"
+    as_reason = f" as {reason}" if reason else ""
+    return f"Dismiss {tasks}{as_reason}? This cannot be undone."
+
+
+def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
+    """Print the outcomes; return the exit code."""
     ends = Counter(attempt.outcome for attempt in dispatched.attempts)
     told = ", ".join(f"{number} {outcome}" for outcome, number in ends.most_common())
     echo(f"{told or 'nothing was sent'}.")
     if dispatched.remaining:
-        echo(f"{dispatched.remaining} not done: {dispatched.halt or 'stopped'}.")
+        echo(f"{dispatched.remaining} not sent: {dispatched.halt or 'stopped'}.")
     if dispatched.error is not None:
         echo(str(dispatched.error), error=True)
         code = exit_codes.exit_code_for(dispatched.error)
@@ -186,29 +227,45 @@ def say_carried(dispatched: DispatchResult, *, capped: bool) -> int:
     return exit_codes.INCOMPLETE if incomplete else exit_codes.OK
 
 
-def _say_missing(selection: TaskFilter, tasks: Sequence[Task]) -> None:
-    pending = {task.id for task in tasks if task.is_pending}
-    for task_id in selection.ids:
-        if task_id not in pending:
-            echo(f"{task_id} is not pending.", error=True)
+def _with_whole_ids(
+    selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
+) -> TaskFilter:
+    """Expand the prefixes that were typed; name on stderr what is not pending."""
+    pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
+    known = either(pending, workspace.ledger.task_ids)
+    ids = []
+    for typed in selection.ids:
+        found = expand(typed, known)
+        if found is None:
+            where = "the ledger or among the pending tasks"
+            echo(f"triaged: {unknown_id(typed, known, where)}", error=True)
+        elif found not in pending(found, limit=1):
+            echo(f"triaged: {printable(found)} is not pending", error=True)
+        ids.append(found or typed)
+    return replace(selection, ids=tuple(ids))
 
 
-def _show(sifted: ManualScreening, now: datetime) -> None:
+def _show(sifted: ManualScreening, tasks: Sequence[Task], now: datetime) -> None:
     rows = [(wish, f"dismiss: {wish.reason}") for wish in sifted.accepted]
-    rows += [(wish, f"stays: {cause}") for wish, cause in sifted.refused]
+    rows += [
+        (wish, f"leave: {cause_in_words(cause)}") for wish, cause in sifted.refused
+    ]
+    ids = shorten(
+        [wish.task.id or "" for wish, _ in rows],
+        lookup_in(task.id for task in tasks if task.id),
+    )
     if rows:
         shown = [
             (
-                truncate(wish.task.id or "—", 40),
+                printable(ids[wish.task.id or ""] or "—"),
                 truncate(wish.task.type or "—", 20),
-                show_age(age_of(wish.task, now)),
+                format_age(age_of(wish.task, now)),
                 what,
                 truncate(wish.task.description or "—"),
             )
             for wish, what in rows
         ]
-        headings = ("task", "type", "age", "what", "description")
-        console().print(table(headings, shown))
+        print_table(("task", "type", "age", "decision", "description"), shown)
 
 
 def _parsed(option: str, text: str | None, parse: Callable[[str], T]) -> T | None:

@@ -2,11 +2,9 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
-from rich.text import Text
-from rich.tree import Tree
 
 from triaged.cli.options import (
     API,
@@ -17,15 +15,14 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import (
-    add_verdict,
-    console,
-    echo,
-    echo_json,
-    rule_tree,
-    truncate,
+from triaged.cli.output import cause_in_words, console, echo, echo_json, truncate
+from triaged.cli.plan import (
+    BYTE_ORDER_MARK,
+    EMPTY_HISTORY,
+    make_preview,
+    now_option,
 )
-from triaged.cli.plan import EMPTY_HISTORY, look, now_option
+from triaged.cli.task_ids import Lookup, either, expand, lookup_in, unknown_id
 from triaged.clock import SystemClock
 from triaged.errors import TriagedError
 from triaged.leadlex import protocol
@@ -40,17 +37,19 @@ from triaged.settings import Settings
 from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
+_MAX_SIMILAR: Final = 2_000
+
 
 class UnknownTask(TriagedError):
-    """Neither the ledger nor the list knows the task."""
+    """The task is neither in the ledger nor pending."""
 
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-        self.task_id = task_id
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
 
     def __str__(self) -> str:
-        """Say which."""
-        return f"no task {self.task_id!r} in the ledger or among the pending ones"
+        """Return which task, and similar ids."""
+        return self.problem
 
 
 @click.command
@@ -72,9 +71,9 @@ def explain(
     now: datetime | None,
     form: Format,
 ) -> None:
-    """Show each rule's conditions for one task: seen, wanted and concluded."""
-    if not task_id and task is None:
-        raise click.UsageError("say which task: its id, or --task FILE")
+    """Show each rule's conditions for one task: actual, expected and result."""
+    if not (task_id or "").strip() and task is None:
+        raise click.UsageError("give the task: its TASK_ID, or --task FILE")
     if task_id is not None and task is not None:
         raise click.UsageError("give a TASK_ID or --task FILE, not both")
     shown = (
@@ -100,14 +99,14 @@ def _explain_file(
         rules.engine.decide([task], now=moment),
         rules.ruleset,
         EMPTY_HISTORY,
-        now=moment,
+        context,
     ).decisions[0]
     return _explanation("file", rules, task, context, decision)
 
 
 def _read_task_file(file: Path) -> dict[str, Json]:
     try:
-        value = protocol.parse_json(file.read_bytes())
+        value = protocol.parse_json(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
         why = f"{file}: {error.strerror or type(error).__name__}"
         raise click.BadParameter(why, param_hint="--task") from error
@@ -126,21 +125,37 @@ def _read_task_file(file: Path) -> dict[str, Json]:
 def _explain_id(
     settings: Settings, task_id: str, now: datetime | None
 ) -> dict[str, Any]:
-    if now is None and (settings.state_dir / FILE).exists():
+    known: Lookup = lookup_in(())
+    if (settings.state_dir / FILE).exists():
         with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            remembered = stored_explanation(
-                ledger.dismissals, ledger.decisions, task_id
-            )
+            found = expand(task_id, ledger.task_ids)
+            remembered = _from_ledger(ledger, found) if found and now is None else None
+            known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
+            if found is None:
+                where = "the ledger; listing the pending tasks (1 API call)"
+                echo(f"triaged: {unknown_id(task_id, known, where)}", error=True)
         if remembered is not None:
             return remembered
-    outlook = look(settings, None, now)
+        task_id = found or task_id
+    preview = make_preview(settings, None, now)
     context = build_context(
-        outlook.rules.ruleset.conditions(), outlook.tasks, now=outlook.now
+        preview.rules.ruleset.conditions(), preview.tasks, now=preview.now
     )
-    for decision in outlook.guarded.decisions:
-        if decision.task.id == task_id:
-            return _explanation("list", outlook.rules, decision.task, context, decision)
-    raise UnknownTask(task_id)
+    pending = lookup_in(task.id for task in preview.tasks if task.id)
+    meant = expand(task_id, pending)
+    for decision in preview.guarded.decisions:
+        if meant is not None and decision.task.id == meant:
+            return _explanation("list", preview.rules, decision.task, context, decision)
+    where = "the ledger or among the pending tasks"
+    raise UnknownTask(unknown_id(task_id, either(known, pending), where))
+
+
+def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
+    """Explain by what was stored when it was decided, whatever the rules say today."""
+    stored = stored_explanation(
+        ledger.dismissals, ledger.decisions, ledger.rulesets, task_id
+    )
+    return None if stored is None else _with_effects(stored)
 
 
 def _explanation(
@@ -150,7 +165,7 @@ def _explanation(
     context: EvaluationContext,
     decision: Decision,
 ) -> dict[str, Any]:
-    return {
+    explained = {
         "source": source,
         "task_id": task.id,
         "task": dict(task.raw),
@@ -159,31 +174,83 @@ def _explanation(
         **explanation_to_dict(explain_task(rules.ruleset, task, context)),
         "decision": decision_to_dict(decision),
     }
+    return _with_effects(explained)
+
+
+def _with_effects(explained: dict[str, Any]) -> dict[str, Any]:
+    """Add to the rule that decided what came of it: ``applied`` means just that.
+
+    The trace was made before the safety limits and before the request was sent.
+    """
+    decision, dismissal = explained["decision"], explained.get("dismissal")
+    rules = []
+    for rule in explained["rules"]:
+        effect = _effect(rule, decision, dismissal) if rule["applied"] else None
+        took_place = effect in {"dismissed the task", "kept the task"}
+        rules.append({**rule, "applied": took_place, "effect": effect})
+    return {**explained, "rules": rules}
+
+
+def _effect(
+    rule: dict[str, Any],
+    decision: dict[str, Any],
+    dismissal: dict[str, Any] | None,
+) -> str:
+    if rule["action"] == "leave":
+        return "kept the task"
+    if dismissal is not None:
+        confirmed = dismissal["outcome"] == "confirmed"
+        return (
+            "dismissed the task" if confirmed else f"dismissal: {dismissal['outcome']}"
+        )
+    if decision["decision"] == "dismiss":
+        return "would dismiss the task now"
+    return f"matched, but the task was left: {cause_in_words(decision['cause'])}"
+
+
+def _notes(rule: dict[str, Any]) -> list[str]:
+    notes = [rule["action"]]
+    if rule["mode"] != "enforce":
+        notes.append(rule["mode"])
+    if rule["effect"]:
+        notes.append(rule["effect"])
+    elif not rule["evaluated"]:
+        notes.append("not reached")
+    return notes
 
 
 def _show_explanation(shown: dict[str, Any]) -> None:
-    decision, out = shown["decision"], console()
-    if decision["decision"] == "dismiss":
-        by = f"by rule {decision['rule']}" if decision["rule"] else "by a person"
-        verdict = f"dismiss as {decision['reason']}, {by}"
-    else:
-        by = f", rule {decision['rule']}" if decision["rule"] else ""
-        verdict = f"leave: {decision['cause']}{by}"
-    where = {"ledger": "as decided", "list": "judged", "file": "judged"}
-    echo(f"{truncate(str(shown['task_id'] or '—'))}: {verdict}")
-    echo(f"{where[shown['source']]} at {shown['decided_at']}")
+    from rich.text import Text  # noqa: PLC0415 - slow to import, JSON needs none
+    from rich.tree import Tree  # noqa: PLC0415
+
+    from triaged.cli.trees import add_result, rule_tree  # noqa: PLC0415
+
+    out = console()
+    echo(f"{truncate(str(shown['task_id'] or '—'))}: {_verdict(shown)}")
+    echo(f"decided at {shown['decided_at']} (from the {shown['source']})")
     echo(f"description: {truncate(str(shown['task'].get('description', '—')), 200)}")
     if "dismissal" in shown:
         dismissal = shown["dismissal"]
-        echo(f"dismissal: {dismissal['outcome']} (wanted by {dismissal['source']})")
+        echo(f"dismissal: {dismissal['outcome']} (source: {dismissal['source']})")
         if dismissal["detail"]:
             echo(f"answer: {truncate(dismissal['detail'], 200)}")
     if shown["protect"]:
         tree = Tree(Text("protect (true or unknown keeps the task)", style="bold"))
-        for verdict_ in shown["protect"]:
-            add_verdict(tree, verdict_)
+        for result in shown["protect"]:
+            add_result(tree, result)
         out.print(tree)
     for rule in shown["rules"]:
-        out.print(rule_tree(rule))
+        out.print(rule_tree(rule, _notes(rule)))
     if shown["closest_rule"]:
         echo(f"Closest rule that did not match: {shown['closest_rule']}")
+
+
+def _verdict(shown: dict[str, Any]) -> str:
+    decision, dismissal = shown["decision"], shown.get("dismissal")
+    by = f"rule {decision['rule']}" if decision["rule"] else "a person"
+    if dismissal is not None:
+        return f"dismissal as {decision['reason']} by {by}: {dismissal['outcome']}"
+    if decision["decision"] == "dismiss":
+        return f"dismiss as {decision['reason']}, by {by}"
+    rule = f" ({decision['rule']})" if decision["rule"] else ""
+    return f"leave: {cause_in_words(decision['cause'])}{rule}"

@@ -2,15 +2,14 @@
 
 import csv
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import click
 
-from triaged.cli.history_agreement import show_agreement
-from triaged.cli.history_holds import show_held
+from triaged.cli import history_observed
 from triaged.cli.options import (
     API,
     LEDGER_OPTIONS,
@@ -19,7 +18,8 @@ from triaged.cli.options import (
     EnumChoice,
     with_settings,
 )
-from triaged.cli.output import console, echo, echo_json, table, truncate
+from triaged.cli.output import echo, echo_json, print_table, truncate
+from triaged.cli.task_ids import expand, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
@@ -39,19 +39,25 @@ class HistoryFormat(StrEnum):
 
 
 @click.command
-@click.option("--since", metavar="D", help="A duration such as 24h, or a moment.")
-@click.option("--task", metavar="ID", help="Only this task.")
+@click.option("--since", metavar="D", help="A duration such as 24h, or a timestamp.")
+@click.option("--task", metavar="ID", help="Only this task: its id or a unique prefix.")
 @click.option("--rule", metavar="R", help="Only what this rule wanted.")
 @click.option("--reason", metavar="R", help="Only this reason code.")
 @click.option("--outcome", type=EnumChoice(Outcome), help="Only this outcome.")
 @click.option(
-    "--held", is_flag=True, help="Instead: what is held, and when it will go."
+    "--observed",
+    is_flag=True,
+    help="Instead: what observing rules, dry runs and audits would have dismissed.",
 )
+@click.option("--held", is_flag=True, help="Instead: what is on hold, and until when.")
 @click.option(
     "--agreement",
     is_flag=True,
-    help="Instead: what people did with what rules only observed; up to four calls,"
-    " and none again within a quarter of an hour.",
+    help="Instead: what people did with what rules only observed; up to four API"
+    " calls, not repeated within 15 minutes.",
+)
+@click.option(
+    "--refresh", is_flag=True, help="With --agreement: ask the API in any case."
 )
 @click.option(
     "--format",
@@ -70,47 +76,109 @@ def history(
     rule: str | None,
     reason: str | None,
     outcome: Outcome | None,
+    observed: bool,
     held: bool,
     agreement: bool,
+    refresh: bool,
     form: HistoryFormat,
 ) -> None:
-    """Show what was dismissed, by whom, why, and what became of it."""
+    """Show what was dismissed, by which rule or person, and the outcome."""
+    if observed + held + agreement > 1:
+        raise click.UsageError("give one of --observed, --held and --agreement")
+    if refresh and not agreement:
+        raise click.UsageError("--refresh goes with --agreement")
     if held or agreement:
-        filters = (since, task, rule, reason, outcome, held and agreement)
-        if form is HistoryFormat.CSV or any(filters):
+        if form is HistoryFormat.CSV or any((since, task, rule, reason, outcome)):
             raise click.UsageError(
-                "--held and --agreement show all there is, as a table or as JSON;"
+                "--held and --agreement show everything, as a table or as JSON;"
                 " drop the other flags"
             )
-        as_json = form is HistoryFormat.JSON
-        if agreement:
-            sys.exit(show_agreement(settings, as_json=as_json))
-        show_held(settings, as_json=as_json)
+        _show_apart(settings, form, agreement=agreement, refresh=refresh)
         return
-    search = DismissalFilter(
-        since=_parse_since(since),
-        task_id=task,
-        rule=rule,
-        reason=reason,
-        outcome=outcome,
-    )
-    entries: list[DismissalRecord] = []
-    if (settings.state_dir / FILE).exists():
-        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            entries = ledger.dismissals.query(search)
-    else:
+    if observed and outcome:
+        raise click.UsageError("what was only observed has no --outcome")
+    moment = _parse_since(since)
+    if not (settings.state_dir / FILE).exists():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
-    if form is HistoryFormat.JSON:
+        _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
+        return
+    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+        task_id = None if task is None else _whole_id(task, ledger)
+        if observed:
+            wanted = (moment, task_id, rule, reason)
+            _show_observed(ledger, form, *wanted)
+            return
+        entries = ledger.dismissals.query(
+            DismissalFilter(
+                since=moment,
+                task_id=task_id,
+                rule=rule,
+                reason=reason,
+                outcome=outcome,
+            )
+        )
         rows = [entry_json(entry) for entry in entries]
+        _print(rows, form, _COLUMNS, lambda: _show(entries, ledger))
+
+
+def _show_apart(
+    settings: Settings, form: HistoryFormat, *, agreement: bool, refresh: bool
+) -> None:
+    """Show what needs more than the ledger; imported here, since that takes longer."""
+    as_json = form is HistoryFormat.JSON
+    if agreement:
+        from triaged.cli.history_agreement import show_agreement  # noqa: PLC0415
+
+        sys.exit(show_agreement(settings, as_json=as_json, refresh=refresh))
+    from triaged.cli.history_holds import show_held  # noqa: PLC0415
+
+    show_held(settings, as_json=as_json)
+
+
+def _show_observed(
+    ledger: Ledger,
+    form: HistoryFormat,
+    since: datetime | None,
+    task_id: str | None,
+    rule: str | None,
+    reason: str | None,
+) -> None:
+    wanted = history_observed.ObservedFilter(
+        since=since, task_id=task_id, rule=rule, reason=reason
+    )
+    rows = history_observed.observed_rows(ledger, wanted)
+
+    def as_table() -> None:
+        history_observed.show_observed(rows, ledger)
+        echo(f"{len(rows)} {'observation' if len(rows) == 1 else 'observations'}.")
+
+    _print(rows, form, history_observed.COLUMNS, as_table)
+
+
+def _whole_id(typed: str, ledger: Ledger) -> str:
+    found = expand(typed, ledger.task_ids)
+    if found is None:
+        why = unknown_id(typed, ledger.task_ids, "the ledger")
+        echo(f"triaged: {why}", error=True)
+    return found or typed
+
+
+def _print(
+    rows: Sequence[dict[str, Any]],
+    form: HistoryFormat,
+    columns: Sequence[str],
+    as_table: Callable[[], None],
+) -> None:
+    if form is HistoryFormat.JSON:
         echo_json(rows)
     elif form is HistoryFormat.CSV:
-        _write_csv(entries)
+        _write_csv(rows, columns)
     else:
-        _show(entries)
+        as_table()
 
 
 def entry_json(entry: DismissalRecord) -> dict[str, Any]:
-    """Return one dismissal as scripts read it; open intents are unknown."""
+    """Return one dismissal as scripts read it; an intent without outcome is unknown."""
     return {
         "task_id": entry.task_id,
         "rule": entry.rule,
@@ -137,20 +205,18 @@ def _parse_since(text: str | None) -> datetime | None:
         moment = parse_timestamp(text)
     if moment is None:
         raise click.BadParameter(
-            f"expected a duration such as 24h or 7d, or a moment such as"
+            f"expected a duration such as 24h or 7d, or a timestamp such as"
             f" 2026-03-01T00:00:00Z, found {text!r}",
             param_hint="--since",
         )
     return moment
 
 
-def _write_csv(entries: Sequence[DismissalRecord]) -> None:
-    rows = [entry_json(entry) for entry in entries]
-    names = list(_COLUMNS)
-    writer = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
+def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(row[name]) for name in names})
+        writer.writerow({name: _cell(row[name]) for name in columns})
 
 
 def _cell(value: object) -> str:
@@ -159,11 +225,12 @@ def _cell(value: object) -> str:
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 
 
-def _show(entries: Sequence[DismissalRecord]) -> None:
+def _show(entries: Sequence[DismissalRecord], ledger: Ledger) -> None:
+    ids = shorten([entry.task_id for entry in entries], ledger.task_ids)
     rows = [
         (
             f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
-            truncate(entry.task_id, 40),
+            printable(ids[entry.task_id]),
             entry.rule or "—",
             entry.reason,
             entry.outcome or Outcome.UNKNOWN,
@@ -174,7 +241,7 @@ def _show(entries: Sequence[DismissalRecord]) -> None:
     ]
     if rows:
         headings = ("decided (UTC)", "task", "rule", "reason", "outcome", "by", "what")
-        console().print(table(headings, rows))
+        print_table(headings, rows)
     echo(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
 
 

@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import Any, Final
 
 from triaged.cli import exit_codes
-from triaged.cli.output import console, echo, echo_json, table, truncate
+from triaged.cli.output import echo, echo_json, print_table, truncate
+from triaged.cli.session import open_session
+from triaged.cli.task_ids import printable, shorten
 from triaged.clock import SystemClock
 from triaged.errors import TriagedError
 from triaged.ledger import Ledger
@@ -17,10 +19,8 @@ from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import HumanDecision
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
-from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
 from triaged.triage.feedback import last_refresh
-from triaged.workspace import open_workspace
 
 # Four calls are a twentieth of the smallest plan's day.
 ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
@@ -28,7 +28,7 @@ ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What one rule would have dismissed, and what became of it; ``open`` is not known.
+    """What one rule would have dismissed, and how many of them are still ``open``.
 
     ``mode`` is that of the rules file as it is now; None when the rule is gone from it.
     """
@@ -43,14 +43,14 @@ class Observed:
 
     @property
     def open(self) -> int:
-        """Count the tasks of which nobody knows yet what people did."""
+        """Count the tasks for which no decision of a person is known."""
         return self.seen - self.agreement.total - self.ours
 
 
-def show_agreement(settings: Settings, *, as_json: bool) -> int:
-    """Ask LeadLex what is not known yet, show everything and return the exit code.
+def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
+    """Ask the API what is not known yet, show everything and return the exit code.
 
-    What cannot be asked is said on stderr; what the ledger knows is shown all the same.
+    A failed question is reported on stderr; what the ledger knows is shown in any case.
     """
     ruleset = load(settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
@@ -58,9 +58,9 @@ def show_agreement(settings: Settings, *, as_json: bool) -> int:
         return exit_codes.OK
     code = exit_codes.OK
     try:
-        asyncio.run(_ask(settings))
+        asyncio.run(_ask(settings, refresh=refresh))
     except TriagedError as error:
-        echo(f"triaged: not asked what people did: {error}", error=True)
+        echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         found = summarise(ledger.feedback.observations(), ruleset)
@@ -72,25 +72,26 @@ def show_agreement(settings: Settings, *, as_json: bool) -> int:
     return code
 
 
-async def _ask(settings: Settings) -> None:
+async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return
         asked = last_refresh(ledger, now, ASK_AGAIN_AFTER)
-    if asked is not None:
-        said = f"as people had decided at {asked:%H:%M:%S} UTC"
-        echo(f"triaged: {said}; asked anew a quarter of an hour later", error=True)
+    if asked is not None and not refresh:
+        known = f"showing what people had decided at {asked:%H:%M:%S} UTC"
+        echo(f"triaged: {known}; --refresh asks the API again", error=True)
         return
-    async with open_workspace(settings, clock) as workspace:
-        await workspace.feedback().refresh()
+    async with open_session(settings) as (workspace, activity):
+        with activity.show("asking what people did"):
+            await workspace.feedback().refresh()
 
 
 def summarise(
     observations: Sequence[Observation], ruleset: Ruleset
 ) -> tuple[Observed, ...]:
-    """Sum up by rule: those that observe first, then what else was ever observed."""
+    """Summarise by rule: those that observe first, then what else was ever observed."""
     names = [r.name for r in ruleset.rules if r.mode is Mode.OBSERVE and r.reason]
     names += [seen.rule for seen in observations]
     return tuple(
@@ -155,7 +156,7 @@ def _description(ledger: Ledger, task_id: str) -> str | None:
 def _show(found: Sequence[Observed], ledger: Ledger) -> None:
     if not found:
         echo(
-            "No rule observes anything; give one mode: observe, or run with --dry-run."
+            "Nothing was observed: no rule has mode: observe, and there was no dry run."
         )
         return
     headings = ("rule", "mode", "observed", "dismissed", "approved", "by us", "open")
@@ -172,10 +173,9 @@ def _show(found: Sequence[Observed], ledger: Ledger) -> None:
         )
         for one in found
     ]
-    console().print(table((*headings, "agreement"), rows))
-    for observed in found:
-        for one in observed.false_positives:
-            what = truncate(_description(ledger, one.task_id) or "—", 100)
-            echo(
-                f"{observed.rule}: people approved {escape_unprintable(one.task_id)} {what}"
-            )
+    print_table((*headings, "agreement"), rows)
+    wrong = [(seen.rule, one) for seen in found for one in seen.false_positives]
+    ids = shorten([one.task_id for _, one in wrong], ledger.task_ids)
+    for rule, one in wrong:
+        what = truncate(_description(ledger, one.task_id) or "—", 100)
+        echo(f"{rule}: people approved {printable(ids[one.task_id])} {what}")

@@ -1,6 +1,7 @@
-"""``triaged history --held``: what is held, and until when."""
+"""``triaged history --held``: what is on hold, and until when."""
 
-from triaged.cli.output import console, echo, echo_json, table
+from triaged.cli.output import echo, echo_json, print_table
+from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
 from triaged.rulesfile.loader import load
@@ -8,28 +9,48 @@ from triaged.settings import Settings
 
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
-    """Show the holds that are running, by the rules that are in force on disk."""
+    """Show the running holds, with the durations in the rules file as it is now."""
     ruleset = load(settings.rules).ruleset
+    if not (settings.state_dir / FILE).exists():
+        _print([], {}, as_json=as_json)
+        return
     rows = []
-    if (settings.state_dir / FILE).exists():
-        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-            for hold, since in ledger.decisions.holds().items():
-                rule = ruleset.rule(hold.rule)
-                goes = None if rule is None else (since + rule.hold).isoformat()
-                rows.append(
-                    {
-                        "task_id": hold.task_id,
-                        "rule": hold.rule,
-                        "hold_started_at": since.isoformat(),
-                        "hold_ends_at": goes,
-                    }
-                )
+    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+        for hold, since in ledger.holds.all().items():
+            rule = ruleset.rule(hold.rule)
+            ends = None if rule is None else (since + rule.hold).isoformat()
+            rows.append(
+                {
+                    "task_id": hold.task_id,
+                    "rule": hold.rule,
+                    "hold_started_at": since.isoformat(),
+                    "hold_ends_at": ends,
+                }
+            )
+        ids = shorten([str(row["task_id"]) for row in rows], ledger.task_ids)
     rows.sort(key=lambda row: (row["hold_ends_at"] or "", row["task_id"] or ""))
+    _print(rows, ids, as_json=as_json)
+
+
+def _print(
+    rows: list[dict[str, str | None]], ids: dict[str, str], *, as_json: bool
+) -> None:
     if as_json:
         echo_json(rows)
         return
-    cells = [tuple(value or "—" for value in row.values()) for row in rows]
-    if cells:
-        headings = ("task", "rule", "held since", "goes at")
-        console().print(table(headings, cells))
-    echo(f"{len(rows)} held.")
+    if rows:
+        cells = [
+            (
+                printable(ids[str(row["task_id"])]),
+                str(row["rule"]),
+                _moment(row["hold_started_at"]),
+                _moment(row["hold_ends_at"]),
+            )
+            for row in rows
+        ]
+        print_table(("task", "rule", "on hold since (UTC)", "until (UTC)"), cells)
+    echo(f"{len(rows)} on hold.")
+
+
+def _moment(text: str | None) -> str:
+    return "—" if text is None else text[:16].replace("T", " ")

@@ -2,20 +2,25 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import click
 
-from triaged.settings import read_settings
+from triaged.errors import ConfigError, Problem
+from triaged.settings import env_name, read_settings, unknown_variables
+from triaged.text import escape_unprintable
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
     "workspace": "Label in metrics, logs and ledger [default: default].",
-    "api_plan": "Your LeadLex plan: starter, pro or org [default: from the first answer].",
+    "api_plan": "LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
     "daily_limit": "Calls a day.",
     "reserve": "Share of the day's calls never spent [default: 0.2].",
@@ -72,6 +77,15 @@ class EnumChoice(click.ParamType[E], Generic[E]):
             known = ", ".join(self._enum)
             self.fail(f"{value!r} is not one of {known}", param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem]":
+        """Offer the values in a shell."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
+
+        del ctx, param
+        return [CompletionItem(v) for v in self._enum if v.startswith(incomplete)]
+
 
 class Format(StrEnum):
     """How a command prints what it read."""
@@ -87,6 +101,8 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         @functools.wraps(command)
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
+            _refuse_undecodable(os.environ)
+            _warn_of_unknown(os.environ)
             return command(settings=read_settings(os.environ, flags), **given)
 
         decorated: Command = run
@@ -95,6 +111,44 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         return decorated
 
     return decorate
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    for warning in unknown_variables(environ):
+        line = escape_unprintable(f"triaged: warning: {warning}")
+        click.echo(line, err=True)
+
+
+def _refuse_undecodable(environ: Mapping[str, str]) -> None:
+    """Refuse settings with bytes that are no text.
+
+    Raises:
+        ConfigError: names the variables.
+    """
+    wrong = [
+        name
+        for name, value in environ.items()
+        if name.startswith(env_name("")) and not _is_text(value)
+    ]
+    if wrong:
+        raise ConfigError(
+            [Problem("settings", 0, 0, name, "is not valid UTF-8") for name in wrong]
+        )
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def while_paused_option(command: Command) -> Command:
+    """Add ``--while-paused``: a person may act although the daemon may not."""
+    return click.option(
+        "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
+    )(command)
 
 
 def with_format(command: Command) -> Command:

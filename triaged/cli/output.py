@@ -1,33 +1,79 @@
-"""Values to text for terminals: tables, trees, and nothing that a task could steer."""
+"""Values to text for terminals: tables, and nothing that a task could control.
 
+Tables are laid out here because importing rich's takes longer than most commands do.
+"""
+
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from rich.tree import Tree
+import click
+from rich.cells import cell_len, set_cell_size
 
+from triaged.cli.streams import shows_unicode
+from triaged.rules.task import LeaveCause
 from triaged.text import escape_unprintable
 
-# Wide enough for a pipe; a terminal says how wide it is itself.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Wide enough for a pipe; a terminal has its own width.
 NON_TTY_WIDTH: Final = 160
-_MARKS: Final = {True: "✓", False: "✗", None: "?"}
-_STYLES: Final = {True: "green", False: "red", None: "yellow"}
+_GAP: Final = "   "
+# A narrower last column is put on a line of its own.
+_MIN_LAST: Final = 20
+# A terminal that does not tell its width.
+_NARROW: Final = 80
+
+CAUSES: Final[Mapping[str, str]] = {
+    LeaveCause.NO_RULE: "no rule matched",
+    LeaveCause.LEAVE_RULE: "kept by a rule",
+    LeaveCause.PROTECTED: "protected",
+    LeaveCause.YOUNG: "younger than min_age",
+    LeaveCause.HELD: "on hold",
+    LeaveCause.OVER_CAP: "over a limit",
+    LeaveCause.BREAKER: "breaker open",
+    LeaveCause.PAUSED: "paused",
+    LeaveCause.VETOED: "vetoed",
+    LeaveCause.NOT_PENDING: "not pending",
+    LeaveCause.MALFORMED: "malformed",
+    "audit": "left for audit",
+    "unsent": "not sent yet",
+}
 
 
-def echo(text: str, *, error: bool = False, end: str = "\n") -> None:
+def cause_in_words(cause: str | None) -> str:
+    """Return a cause as people read it; JSON has the code."""
+    return CAUSES.get(str(cause), str(cause).replace("_", " "))
+
+
+def echo(
+    text: str,
+    *,
+    error: bool = False,
+    end: str = "\n",
+    colour: str | None = None,
+    bold: bool = False,
+) -> None:
     """Print a line, with control characters made visible."""
-    stream = sys.stderr if error else sys.stdout
-    stream.write(escape_unprintable(text, keep="\n") + end)
+    line = escape_unprintable(text, keep="\n")
+    if (colour or bold) and is_coloured(error=error):
+        line = click.style(line, fg=colour, bold=bold or None)
+    line += end
+    if not error:
+        sys.stdout.write(line)
+        return
+    # A note that cannot be written must not stop what it is about.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(line)
 
 
 def echo_json(document: object) -> None:
     """Print a document as JSON."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    text = json.dumps(document, indent=2, ensure_ascii=not shows_unicode(sys.stdout))
     sys.stdout.write(escape_json(text) + "\n")
 
 
@@ -42,62 +88,77 @@ def escape_json(text: str) -> str:
 
 
 def _json_escape(character: str) -> str:
-    # JSON knows no other escape than one for each UTF-16 unit.
+    # JSON has no other escape than one for each UTF-16 unit.
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def console() -> Console:
-    """Return where tables go."""
+def console() -> "Console":
+    """Return where trees and live views go."""
+    from rich.console import Console  # noqa: PLC0415 - slow to import
+
     if sys.stdout.isatty():
         return Console(highlight=False)
     return Console(highlight=False, width=NON_TTY_WIDTH)
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Make a table of plain texts."""
-    made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for heading in headings:
-        made.add_column(Text(heading), overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(escape_unprintable(cell)) for cell in row))
-    return made
+def is_coloured(*, error: bool = False) -> bool:
+    """Return whether a stream is a terminal that wants colours."""
+    stream = sys.stderr if error else sys.stdout
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; only the last column is cut to the terminal's width."""
+    cells = [[escape_unprintable(cell) for cell in row] for row in rows]
+    for number, line in enumerate(layout(headings, cells, width=_width())):
+        echo(line, bold=not number)
+
+
+def _width() -> int:
+    if not sys.stdout.isatty():
+        return NON_TTY_WIDTH
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or _NARROW
+    except OSError:
+        return _NARROW
+
+
+def layout(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int
+) -> list[str]:
+    """Lay out a table whose cells hold no line ends; the first line is the heading."""
+    *fixed, last = [
+        max(cell_len(cell) for cell in column)
+        for column in zip(headings, *rows, strict=True)
+    ]
+    left = sum(fixed) + len(_GAP) * len(fixed)
+    room = min(last, width - left)
+    below = room < min(last, _MIN_LAST)
+    if below:
+        room = min(last, width - len(_GAP))
+    lines = []
+    for row in (headings, *rows):
+        start = _GAP.join(
+            set_cell_size(cell, size) for cell, size in zip(row, fixed, strict=False)
+        )
+        end = _fit(row[-1], room)
+        lines += [start.rstrip(), _GAP + end] if below else [_joined(start, end)]
+    rule = "─" * min(max(map(cell_len, lines)), width)
+    lines.insert(2 if below else 1, rule)
+    return lines
+
+
+def _joined(start: str, end: str) -> str:
+    return (f"{start}{_GAP}{end}" if start else end).rstrip()
+
+
+def _fit(text: str, room: int) -> str:
+    return text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…"
 
 
 def truncate(text: str, width: int = 60) -> str:
     """Cut a text for a table cell."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def rule_tree(rule: dict[str, Any]) -> Tree:
-    """Draw one rule's condition tree, as it stands in a trace."""
-    notes = [rule["action"]]
-    if rule["mode"] != "enforce":
-        notes.append(rule["mode"])
-    if rule["applied"]:
-        notes.append("applied")
-    elif not rule["evaluated"]:
-        notes.append("not reached")
-    title = Text(
-        f"{escape_unprintable(rule['rule'])} ({', '.join(notes)})", style="bold"
-    )
-    tree = Tree(title)
-    add_verdict(tree, rule["match"])
-    return tree
-
-
-def add_verdict(tree: Tree, verdict: dict[str, Any]) -> None:
-    """Hang one condition's verdict, and those of its parts, into a tree."""
-    truth = verdict["result"]
-    line = Text()
-    line.append(f"{_MARKS[truth]} ", style=_STYLES[truth])
-    line.append(
-        f"{escape_unprintable(verdict['condition'])}: expected {escape_unprintable(verdict['expected'])}"
-    )
-    line.append(f"; saw {escape_unprintable(verdict['actual'])}")
-    if truth is None:
-        line.append(" (cannot be judged)", style="yellow")
-    branch = tree.add(line)
-    for part in verdict.get("children", ()):
-        add_verdict(branch, part)

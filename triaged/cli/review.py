@@ -5,12 +5,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.control import refuse_while_paused
 from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.keypress import cbreak_mode, read_key
 from triaged.cli.log_setup import configure_logs
@@ -20,34 +20,37 @@ from triaged.cli.options import (
     LOG_OPTIONS,
     QUOTA_OPTIONS,
     RULES_OPTIONS,
+    while_paused_option,
     with_settings,
 )
-from triaged.cli.output import echo, truncate
-from triaged.cli.plan import show_age
+from triaged.cli.output import cause_in_words, echo, truncate
+from triaged.cli.plan_table import format_age
+from triaged.cli.session import open_session
 from triaged.clock import SystemClock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.errors import LexiError
 from triaged.ledger.dismissals import Source
-from triaged.ledger.flags import FlagName
+from triaged.ledger.state import StateName
 from triaged.quota import Purpose
 from triaged.rules.evaluate import age_of
 from triaged.rules.task import Decision, LeaveCause, Task
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.guard import oldest_first
-from triaged.triage.manual import ManualDismissal, dispatch_manual
-from triaged.workspace import Workspace, open_workspace
+from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
+from triaged.workspace import Workspace
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
-# Nobody can be asked about what has no id, or what was dismissed before.
+# What has no id, or was dismissed before, is not a question.
 _NOT_ASKED: Final = frozenset({LeaveCause.MALFORMED, LeaveCause.NOT_PENDING})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person said of one task: ``a``, ``d`` with a reason, or ``s``."""
+    """The answer to one task: ``a``, ``d`` with a reason, or ``s``."""
 
     task: Task
     key: str
@@ -55,13 +58,10 @@ class Answer:
 
 
 @click.command
+@while_paused_option
 @with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
-def review(*, settings: Settings) -> None:
-    """Go through the pending tasks one by one: approve, dismiss, skip or quit.
-
-    An answer is sent when the next one is given, or by q; so the last one can be
-    undone, and Ctrl-C leaves without sending it.
-    """
+def review(*, settings: Settings, while_paused: bool) -> None:
+    """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
     rules, loaded = load_rules(settings.rules, now=SystemClock().now())
@@ -69,42 +69,62 @@ def review(*, settings: Settings) -> None:
         level="error", form=settings.log_format, workspace=settings.workspace
     )
     reasons = tuple(dict.fromkeys((*loaded.reasons, BULK_REASON)))
-    sys.exit(asyncio.run(_review(settings, rules, reasons)))
+    done = _review(settings, rules, reasons, while_paused=while_paused)
+    sys.exit(asyncio.run(done))
 
 
 async def _review(
-    settings: Settings, rules: CompiledRules, reasons: tuple[str, ...]
+    settings: Settings,
+    rules: CompiledRules,
+    reasons: tuple[str, ...],
+    *,
+    while_paused: bool,
 ) -> int:
-    async with open_workspace(settings, SystemClock()) as workspace:
-        listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+    async with open_session(settings) as (workspace, activity):
+        if not while_paused:
+            refuse_while_paused(workspace.ledger)
+        with activity.show("listing the pending tasks"):
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
-        guarded, _ = Judge(workspace.ledger).assess(
-            rules, listed.tasks, now=now, clock_skew=workspace.rate_limiter.clock_skew
-        )
+        guarded = assess(
+            workspace.ledger,
+            rules,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
+        ).guarded
         pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: oldest_first(decision.task))
-        session = _Session(workspace, rules, reasons, listed.tasks, now)
+        session = _Session(
+            workspace,
+            FollowedRules(settings.rules, rules, workspace.clock.now),
+            reasons,
+            ManualDispatch(
+                source=Source.REVIEW,
+                tasks=listed.tasks,
+                listed_at=listed.requested_at or now,
+                while_paused=while_paused,
+            ),
+        )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
     return session.sum_up()
 
 
 class _Session:
-    """One person's way through the pending tasks."""
+    """One review of the pending tasks."""
 
     def __init__(
         self,
         workspace: Workspace,
-        rules: CompiledRules,
+        rules: FollowedRules,
         reasons: tuple[str, ...],
-        tasks: Sequence[Task],
-        now: datetime,
+        origin: ManualDispatch,
     ) -> None:
         self._workspace = workspace
         self._rules = rules
         self._reasons = reasons
-        self._tasks = tasks
-        self._now = now
+        self._origin = origin
         self._last: Answer | None = None
         self._ends: Counter[str] = Counter()
         self._code = exit_codes.OK
@@ -127,24 +147,24 @@ class _Session:
             answer = self._answer(decision, pressed)
             if answer is None:
                 continue
-            # Whoever comes back sees first what was not sent.
+            # The next review begins with what was not sent.
             self._remember(decision.task)
             await self._send()
             self._last = answer
             at += 1
         else:
-            self._workspace.ledger.flags.clear(FlagName.REVIEW_POSITION)
+            self._workspace.ledger.state.forget(StateName.REVIEW_POSITION)
         await self._send()
 
     def sum_up(self) -> int:
-        """Say what was done; return the exit code."""
+        """Print what was done; return the exit code."""
         told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
         echo(f"\nReview: {told or 'nothing was done'}.")
         return self._code
 
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
-        age = show_age(age_of(task, self._now))
+        age = format_age(age_of(task, self._workspace.clock.now()))
         # A line's end in a type or an id must not begin a line of ours.
         kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
         echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
@@ -153,7 +173,7 @@ class _Session:
         echo(HELP)
 
     def _answer(self, decision: Decision, pressed: str) -> Answer | None:
-        """Ask for the reason of a dismissal; None when the person thinks again."""
+        """Ask for the reason of a dismissal; None when the person goes back."""
         if pressed != "d":
             return Answer(decision.task, pressed)
         wanted = decision.reason or self._reasons[0]
@@ -193,7 +213,7 @@ class _Session:
     async def _approve(self, task: Task) -> None:
         rate_limiter = self._workspace.rate_limiter
         try:
-            ticket = await rate_limiter.acquire(Purpose.HAND)
+            ticket = await rate_limiter.acquire(Purpose.OTHER)
         except QuotaExhausted as error:
             self._fail(str(error))
             return
@@ -208,18 +228,18 @@ class _Session:
         self._ends["approved"] += 1
 
     async def _dismiss(self, wish: ManualDismissal) -> None:
-        dispatched, sifted = await dispatch_manual(
-            self._workspace,
-            self._rules.ruleset,
+        dispatched = await dispatch_manual(
             [wish],
-            self._tasks,
-            source=Source.REVIEW,
-            # The person has just read it, however long ago it was listed.
-            listed_at=self._workspace.clock.now(),
+            self._origin,
+            dispatcher=self._workspace.dispatcher(),
+            lock=self._workspace.dispatch_lock(),
+            rules=self._rules,
             stop=asyncio.Event(),
         )
-        for _, cause in sifted.refused:
-            self._fail(f"{truncate(wish.task.id or '—')} stays: {cause}")
+        for _, cause in dispatched.skipped:
+            self._fail(
+                f"{truncate(wish.task.id or '—')} is left: {cause_in_words(cause)}"
+            )
         for attempt in dispatched.attempts:
             self._ends[str(attempt.outcome)] += 1
         if dispatched.remaining or dispatched.error is not None:
@@ -230,22 +250,21 @@ class _Session:
         self._code = exit_codes.INCOMPLETE
 
     def _remember(self, task: Task) -> None:
-        flags = self._workspace.ledger.flags
-        flags.set(
-            FlagName.REVIEW_POSITION, note=task.id or "", at=self._workspace.clock.now()
+        self._workspace.ledger.state.save(
+            StateName.REVIEW_POSITION, task.id or "", at=self._workspace.clock.now()
         )
 
 
 def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
-    """Begin with the task at which the last review ended, if it still waits."""
-    mark = workspace.ledger.flags.get(FlagName.REVIEW_POSITION)
+    """Begin with the task at which the last review ended, if it is still pending."""
+    last = workspace.ledger.state.load(StateName.REVIEW_POSITION)
     ids = [decision.task.id for decision in pending]
-    if mark is None or mark.reason not in ids:
+    if last is None or last not in ids:
         return list(pending)
-    start = ids.index(mark.reason)
+    start = ids.index(last)
     if start:
         older = "1 older task comes" if start == 1 else f"{start} older tasks come"
-        echo(f"Going on with {truncate(mark.reason)}; {older} last.")
+        echo(f"Continuing with {truncate(last)}; {older} last.")
     return [*pending[start:], *pending[:start]]
 
 
@@ -253,5 +272,5 @@ def _opinion(decision: Decision) -> str:
     if decision.is_dismissal:
         return f"{decision.rule} would dismiss as {decision.reason}"
     if decision.rule is None:
-        return f"leave ({decision.cause})"
-    return f"leave ({decision.cause}, rule {decision.rule})"
+        return f"leave: {cause_in_words(decision.cause)}"
+    return f"leave: {cause_in_words(decision.cause)} ({decision.rule})"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from triaged.budget import impossible
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs, is_console
 from triaged.cli.options import (
@@ -31,10 +30,12 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
+from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, CycleResult, FalsePositiveLog, log_cycle
 from triaged.triage.requests import Attempt
+from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -84,7 +85,13 @@ def run(
                 writer.put(attempt_line(attempt, at=SystemClock().now()))
 
     if once:
-        sys.exit(asyncio.run(_run_once(settings, metrics_file, show, dry_run=dry_run)))
+        sys.exit(
+            asyncio.run(
+                _run_once(
+                    settings, dry_run=dry_run, metrics_file=metrics_file, show=show
+                )
+            )
+        )
     asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
 
 
@@ -102,7 +109,7 @@ def _check_quota_feasible(settings: Settings) -> None:
     limit = settings.quota.daily_limit
     if limit is None:
         return
-    why = impossible(limit, reserve=settings.quota.reserve)
+    why = infeasible_reason(limit, reserve=settings.quota.reserve)
     if why is not None:
         raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 
@@ -133,15 +140,23 @@ def _allow_descriptors() -> None:
 
 async def _run_once(
     settings: Settings,
-    metrics_file: Path | None,
-    show: OnAttempt,
     *,
     dry_run: bool,
+    metrics_file: Path | None = None,
+    show: OnAttempt = lambda _: None,
 ) -> int:
     clock = SystemClock()
     rules, _ = load_rules(settings.rules, now=clock.now())
     metrics = None if metrics_file is None else _new_metrics(settings)
-    with DaemonLock(settings.state_dir):
+    process = RunningProcess(
+        settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
+    )
+    with DaemonLock(
+        settings.state_dir,
+        workspace=settings.workspace,
+        since=process.started_at,
+        once=True,
+    ):
         async with open_workspace(
             settings,
             clock,
@@ -149,12 +164,12 @@ async def _run_once(
             on_refused=metrics.record_rate_limited if metrics else lambda _: None,
         ) as workspace:
             stop = asyncio.Event()
-            flags = workspace.ledger.flags
-            false_positives = FalsePositiveLog(flags)
+            false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                report = await cycle.run(rules, stop=stop)
-            false_positives.log_new(flags)
+                report = await cycle.run(lambda: rules, stop=stop)
+            false_positives.log_new()
+            process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:
                 workspace.prune(clock.now())
             if metrics_file is not None and metrics is not None:

@@ -27,7 +27,7 @@ _WORDS: Final = {
 
 def attempt_line(attempt: Attempt, *, at: datetime) -> str:
     """Return which task, which rule and why, as one line."""
-    order = attempt.order
+    order = attempt.request
     what = truncate(order.task.description or order.task.id or "—")
     rule = f"rule {order.rule}" if order.rule else "by hand"
     because = "; ".join(_matched(json.loads(order.trace), order.rule))

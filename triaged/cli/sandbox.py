@@ -1,20 +1,75 @@
-"""``triaged sandbox``: rehearse without a LeadLex account."""
+"""``triaged sandbox``: a LeadLex simulator for rehearsals without an account."""
 
 import asyncio
 import contextlib
-from dataclasses import replace
+import shlex
+import tempfile
+from collections.abc import Callable
 
 import click
 
 from triaged.cli.output import echo
+from triaged.cli.streams import flush_output
 from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
-from triaged.sandbox.faults import Fault, parse_fault
+from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
+_FAULTS = "\n".join(f"  {kind:<19} {text}" for kind, text in DESCRIPTIONS.items())
+_EPILOG = f"""\b
+Faults (--fault, and the control API):
+  OPERATION:FAULT             the next call of that operation
+  OPERATION:FAULT:3           the next three; 3@5: after five good ones
+  OPERATION:FAULT:p=0.1       each call with this probability
+OPERATION is list, dismiss, approve or any.  FAULT is one of
+{_FAULTS}
 
-@click.command
+\b
+Control API (no key, no quota; JSON):
+  GET    /sandbox/state             tasks, calls, changes, limits, faults
+  POST   /sandbox/faults            {{"faults": ["dismiss:500:3"]}}
+  DELETE /sandbox/faults            remove all faults
+  POST   /sandbox/tasks             {{"tasks": [{{"description": "..."}}]}};
+                                    "raw": true adds them as they are
+  POST   /sandbox/tasks/ID/settle   {{"status": "approved"}}, as a person does
+  DELETE /sandbox/tasks/ID          remove a task
+  POST   /sandbox/reset             the state of the start
+"""
+
+
+class _Duration(click.ParamType[float]):
+    """A length of time, converted to seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = parse_duration(str(value)).total_seconds()
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not seconds:
+            self.fail(f"expected at least 1s, found {value!r}", param, ctx)
+        return seconds
+
+
+class _FaultSpec(click.ParamType[Fault]):
+    """A fault as ``parse_fault`` reads it."""
+
+    name = "fault"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Fault:
+        try:
+            return parse_fault(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(epilog=_EPILOG)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -24,14 +79,17 @@ from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 )
 @click.option(
     "--tasks",
+    "task_count",
     type=click.IntRange(0, 200_000),
     default=60,
     show_default=True,
-    help="How many pending tasks.",
+    help="Number of pending tasks.",
 )
-@click.option("--seed", default=1, help="The same seed makes the same tasks.")
 @click.option(
-    "--history",
+    "--seed", default=1, show_default=True, help="The same seed makes the same tasks."
+)
+@click.option(
+    "--settled-ratio",
     type=click.FloatRange(0, 20),
     default=1.0,
     show_default=True,
@@ -42,78 +100,94 @@ from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
     type=click.Choice([*PLANS, "unlimited"]),
     default="starter",
     show_default=True,
-    help="Whose limits.",
+    help="The LeadLex plan whose limits apply.",
 )
-@click.option("--minute-limit", type=click.IntRange(1), help="Calls a minute.")
 @click.option(
-    "--day-limit", type=click.IntRange(1), help="Calls a day, not the plan's."
+    "--minute-limit",
+    type=click.IntRange(1),
+    help="Calls a minute [default: the plan's].",
 )
-@click.option("--minute", metavar="D", default="60s", help="How long a minute lasts.")
-@click.option("--day", metavar="D", default="24h", help="How long a day lasts.")
+@click.option(
+    "--day-limit", type=click.IntRange(1), help="Calls a day [default: the plan's]."
+)
+@click.option(
+    "--minute-window",
+    type=_Duration(),
+    metavar="D",
+    default="60s",
+    show_default=True,
+    help="Length of the minute's window.",
+)
+@click.option(
+    "--day-window",
+    type=_Duration(),
+    metavar="D",
+    default="24h",
+    show_default=True,
+    help="Length of the day's window.",
+)
 @click.option(
     "--latency",
     type=click.FloatRange(0, 60),
     default=0.0,
-    help="Seconds an answer takes.",
+    show_default=True,
+    help="Seconds until each response.",
 )
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
 @click.option("--key", help="The key it accepts [default: any wbk_…].")
 @click.option(
     "--fault",
+    "faults",
+    type=_FaultSpec(),
     multiple=True,
     metavar="SPEC",
-    help="OPERATION:FAULT[:COUNT[@SKIP]] or OPERATION:FAULT:p=0.1, repeatable.",
+    help="A fault to simulate, see below; repeatable.",
 )
 def sandbox(
     *,
     port: int,
-    tasks: int,
+    task_count: int,
     seed: int,
-    history: float,
+    settled_ratio: float,
     plan: str,
     minute_limit: int | None,
     day_limit: int | None,
-    minute: str,
-    day: str,
+    minute_window: float,
+    day_window: float,
     latency: float,
     retry_after: bool,
     key: str | None,
-    fault: tuple[str, ...],
+    faults: tuple[Fault, ...],
 ) -> None:
-    """Run the LeadLex double on loopback: quota, 429, faults, made-up tasks."""
+    """Run a LeadLex simulator on loopback: quota, 429, faults, made-up tasks.
+
+    It prints the variables that point other commands at it.  A page at its address
+    shows tasks, quota, faults, calls and changes.
+    """
+    minute, day = PLANS.get(plan, (None, None))
     settings = SandboxSettings(
         seed=seed,
-        count=tasks,
-        history=history,
-        minute_window=_seconds(minute, "--minute"),
-        day_window=_seconds(day, "--day"),
-        latency=latency,
+        task_count=task_count,
+        settled_ratio=settled_ratio,
+        minute_limit=minute if minute_limit is None else minute_limit,
+        minute_window=minute_window,
+        day_limit=day if day_limit is None else day_limit,
+        day_window=day_window,
         retry_after=retry_after,
+        latency=latency,
+        faults=faults,
         key=key,
-        faults=tuple(map(_fault, fault)),
     )
-    if plan == "unlimited":
-        settings = replace(settings, minute_limit=None, day_limit=None)
-    else:
-        settings = settings.with_plan(plan)
-    if minute_limit is not None:
-        settings = replace(settings, minute_limit=minute_limit)
-    if day_limit is not None:
-        settings = replace(settings, day_limit=day_limit)
     asyncio.run(_serve(Sandbox(settings), port, key or DEFAULT_KEY))
 
 
-async def _serve(made: Sandbox, port: int, key: str) -> None:
-    def announce(url: str) -> None:
-        page = url.partition("/functions")[0]
-        echo(f"LeadLex double on {page} (its state is shown there)\n")
-        echo(f"export TRIAGED_API_URL={url}")
-        echo(f"export TRIAGED_API_KEY={key}")
-
+async def _serve(simulator: Sandbox, port: int, key: str) -> None:
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
-            serving = asyncio.create_task(serve(made, port=port, on_ready=announce))
+            serving = asyncio.create_task(
+                serve(simulator, port=port, on_ready=_announcer(key))
+            )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
@@ -126,20 +200,16 @@ async def _serve(made: Sandbox, port: int, key: str) -> None:
             await serving
 
 
-def _seconds(text: str, option: str) -> float:
-    try:
-        seconds = parse_duration(text).total_seconds()
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from error
-    if not seconds:
-        raise click.BadParameter(
-            f"expected at least 1s, found {text!r}", param_hint=option
-        )
-    return seconds
+def _announcer(key: str) -> Callable[[str], None]:
+    def announce(url: str) -> None:
+        # Never the real ledger: ids and calls of the simulator mean nothing there.
+        state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
+        page = url.partition("/functions")[0]
+        echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
+        echo(f"export TRIAGED_API_URL={url}")
+        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
+        # Its reader may be a pipe, and this process continues.
+        flush_output()
 
-
-def _fault(text: str) -> Fault:
-    try:
-        return parse_fault(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--fault") from error
+    return announce

@@ -85,10 +85,11 @@ def _paused(snapshot: Snapshot) -> State | None:
     paused = snapshot.totals.paused
     if paused is None:
         return None
+    by = f" by {paused.set_by}" if paused.set_by else ""
     note = f": {paused.reason}" if paused.reason else ""
     sentence = (
-        f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{note}. Tasks are"
-        " still listed and judged; none is dismissed until `triaged resume`."
+        f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{by}{note}. Tasks"
+        " are still listed and judged; none is dismissed until `triaged resume`."
     )
     return ("paused", Tone.WARNING, sentence)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from triaged.ledger.views import DailyCount
-from triaged.quota import QuotaView
+from triaged.quota import QuotaSnapshot
 from triaged.triage.agreement import Agreement
 
 DAYS: Final = 30
@@ -141,7 +141,7 @@ class QuotaBar:
     reserve_from: float
 
 
-def quota_bar(quota: QuotaView) -> QuotaBar:
+def quota_bar(quota: QuotaSnapshot) -> QuotaBar:
     """Return how the day's calls divide."""
     limit = max(quota.daily_limit, 1)
     spent = 100 * (quota.daily_limit - quota.remaining) / limit

@@ -224,6 +224,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _bound(host: str, port: int) -> socket.socket:
+    is_any = host == "::"
+    if is_any and not socket.has_dualstack_ipv6():
+        host, is_any = "0.0.0.0", False  # noqa: S104 - the same without IPv6
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -231,6 +234,9 @@ def _bound(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_any:
+            # Both protocols, whatever the machine's net.ipv6.bindv6only is.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen()
     except OSError:

@@ -29,6 +29,7 @@ from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
 from triaged.triage.requests import Attempt
+from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
 FILE_CHECK_SECONDS: Final = 3.0
@@ -109,7 +110,10 @@ class Daemon:
             on_loaded=self._rules_loaded,
             on_rejected=metrics.rules_rejected,
         )
-        self._false_positives = FalsePositiveLog(workspace.ledger.flags)
+        self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
+        self._process = RunningProcess(
+            settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
+        )
         self.supervisor = Supervisor(
             clock=clock,
             health=self.health,
@@ -131,7 +135,11 @@ class Daemon:
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with (
-            DaemonLock(settings.state_dir),
+            DaemonLock(
+                settings.state_dir,
+                workspace=settings.workspace,
+                since=self._process.started_at,
+            ),
             signal_events(loop, self._stop, self._reload_requested),
         ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
@@ -198,14 +206,18 @@ class Daemon:
                 effect="nothing is dismissed until `triaged resume`",
                 since=paused.since.isoformat(timespec="seconds"),
                 note=paused.reason,
+                by=paused.set_by,
             )
 
     async def _run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
         try:
-            report = await self._cycle.run(self.rules_watcher.rules, stop=self._stop)
+            report = await self._cycle.run(
+                lambda: self.rules_watcher.rules, stop=self._stop
+            )
             self._take_report(report)
             next_at = self._next_poll(report)
+            self._save_state(next_at)
         except LedgerError as error:
             # Without a ledger nothing may be dismissed; ending is loud, and the
             # service manager decides what next.
@@ -213,10 +225,25 @@ class Daemon:
             return self._clock.now() + self.health.interval
         with self.errors.survived(Where.LOG):
             log_cycle(report)
-            self._false_positives.log_new(self.workspace.ledger.flags)
+            self._false_positives.log_new()
         with self.errors.survived(Where.NOTIFY):
             self._notifier.status(self._status(next_at))
         return next_at
+
+    def _save_state(self, next_poll_at: datetime) -> None:
+        """Leave in the ledger what `triaged status` shows."""
+        health, now = self.health, self._clock.now()
+        self._process.save(
+            self.workspace.ledger,
+            self.rules_watcher.rules.ruleset,
+            health.last_report,
+            at=now,
+            next_poll_at=next_poll_at,
+            poll_interval=health.interval,
+            last_success_at=health.last_success_at,
+            reasons_not_ready=health.reasons_not_ready(now),
+            key_accepted=health.key_accepted,
+        )
 
     def _end_with(self, error: LedgerError | KeyRejected) -> None:
         self._fatal_error = error

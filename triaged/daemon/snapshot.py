@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
 from triaged.ledger.views import LedgerTotals
-from triaged.quota import QuotaView
+from triaged.quota import QuotaSnapshot
 from triaged.rules.rule import Ruleset
 
 
@@ -20,7 +20,7 @@ class LiveState:
     dry_run: bool
     ruleset: Ruleset
     health: Health
-    quota: QuotaView
+    quota: QuotaSnapshot
     clock_skew: timedelta
     errors: Mapping[Where, int]
 

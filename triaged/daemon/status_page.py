@@ -135,14 +135,12 @@ class StatusPages:
             LedgerError: the ledger cannot be read.
         """
         with self._open_views() as views:
-            found = stored_explanation(views.dismissals, views.decisions, task_id)
+            found = _stored(views, task_id)
             candidates: list[str] = []
             if found is None and len(task_id) >= _SHORTEST_PREFIX:
                 candidates = views.task_ids(task_id, _CANDIDATES)
             if len(candidates) == 1:
-                found = stored_explanation(
-                    views.dismissals, views.decisions, candidates[0]
-                )
+                found = _stored(views, candidates[0])
         page = _render(
             "task.html",
             workspace=live.workspace,
@@ -192,6 +190,12 @@ class StatusPages:
             past = views.dismissed_by_day(since, day_of(now))
             known = self._past = _History(now, past, views.feedback())
         return known
+
+
+def _stored(views: LedgerViews, task_id: str) -> dict[str, Any] | None:
+    return stored_explanation(
+        views.dismissals, views.decisions, views.rulesets, task_id
+    )
 
 
 def _is_fresh(made_at: datetime, now: datetime, lifetime: timedelta) -> bool:

@@ -3,7 +3,8 @@
 from typing import Final
 
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import Confirmation
 
 APPROVE: Final = "approve"
@@ -20,8 +21,8 @@ class LexiApprover:
         """Approve a task; LeadLex then carries it out.
 
         Raises:
-            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` nobody knows
-                whether the task was approved.
+            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
+                unknown whether the task was approved.
         """
         path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)

@@ -4,8 +4,10 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 """
 
 import asyncio
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -16,28 +18,29 @@ import httpx
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.leadlex import protocol
+from triaged.leadlex.environment import (
+    ProxyServer,
+    create_tls_context,
+    read_proxy,
+)
 from triaged.leadlex.errors import (
     LexiError,
-    MalformedResponse,
     NoResponse,
     RequestRejected,
     Unreachable,
+    facts,
+    malformed_response,
 )
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
-from triaged.leadlex.replay import ReplayDetector
-from triaged.quota import ServerWord
-
-_BODY_NOT_NEEDED: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
+from triaged.leadlex.replay import ReplayDetector, StaleDetector
+from triaged.leadlex.sending import NotSentError, Sending
+from triaged.quota import RateLimitHeaders
 
 # Of these a chunk of 64 KiB is 64 MiB at most.
-_ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+
+_NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 _REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
@@ -52,6 +55,9 @@ class Connection:
 
     The key goes to the configured base URL and nowhere else: redirects are not
     followed, and a proxy from the environment is used for https only.
+
+    Raises:
+        ConfigError: a variable for proxies or TLS cannot be used.
     """
 
     def __init__(
@@ -67,13 +73,24 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_call = on_call
-        self._echoes = ReplayDetector()
+        self.redactor = Redactor()
+        self._replays = ReplayDetector()
+        self._stale = StaleDetector()
+        # Only httpx's own transport tells when it begins to write.
+        self._is_traced = transport is None or isinstance(
+            transport, httpx.AsyncHTTPTransport
+        )
         is_secure = base_url.startswith("https:")
+        proxy = None if transport else read_proxy(os.environ, base_url)
+        if proxy and proxy.password:
+            self.redactor.add(proxy.password)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=False,
-            trust_env=is_secure,
-            verify=ssl.create_default_context() if is_secure else _no_ca_context(),
+            # The environment is read by us, who name the variable that is wrong.
+            trust_env=False,
+            verify=create_tls_context(os.environ) if is_secure else _no_ca_context(),
+            proxy=_proxy_of(proxy),
             transport=transport,
             # A cookie that no header can carry would spoil all later calls.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -102,23 +119,42 @@ class Connection:
         *,
         json: object = None,
         feed: Callable[[bytes], None] | None = None,
+        before_send: Callable[[], None] | None = None,
     ) -> ApiResponse:
         """Make one call and return a 2xx answer; its body goes to ``feed``, if given.
+
+        ``before_send`` is called exactly once, when a connection is open and nothing of
+        the request has been written.  If it raises, nothing is sent, and the caller
+        gets that exception unchanged.
 
         Raises:
             LexiError: anything else, by its leaf (see ``errors``).
         """
         started = self._clock.monotonic()
-        seen: list[ApiResponse] = []
         key = self._key()
-        scrubber = Redactor(key)
+        self.redactor.add(key)
+        sending = Sending(before_send)
+        head: ApiResponse | None = None
         try:
-            async with asyncio.timeout(TOTAL_TIMEOUT):
-                request = self._request(operation, method, path, json, key)
-                answer = await self._send(operation, request, seen, feed, scrubber)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            scrubber.redact_exception(error)
-            raise Unreachable(operation, message=_describe(error)) from error
+            request = self._request(operation, method, path, json, key)
+            async with (
+                asyncio.timeout(TOTAL_TIMEOUT),
+                self._exchange(request, sending) as response,
+            ):
+                response.headers = _redact_headers(response.headers, self.redactor)
+                head = self._read_head(response)
+                if self._replays.is_replay(
+                    response.headers.raw, self._clock.monotonic()
+                ):
+                    raise malformed_response(operation, head, ValueError(_REPLAYED))
+                try:
+                    body = await _read_body(response, feed)
+                except ValueError as error:
+                    if response.is_success:
+                        raise malformed_response(operation, head, error) from error
+                    body = b""  # the status has the meaning
+        except NotSentError as stopped:
+            hook_error = stopped.error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
             httpx.HTTPError,
@@ -126,53 +162,46 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
-            scrubber.redact_exception(error)
-            if seen and seen[0].status in _BODY_NOT_NEEDED:
-                # The status alone has the meaning; that the body was cut changes none.
-                status, request_id = seen[0].status, seen[0].request_id
-                refusal = protocol.error_from_response(
-                    operation, status, b"", request_id=request_id
-                )
-                raise _attach_response(refusal, seen) from error
-            unanswered = NoResponse(operation, message=_describe(error))
-            raise _attach_response(unanswered, seen) from error
+            self.redactor.redact_exception(error)
+            raise self._translate(operation, error, head, sending) from error
+        else:
+            if httpx.codes.is_success(head.status):
+                return replace(head, body=body)
+            raise self._refusal(operation, replace(head, body=body))
         finally:
-            self._report(operation, started, seen)
-        if not httpx.codes.is_success(answer.status):
-            refusal = protocol.error_from_response(
-                operation, answer.status, answer.body, request_id=answer.request_id
-            )
-            raise _attach_response(refusal, seen)
-        return answer
+            self._report(operation, started, head)
+        # Outside the handler, so that it comes as it was raised, without a context.
+        raise hook_error
 
-    async def _send(
-        self,
-        operation: str,
-        request: httpx.Request,
-        seen: list[ApiResponse],
-        feed: Callable[[bytes], None] | None,
-        scrubber: Redactor,
-    ) -> ApiResponse:
+    @asynccontextmanager
+    async def _exchange(
+        self, request: httpx.Request, sending: Sending
+    ) -> AsyncIterator[httpx.Response]:
+        if self._is_traced:
+            request.extensions["trace"] = sending.trace
+        else:
+            sending.start()
         response = await self._http.send(request, stream=True)
-        response.headers = _redact_headers(response.headers, scrubber)
         try:
-            word = protocol.read_word(response.headers, received_at=self._clock.now())
-            request_id = _short(response.headers.get("x-request-id"))
-            answer = ApiResponse(response.status_code, b"", word, request_id)
-            seen.append(answer)
-            if self._echoes.is_replay(response.headers.raw):
-                raise _attach_response(
-                    MalformedResponse(operation, message=_REPLAYED), seen
-                )
-            try:
-                body = await _read_body(response, feed, scrubber)
-            except ValueError as error:
-                if not response.is_success:
-                    return answer  # the status has the meaning
-                raise malformed_response(operation, answer, error) from error
-            return replace(answer, body=body)
+            yield response
         finally:
             await response.aclose()
+
+    def _read_head(self, response: httpx.Response) -> ApiResponse:
+        headers = response.headers
+        rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
+        is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
+        if is_cached := is_old or protocol.is_from_cache(headers):
+            # Its quota and its clock are those of an earlier moment.
+            rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
+        return ApiResponse(
+            response.status_code,
+            b"",
+            rate_limit,
+            _short(headers.get("x-request-id")),
+            headers,
+            is_cached,
+        )
 
     def _request(
         self, operation: str, method: str, path: str, json: object, key: str
@@ -188,22 +217,46 @@ class Connection:
             # An id too long for any URL costs itself, not the cycle.
             raise RequestRejected(operation, message=_describe(error)) from error
 
-    def _report(self, operation: str, started: float, seen: list[ApiResponse]) -> None:
+    def _translate(
+        self,
+        operation: str,
+        error: Exception,
+        head: ApiResponse | None,
+        sending: Sending,
+    ) -> LexiError:
+        """Name what a failure of the transport means for the call."""
+        if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
+            # The status alone has the meaning; a body that was cut does not change it.
+            return self._refusal(operation, head)
+        never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
+        kind = Unreachable if never_sent else NoResponse
+        return kind(operation, message=_describe(error), **facts(head))
+
+    def _refusal(self, operation: str, answer: ApiResponse) -> LexiError:
+        refusal = protocol.error_from_response(
+            operation,
+            answer.status,
+            answer.body,
+            request_id=answer.request_id,
+            redact=self.redactor.redact_text,
+        )
+        refusal.rate_limit = answer.rate_limit
+        return refusal
+
+    def _report(self, operation: str, started: float, head: ApiResponse | None) -> None:
         self._on_call(
             ApiCall(
                 operation=operation,
-                status=seen[0].status if seen else None,
+                status=head.status if head else None,
                 seconds=self._clock.monotonic() - started,
-                request_id=seen[0].request_id if seen else None,
-                rate_limit=seen[0].rate_limit if seen else ServerWord(),
+                request_id=head.request_id if head else None,
+                rate_limit=head.rate_limit if head else RateLimitHeaders(),
             )
         )
 
 
 async def _read_body(
-    response: httpx.Response,
-    feed: Callable[[bytes], None] | None,
-    scrubber: Redactor,
+    response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
     """Read a body to its end; a good one is fed on, and nothing is left to return.
 
@@ -211,15 +264,18 @@ async def _read_body(
         ValueError: there is no end in sight, or ``feed`` wants no more of it.
     """
     # Others, and each further layer, multiply beyond what a single chunk may hold.
-    encoding = response.headers.get("content-encoding", "identity").lower()
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
-        raise ValueError(f"compressed as {encoding[:40]!r}, which nobody asked for")
+        raise ValueError(f"compressed as {encoding[:40]!r}, which was not asked for")
+    if encoding == "x-gzip":
+        # RFC 9110 8.4.1.3 calls the two equal; httpx knows only one.
+        response.headers["content-encoding"] = "gzip"
     is_fed = feed is not None and response.is_success
     limit = protocol.MAX_LIST_BYTES if is_fed else protocol.MAX_BODY_BYTES
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in scrubber.redact_stream(response.aiter_bytes()):
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > limit:
             # An error keeps its frames, and they would keep what was read.
@@ -229,35 +285,26 @@ async def _read_body(
     return bytes(body)
 
 
-def _redact_headers(headers: httpx.Headers, scrubber: Redactor) -> httpx.Headers:
-    return httpx.Headers([(k, scrubber.redact_bytes(v)) for k, v in headers.raw])
+def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers:
+    return httpx.Headers(
+        [
+            (name, redactor.redact_text(value.decode("latin-1")).encode("latin-1"))
+            for name, value in headers.raw
+        ]
+    )
+
+
+def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    has_auth = proxy.user is not None or proxy.password is not None
+    auth = (proxy.user or "", proxy.password or "") if has_auth else None
+    return httpx.Proxy(proxy.url, auth=auth)
 
 
 def _no_ca_context() -> ssl.SSLContext:
-    """Return a context that trusts nobody: plain http to loopback needs no more."""
+    """Return a context without authorities: plain http to loopback needs none."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def malformed_response(
-    operation: str, answer: ApiResponse, error: ValueError
-) -> LexiError:
-    """Say that an answer is not what the protocol says."""
-    malformed_response = MalformedResponse(
-        operation,
-        status=answer.status,
-        message=str(error)[:200],
-        request_id=answer.request_id,
-    )
-    malformed_response.rate_limit = answer.rate_limit
-    return malformed_response
-
-
-def _attach_response(error: LexiError, seen: list[ApiResponse]) -> LexiError:
-    if seen:
-        error.rate_limit = seen[0].rate_limit
-        error.status = error.status or seen[0].status
-        error.request_id = error.request_id or seen[0].request_id
-    return error
 
 
 def _describe(error: Exception) -> str:

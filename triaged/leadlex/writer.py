@@ -1,7 +1,10 @@
 """The calls that change something; only the gate is given one of these."""
 
+from collections.abc import Callable
+
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
@@ -11,16 +14,22 @@ class LexiWriter:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
-        """Dismiss a task for good.
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        """Dismiss a task for good; ``before_send`` as in ``Connection.call``.
 
         Raises:
-            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` nobody knows
-                whether the task was dismissed.
+            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
+                unknown whether the task was dismissed.
         """
         path = protocol.dismiss_path(task_id)
         answer = await self._connection.call(
-            DISMISS, "POST", path, json={"reason": reason}
+            DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )
         try:
             protocol.verify_confirmation(answer.body, task_id=task_id, status=DISMISSED)

@@ -9,21 +9,21 @@ import contextlib
 import os
 import sqlite3
 import stat
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from triaged.errors import LedgerError
-from triaged.ledger.schema import MIGRATIONS, VERSION, migrate
+from triaged.errors import LedgerBusy, LedgerError
+from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
-_BUSY_SECONDS: Final = 10.0
+# Transactions are short; only a stopped process holds the file for longer.
+BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
 # "trgd" in ASCII: tells our file from anybody else's.
-_APPLICATION_ID: Final = 0x74726764
+APPLICATION_ID: Final = 0x74726764
 
 # Text that is no text, in an error's own message too, is not SQLite's error.
 _SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
@@ -52,10 +52,16 @@ def parse_stored_timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-class Store:
+class Database:
     """One open database file; every fault of it becomes a ``LedgerError``."""
 
-    def __init__(self, directory: Path, *, create: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
+    ) -> None:
         """Open the ledger of a state directory, or make a new one.
 
         Raises:
@@ -63,13 +69,15 @@ class Store:
                 version, or cannot be written.
         """
         self.path = directory / FILE
+        self._busy_seconds = busy_seconds
         self._depth = 0
         if not self._is_there():
-            self._refuse_orphan(directory / f"{FILE}-wal")
+            self._reject_orphan_wal(directory / f"{FILE}-wal")
             if not create:
                 raise LedgerError(str(self.path), "there is no ledger here yet")
             self._create(directory)
         self._connection = self._open()
+        self._identity = self._identify()
 
     def close(self) -> None:
         """Close the file."""
@@ -84,6 +92,7 @@ class Store:
         if self._depth:
             yield
             return
+        self.verify()
         self.execute("BEGIN IMMEDIATE")
         self._depth = 1
         try:
@@ -102,31 +111,47 @@ class Store:
                 self.execute("ROLLBACK")
             raise
 
+    def verify(self) -> None:
+        """Check that the open file is still the one at the ledger's path.
+
+        A file that was deleted or replaced while it is open can still be written, but
+        other processes do not see it: what they forbid there would not be seen here.
+
+        Raises:
+            LedgerError: the file was deleted or replaced.
+        """
+        if self._identify() != self._identity:
+            raise LedgerError(
+                str(self.path),
+                "was deleted or replaced while it was in use",
+                "check which file is the right one, then start again",
+            )
+
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one statement and return how many rows it changed."""
-        with self._translated():
+        with self._translate_errors():
             return self._connection.execute(statement, values).rowcount
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each row of values."""
-        with self._translated():
+        with self._translate_errors():
             self._connection.executemany(statement, rows)
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         """Run a query and return all its rows."""
-        with self._translated():
+        with self._translate_errors():
             return self._connection.execute(statement, values).fetchall()
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         """Run a query and return its first row; None when there is none."""
-        with self._translated():
+        with self._translate_errors():
             found: sqlite3.Row | None = self._connection.execute(
                 statement, values
             ).fetchone()
         return found
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
+    def decoding(self) -> Iterator[None]:
         """Take what a row of nonsense raises for the damage that it is."""
         try:
             yield
@@ -135,14 +160,23 @@ class Store:
             raise self._error(damage) from error
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except _SQLITE_ERRORS as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise LedgerBusy(str(self.path)) from error
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> LedgerError:
         return LedgerError(str(self.path), str(error), _hint(error))
+
+    def _identify(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _is_there(self) -> bool:
         try:
@@ -151,7 +185,7 @@ class Store:
             # Making it will say what is wrong with the place.
             return False
 
-    def _refuse_orphan(self, log: Path) -> None:
+    def _reject_orphan_wal(self, log: Path) -> None:
         """Refuse a write-ahead log without its file: SQLite would play it to any."""
         with contextlib.suppress(OSError):
             if log.stat().st_size:
@@ -164,16 +198,15 @@ class Store:
     def _create(self, directory: Path) -> None:
         """Make the file under another name first: a file here is always whole."""
         # Not by process id: each container has a process 1.
-        draft = directory / f".{FILE}.{uuid.uuid4().hex}"
+        draft = directory / f".{FILE}.{os.urandom(16).hex()}"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
             os.close(descriptor)
             with contextlib.closing(sqlite3.connect(draft)) as connection:
-                connection.executescript(
-                    f"PRAGMA application_id={_APPLICATION_ID};"
-                    f"PRAGMA user_version={VERSION};{''.join(MIGRATIONS)}"
-                )
+                connection.isolation_level = None
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                migrate(connection)
                 connection.execute("PRAGMA journal_mode=WAL").fetchone()
             # link, unlike rename, never replaces what another process just made.
             with contextlib.suppress(FileExistsError):
@@ -190,11 +223,14 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         # Whoever may write also tidies up at its end, even what is damaged: look first.
-        with contextlib.closing(self._connect("ro")) as connection, self._translated():
+        with (
+            contextlib.closing(self._connect("ro")) as connection,
+            self._translate_errors(),
+        ):
             version = self._check(connection)
         connection = self._connect("rw")
         try:
-            with self._translated():
+            with self._translate_errors():
                 connection.execute("PRAGMA synchronous=FULL")
                 if version < VERSION:
                     migrate(connection)
@@ -216,7 +252,7 @@ class Store:
                 f"{self.path.absolute().as_uri()}?mode={mode}",
                 uri=True,
                 isolation_level=None,
-                timeout=_BUSY_SECONDS,
+                timeout=self._busy_seconds,
             )
         except (OSError, sqlite3.Error) as error:
             raise self._error(error) from error
@@ -225,7 +261,7 @@ class Store:
         """Refuse what is not a whole ledger that we know; return its version."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION_ID:
+        if application != APPLICATION_ID:
             raise LedgerError(str(self.path), "is not a triaged ledger", "move it away")
         if not 0 < version <= VERSION:
             raise LedgerError(

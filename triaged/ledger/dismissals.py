@@ -1,7 +1,7 @@
-"""Intents and outcomes: every dismissal that was meant, and what became of it."""
+"""Intents and outcomes: every dismissal that was attempted, and its outcome."""
 
 import json
-import uuid
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.task import Task
 
 
 class Outcome(StrEnum):
-    """What became of a dismissal; a closed set, used as a metric label."""
+    """The outcome of a dismissal; a closed set, used as a metric label."""
 
     CONFIRMED = "confirmed"
     ALREADY_HANDLED = "already_handled"
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 
 
 class Source(StrEnum):
-    """Who wanted a dismissal."""
+    """Which part of the program a dismissal came from."""
 
     DAEMON = "daemon"
     APPLY = "apply"
@@ -37,13 +37,15 @@ class Source(StrEnum):
 # What counts as spent under a daily cap: it was, or may have been, carried out.
 _SPENT: Final = "(outcome IS NULL OR outcome IN ('unknown', 'confirmed'))"
 
+_UNRESOLVED: Final = "(outcome IS NULL OR outcome = 'unknown')"
+
 # SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
 _CHUNK: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A dismissal that is about to be asked for, with all that explains it."""
+    """A dismissal that is about to be requested, with everything that explains it."""
 
     task: Task
     rule: str | None
@@ -64,7 +66,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DismissalRecord:
-    """One dismissal as remembered."""
+    """One dismissal as recorded.
+
+    ``recheck``: it failed as far as a list tells, and may still turn out to have taken
+    effect.
+    """
 
     id: str
     task_id: str
@@ -81,11 +87,12 @@ class DismissalRecord:
     content_sha256: str
     task: dict[str, Any]
     trace: Any
+    recheck: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FinalOutcome:
-    """An outcome that speaks against trying again: which, on what content, when."""
+    """An outcome after which a task is not tried again: which, on what content, when."""
 
     outcome: Outcome
     content_sha256: str
@@ -94,7 +101,7 @@ class FinalOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DismissalFilter:
-    """Which dismissals to find; what is None does not restrict.
+    """Which dismissals to find; a field that is None does not restrict.
 
     ``newest`` gives the last so many, and those newest first.
     """
@@ -110,36 +117,33 @@ class DismissalFilter:
 class Dismissals:
     """The dismissals of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
-        self._store = store
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
         self._workspace = workspace
 
-    def record_intents(self, intents: Sequence[Intent]) -> list[str]:
-        """Remember intents before their requests leave; return their ids in order."""
-        ids = [uuid.uuid4().hex for _ in intents]
-        self._store.execute_many(
+    def record_intent(self, intent: Intent) -> str:
+        """Record an intent before its request is sent; return its id."""
+        entry_id = os.urandom(16).hex()
+        self._database.execute(
             "INSERT INTO dismissal (id, workspace, task_id, rule, reason, source,"
             " cycle, decided_at, rules_sha256, content_sha256, task, trace)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    entry_id,
-                    self._workspace,
-                    intent.task_id,
-                    intent.rule,
-                    intent.reason,
-                    intent.source,
-                    intent.cycle,
-                    format_timestamp(intent.decided_at),
-                    intent.rules_sha256,
-                    intent.task.content_hash(),
-                    json.dumps(dict(intent.task.raw), ensure_ascii=False),
-                    zlib.compress(intent.trace.encode()),
-                )
-                for entry_id, intent in zip(ids, intents, strict=True)
-            ],
+            (
+                entry_id,
+                self._workspace,
+                intent.task_id,
+                intent.rule,
+                intent.reason,
+                intent.source,
+                intent.cycle,
+                format_timestamp(intent.decided_at),
+                intent.rules_sha256,
+                intent.task.content_hash(),
+                json.dumps(dict(intent.task.raw), ensure_ascii=False),
+                zlib.compress(intent.trace.encode()),
+            ),
         )
-        return ids
+        return entry_id
 
     def record_outcome(
         self,
@@ -149,20 +153,60 @@ class Dismissals:
         at: datetime,
         request_id: str | None = None,
         detail: str | None = None,
+        recheck: bool = False,
     ) -> None:
-        """Remember what became of a dismissal; an unknown one may settle later."""
-        self._store.execute(
-            "UPDATE dismissal SET outcome = ?, settled_at = ?,"
-            " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail)"
-            " WHERE id = ? AND (outcome IS NULL OR outcome = 'unknown')",
-            (outcome, format_timestamp(at), request_id, detail, entry_id),
+        """Record the outcome of a dismissal; a final one is never changed.
+
+        An unknown one may be resolved later, and so may a failed one with ``recheck``:
+        its request was sent, and a list still showed the task as pending.
+        """
+        self._database.execute(
+            "UPDATE dismissal SET outcome = ?, resolved_at = ?,"
+            " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail),"
+            " recheck = ? WHERE id = ?"
+            " AND (outcome IS NULL OR outcome = 'unknown' OR recheck = 1)",
+            (
+                outcome,
+                format_timestamp(at),
+                request_id,
+                detail,
+                int(recheck),
+                entry_id,
+            ),
         )
 
     def unresolved(self) -> list[DismissalRecord]:
-        """Return the dismissals of which nobody knows whether they were done."""
-        return self._entries(
-            "(outcome IS NULL OR outcome = 'unknown') ORDER BY decided_at, id", ()
+        """Return the dismissals whose outcome is not known yet, oldest first."""
+        return self._entries(f"{_UNRESOLVED} ORDER BY decided_at, id", ())
+
+    def count_unresolved(self) -> int:
+        """Count the dismissals whose outcome is not known yet."""
+        row = self._database.row(
+            f"SELECT COUNT(*) AS n FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            (self._workspace,),
         )
+        return int(row["n"]) if row else 0
+
+    def unresolved_task_ids(self) -> frozenset[str]:
+        """Return the tasks that an attempt may still, or may have, dismissed."""
+        rows = self._database.rows(
+            f"SELECT task_id FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            (self._workspace,),
+        )
+        return frozenset(row["task_id"] for row in rows)
+
+    def is_unresolved(self, task_id: str) -> bool:
+        """Return whether an attempt to dismiss this task may still take effect."""
+        row = self._database.row(
+            "SELECT 1 FROM dismissal WHERE workspace = ? AND task_id = ?"  # noqa: S608
+            f" AND {_UNRESOLVED}",
+            (self._workspace, task_id),
+        )
+        return row is not None
+
+    def to_recheck(self) -> list[DismissalRecord]:
+        """Return the failed dismissals that may turn out to have taken effect."""
+        return self._entries("recheck = 1 ORDER BY decided_at, id", ())
 
     def final_outcomes(self, task_ids: Sequence[str]) -> dict[str, list[FinalOutcome]]:
         """Return, by task, the outcomes after which a task is not simply tried again.
@@ -173,8 +217,8 @@ class Dismissals:
         for start in range(0, len(task_ids), _CHUNK):
             chunk = task_ids[start : start + _CHUNK]
             flags = ", ".join("?" * len(chunk))
-            for row in self._store.rows(
-                "SELECT task_id, outcome, content_sha256, settled_at FROM dismissal"  # noqa: S608
+            for row in self._database.rows(
+                "SELECT task_id, outcome, content_sha256, resolved_at FROM dismissal"  # noqa: S608
                 f" WHERE workspace = ? AND task_id IN ({flags}) AND outcome IN"
                 " ('confirmed', 'already_handled', 'gone', 'rejected')",
                 (self._workspace, *chunk),
@@ -182,13 +226,13 @@ class Dismissals:
                 closed = FinalOutcome(
                     Outcome(row["outcome"]),
                     row["content_sha256"],
-                    parse_stored_timestamp(row["settled_at"]),
+                    parse_stored_timestamp(row["resolved_at"]),
                 )
                 found.setdefault(row["task_id"], []).append(closed)
         return found
 
     def confirmed(self, task_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of these tasks are known to be dismissed by us."""
+        """Return which of these tasks are known to be dismissed by this program."""
         return frozenset(
             task_id
             for task_id, ends in self.final_outcomes(task_ids).items()
@@ -200,7 +244,7 @@ class Dismissals:
         start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         return {
             row["rule"]: row["n"]
-            for row in self._store.rows(
+            for row in self._database.rows(
                 "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
                 f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
                 (
@@ -231,8 +275,8 @@ class Dismissals:
         return self._entries(newest, values)
 
     def prune(self, *, before: datetime) -> int:
-        """Forget settled dismissals older than a moment; return how many."""
-        return self._store.execute(
+        """Delete resolved dismissals older than a moment; return how many."""
+        return self._database.execute(
             "DELETE FROM dismissal WHERE workspace = ? AND decided_at < ?"
             " AND outcome IS NOT NULL AND outcome != 'unknown'",
             (self._workspace, format_timestamp(before)),
@@ -241,11 +285,11 @@ class Dismissals:
     def _entries(
         self, where: str, values: Sequence[str | int]
     ) -> list[DismissalRecord]:
-        rows = self._store.rows(
+        rows = self._database.rows(
             f"SELECT * FROM dismissal WHERE workspace = ? AND {where}",  # noqa: S608
             (self._workspace, *values),
         )
-        with self._store.reading():
+        with self._database.decoding():
             return [_entry(row) for row in rows]
 
 
@@ -259,8 +303,8 @@ def _entry(row: Row) -> DismissalRecord:
         cycle=row["cycle"],
         decided_at=parse_stored_timestamp(row["decided_at"]),
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        resolved_at=parse_stored_timestamp(row["settled_at"])
-        if row["settled_at"]
+        resolved_at=parse_stored_timestamp(row["resolved_at"])
+        if row["resolved_at"]
         else None,
         request_id=row["request_id"],
         detail=row["detail"],
@@ -268,4 +312,5 @@ def _entry(row: Row) -> DismissalRecord:
         content_sha256=row["content_sha256"],
         task=json.loads(row["task"]),
         trace=json.loads(zlib.decompress(row["trace"])),
+        recheck=bool(row["recheck"]),
     )

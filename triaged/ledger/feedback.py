@@ -1,17 +1,17 @@
 """What people did with the tasks that a rule would have dismissed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from triaged.ledger.database import Store, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.task import HumanDecision
 
-# A task that so many questions did not find is in none of the lists any more.
+# A task that this many look-ups did not find is in none of the lists any more.
 MAX_LOOKUPS: Final = 3
 
-# Dismissed by a rule's own doing, or perhaps: that says nothing about people.
+# Dismissed by a rule, or perhaps: that says nothing about people.
 _BY_TRIAGED: Final = (
     "EXISTS (SELECT 1 FROM dismissal d WHERE d.workspace = o.workspace"
     " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
@@ -23,7 +23,8 @@ _BY_TRIAGED: Final = (
 class Observation:
     """A task that a rule would have dismissed, and what became of it.
 
-    ``word`` is None while nobody knows; ``ours`` says that a rule dismissed it later.
+    ``human_decision`` is None while it is not known; ``dismissed_by_triaged`` says that a
+    rule dismissed the task later.
     """
 
     rule: str
@@ -35,18 +36,21 @@ class Observation:
 
 
 class FeedbackStore:
-    """What people said of the tasks of one workspace by approving or dismissing."""
+    """What people decided about the tasks of one workspace."""
 
-    def __init__(self, store: Store, workspace: str) -> None:
-        self._store = store
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
         self._workspace = workspace
 
     def record(self, words: Mapping[str, HumanDecision], *, at: datetime) -> None:
-        """Keep what people did; a task is decided on once."""
-        self._store.execute_many(
-            "INSERT INTO word (workspace, task_id, word, asked, at)"
+        """Record what people decided; a task is decided on once."""
+        self._database.execute_many(
+            "INSERT INTO human_decision"
+            " (workspace, task_id, decision, lookups, recorded_at)"
             " VALUES (?, ?, ?, 1, ?) ON CONFLICT (workspace, task_id) DO UPDATE SET"
-            " word = excluded.word, asked = word.asked + 1, at = excluded.at",
+            " decision = excluded.decision,"
+            " lookups = human_decision.lookups + 1,"
+            " recorded_at = excluded.recorded_at",
             [
                 (self._workspace, task_id, word, format_timestamp(at))
                 for task_id, word in words.items()
@@ -54,30 +58,32 @@ class FeedbackStore:
         )
 
     def record_not_found(self, task_ids: Collection[str], *, at: datetime) -> None:
-        """Remember that a question about these tasks had no answer."""
-        self._store.execute_many(
-            "INSERT INTO word (workspace, task_id, word, asked, at)"
+        """Record that a look-up did not find these tasks."""
+        self._database.execute_many(
+            "INSERT INTO human_decision"
+            " (workspace, task_id, decision, lookups, recorded_at)"
             " VALUES (?, ?, NULL, 1, ?) ON CONFLICT (workspace, task_id) DO UPDATE SET"
-            " asked = word.asked + 1, at = excluded.at",
+            " lookups = human_decision.lookups + 1,"
+            " recorded_at = excluded.recorded_at",
             [(self._workspace, task_id, format_timestamp(at)) for task_id in task_ids],
         )
 
     def undecided(self, *, seen_before: datetime) -> frozenset[str]:
-        """Return the observed tasks of which it pays to ask what became of them."""
-        rows = self._store.rows(
+        """Return the observed tasks whose human decision is still worth looking up."""
+        rows = self._database.rows(
             "SELECT DISTINCT o.task_id FROM observation o WHERE o.workspace = ?"  # noqa: S608
             f" AND o.seen_at <= ? AND NOT {_BY_TRIAGED} AND NOT EXISTS"
-            " (SELECT 1 FROM word w WHERE w.workspace = o.workspace"
-            " AND w.task_id = o.task_id AND (w.word IS NOT NULL OR w.asked >= ?))",
+            " (SELECT 1 FROM human_decision w WHERE w.workspace = o.workspace"
+            " AND w.task_id = o.task_id AND (w.decision IS NOT NULL OR w.lookups >= ?))",
             (self._workspace, format_timestamp(seen_before), MAX_LOOKUPS),
         )
         return frozenset(row["task_id"] for row in rows)
 
     def observations(self) -> list[Observation]:
         """Return everything observed, oldest first, with what became of it."""
-        rows = self._store.rows(
-            "SELECT o.rule, o.reason, o.task_id, o.seen_at, w.word,"  # noqa: S608
-            f" {_BY_TRIAGED} AS ours FROM observation o LEFT JOIN word w"
+        rows = self._database.rows(
+            "SELECT o.rule, o.reason, o.task_id, o.seen_at, w.decision,"  # noqa: S608
+            f" {_BY_TRIAGED} AS ours FROM observation o LEFT JOIN human_decision w"
             " ON w.workspace = o.workspace AND w.task_id = o.task_id"
             " WHERE o.workspace = ? ORDER BY o.seen_at, o.task_id, o.rule",
             (self._workspace,),
@@ -88,15 +94,42 @@ class FeedbackStore:
                 reason=row["reason"],
                 task_id=row["task_id"],
                 seen_at=parse_stored_timestamp(row["seen_at"]),
-                human_decision=HumanDecision(row["word"]) if row["word"] else None,
+                human_decision=HumanDecision(row["decision"])
+                if row["decision"]
+                else None,
                 dismissed_by_triaged=bool(row["ours"]),
             )
             for row in rows
         ]
 
+    def add_false_positives(self, found: Iterable[tuple[str, str]]) -> None:
+        """Keep tasks, with the rule that wanted them gone, that a person approved."""
+        self._database.execute_many(
+            "INSERT INTO false_positive (workspace, rule, task_id) VALUES (?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            [(self._workspace, rule, task_id) for rule, task_id in found],
+        )
+
+    def false_positives(self) -> frozenset[tuple[str, str]]:
+        """Return every false positive as rule and task id."""
+        rows = self._database.rows(
+            "SELECT rule, task_id FROM false_positive WHERE workspace = ?",
+            (self._workspace,),
+        )
+        return frozenset((row["rule"], row["task_id"]) for row in rows)
+
+    def count_false_positives(self) -> dict[str, int]:
+        """Count the false positives by rule."""
+        rows = self._database.rows(
+            "SELECT rule, COUNT(*) AS n FROM false_positive WHERE workspace = ?"
+            " GROUP BY rule",
+            (self._workspace,),
+        )
+        return {row["rule"]: row["n"] for row in rows}
+
     def prune(self, *, before: datetime) -> int:
-        """Forget what was learned before a moment; return how many."""
-        return self._store.execute(
-            "DELETE FROM word WHERE workspace = ? AND at < ?",
+        """Delete what was recorded before a moment; return how many."""
+        return self._database.execute(
+            "DELETE FROM human_decision WHERE workspace = ? AND recorded_at < ?",
             (self._workspace, format_timestamp(before)),
         )

@@ -1,35 +1,127 @@
-"""The ledger of one workspace: its rooms over one database."""
+"""The ledger of one workspace: its stores over one database."""
 
 import contextlib
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from triaged.ledger.database import Store
+from triaged.errors import ConfigError, Problem
+from triaged.ledger.counters import Counters
+from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
+from triaged.ledger.holds import Holds
+from triaged.ledger.locks import DaemonLock
+from triaged.ledger.observations import Observations
+from triaged.ledger.rulesets import Rulesets
+from triaged.ledger.state import StateStore
+from triaged.ledger.vetoes import Vetoes
+
+_LAST_CHARACTER: Final = "\U0010ffff"
+# Every table that names tasks.
+_TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
 
 class Ledger:
-    """What one workspace remembers."""
+    """Everything durable of one workspace."""
 
     def __init__(
-        self, directory: Path, *, workspace: str = "default", create: bool = True
+        self,
+        directory: Path,
+        *,
+        workspace: str = "default",
+        create: bool = True,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> None:
         """Open the ledger of a state directory.
 
+        ``busy_seconds`` is how long a statement waits while another process writes.
+
         Raises:
+            LedgerBusy: another process wrote for longer than that.
             LedgerError: it cannot be opened; says what to do.
         """
-        self._store = Store(directory, create=create)
+        self._database = Database(directory, create=create, busy_seconds=busy_seconds)
         self.workspace = workspace
-        self.path = self._store.path
-        self.dismissals = Dismissals(self._store, workspace)
-        self.decisions = DecisionStore(self._store, workspace)
-        self.flags = Flags(self._store, workspace)
-        self.feedback = FeedbackStore(self._store, workspace)
+        self.path = self._database.path
+        self.dismissals = Dismissals(self._database, workspace)
+        self.decisions = DecisionStore(self._database, workspace)
+        self.holds = Holds(self._database, workspace)
+        self.observations = Observations(self._database, workspace)
+        self.rulesets = Rulesets(self._database)
+        self.feedback = FeedbackStore(self._database, workspace)
+        self.flags = Flags(self._database, workspace)
+        self.vetoes = Vetoes(self._database, workspace)
+        self.counters = Counters(self._database, workspace)
+        self.state = StateStore(self._database, workspace)
+
+    @classmethod
+    def open_existing(
+        cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
+    ) -> Self:
+        """Open a ledger that a daemon, or any other command, has made before.
+
+        For what a person does to a running daemon: it never creates anything, so it
+        cannot be confirmed without effect.
+
+        Raises:
+            LedgerError: there is no ledger here, or it cannot be opened.
+            ConfigError: the ledger does not know this workspace, or the daemon that
+                runs on it serves another one.
+        """
+        owner = DaemonLock.owner(directory)
+        ledger = cls(
+            directory, workspace=workspace, create=False, busy_seconds=busy_seconds
+        )
+        known = ledger.workspaces()
+        served = owner.workspace if owner else None
+        if served not in {None, "", workspace} or (known and workspace not in known):
+            ledger.close()
+            whose = served or ", ".join(sorted(known))
+            raise _workspace_problem(
+                f"the ledger {ledger.path} belongs to workspace {whose}, not to"
+                f" {workspace}; set TRIAGED_WORKSPACE or --workspace"
+            )
+        return ledger
+
+    def bind(self, api_url: str, *, at: datetime) -> None:
+        """Record which API this workspace belongs to, or check that it is the same.
+
+        Raises:
+            ConfigError: the ledger holds what happened at another API.
+        """
+        with self.transaction():
+            row = self._database.row(
+                "SELECT api_url FROM workspace WHERE name = ?", (self.workspace,)
+            )
+            if row is None:
+                self._database.execute(
+                    "INSERT INTO workspace (name, api_url, first_used_at)"
+                    " VALUES (?, ?, ?)",
+                    (self.workspace, api_url, format_timestamp(at)),
+                )
+            elif row["api_url"] != api_url:
+                raise ConfigError(
+                    [
+                        Problem(
+                            "settings",
+                            0,
+                            0,
+                            "TRIAGED_API_URL",
+                            f"the ledger {self.path} holds what workspace"
+                            f" {self.workspace} did at {row['api_url']}, not at"
+                            f" {api_url}; use another TRIAGED_STATE_DIR",
+                        )
+                    ]
+                )
+
+    def workspaces(self) -> dict[str, str]:
+        """Return the workspaces that the ledger knows, with the URL of their API."""
+        rows = self._database.rows("SELECT name, api_url FROM workspace")
+        return {row["name"]: row["api_url"] for row in rows}
 
     def __enter__(self) -> Self:
         return self
@@ -39,14 +131,43 @@ class Ledger:
 
     def close(self) -> None:
         """Close the database."""
-        self._store.close()
+        self._database.close()
+
+    def verify(self) -> None:
+        """Check that the open file is still the one at the ledger's path.
+
+        Raises:
+            LedgerError: it was deleted or replaced.
+        """
+        self._database.verify()
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Make what is inside one durable step."""
-        return self._store.transaction()
+        """Make the statements inside one durable transaction; it may be nested."""
+        return self._database.transaction()
+
+    def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
+        """Return ids of known tasks that begin with a prefix, in order."""
+        found: set[str] = set()
+        for table in _TASK_TABLES:
+            rows = self._database.rows(
+                # A range, unlike SUBSTR, uses the index: a screen asks for many.
+                f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
+                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
+                (self.workspace, prefix, prefix + _LAST_CHARACTER, limit),
+            )
+            found.update(row["task_id"] for row in rows)
+        return sorted(found)[:limit]
 
     def prune(self, *, before: datetime) -> int:
-        """Forget what is settled and older than a moment; return how many rows."""
-        rooms = (self.dismissals, self.decisions, self.feedback)
+        """Delete what is resolved and older than a moment; return how many rows."""
         with self.transaction():
-            return sum(room.prune(before=before) for room in rooms)
+            return sum(store.prune(before=before) for store in self._prunable())
+
+    def _prunable(
+        self,
+    ) -> Iterator[Dismissals | DecisionStore | Observations | FeedbackStore]:
+        yield from (self.dismissals, self.decisions, self.observations, self.feedback)
+
+
+def _workspace_problem(message: str) -> ConfigError:
+    return ConfigError([Problem("settings", 0, 0, "TRIAGED_WORKSPACE", message)])

@@ -1,44 +1,64 @@
-"""Locks on the state directory that die with their holder.
+"""Locks on the state directory that the kernel releases with their process.
 
-The kernel drops a ``flock`` with its process, however that ends, so there is never
-anything stale to clean up.
+A ``flock`` ends with its process, however that ends, so there is never a stale one.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
 from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError
 
+DAEMON_LOCK: Final = "daemon.lock"
+_DISPATCH_LOCK: Final = "gate.lock"  # an older process must exclude a newer one
 _POLL_SECONDS: Final = 0.05
+_ATTEMPTS: Final = 20
+_REPORT_AFTER_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LockOwner:
+    """Which process holds a lock, and for which workspace, as it wrote down itself."""
+
+    pid: int
+    host: str
+    workspace: str = ""
+    since: datetime | None = None
+    once: bool = False
+
+    def __str__(self) -> str:
+        """Name the process and its machine."""
+        return f"process {self.pid} on {self.host}"
 
 
 class FileLock:
-    """An exclusive lock on a file that names its holder."""
+    """An exclusive lock on a file that names its owner."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, **facts: str | bool) -> None:
         self._path = path
+        self._facts = facts
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Try to take the lock; say whether that worked.
+        """Try to acquire the lock; return whether that worked.
 
         Raises:
-            LedgerError: the directory cannot be written.
+            LedgerError: the directory cannot be written, or the lock is a link.
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(self._path, flags, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _write_owner(descriptor)
+                _write_owner(descriptor, self._facts)
             except BaseException:
                 os.close(descriptor)
                 raise
@@ -46,69 +66,157 @@ class FileLock:
             return False
         except OSError as error:
             why = error.strerror or type(error).__name__
-            remedy = "give a writable TRIAGED_STATE_DIR"
-            raise LedgerError(str(self._path), why, remedy) from error
+            hint = "give a writable TRIAGED_STATE_DIR"
+            raise LedgerError(str(self._path), why, hint) from error
         self._descriptor = descriptor
         return True
 
     def release(self) -> None:
-        """Let go, if held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def holder(self) -> str:
-        """Say who holds the lock, as they wrote it down."""
+    def verify(self) -> None:
+        """Check that the locked file is still the one at its path.
+
+        Raises:
+            LedgerError: it was deleted or replaced: another process could lock it too.
+        """
+        if self._descriptor is None:
+            return
+        ours = os.fstat(self._descriptor)
         try:
-            who = json.loads(self._path.read_bytes())
-            return f"process {int(who['pid'])} on {who['host']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return "another process"
+            there = self._path.stat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+            raise LedgerError(
+                str(self._path),
+                "was deleted or replaced while it was in use",
+                "start again, once no other daemon runs here",
+            )
+
+    def owner(self) -> LockOwner | None:
+        """Return which process holds the lock, as it wrote down; None if unreadable."""
+        return _read_owner(self._path)
 
 
-def _write_owner(descriptor: int) -> None:
+def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
     os.ftruncate(descriptor, 0)
-    me = {"pid": os.getpid(), "host": socket.gethostname()}
-    os.pwrite(descriptor, json.dumps(me).encode(), 0)
+    owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
+    os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+
+
+def _read_owner(path: Path) -> LockOwner | None:
+    try:
+        owner = json.loads(path.read_bytes())
+        since = owner.get("since")
+        return LockOwner(
+            pid=int(owner["pid"]),
+            host=str(owner["host"]),
+            workspace=str(owner.get("workspace", "")),
+            since=datetime.fromisoformat(since) if since else None,
+            once=bool(owner.get("once")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 class DaemonLock:
-    """Held by a daemon or a ``run --once`` for as long as it lives."""
+    """Held by a daemon or a ``run --once`` for as long as it runs."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workspace: str = "",
+        since: datetime | None = None,
+        once: bool = False,
+    ) -> None:
         self._directory = directory
-        self._lock = FileLock(directory / "daemon.lock")
+        self._lock = FileLock(
+            directory / DAEMON_LOCK,
+            workspace=workspace,
+            since=since.isoformat() if since else "",
+            once=once,
+        )
 
-    def __enter__(self) -> Self:
-        """Take the lock.
+    @staticmethod
+    def owner(directory: Path) -> LockOwner | None:
+        """Return the daemon that runs on a state directory; None when none does."""
+        path = directory / DAEMON_LOCK
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read_owner(path) or LockOwner(0, "this machine")
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+        return None
+
+    def verify(self) -> None:
+        """Check that no other process could hold this lock at the same time.
 
         Raises:
-            AlreadyRunning: somebody else has it; says who.
+            LedgerError: the file was deleted or replaced.
         """
-        if not self._lock.acquire():
-            raise AlreadyRunning(str(self._directory), self._lock.holder())
+        self._lock.verify()
+
+    def __enter__(self) -> Self:
+        """Acquire the lock.
+
+        Raises:
+            AlreadyRunning: another process has it; says which.
+        """
+        # A command that looks whether a daemon runs holds the file for an instant.
+        if not any(self._lock.acquire() for _ in range(_ATTEMPTS)):
+            owner = self._lock.owner()
+            who = str(owner) if owner else "another process"
+            raise AlreadyRunning(str(self._directory), who)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go."""
+        """Release the lock."""
         self._lock.release()
 
 
 class DispatchLock:
-    """Held while dismissals are under way, by whichever process makes them.
+    """Held while dismissals are under way, by the process that makes them.
 
-    Under it, an intent without an outcome is nobody's call in flight: its process
-    died, so the next list may settle it.
+    Under it, an intent without an outcome belongs to a process that has died.
     """
 
-    def __init__(self, directory: Path, clock: Clock) -> None:
-        self._lock = FileLock(directory / "gate.lock")
+    def __init__(
+        self,
+        directory: Path,
+        clock: Clock,
+        *,
+        on_wait: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._lock = FileLock(directory / _DISPATCH_LOCK)
         self._clock = clock
+        self._on_wait = on_wait
 
     @contextlib.asynccontextmanager
     async def acquired(self) -> AsyncIterator[None]:
-        """Wait until nobody else dismisses, and keep it that way."""
+        """Wait until no other process dismisses, and keep it that way.
+
+        ``on_wait`` is told once which process holds the lock, when that takes longer
+        than two seconds.
+        """
+        started, reported = self._clock.monotonic(), False
         while not self._lock.acquire():
+            waited = self._clock.monotonic() - started
+            if waited >= _REPORT_AFTER_SECONDS and not reported:
+                owner = self._lock.owner()
+                self._on_wait(str(owner) if owner else "another process")
+                reported = True
             await self._clock.sleep(_POLL_SECONDS)
         try:
             yield

@@ -1,11 +1,13 @@
 """The tables of the ledger, version by version, and the way from each to the newest."""
 
 import contextlib
+import json
 import sqlite3
-from typing import Final
+import zlib
+from typing import Any, Final
 
 # Each version's change to the one before; never edited once it was released.
-_SCHEMA: Final = """
+_V1: Final = """
 CREATE TABLE dismissal (
     id TEXT PRIMARY KEY,
     workspace TEXT NOT NULL,
@@ -100,23 +102,105 @@ CREATE TABLE word (
     PRIMARY KEY (workspace, task_id)
 );
 """
-MIGRATIONS: Final = (_SCHEMA, _V2)
+# Words of the field instead of the project's own; who set a flag or a veto; which API a
+# workspace belongs to; failed calls that may still turn out to have taken effect.
+_V3: Final = """
+ALTER TABLE dismissal RENAME COLUMN settled_at TO resolved_at;
+ALTER TABLE dismissal ADD COLUMN recheck INTEGER NOT NULL DEFAULT 0;
+UPDATE dismissal SET trace = rename_trace_keys(trace);
+DROP INDEX dismissal_open;
+CREATE INDEX dismissal_unresolved ON dismissal (workspace)
+    WHERE outcome IS NULL OR outcome = 'unknown' OR recheck = 1;
+ALTER TABLE decision RENAME COLUMN copies TO duplicate_flags;
+ALTER TABLE decision ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+UPDATE decision SET bytes = LENGTH(task);
+CREATE INDEX decision_by_time ON decision (workspace, decided_at);
+CREATE INDEX observation_by_time ON observation (workspace, seen_at);
+ALTER TABLE word RENAME TO human_decision;
+ALTER TABLE human_decision RENAME COLUMN word TO decision;
+ALTER TABLE human_decision RENAME COLUMN asked TO lookups;
+ALTER TABLE human_decision RENAME COLUMN at TO recorded_at;
+ALTER TABLE mark RENAME TO flag;
+ALTER TABLE flag RENAME COLUMN note TO reason;
+ALTER TABLE flag ADD COLUMN set_by TEXT NOT NULL DEFAULT '';
+UPDATE flag SET name = 'feedback_refreshed' WHERE name = 'people_asked';
+ALTER TABLE veto ADD COLUMN set_by TEXT NOT NULL DEFAULT '';
+ALTER TABLE tally RENAME TO counter;
+ALTER TABLE counter RENAME COLUMN count TO value;
+CREATE TABLE false_positive (
+    workspace TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    PRIMARY KEY (workspace, rule, task_id)
+);
+INSERT INTO false_positive (workspace, rule, task_id)
+    SELECT workspace, label, label2 FROM counter WHERE name = 'counterexamples';
+DELETE FROM counter WHERE name = 'counterexamples';
+CREATE TABLE state (
+    workspace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    saved_at TEXT NOT NULL,
+    PRIMARY KEY (workspace, name)
+);
+INSERT INTO state (workspace, name, value, saved_at)
+    SELECT workspace, 'review_position', '"' || reason || '"', since FROM flag
+    WHERE name = 'review' AND reason NOT LIKE '%"%' AND reason NOT LIKE '%\\%';
+DELETE FROM flag WHERE name = 'review';
+CREATE TABLE workspace (
+    name TEXT PRIMARY KEY,
+    api_url TEXT NOT NULL,
+    first_used_at TEXT NOT NULL
+);
+"""
+MIGRATIONS: Final = (_V1, _V2, _V3)
 VERSION: Final = len(MIGRATIONS)
 
+_TRACE_KEYS: Final = {
+    "what": "condition",
+    "truth": "result",
+    "wanted": "expected",
+    "seen": "actual",
+    "parts": "children",
+    "reached": "evaluated",
+    "acted": "applied",
+    "wants": "action",
+    "nearest": "closest_rule",
+}
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older ledger up to date, whole or not at all."""
+
+def migrate(connection: sqlite3.Connection, *, target: int = VERSION) -> None:
+    """Bring an older ledger, or an empty file, to a version: all of it or nothing.
+
+    Raises:
+        sqlite3.Error: a step failed; the ledger is as it was.
+    """
+    connection.create_function("rename_trace_keys", 1, _rename_trace_keys)
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another process may have done it while this one waited.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for change in MIGRATIONS[version:]:
-            for statement in filter(str.strip, change.split(";")):
+        for migration in MIGRATIONS[version:target]:
+            for statement in filter(str.strip, migration.split(";")):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
+        connection.execute(f"PRAGMA user_version={target}")
         connection.execute("COMMIT")
     except sqlite3.Error:
         with contextlib.suppress(sqlite3.Error):
             # A full disk has rolled back already.
             connection.execute("ROLLBACK")
         raise
+
+
+def _rename_trace_keys(trace: bytes) -> bytes:
+    try:
+        document = json.loads(zlib.decompress(trace))
+    except (ValueError, TypeError, zlib.error):
+        return trace  # damaged before; reading it says so
+    return zlib.compress(json.dumps(_renamed(document), ensure_ascii=False).encode())
+
+
+def _renamed(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {_TRACE_KEYS.get(k, k): _renamed(v) for k, v in value.items()}
+    return [_renamed(item) for item in value] if isinstance(value, list) else value

@@ -13,14 +13,17 @@ from sqlite3 import Row
 from typing import Final
 
 from triaged.ledger.database import (
+    BUSY_SECONDS,
     FILE,
-    Store,
+    Database,
     format_timestamp,
     parse_stored_timestamp,
 )
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals, Outcome
-from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.flags import Flag, FlagName, Flags
+from triaged.ledger.observations import Observations
+from triaged.ledger.rulesets import Rulesets
 
 # A dismissal by a rule itself, or perhaps one: that is no feedback from people.
 _BY_TRIAGED: Final = (
@@ -28,10 +31,11 @@ _BY_TRIAGED: Final = (
     " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
     " AND (d.outcome IS NULL OR d.outcome IN ('unknown', 'confirmed')))"
 )
+_LAST_CHARACTER: Final = "\U0010ffff"
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 
 
-class ReadOnlyStore(Store):
+class ReadOnlyDatabase(Database):
     """An open ledger that cannot be written, for one thread."""
 
     def __init__(self, directory: Path) -> None:
@@ -41,6 +45,7 @@ class ReadOnlyStore(Store):
             LedgerError: it cannot be opened.
         """
         self.path = directory / FILE
+        self._busy_seconds = BUSY_SECONDS
         self._depth = 0
         self._connection = self._connect("ro")
         self._connection.row_factory = Row
@@ -53,11 +58,11 @@ def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
     Raises:
         LedgerError: the ledger cannot be opened.
     """
-    store = ReadOnlyStore(directory)
+    database = ReadOnlyDatabase(directory)
     try:
-        yield LedgerViews(store, workspace)
+        yield LedgerViews(database, workspace)
     finally:
-        store.close()
+        database.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,41 +125,44 @@ class RecentlyLeft:
 class LedgerViews:
     """The views of one workspace."""
 
-    def __init__(self, database: Store, workspace: str) -> None:
-        self._store = database
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
         self._workspace = workspace
         self.dismissals = Dismissals(database, workspace)
         self.decisions = DecisionStore(database, workspace)
+        self.rulesets = Rulesets(database)
+        self._observations = Observations(database, workspace)
+        self._flags = Flags(database, workspace)
 
     def totals(self) -> LedgerTotals:
         """Return all counters as of now."""
         counted: dict[str, dict[tuple[str, str], int]] = {}
-        for row in self._store.rows(
-            "SELECT name, label, label2, count FROM tally WHERE workspace = ?"
+        for row in self._database.rows(
+            "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
             " AND name IN ('attempts', 'dismissals', 'observed')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
-            of_name[row["label"], row["label2"]] = row["count"]
+            of_name[row["label"], row["label2"]] = row["value"]
         return LedgerTotals(
             attempts={k: n for (k, _), n in counted.get("attempts", {}).items()},
             dismissals=counted.get("dismissals", {}),
             observed=counted.get("observed", {}),
             false_positives=self._count(
-                "SELECT label AS name, COUNT(*) AS n FROM tally WHERE workspace = ?"
-                " AND name = 'false_positives' GROUP BY label"
+                "SELECT rule AS name, COUNT(*) AS n FROM false_positive"
+                " WHERE workspace = ? GROUP BY rule"
             ),
             unresolved=self._number(
                 "SELECT COUNT(*) AS n FROM dismissal WHERE workspace = ?"
                 " AND (outcome IS NULL OR outcome = 'unknown')"
             ),
-            paused=self._flag(FlagName.PAUSED),
-            breaker=self._flag(FlagName.BREAKER),
+            paused=self._flags.get(FlagName.PAUSED),
+            breaker=self._flags.get(FlagName.BREAKER),
         )
 
     def dismissed_by_day(self, since: datetime, until: datetime) -> list[DailyCount]:
         """Count confirmed dismissals by UTC day, rule and reason."""
-        rows = self._store.rows(
+        rows = self._database.rows(
             "SELECT substr(decided_at, 1, 10) AS day, rule, reason, COUNT(*) AS n"
             " FROM dismissal WHERE workspace = ? AND decided_at >= ?"
             " AND decided_at < ? AND outcome = 'confirmed' GROUP BY day, rule, reason",
@@ -164,22 +172,23 @@ class LedgerViews:
 
     def observed_on(self, day: datetime) -> Mapping[str, int]:
         """Count by rule the tasks first observed on a UTC day."""
-        return self.decisions.count_observations(day)
+        return self._observations.count_on(day)
 
     def feedback(self) -> Mapping[tuple[str, str], int]:
         """Count by rule and human decision what people did with observed tasks."""
-        rows = self._store.rows(
-            "SELECT o.rule, w.word, COUNT(*) AS n FROM observation o JOIN word w"  # noqa: S608
-            " ON w.workspace = o.workspace AND w.task_id = o.task_id"
-            f" WHERE o.workspace = ? AND w.word IS NOT NULL AND NOT {_BY_TRIAGED}"
-            " GROUP BY o.rule, w.word",
+        rows = self._database.rows(
+            "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
+            " JOIN human_decision w ON w.workspace = o.workspace"
+            " AND w.task_id = o.task_id"
+            f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {_BY_TRIAGED}"
+            " GROUP BY o.rule, w.decision",
             (self._workspace,),
         )
-        return {(row["rule"], row["word"]): row["n"] for row in rows}
+        return {(row["rule"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
         """Return the tasks that a rule holds, those that end first at the front."""
-        rows = self._store.rows(
+        rows = self._database.rows(
             f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
             " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
             " AND rule = ? ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
@@ -187,7 +196,7 @@ class LedgerViews:
             " ORDER BY h.since, h.task_id",
             (self._workspace, rule, limit),
         )
-        with self._store.reading():
+        with self._database.decoding():
             return [
                 HeldTask(
                     row["task_id"],
@@ -200,13 +209,13 @@ class LedgerViews:
 
     def recent(self, limit: int) -> list[RecentDismissal]:
         """Return the last dismissals, newest first."""
-        rows = self._store.rows(
+        rows = self._database.rows(
             "SELECT task_id, decided_at, rule, reason, source, outcome,"  # noqa: S608
             f" {_DESCRIPTION.format('task')} FROM dismissal WHERE workspace = ?"
             " ORDER BY decided_at DESC, id DESC LIMIT ?",
             (self._workspace, limit),
         )
-        with self._store.reading():
+        with self._database.decoding():
             return [
                 RecentDismissal(
                     task_id=row["task_id"],
@@ -225,14 +234,14 @@ class LedgerViews:
 
         What is on hold or waits for a cap is not left for good.
         """
-        rows = self._store.rows(
+        rows = self._database.rows(
             "SELECT task_id, decided_at, cause, rule,"  # noqa: S608
             f" {_DESCRIPTION.format('task')} FROM decision WHERE workspace = ?"
             " AND cause IS NOT NULL AND cause NOT IN ('held', 'over_cap')"
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
         )
-        with self._store.reading():
+        with self._database.decoding():
             return [
                 RecentlyLeft(
                     task_id=row["task_id"],
@@ -246,33 +255,23 @@ class LedgerViews:
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known ids that begin with a text."""
-        rows = self._store.rows(
-            "SELECT task_id FROM decision WHERE workspace = ? AND task_id >= ?"
-            " AND substr(task_id, 1, ?) = ? UNION"
-            " SELECT task_id FROM dismissal WHERE workspace = ? AND task_id >= ?"
-            " AND substr(task_id, 1, ?) = ? ORDER BY task_id LIMIT ?",
-            (
-                *(self._workspace, prefix, len(prefix), prefix),
-                *(self._workspace, prefix, len(prefix), prefix),
-                limit,
-            ),
-        )
-        return [row["task_id"] for row in rows]
+        found: set[str] = set()
+        for table in ("decision", "dismissal"):
+            rows = self._database.rows(
+                f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
+                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
+                (self._workspace, prefix, prefix + _LAST_CHARACTER, limit),
+            )
+            found.update(row["task_id"] for row in rows)
+        return sorted(found)[:limit]
 
     def _count(self, statement: str) -> Mapping[str, int]:
-        rows = self._store.rows(statement, (self._workspace,))
+        rows = self._database.rows(statement, (self._workspace,))
         return {row["name"]: row["n"] for row in rows}
 
     def _number(self, statement: str) -> int:
-        row = self._store.row(statement, (self._workspace,))
+        row = self._database.row(statement, (self._workspace,))
         return int(row["n"]) if row else 0
-
-    def _flag(self, name: FlagName) -> Flag | None:
-        row = self._store.row(
-            "SELECT since, note FROM mark WHERE workspace = ? AND name = ?",
-            (self._workspace, name),
-        )
-        return Flag(parse_stored_timestamp(row["since"]), row["note"]) if row else None
 
 
 def day_of(moment: datetime) -> datetime:

@@ -233,9 +233,20 @@ class CompiledRuleset:
         }
         self._others = _TypeBucket(others, build, shared)
 
-    def decide(self, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
-        """Decide on each task, in the order listed, as ``decide.decide`` does."""
-        context = build_context(self._surveyed, tasks, now=now)
+    def decide(
+        self,
+        tasks: Sequence[Task],
+        *,
+        now: datetime,
+        context: EvaluationContext | None = None,
+    ) -> list[Decision]:
+        """Decide on each task, in the order listed, as ``decide.decide`` does.
+
+        ``context`` is that of all conditions of the ruleset on these tasks, where the
+        caller has it already.
+        """
+        if context is None:
+            context = build_context(self._surveyed, tasks, now=now)
         section_of, others = self._sections.get, self._others
         decisions = []
         for task in tasks:

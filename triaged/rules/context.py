@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from triaged.rules.conditions import (
     AgeBetween,
@@ -21,16 +21,34 @@ from triaged.rules.conditions import (
 from triaged.rules.task import Json, Task, json_equal
 
 
+class Partner(NamedTuple):
+    """The task that stays of which another is a copy, and how alike the two are."""
+
+    kept: str
+    score: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """The moment of judgement, and what must be known of all listed tasks.
+    """The moment of evaluation, and what must be known of all listed tasks.
 
-    ``spare`` says for each duplicate condition which task ids are a copy (True) or
-    the kept one or unique (False); an id that is not there is unknown.
+    ``is_duplicate`` says for each duplicate condition which task ids are a copy (True)
+    or the kept one or unique (False); an id that is not there is unknown.
+    ``partners`` tells of each copy which task is kept for it, where that is known.
     """
 
     now: datetime
     is_duplicate: Mapping[DuplicateOf, Mapping[str, bool]]
+    partners: Mapping[DuplicateOf, Mapping[str, Partner]] = field(default_factory=dict)
+
+    def partner(self, condition: DuplicateOf, task_id: str | None) -> Partner | None:
+        """Return the kept task that this one is a copy of; None if it is no copy."""
+        return self.partners.get(condition, {}).get(task_id or "")
+
+    def kept_for(self, condition: DuplicateOf, task_id: str) -> str | None:
+        """Return the id of the task that is kept when this copy of it is dismissed."""
+        partner = self.partner(condition, task_id)
+        return None if partner is None else partner.kept
 
 
 def build_context(
@@ -40,8 +58,17 @@ def build_context(
     wanted = {dup for condition in conditions for dup in iter_duplicates(condition)}
     if wanted and (unclear := ambiguous_rows(tasks)):
         tasks = [task for row, task in enumerate(tasks) if row not in unclear]
+    found = {dup: _find_duplicates(dup, tasks, now) for dup in wanted}
     return EvaluationContext(
-        now, {dup: _find_duplicates(dup, tasks, now) for dup in wanted}
+        now,
+        {
+            dup: {i: p is not None for i, p in kept.items()}
+            for dup, kept in found.items()
+        },
+        {
+            dup: {i: p for i, p in kept.items() if p is not None}
+            for dup, kept in found.items()
+        },
     )
 
 
@@ -88,7 +115,8 @@ def ambiguous_rows(tasks: Sequence[Task]) -> frozenset[int]:
 
 def _find_duplicates(
     duplicate: DuplicateOf, tasks: Sequence[Task], now: datetime
-) -> Mapping[str, bool]:
+) -> Mapping[str, Partner | None]:
+    """Say of each task that can be compared which one is kept for it, if any."""
     groups: dict[tuple[str, ...], list[tuple[datetime, str]]] = defaultdict(list)
     for task in tasks:
         if not task.is_pending or task.created_at is None or task.created_at > now:
@@ -96,11 +124,12 @@ def _find_duplicates(
         texts = tuple(_normalize(task.raw, path) for path in duplicate.of)
         if task.id is not None and all(texts):
             groups[texts].append((task.created_at, task.id))
-    spare: dict[str, bool] = {}
+    found: dict[str, Partner | None] = {}
     for members in groups.values():
         kept = min(members) if duplicate.keep is Keep.OLDEST else max(members)
-        spare |= {member[1]: member != kept for member in members}
-    return spare
+        for member in members:
+            found[member[1]] = None if member == kept else Partner(kept[1])
+    return found
 
 
 def _normalize(fields: Mapping[str, Json], path: str) -> str:

@@ -1,9 +1,24 @@
-"""What people and tests turn: faults, tasks, state; no key, and no quota.
+"""The control API: faults, tasks and state of a sandbox, without key and quota.
 
-Nothing here exists in LeadLex.
+LeadLex has nothing like it.
+
+``GET /sandbox/state``
+    tasks by status, calls by operation and status, every effect, limits and faults.
+``POST /sandbox/faults`` with ``{"faults": ["dismiss:drop-after-effect:3"]}``
+    adds faults; ``DELETE /sandbox/faults`` removes all.
+``POST /sandbox/tasks`` with ``{"tasks": [{...}]}``
+    adds tasks and returns their ids.  Absent fields get ordinary values; an id that a
+    task has or had is refused (409).  With ``"raw": true`` tasks are added as they are.
+``POST /sandbox/tasks/ID/settle`` with ``{"status": "approved"}``
+    settles a task as a person does in the dashboard.
+``DELETE /sandbox/tasks/ID``
+    removes a task.
+``POST /sandbox/reset``
+    restores the state of the start.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -18,20 +33,20 @@ from triaged.sandbox.state import SandboxState
 from triaged.sandbox.store import (
     PERSON,
     STATUSES,
+    TaskNotFound,
     TaskNotPending,
-    UnknownTaskError,
-    render_moment,
+    format_timestamp,
 )
 
 
 class AdminRoutes:
-    """Answers the requests that turn one world."""
+    """Answers requests to the control API of one sandbox."""
 
-    def __init__(self, world: SandboxState) -> None:
-        self._world = world
+    def __init__(self, state: SandboxState) -> None:
+        self._state = state
 
     def routes(self) -> list[Route]:
-        """Return what is served beside the API."""
+        """Return what is served beside the LeadLex API."""
         one = "/sandbox/tasks/{task_id:path}"
         return [
             Route("/", self.page, methods=["GET"]),
@@ -45,86 +60,95 @@ class AdminRoutes:
         ]
 
     async def page(self, _: Request) -> Response:
-        """Show the state to a person."""
-        return page.render(self._world)
+        """Show the state as a page."""
+        return page.render(self._state)
 
     async def state(self, _: Request) -> Response:
-        """Tell the state to a program."""
-        return responses.json_answer(self._world.state())
+        """Return the state as JSON."""
+        return responses.json_response(self._state.snapshot())
 
     async def add_faults(self, request: Request) -> Response:
-        """Add to the script: ``{"faults": ["dismiss:cut-after:3"]}``."""
+        """Add faults to the script, all of them or none."""
         try:
-            wished = _texts(await _json(request), "faults")
-            faults = [parse_fault(text) for text in wished]
+            texts = _strings(await _json(request), "faults")
+            faults = [parse_fault(text) for text in texts]
         except ValueError as error:
-            return _wrong(str(error))
+            return _bad_request(str(error))
         for fault in faults:
-            self._world.faults.add(fault)
+            self._state.faults.add(fault)
         return await self.state(request)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Forget the script."""
-        self._world.faults.clear()
+        """Remove all faults."""
+        self._state.faults.clear()
         return await self.state(request)
 
     async def add_tasks(self, request: Request) -> Response:
-        """Add ``{"tasks": [...]}``, completed unless ``"raw": true``; tell the ids."""
+        """Add tasks, and return their ids."""
         try:
             body = await _json(request)
             tasks = _member(body, "tasks")
         except ValueError as error:
-            return _wrong(str(error))
+            return _bad_request(str(error))
         if not isinstance(tasks, list):
-            return _wrong("expected a list at tasks")
+            return _bad_request("expected a list at tasks")
         if not (isinstance(body, dict) and body.get("raw")):
-            tasks = [self._completed(task) for task in tasks]
-        self._world.store.add(tasks)
+            tasks = [self._with_defaults(task) for task in tasks]
+            if used := self._reused_id(tasks):
+                message = f"a task has or had the id {used!r}"
+                return _bad_request(message, HTTPStatus.CONFLICT)
+        self._state.store.add(tasks)
         ids = [task.get("id") for task in tasks if isinstance(task, dict)]
-        return responses.json_answer({"ids": ids}, HTTPStatus.CREATED)
+        return responses.json_response({"ids": ids}, HTTPStatus.CREATED)
 
-    def _completed(self, task: Json) -> Json:
+    def _reused_id(self, tasks: list[Json]) -> str | None:
+        ids = [str(task["id"]) for task in tasks if isinstance(task, dict)]
+        counted = Counter(ids)
+        store = self._state.store
+        return next((i for i in ids if store.has_used(i) or counted[i] > 1), None)
+
+    def _with_defaults(self, task: Json) -> Json:
         given: Mapping[str, Json] = task if isinstance(task, dict) else {}
         ordinary: dict[str, Json] = {
-            "id": self._world.new_id(),
+            "id": self._state.new_id(),
             "type": "prospect_search",
             "status": "pending",
             "description": "Find 20 CEOs at law firms in New York",
-            "created_at": render_moment(self._world.clock.now()),
+            "created_at": format_timestamp(self._state.clock.now()),
             "metadata": {},
         }
         return ordinary | dict(given)
 
     async def settle(self, request: Request) -> Response:
-        """Settle a task as a person in the dashboard: ``{"status": "approved"}``."""
+        """Settle a task as a person does in the dashboard."""
         try:
             status = _member(await _json(request), "status")
         except ValueError as error:
-            return _wrong(str(error))
+            return _bad_request(str(error))
         if not isinstance(status, str) or status not in STATUSES[1:]:
-            return _wrong(f"expected at status one of {', '.join(STATUSES[1:])}")
+            return _bad_request(f"expected at status one of {', '.join(STATUSES[1:])}")
         task_id = request.path_params["task_id"]
         try:
-            self._world.store.settle(
-                task_id, status, now=self._world.clock.now(), by=PERSON
+            self._state.store.settle(
+                task_id, status, now=self._state.clock.now(), by=PERSON
             )
-        except UnknownTaskError:
-            return _wrong("there is no such task", HTTPStatus.NOT_FOUND)
-        except TaskNotPending as settled:
-            return _wrong(f"the task is {settled.status}", HTTPStatus.CONFLICT)
-        return responses.json_answer({"task_id": task_id, "status": status})
+        except TaskNotFound:
+            return _bad_request("there is no such task", HTTPStatus.NOT_FOUND)
+        except TaskNotPending as error:
+            return _bad_request(f"the task is {error.status}", HTTPStatus.CONFLICT)
+        return responses.json_response({"task_id": task_id, "status": status})
 
     async def remove(self, request: Request) -> Response:
-        """Make a task vanish."""
+        """Remove a task."""
         try:
-            self._world.store.remove(request.path_params["task_id"])
-        except UnknownTaskError:
-            return _wrong("there is no such task", HTTPStatus.NOT_FOUND)
+            self._state.store.remove(request.path_params["task_id"])
+        except TaskNotFound:
+            return _bad_request("there is no such task", HTTPStatus.NOT_FOUND)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def reset(self, request: Request) -> Response:
-        """Begin again."""
-        self._world.reset()
+        """Restore the state of the start."""
+        self._state.reset()
         return await self.state(request)
 
 
@@ -142,15 +166,15 @@ def _member(value: Json, name: str) -> Json:
     return value[name]
 
 
-def _texts(value: Json, name: str) -> list[str]:
+def _strings(value: Json, name: str) -> list[str]:
     found = _member(value, name)
     if not isinstance(found, list):
         raise ValueError(f"expected a list at {name}")  # noqa: TRY004 - a wrong body
     texts = [each for each in found if isinstance(each, str)]
     if len(texts) < len(found):
-        raise ValueError(f"expected texts at {name}")
+        raise ValueError(f"expected strings at {name}")
     return texts
 
 
-def _wrong(message: str, status: int = HTTPStatus.BAD_REQUEST) -> Response:
-    return responses.json_answer({"message": message}, status)
+def _bad_request(message: str, status: int = HTTPStatus.BAD_REQUEST) -> Response:
+    return responses.json_response({"message": message}, status)

@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: the API, the control beside it, and a page."""
+"""The sandbox as an ASGI application: the API, the control API, and a page."""
 
 from collections.abc import MutableMapping
 from email.utils import format_datetime
@@ -19,18 +19,21 @@ from triaged.sandbox.api import ApiRoutes
 from triaged.sandbox.state import SandboxState
 
 
-def build_app(world: SandboxState) -> ASGIApp:
-    """Build the application around one world."""
+def build_app(state: SandboxState) -> ASGIApp:
+    """Build the application around the state of one sandbox."""
     app = Starlette(
-        routes=[*ApiRoutes(world).routes(), *AdminRoutes(world).routes()],
-        exception_handlers={HTTPException: _platform, ClientDisconnect: _nobody},
+        routes=[*ApiRoutes(state).routes(), *AdminRoutes(state).routes()],
+        exception_handlers={
+            HTTPException: _platform_error,
+            ClientDisconnect: _client_disconnected,
+        },
     )
     app.router.redirect_slashes = False
-    return _Dated(app, world.clock)
+    return _DateHeaderMiddleware(app, state.clock)
 
 
-class _Dated:
-    """Dates every answer by the sandbox's clock, which a test may have set wrong."""
+class _DateHeaderMiddleware:
+    """Dates every response by the sandbox's clock, which a test may have set wrong."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
@@ -46,17 +49,17 @@ class _Dated:
         await self._app(scope, receive, send_dated)
 
 
-async def _platform(_: Request, error: Exception) -> Response:
+async def _platform_error(_: Request, error: Exception) -> Response:
     status = HTTPStatus(getattr(error, "status_code", HTTPStatus.NOT_FOUND))
     if status == HTTPStatus.NOT_FOUND:
-        return responses.platform_refusal(
+        return responses.platform_error(
             status, "NOT_FOUND", "Requested function was not found"
         )
-    return responses.platform_refusal(
+    return responses.platform_error(
         status, status.name, getattr(error, "detail", status.phrase)
     )
 
 
-async def _nobody(_: Request, __: Exception) -> Response:
-    # The client hung up within its own request; nothing was asked.
+async def _client_disconnected(_: Request, __: Exception) -> Response:
+    # The client disconnected within its own request, so nothing was asked.
     return Response(status_code=HTTPStatus.BAD_REQUEST)

@@ -1,59 +1,106 @@
 """Scripted faults: what goes wrong, for which operation, and how often.
 
-Decides only which fault a call meets; ``gateway`` makes it happen.
+Decides only which fault a call meets; ``api`` and ``fault_responses`` carry it out.
 """
 
 import difflib
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-OPERATIONS: Final = ("list", "dismiss", "approve", "any")
-SLOW_SECONDS: Final = 45.0
+LIST: Final = "list"
+ANY: Final = "any"
+OPERATIONS: Final = (LIST, "dismiss", "approve", ANY)
 _SYNTAX: Final = "OPERATION:FAULT[:COUNT[@SKIP]] or OPERATION:FAULT:p=PROBABILITY"
 _PARTS: Final = (2, 3)
 
 
 class FaultKind(StrEnum):
-    """What goes wrong; ``KINDS_WITH_EFFECT`` says where the task changes all the same.
-
-    ``429`` looks like the minute's limit, ``429-day`` like the day's.
-    """
+    """What goes wrong; ``DESCRIPTIONS`` has one line for each."""
 
     MINUTE_LIMIT = "429"
-    DAY_LIMIT = "429-day"
+    DAY_LIMIT = "daily-429"
     ERROR_500 = "500"
     ERROR_502 = "502"
     ERROR_503 = "503"
-    ERROR_AFTER = "5xx-after"
-    CUT_BEFORE = "cut-before"
-    CUT_AFTER = "cut-after"
+    RETRY_AFTER = "503-retry-after"
+    ERROR_AFTER_EFFECT = "500-after-effect"
+    DROP_BEFORE_EFFECT = "drop-before-effect"
+    DROP_AFTER_EFFECT = "drop-after-effect"
     SLOW = "slow"
-    SLOW_AFTER = "slow-after"
+    DELAY_AFTER_EFFECT = "delay-after-effect"
     HTML = "html"
     TRUNCATED = "truncated"
-    WRONG_SHAPE = "wrong-shape"
+    BAD_SCHEMA = "bad-schema"
     REDIRECT = "redirect"
     HUGE = "huge"
-    KEY_REFUSED = "401"
+    KEY_REJECTED = "401"
     FORBIDDEN = "403"
-    NOT_FOUND_HTML = "404-html"
+    HTML_404 = "html-404"
     NOT_PENDING = "not-pending"
+    NO_FILTER = "no-filter"
+    PAGED = "paged"
+    NULL_TASKS = "null-tasks"
+    PARTIAL_ERROR = "partial-error"
+    AGE = "age"
 
 
+DESCRIPTIONS: Final[dict[FaultKind, str]] = {
+    FaultKind.MINUTE_LIMIT: "429 as if the minute's limit were reached",
+    FaultKind.DAY_LIMIT: "429 as if the day's limit were reached",
+    FaultKind.ERROR_500: "500 from the API",
+    FaultKind.ERROR_502: "502 with an HTML page, from a proxy",
+    FaultKind.ERROR_503: "503 from the platform",
+    FaultKind.RETRY_AFTER: "503 with Retry-After (=SECONDS, else 120)",
+    FaultKind.ERROR_AFTER_EFFECT: "500, although the task has changed",
+    FaultKind.DROP_BEFORE_EFFECT: "connection dropped, nothing has changed",
+    FaultKind.DROP_AFTER_EFFECT: "connection dropped after the task has changed",
+    FaultKind.SLOW: "a delay before the task changes (=SECONDS, else 45)",
+    FaultKind.DELAY_AFTER_EFFECT: "a delay afterwards (=SECONDS, else 45)",
+    FaultKind.HTML: "200 with an HTML page",
+    FaultKind.TRUNCATED: "half of the response, then the connection is dropped",
+    FaultKind.BAD_SCHEMA: "200 with JSON of another schema; the task has changed",
+    FaultKind.REDIRECT: "307 to another server",
+    FaultKind.HUGE: "a response without end",
+    FaultKind.KEY_REJECTED: "401: the key is not accepted",
+    FaultKind.FORBIDDEN: "403: the key lacks a permission",
+    FaultKind.HTML_404: "404 with an HTML page",
+    FaultKind.NOT_PENDING: "400: the task is no longer pending",
+    FaultKind.NO_FILTER: "lists only: the status filter is ignored",
+    FaultKind.PAGED: "lists only: one page (=TASKS, else 20), meta.total and Link",
+    FaultKind.NULL_TASKS: "lists only: null in place of the tasks",
+    FaultKind.PARTIAL_ERROR: "an error beside the data",
+    FaultKind.AGE: "an Age header, as a cache sends (=SECONDS, else 600)",
+}
+
+# The task changes although the response is faulty.
 KINDS_WITH_EFFECT: Final = frozenset(
     {
-        FaultKind.ERROR_AFTER,
-        FaultKind.CUT_AFTER,
+        FaultKind.ERROR_AFTER_EFFECT,
+        FaultKind.DROP_AFTER_EFFECT,
         FaultKind.SLOW,
-        FaultKind.SLOW_AFTER,
+        FaultKind.DELAY_AFTER_EFFECT,
         FaultKind.TRUNCATED,
-        FaultKind.WRONG_SHAPE,
+        FaultKind.BAD_SCHEMA,
+        FaultKind.PARTIAL_ERROR,
+        FaultKind.AGE,
     }
 )
-_TIMED: Final = frozenset({FaultKind.SLOW, FaultKind.SLOW_AFTER})
+LIST_KINDS: Final = frozenset(
+    {FaultKind.NO_FILTER, FaultKind.PAGED, FaultKind.NULL_TASKS}
+)
+# Successful responses that are not what they seem: the call itself did not fail.
+MISLEADING_KINDS: Final = LIST_KINDS | {FaultKind.PARTIAL_ERROR, FaultKind.AGE}
+DEFAULT_VALUES: Final[dict[FaultKind, float]] = {
+    FaultKind.SLOW: 45.0,
+    FaultKind.DELAY_AFTER_EFFECT: 45.0,
+    FaultKind.RETRY_AFTER: 120.0,
+    FaultKind.PAGED: 20.0,
+    FaultKind.AGE: 600.0,
+}
+_MAX_VALUE: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +108,8 @@ class Fault:
     """One line of the script.
 
     After ``skip`` matching calls it meets the next ``count`` of them, or, with a
-    probability, each one by chance for as long as it stays.
+    probability, each one by chance for as long as it stays.  ``value`` is the number
+    of seconds or tasks of a kind that takes one.
     """
 
     operation: str
@@ -69,46 +117,61 @@ class Fault:
     count: int = 1
     skip: int = 0
     probability: float | None = None
-    seconds: float = SLOW_SECONDS
+    value: float | None = None
+
+    @property
+    def amount(self) -> float:
+        """Return the value, or the default of this kind."""
+        return DEFAULT_VALUES[self.kind] if self.value is None else self.value
+
+    def matches(self, operation: str) -> bool:
+        """Tell whether a call of this operation can meet it."""
+        if self.kind in LIST_KINDS and operation != LIST:
+            return False
+        return self.operation in {operation, ANY}
 
     def __str__(self) -> str:
-        """Render as ``parse_fault`` reads it."""
-        kind = f"{self.kind}={self.seconds:g}" if self.kind in _TIMED else self.kind
-        often = f"{self.count}@{self.skip}" if self.skip else f"{self.count}"
+        """Format as ``parse_fault`` reads it."""
+        kind = str(self.kind) if self.value is None else f"{self.kind}={self.value:g}"
+        frequency = f"{self.count}@{self.skip}" if self.skip else f"{self.count}"
         if self.probability is not None:
-            often = f"p={self.probability:g}"
-        return f"{self.operation}:{kind}:{often}"
+            frequency = f"p={self.probability:g}"
+        return f"{self.operation}:{kind}:{frequency}"
 
 
 def parse_fault(text: str) -> Fault:
     """Read ``OPERATION:FAULT[:COUNT[@SKIP]]`` or ``OPERATION:FAULT:p=PROBABILITY``.
 
-    A slow fault may say for how long: ``list:slow=5``.
+    Some faults take a value: ``list:slow=5``, ``list:paged=10``.
 
     Raises:
-        ValueError: it is not of that form; the message says what would be.
+        ValueError: it has another form; the message says which one is expected.
     """
     parts = text.strip().split(":")
     if len(parts) not in _PARTS:
         raise ValueError(f"fault {text!r}: expected {_SYNTAX}")
     operation = _known("operation", parts[0], OPERATIONS)
-    name, has_seconds, seconds = parts[1].partition("=")
+    name, has_value, value = parts[1].partition("=")
     kind = FaultKind(_known("fault", name, tuple(FaultKind)))
-    if has_seconds and kind not in _TIMED:
-        raise ValueError(f"fault {text!r}: only slow faults take seconds")
-    count, skip, probability = _read_often(parts[2] if len(parts) > _PARTS[0] else "1")
+    if has_value and kind not in DEFAULT_VALUES:
+        takers = ", ".join(DEFAULT_VALUES)
+        raise ValueError(f"fault {text!r}: only these take a value: {takers}")
+    if kind in LIST_KINDS and operation not in {LIST, ANY}:
+        raise ValueError(f"fault {text!r}: {kind} is for lists")
+    frequency = parts[2] if len(parts) > _PARTS[0] else "1"
+    count, skip, probability = _parse_frequency(frequency)
     return Fault(
         operation=operation,
         kind=kind,
         count=count,
         skip=skip,
         probability=probability,
-        seconds=_number("seconds", seconds, most=3600) if has_seconds else SLOW_SECONDS,
+        value=_number("value", value, most=_MAX_VALUE) if has_value else None,
     )
 
 
 class FaultScript:
-    """The faults still to come, asked once a call."""
+    """The faults still to come, asked once per call."""
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -121,17 +184,17 @@ class FaultScript:
         self._pending.append(_Pending(fault, skip=fault.skip, count=fault.count))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults."""
         self._pending.clear()
 
     def active(self) -> list[Fault]:
         """List what is still to come, with the counts that are left."""
-        return [pending.rest() for pending in self._pending]
+        return [pending.remaining() for pending in self._pending]
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         """Return the fault that this call meets: the first that matches and is due."""
         for pending in self._pending:
-            if pending.fault.operation not in {operation, "any"}:
+            if not pending.fault.matches(operation):
                 continue
             if pending.is_due(self._random):
                 self._pending = [each for each in self._pending if not each.is_over]
@@ -158,15 +221,8 @@ class _Pending:
         self.count -= 1
         return True
 
-    def rest(self) -> Fault:
-        return Fault(
-            operation=self.fault.operation,
-            kind=self.fault.kind,
-            count=self.count,
-            skip=self.skip,
-            probability=self.fault.probability,
-            seconds=self.fault.seconds,
-        )
+    def remaining(self) -> Fault:
+        return replace(self.fault, count=self.count, skip=self.skip)
 
 
 def _known(what: str, name: str, names: tuple[str, ...]) -> str:
@@ -178,19 +234,19 @@ def _known(what: str, name: str, names: tuple[str, ...]) -> str:
     raise ValueError(f"unknown {what} {name!r}{hint} (known: {listed})")
 
 
-def _read_often(text: str) -> tuple[int, int, float | None]:
+def _parse_frequency(text: str) -> tuple[int, int, float | None]:
     if text.startswith("p="):
         return 1, 0, _number("probability", text.removeprefix("p="), most=1)
     count, has_skip, skip = text.partition("@")
-    calls = _whole("count", count)
+    calls = _integer("count", count)
     if calls < 1:
         raise ValueError("a fault's count is at least 1")
-    return calls, _whole("skip", skip) if has_skip else 0, None
+    return calls, _integer("skip", skip) if has_skip else 0, None
 
 
-def _whole(what: str, text: str) -> int:
+def _integer(what: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < len("1000000000")):
-        raise ValueError(f"a fault's {what} is a whole number, not {text!r}")
+        raise ValueError(f"a fault's {what} is an integer, not {text!r}")
     return int(text)
 
 

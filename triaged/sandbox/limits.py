@@ -13,7 +13,7 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class WindowName(StrEnum):
-    """Which of the two windows is meant."""
+    """One of the two windows."""
 
     MINUTE = "minute"
     DAY = "day"
@@ -21,7 +21,7 @@ class WindowName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """So many calls in each window of so many seconds; no limit is None.
+    """``limit`` calls in each window of ``seconds`` seconds; None is no limit.
 
     Windows begin at the epoch plus ``phase`` and multiples of their length, so a day
     without a phase begins at 00:00 UTC.
@@ -47,13 +47,13 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """What became of one call, and what is left of the day.
+class LimitResult:
+    """Whether one call may pass, and what is left of the day.
 
-    ``refused`` names the window that had nothing left; None lets the call through.
+    ``exceeded`` is the window that had nothing left; None lets the call pass.
     """
 
-    refused: WindowName | None
+    exceeded: WindowName | None
     limit: int | None
     remaining: int | None
     reset: float
@@ -94,20 +94,20 @@ class Limits:
         self._day = _Counter(day)
         self._refused_count = refused_count
 
-    def take(self, now: float) -> Allowance:
-        """Count one call, and say whether it may pass."""
-        refused = self._full(now)
-        if refused is None or self._refused_count:
+    def consume(self, now: float) -> LimitResult:
+        """Count one call, and return whether it may pass."""
+        exceeded = self._full(now)
+        if exceeded is None or self._refused_count:
             self._minute.count(now)
             self._day.count(now)
-        return self._allowance(refused, now)
+        return self._result(exceeded, now)
 
-    def peek(self, now: float) -> Allowance:
-        """Say what a call would meet, without counting one."""
-        return self._allowance(self._full(now), now)
+    def peek(self, now: float) -> LimitResult:
+        """Return what a call would meet, without counting one."""
+        return self._result(self._full(now), now)
 
     def left_in_minute(self, now: float) -> int | None:
-        """Return what the minute has left; the API never shows it."""
+        """Return what the minute has left; the API never reports it."""
         return self._minute.remaining(now)
 
     def _full(self, now: float) -> WindowName | None:
@@ -116,11 +116,11 @@ class Limits:
             return WindowName.DAY
         return WindowName.MINUTE if self._minute.is_full(now) else None
 
-    def _allowance(self, refused: WindowName | None, now: float) -> Allowance:
+    def _result(self, exceeded: WindowName | None, now: float) -> LimitResult:
         day = self._day.window
-        window = self._minute.window if refused is WindowName.MINUTE else day
-        return Allowance(
-            refused=refused,
+        window = self._minute.window if exceeded is WindowName.MINUTE else day
+        return LimitResult(
+            exceeded=exceeded,
             limit=day.limit,
             remaining=self._day.remaining(now),
             reset=day.end(now),

@@ -1,101 +1,111 @@
-"""The state of a sandbox as a page for people: no script, nothing from elsewhere."""
+"""The state of a sandbox as an HTML page: no script, nothing from other servers."""
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from itertools import islice
 from typing import Final
 
+import jinja2
+from markupsafe import Markup
 from starlette.responses import Response
 
 from triaged.sandbox.state import SandboxState
-from triaged.sandbox.store import render_moment
+from triaged.sandbox.store import format_timestamp
 
-_SHOWN: Final = 20
-_STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem;
-       padding: 0 1rem; color: #1d2330; background: #fff }
-table { border-collapse: collapse; width: 100%; margin-bottom: 1.5rem }
-th, td { text-align: left; padding: .25rem .75rem .25rem 0; vertical-align: top;
-         border-bottom: 1px solid #d9dde5; overflow-wrap: anywhere }
-@media (prefers-color-scheme: dark) { body { color: #e6e9ef; background: #14171d }
-       th, td { border-color: #333a46 } }
-"""
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_ROWS: Final = 20
+
+Rows = Sequence[Sequence[object]]
 
 
-def render(world: SandboxState) -> Response:
-    """Render what the sandbox remembers, newest first."""
-    sections = "".join(
-        (
-            _section("Tasks", ("status", "count"), world.store.counts().items()),
-            _section("Quota", ("window", "limit", "left"), _quota(world)),
-            _section("Faults to come", ("fault",), _faults(world)),
-            _section("Last calls", ("at", "call", "answer", "fault"), _calls(world)),
-            _section("Last effects", ("at", "task", "became", "reason"), _made(world)),
-        )
+@dataclass(frozen=True, slots=True)
+class _Section:
+    title: str
+    columns: tuple[str, ...]
+    rows: Rows
+
+
+def render(state: SandboxState) -> Response:
+    """Render the state, the newest calls and changes first."""
+    style = _style()
+    text = _template().render(
+        style=style,
+        now=format_timestamp(state.clock.now()),
+        sections=_sections(state),
     )
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width">'
-        '<meta http-equiv="refresh" content="2"><title>LeadLex sandbox</title>'
-        f"<style>{_STYLE}</style></head><body><h1>LeadLex sandbox</h1>"
-        f"<p>Nothing here is real. It is {render_moment(world.clock.now())}.</p>"
-        f"{sections}</body></html>"
-    )
-    # Ids come from outside, and a lone surrogate has no UTF-8.
+    # Ids come from outside, and a lone surrogate has no UTF-8 form.
     body = text.encode(errors="replace")
-    return Response(body, media_type="text/html", headers=_HEADERS)
+    return Response(body, media_type="text/html", headers=_headers(style))
 
 
-def _section(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("triaged.sandbox"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
-    return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
+    return environment.get_template("page.html")
 
 
-def _quota(world: SandboxState) -> list[tuple[object, ...]]:
-    allowance = world.limits.peek(world.seconds())
-    minute = world.limits.left_in_minute(world.seconds())
+@cache
+def _style() -> Markup:
+    path = resources.files("triaged.sandbox") / "templates" / "page.css"
+    return Markup(path.read_text())  # noqa: S704 - our own file
+
+
+def _headers(style: str) -> dict[str, str]:
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return {
+        "Content-Security-Policy": (
+            f"default-src 'none'; style-src 'sha256-{style_hash}'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-store",
+    }
+
+
+def _sections(state: SandboxState) -> list[_Section]:
     return [
-        ("minute", _number(world.settings.minute_limit), _number(minute)),
-        ("day", _number(allowance.limit), _number(allowance.remaining)),
+        _Section("Tasks", ("status", "count"), [*state.store.counts().items()]),
+        _Section("Quota", ("window", "limit", "remaining"), _quota(state)),
+        _Section("Faults to come", ("fault",), [[f] for f in state.faults.active()]),
+        _Section("Last calls", ("at", "call", "status", "fault"), _calls(state)),
+        _Section("Last changes", ("at", "task", "status", "reason"), _changes(state)),
     ]
 
 
-def _faults(world: SandboxState) -> list[tuple[object, ...]]:
-    return [(fault,) for fault in world.faults.active()]
+def _quota(state: SandboxState) -> Rows:
+    day = state.limits.peek(state.seconds())
+    minute = state.limits.left_in_minute(state.seconds())
+    return [
+        ("minute", _number(state.settings.minute_limit), _number(minute)),
+        ("day", _number(day.limit), _number(day.remaining)),
+    ]
 
 
-def _calls(world: SandboxState) -> list[tuple[object, ...]]:
+def _calls(state: SandboxState) -> Rows:
     return [
         (
-            render_moment(call.at),
+            format_timestamp(call.at),
             f"{call.operation} {call.task_id or ''}",
             call.status,
             call.fault or "",
         )
-        for call in islice(reversed(world.calls), _SHOWN)
+        for call in islice(reversed(state.calls), _ROWS)
     ]
 
 
-def _made(world: SandboxState) -> list[tuple[object, ...]]:
+def _changes(state: SandboxState) -> Rows:
     return [
-        (render_moment(effect.at), effect.task_id, effect.status, effect.reason or "")
-        for effect in islice(reversed(world.store.effects), _SHOWN)
+        (format_timestamp(each.at), each.task_id, each.status, each.reason or "")
+        for each in islice(reversed(state.store.effects), _ROWS)
     ]
 
 

@@ -1,4 +1,4 @@
-"""What goes over the wire: good answers, both kinds of error, and broken ones."""
+"""HTTP responses: normal ones, both kinds of error, and faulty ones."""
 
 import asyncio
 import math
@@ -9,15 +9,15 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from triaged.sandbox.limits import Allowance
+from triaged.sandbox.limits import LimitResult
 from triaged.sandbox.store import encode
 
-# Where the server puts the connection's transport, for those who cut it.
+# Where the server puts the connection's transport, for responses that close it.
 TRANSPORT: Final = "transport"
 
-ELSEWHERE: Final = "http://127.0.0.1:9/elsewhere"
+REDIRECT_URL: Final = "http://127.0.0.1:9/elsewhere"
 
-_DAY_LIMIT_SHOWN: Final = 1_000
+_DEFAULT_DAY_LIMIT: Final = 1_000
 _CHUNK: Final = b" " * 65_536
 _PAGE: Final = (
     "<!doctype html><html><head><title>{title}</title></head>"
@@ -25,7 +25,7 @@ _PAGE: Final = (
 )
 
 
-def json_answer(
+def json_response(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Answer with JSON."""
@@ -35,78 +35,100 @@ def json_answer(
 def json_bytes(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with JSON that is written already."""
+    """Answer with JSON that is encoded already."""
     return Response(body, status, headers, media_type="application/json")
 
 
-def refusal(
+def api_error(
     status: int, code: str, message: str, *, fields: Mapping[str, str] | None = None
 ) -> Response:
-    """Refuse in the API's own envelope; ``fields`` says what is wrong with which."""
+    """Return an error in the API's own envelope; ``fields`` has a message for each."""
     error: dict[str, object] = {"code": code, "message": message}
     if fields:
         error["details"] = {"fields": dict(fields)}
-    return json_answer({"error": error}, status)
+    return json_response({"error": error}, status)
 
 
-def platform_refusal(status: int, code: str, message: str) -> Response:
-    """Refuse as the platform below the API does: another envelope."""
-    return json_answer({"code": code, "message": message}, status)
+def platform_error(status: int, code: str, message: str) -> Response:
+    """Return an error as the platform below the API does, in another envelope."""
+    return json_response({"code": code, "message": message}, status)
 
 
 def html(status: int, title: str) -> Response:
-    """Answer with a page for people, where a program asked."""
+    """Answer with an HTML page where JSON was asked for."""
     return Response(_PAGE.format(title=title), status, media_type="text/html")
 
 
 def redirect(status: int) -> Response:
-    """Send the client elsewhere; nobody is there."""
-    return Response(status_code=status, headers={"Location": ELSEWHERE})
+    """Redirect the client to an address where no server listens."""
+    return Response(status_code=status, headers={"Location": REDIRECT_URL})
+
+
+def invalid(field: str, message: str) -> Response:
+    """Return the 400 of a request with an invalid field."""
+    return api_error(
+        HTTPStatus.BAD_REQUEST,
+        "validation_error",
+        "Validation failed",
+        fields={field: message},
+    )
+
+
+def not_pending(status: str) -> Response:
+    """Return the 400 of a task that has a final status."""
+    message = f"Task has already been {status}"
+    return api_error(HTTPStatus.BAD_REQUEST, "validation_error", message)
+
+
+def key_rejected() -> Response:
+    """Return the 401 of a key that is not accepted."""
+    message = "Invalid or expired API key"
+    return api_error(HTTPStatus.UNAUTHORIZED, "invalid_key", message)
 
 
 def rate_limited() -> Response:
-    """Refuse for the quota."""
+    """Return the 429 of an exceeded limit."""
     status = HTTPStatus.TOO_MANY_REQUESTS
-    return refusal(status, "rate_limited", "Rate limit exceeded")
+    return api_error(status, "rate_limited", "Rate limit exceeded")
 
 
-def quota_headers(allowance: Allowance) -> dict[str, str]:
-    """Write the day's window; an unlimited day has no headers."""
-    if allowance.limit is None or allowance.remaining is None:
+def quota_headers(limits: LimitResult) -> dict[str, str]:
+    """Return the headers of the day's window; an unlimited day has none."""
+    if limits.limit is None or limits.remaining is None:
         return {}
     return {
-        "X-RateLimit-Limit": str(allowance.limit),
-        "X-RateLimit-Remaining": str(allowance.remaining),
-        "X-RateLimit-Reset": str(math.ceil(allowance.reset)),
+        "X-RateLimit-Limit": str(limits.limit),
+        "X-RateLimit-Remaining": str(limits.remaining),
+        "X-RateLimit-Reset": str(math.ceil(limits.reset)),
     }
 
 
-def minute_spent_headers(allowance: Allowance) -> dict[str, str]:
-    """Write headers that leave no doubt that the day is not spent."""
-    headers = quota_headers(allowance)
+def minute_spent_headers(limits: LimitResult) -> dict[str, str]:
+    """Return headers that show that the day is not spent."""
+    headers = quota_headers(limits)
     if headers:
-        headers["X-RateLimit-Remaining"] = str(max(1, allowance.remaining or 0))
+        headers["X-RateLimit-Remaining"] = str(max(1, limits.remaining or 0))
     return headers
 
 
-def day_spent_headers(allowance: Allowance) -> dict[str, str]:
-    """Write headers of a day that is spent, whatever is really left."""
-    limit = _DAY_LIMIT_SHOWN if allowance.limit is None else allowance.limit
+def day_spent_headers(limits: LimitResult) -> dict[str, str]:
+    """Return headers of a day that is spent, whatever is really left."""
+    limit = _DEFAULT_DAY_LIMIT if limits.limit is None else limits.limit
     return {
         "X-RateLimit-Limit": str(limit),
         "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(math.ceil(allowance.reset)),
+        "X-RateLimit-Reset": str(math.ceil(limits.reset)),
     }
 
 
 class AbortConnection(Response):
-    """Close the connection without a word."""
+    """Drop the connection without a response."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Break off, and wait until the server has noticed."""
+        """Abort the transport, and wait until the server has noticed."""
         del send
         scope["state"][TRANSPORT].abort()
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
 class TruncatedResponse(Response):
@@ -117,7 +139,7 @@ class TruncatedResponse(Response):
         self.headers["Content-Type"] = whole.headers["Content-Type"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and half of the body, then break off."""
+        """Send the headers and half of the body, then close the connection."""
         await send(
             {
                 "type": "http.response.start",
@@ -128,18 +150,18 @@ class TruncatedResponse(Response):
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
         scope["state"][TRANSPORT].close()
-        await _gone(receive)
+        await _wait_for_disconnect(receive)
 
 
 class EndlessResponse(Response):
-    """Begin a list that never ends."""
+    """A list that never ends."""
 
     def __init__(self) -> None:
         super().__init__(media_type="application/json")
         del self.headers["Content-Length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send on and on, until the connection is closed."""
+        """Send until the connection is closed."""
         await send(
             {
                 "type": "http.response.start",
@@ -147,11 +169,11 @@ class EndlessResponse(Response):
                 "headers": self.raw_headers,
             }
         )
-        await _pour(send, scope["state"][TRANSPORT])
-        await _gone(receive)
+        await _send_forever(send, scope["state"][TRANSPORT])
+        await _wait_for_disconnect(receive)
 
 
-async def _pour(send: Send, transport: asyncio.Transport) -> None:
+async def _send_forever(send: Send, transport: asyncio.Transport) -> None:
     chunk = b'{"data":{"tasks":['
     # Sending to a client that has gone returns at once: nothing else would end it.
     while not transport.is_closing():
@@ -159,6 +181,6 @@ async def _pour(send: Send, transport: asyncio.Transport) -> None:
         chunk = _CHUNK
 
 
-async def _gone(receive: Receive) -> None:
-    # The request has been read to its end: all that can still come is the hang-up.
+async def _wait_for_disconnect(receive: Receive) -> None:
+    # The request has been read to its end: only a disconnect can still come.
     await receive()

@@ -86,13 +86,13 @@ CAMPAIGNS: Final = (
     "M&A Breakfast invitation",
 )
 
-BOARD: Final = (
+PROTECTED_TEXTS: Final = (
     "Invite the board of {firm} to the Q3 board dinner in {city}",
     "Update the Board contact list for {firm} before Thursday's meeting",
     "Find general counsel who sit on the board of {sector} in {city}",
 )
 
-CLUTTER: Final = (
+TEST_TEXTS: Final = (
     "[TEST] merge contacts",
     "[TEST] please ignore — API smoke test {n}",
     "TEST search {n}",
@@ -107,7 +107,7 @@ LONG_NOTE: Final = (
     "AI summary — Q2 IP audit\n\n"
     "{person} ({firm}) asked for a short list before the next call:\n"
     "  • {n} {role} at {sector} in {city}\n"
-    "  • nobody we wrote to in the last 90 days\n"
+    "  • no one we wrote to in the last 90 days\n"
     "  • “warm” introductions first, then cold ones\n\n"
     "Notes from the last meeting: pricing was asked for and has not been sent; the "
     "partner would like to see three alternatives, each with a fixed fee, and a "

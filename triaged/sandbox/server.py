@@ -1,6 +1,6 @@
 """Serves a sandbox on loopback, within the caller's event loop.
 
-Prints nothing and leaves signals alone: it may run beside a daemon.
+Prints nothing and handles no signals, as it may run beside a daemon.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from triaged.sandbox.state import SandboxState
 
 
 class Sandbox:
-    """The LeadLex double: one made-up workspace behind the documented API."""
+    """The LeadLex simulator: a made-up workspace behind the documented API."""
 
     def __init__(
         self, settings: SandboxSettings | None = None, clock: Clock | None = None
@@ -49,7 +49,7 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 
 def root_url(listener: socket.socket) -> str:
-    """Return where the sandbox's page is."""
+    """Return the URL of the sandbox's page."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -66,7 +66,7 @@ async def serve(
     port: int = 0,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until cancelled; ``on_ready`` learns the API's base URL.
+    """Serve until cancelled; ``on_ready`` gets the API's base URL.
 
     Raises:
         ValueError: the address is not loopback.
@@ -84,7 +84,7 @@ async def serve_on(
     """Serve on a socket that is bound already, and close it at the end."""
     config = uvicorn.Config(
         sandbox.app,
-        http=_CuttableProtocol,
+        http=_AbortableProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -100,12 +100,12 @@ async def serve_on(
         await asyncio.shield(serving)
     finally:
         sandbox.world.close()
-        server.leave()
+        server.shutdown_soon()
         await serving
 
 
-class _CuttableProtocol(H11Protocol):
-    """Lends the transport to the application, which may cut it."""
+class _AbortableProtocol(H11Protocol):
+    """Gives the application access to the transport, which it may abort."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -117,7 +117,7 @@ class _CuttableProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens, and takes no signals: they belong to the caller."""
+    """Reports when it listens, and handles no signals: they belong to the caller."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
@@ -127,8 +127,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         self._on_started()
 
-    def leave(self) -> None:
-        """Stop soon, without waiting for clients that read an endless answer."""
+    def shutdown_soon(self) -> None:
+        """Stop without waiting for clients that read an endless response."""
         self.should_exit = True
         for connection in self.server_state.connections:
             connection.transport.abort()

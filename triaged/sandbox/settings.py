@@ -1,4 +1,4 @@
-"""What a sandbox is told at its start."""
+"""Settings of a sandbox."""
 
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -18,16 +18,17 @@ PLANS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """A workspace, its quota, and how awkward the service is.
+    """A workspace, its quota, and the faults of the service.
 
     ``minute_limit`` and ``day_limit`` of None are unlimited; windows and ``latency``
-    are in seconds; ``history`` is how many settled tasks there are for each pending
-    one; ``key`` of None accepts any that starts with ``wbk_``.
+    are in seconds; ``settled_ratio`` is the number of settled tasks per pending one;
+    ``key`` of None accepts any that starts with ``wbk_``; ``lists_reason`` adds the
+    reason to the listed dismissed tasks, which the documented API may not do.
     """
 
     seed: int = 1
-    count: int = 60
-    history: float = 0.0
+    task_count: int = 60
+    settled_ratio: float = 0.0
     minute_limit: int | None = PLANS["pro"][0]
     minute_window: float = MINUTE_SECONDS
     minute_phase: float = 0.0
@@ -40,7 +41,8 @@ class SandboxSettings:
     faults: tuple[Fault, ...] = ()
     key: str | None = None
     row_cap: int | None = None
-    order: str = "newest"
+    list_order: str = "newest"
+    lists_reason: bool = False
 
     def with_plan(self, plan: str) -> Self:
         """Return the same with a plan's limits.

@@ -1,4 +1,4 @@
-"""One sandbox: a workspace, its quota, its faults, and a record of every call."""
+"""The state of one sandbox: tasks, quota, faults, and a record of every call."""
 
 import asyncio
 import random
@@ -14,13 +14,13 @@ from triaged.rules.task import Json
 from triaged.sandbox.faults import FaultScript
 from triaged.sandbox.limits import Limits
 from triaged.sandbox.settings import SandboxSettings
-from triaged.sandbox.store import Store, render_moment
+from triaged.sandbox.store import Store, format_timestamp
 from triaged.sandbox.tasks import generate
 
-CUT: Final = "cut"
+DROPPED: Final = "dropped"
 
 _CALLS_KEPT: Final = 100_000
-# Crockford's alphabet, as in the ids that services like to use.
+# Crockford's alphabet, as in the ids that many services use.
 _ID_LETTERS: Final = "".join(
     sorted(set(string.digits + string.ascii_uppercase) - set("ILOU"))
 )
@@ -28,8 +28,12 @@ _ID_LETTERS: Final = "".join(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedCall:
-    """One call to the API: what was asked, and how it was answered."""
+    """One call to the API, and the response to it.
 
+    ``received_at`` is when the request had arrived, ``at`` when it was answered.
+    """
+
+    received_at: datetime
     at: datetime
     operation: str
     status: str
@@ -39,26 +43,28 @@ class RecordedCall:
 
 
 class SandboxState:
-    """All that a sandbox remembers; ``reset`` makes it as it was at the start."""
+    """The state of one sandbox; ``reset`` makes it as it was at the start."""
 
     def __init__(self, settings: SandboxSettings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
-        self._pauses: set[asyncio.Future[None]] = set()
+        self._delays: set[asyncio.Future[None]] = set()
         self.reset()
 
     def reset(self) -> None:
-        """Begin again: same tasks, whole quota, the script of the settings."""
+        """Restore the tasks, the whole quota and the faults of the settings."""
         settings = self.settings
         tasks: list[Json] = [
             *generate(
                 settings.seed,
-                settings.count,
+                settings.task_count,
                 self.clock.now(),
-                history=settings.history,
+                settled_ratio=settings.settled_ratio,
             )
         ]
-        self.store = Store(tasks, order=settings.order)
+        self.store = Store(
+            tasks, order=settings.list_order, lists_reason=settings.lists_reason
+        )
         self.limits = Limits(
             minute=settings.minute(),
             day=settings.day(),
@@ -66,7 +72,7 @@ class SandboxState:
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
         self.calls: deque[RecordedCall] = deque(maxlen=_CALLS_KEPT)
-        self.counted: Counter[tuple[str, str]] = Counter()
+        self.call_counts: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
 
     def seconds(self) -> float:
@@ -78,40 +84,40 @@ class SandboxState:
         return "req_" + "".join(self._random.choices(_ID_LETTERS, k=26))
 
     def record(self, call: RecordedCall) -> None:
-        """Remember a call."""
+        """Record a call."""
         self.calls.append(call)
-        self.counted[call.operation, call.status] += 1
+        self.call_counts[call.operation, call.status] += 1
 
     def new_id(self) -> str:
-        """Make an id for a task that was added without one."""
-        return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+        """Make an id for a task that was added without one, new after a reset too."""
+        return str(uuid.uuid4())
 
-    async def pause(self, seconds: float) -> None:
+    async def delay(self, seconds: float) -> None:
         """Wait, but not beyond the end of the sandbox."""
         if seconds <= 0:
             return
         sleeping = asyncio.ensure_future(self.clock.sleep(seconds))
-        self._pauses.add(sleeping)
+        self._delays.add(sleeping)
         try:
             await asyncio.wait({sleeping})
         finally:
-            self._pauses.discard(sleeping)
+            self._delays.discard(sleeping)
             sleeping.cancel()
 
     def close(self) -> None:
-        """End all pauses: the sandbox is about to go."""
-        for sleeping in self._pauses:
+        """End all delays, as the sandbox is about to stop."""
+        for sleeping in self._delays:
             sleeping.cancel()
 
-    def state(self) -> dict[str, object]:
-        """Say everything that a test or a person may want to know."""
+    def snapshot(self) -> dict[str, object]:
+        """Return everything that a test or a user may want to know."""
         now = self.seconds()
-        allowance = self.limits.peek(now)
+        day = self.limits.peek(now)
         calls: dict[str, dict[str, int]] = {}
-        for (operation, status), count in sorted(self.counted.items()):
+        for (operation, status), count in sorted(self.call_counts.items()):
             calls.setdefault(operation, {})[status] = count
         return {
-            "now": render_moment(self.clock.now()),
+            "now": format_timestamp(self.clock.now()),
             "tasks": self.store.counts(),
             "calls": calls,
             "effects": [
@@ -119,9 +125,9 @@ class SandboxState:
                     "task_id": effect.task_id,
                     "status": effect.status,
                     "reason": effect.reason,
-                    "at": render_moment(effect.at),
+                    "at": format_timestamp(effect.at),
                     "by": effect.by,
-                    "times": self.store.times(effect.task_id, effect.status),
+                    "requests": self.store.request_count(effect.task_id, effect.status),
                 }
                 for effect in self.store.effects
             ],
@@ -131,9 +137,9 @@ class SandboxState:
                     "remaining": self.limits.left_in_minute(now),
                 },
                 "day": {
-                    "limit": allowance.limit,
-                    "remaining": allowance.remaining,
-                    "reset": allowance.reset,
+                    "limit": day.limit,
+                    "remaining": day.remaining,
+                    "reset": day.reset,
                 },
             },
             "faults": [str(fault) for fault in self.faults.active()],

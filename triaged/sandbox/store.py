@@ -1,4 +1,4 @@
-"""The workspace in memory: its tasks, what may become of them, and what did."""
+"""The workspace in memory: its tasks, and every change of their status."""
 
 import json
 from collections import Counter
@@ -15,12 +15,12 @@ API: Final = "api"
 PERSON: Final = "person"
 
 
-class UnknownTaskError(Exception):
-    """The workspace has no task of that id."""
+class TaskNotFound(Exception):
+    """The workspace has no task with that id."""
 
 
 class TaskNotPending(Exception):
-    """The task has been settled before; ``status`` says how."""
+    """The task has a final status, which is ``status``."""
 
     def __init__(self, status: str) -> None:
         super().__init__(status)
@@ -29,7 +29,7 @@ class TaskNotPending(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One task that changed for good: the proof of what was done, and when."""
+    """One task that changed for good: how, when and by whom."""
 
     task_id: str
     status: str
@@ -39,7 +39,7 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _StoredTask:
     key: str
     fields: Json
     status: str
@@ -53,21 +53,29 @@ class Store:
     Serialises a task once, and a list only after something changed.
     """
 
-    def __init__(self, tasks: Iterable[Json] = (), *, order: str = "newest") -> None:
+    def __init__(
+        self,
+        tasks: Iterable[Json] = (),
+        *,
+        order: str = "newest",
+        lists_reason: bool = False,
+    ) -> None:
         if order not in ORDERS:
             raise ValueError(f"unknown order {order!r} (known: {', '.join(ORDERS)})")
         self._order = order
-        self._entries: dict[str, _Entry] = {}
+        self._lists_reason = lists_reason
+        self._used_ids: set[str] = set()
+        self._entries: dict[str, _StoredTask] = {}
         self._bodies: dict[tuple[str, int | None], bytes] = {}
-        self._asked: Counter[tuple[str, str]] = Counter()
+        self._request_counts: Counter[tuple[str, str]] = Counter()
         self._added = 0
         self.effects: list[Change] = []
         self.add(tasks)
 
     def add(self, tasks: Iterable[Json]) -> int:
-        """Take tasks as they are, odd ones too; the same id again replaces.
+        """Add tasks as they are, odd ones too.
 
-        What has no status is listed as pending.
+        A task replaces the one with its id; without a known status it is pending.
         """
         before = self._added
         for task in tasks:
@@ -80,10 +88,11 @@ class Store:
         fields: Mapping[str, Json] = task if isinstance(task, dict) else {}
         task_id, status = fields.get("id"), fields.get("status")
         created_at = fields.get("created_at")
-        # What has no usable id can be listed, though never asked for.
+        # A task without a usable id is listed, but no request can name it.
         key = task_id if isinstance(task_id, str) else f"\0{self._added}"
+        self._used_ids.add(key)
         known = isinstance(status, str) and status in STATUSES
-        self._entries[key] = _Entry(
+        self._entries[key] = _StoredTask(
             key=key,
             fields=task,
             status=str(status) if known else "pending",
@@ -92,17 +101,17 @@ class Store:
         )
 
     def remove(self, task_id: str) -> None:
-        """Forget a task, as if it had never been.
+        """Remove a task; its id stays used.
 
         Raises:
-            NoSuchTask: there is none.
+            TaskNotFound: there is none.
         """
         if self._entries.pop(task_id, None) is None:
-            raise UnknownTaskError
+            raise TaskNotFound
         self._bodies.clear()
 
-    def list_body(self, status: str, *, row_cap: int | None = None) -> bytes:
-        """Return the list answer for one status, as the API gives it."""
+    def list_response(self, status: str, *, row_cap: int | None = None) -> bytes:
+        """Return the body of the list of one status, as the API gives it."""
         key = (status, row_cap)
         if key not in self._bodies:
             rows = self._rows(status)[:row_cap]
@@ -110,7 +119,15 @@ class Store:
             self._bodies[key] = b'{"data":{"tasks":[' + joined + b"]}}"
         return self._bodies[key]
 
-    def _rows(self, status: str) -> list[_Entry]:
+    def tasks(self, status: str) -> list[Json]:
+        """Return the tasks of one status, in the order of the list."""
+        return [entry.fields for entry in self._rows(status)]
+
+    def has_used(self, task_id: str) -> bool:
+        """Tell whether a task has or had this id."""
+        return task_id in self._used_ids
+
+    def _rows(self, status: str) -> list[_StoredTask]:
         rows = [entry for entry in self._entries.values() if entry.status == status]
         if self._order != "added":
             newest = self._order == "newest"
@@ -129,36 +146,37 @@ class Store:
         """Dismiss or approve a pending task, once and for good.
 
         Raises:
-            NoSuchTask: there is none.
-            NoLongerPending: it has been settled before.
+            TaskNotFound: there is none.
+            TaskNotPending: its status is final.
         """
-        self._asked[task_id, status] += 1
+        self._request_counts[task_id, status] += 1
         entry = self._entries.get(task_id)
         if entry is None:
-            raise UnknownTaskError
+            raise TaskNotFound
         if entry.status != "pending":
             raise TaskNotPending(entry.status)
         entry.status = status
-        entry.fields = (entry.fields if isinstance(entry.fields, dict) else {}) | {
-            "status": status
-        }
+        fields = entry.fields if isinstance(entry.fields, dict) else {}
+        entry.fields = fields | {"status": status}
+        if self._lists_reason and reason is not None:
+            entry.fields["reason"] = reason
         entry.encoded = encode(entry.fields)
         self._bodies.clear()
         effect = Change(task_id=task_id, status=status, reason=reason, at=now, by=by)
         self.effects.append(effect)
         return effect
 
-    def times(self, task_id: str, status: str = "dismissed") -> int:
-        """Return how often the workspace was asked for this; refusals count."""
-        return self._asked[task_id, status]
+    def request_count(self, task_id: str, status: str = "dismissed") -> int:
+        """Return how many requests asked for this; refused ones count."""
+        return self._request_counts[task_id, status]
 
     def status_of(self, task_id: str) -> str | None:
-        """Return a task's status, or None where there is no such task."""
+        """Return a task's status, or None when there is no such task."""
         entry = self._entries.get(task_id)
         return entry.status if entry else None
 
     def ids(self, status: str) -> list[str]:
-        """List the ids of one status, in the order of the list answer."""
+        """Return the ids of one status, in the order of the list."""
         keys = (entry.key for entry in self._rows(status))
         return [key for key in keys if not key.startswith("\0")]
 
@@ -169,13 +187,13 @@ class Store:
 
 
 def encode(value: object) -> bytes:
-    """Write JSON in UTF-8, as services do; a lone surrogate becomes an escape."""
+    """Encode JSON in UTF-8, as services do; a lone surrogate becomes an escape."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def render_moment(moment: datetime) -> str:
-    """Write a moment as the API does: ISO 8601 in UTC, with a Z."""
+def format_timestamp(moment: datetime) -> str:
+    """Format a timestamp as the API does: ISO 8601 in UTC, with a Z."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""Seeded, realistic Lexi tasks: test clutter, duplicates, stale searches, real work.
+"""Seeded, realistic tasks: test data, duplicates, stale searches, real work.
 
 The same seed, count and moment give the same tasks, on every machine.
 """
@@ -12,18 +12,18 @@ from typing import Final, TypeAlias, TypeVar
 
 from triaged.rules.task import DOCUMENTED_TYPES, Json
 from triaged.sandbox import sample_data
-from triaged.sandbox.store import render_moment
+from triaged.sandbox.store import format_timestamp
 
 Fields: TypeAlias = dict[str, Json]
 
 _Choice = TypeVar("_Choice")
 
-_SHARES: Final = {"clutter": 0.20, "duplicate": 0.15, "stale": 0.20}
+_SHARES: Final = {"test_data": 0.20, "duplicate": 0.15, "stale": 0.20}
 _MINUTES_A_DAY: Final = 24 * 60
 
-# What people made of tasks of each sort, for judging rules against it.
+# What people did with tasks of each category, to backtest rules against.
 _SETTLED: Final = {
-    "clutter": {"dismissed": 97, "failed": 3},
+    "test_data": {"dismissed": 97, "failed": 3},
     "duplicate": {"dismissed": 88, "approved": 4, "completed": 8},
     "stale": {"dismissed": 80, "completed": 15, "failed": 5},
     "ordinary": {"approved": 30, "completed": 52, "dismissed": 12, "failed": 6},
@@ -42,8 +42,8 @@ _TEMPLATES: Final = (
     ("list_operation", 'Remove {n} bounced contacts from "{list}"'),
 )
 
-# The same wish, typed again by somebody in a hurry.
-_VARIANTS: Final[tuple[Callable[[str], str], ...]] = (
+# The same request, typed again in a hurry.
+_RETYPED: Final[tuple[Callable[[str], str], ...]] = (
     str.upper,
     str.lower,
     lambda text: f"  {text} ",
@@ -53,70 +53,81 @@ _VARIANTS: Final[tuple[Callable[[str], str], ...]] = (
 
 
 def generate(
-    seed: int, count: int, now: datetime, *, history: float = 0.0
+    seed: int, count: int, now: datetime, *, settled_ratio: float = 0.0
 ) -> list[Fields]:
-    """Make pending tasks, and ``history`` times as many that are settled.
+    """Make pending tasks, and ``settled_ratio`` times as many that are settled.
 
-    About a fifth is test clutter, a fifth stale searches, 15 % duplicates.
+    About a fifth is test data, a fifth stale searches, 15 % duplicates.
     """
     maker = TaskGenerator(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
     pending = maker.make(count)
-    settled = maker.make(round(count * history), settled=True)
+    settled = maker.make(round(count * settled_ratio), settled=True)
     return pending + settled
 
 
 @dataclass(slots=True)
-class _Made:
-    sort: str
+class _Generated:
+    category: str
     task: Fields
 
 
 class TaskGenerator:
+    """Makes tasks from one source of chance, dated relative to ``now``."""
+
     def __init__(self, chance: random.Random, now: datetime) -> None:
         self._chance = chance
         self._now = now
 
     def make(self, count: int, *, settled: bool = False) -> list[Fields]:
-        made: list[_Made] = []
-        for sort in self._sorts(count):
-            task = self._copy(made) if sort == "duplicate" else self._fresh(sort)
-            made.append(_Made(sort, task))
+        made: list[_Generated] = []
+        for category in self._categories(count):
+            task = (
+                self._copy(made) if category == "duplicate" else self._fresh(category)
+            )
+            made.append(_Generated(category, task))
         if settled:
             for each in made:
-                shares = _SETTLED[each.sort]
+                shares = _SETTLED[each.category]
                 statuses, weights = list(shares), list(shares.values())
                 each.task["status"] = self._chance.choices(statuses, weights)[0]
         return [each.task for each in made]
 
-    def _sorts(self, count: int) -> list[str]:
-        sorts = [
-            sort for sort, share in _SHARES.items() for _ in range(round(count * share))
+    def _categories(self, count: int) -> list[str]:
+        categories = [
+            category
+            for category, share in _SHARES.items()
+            for _ in range(round(count * share))
         ]
-        sorts += ["ordinary"] * (count - len(sorts))
-        self._chance.shuffle(sorts)
+        categories += ["ordinary"] * (count - len(categories))
+        self._chance.shuffle(categories)
         # A duplicate needs something before it.
-        first = next((n for n, sort in enumerate(sorts) if sort == "ordinary"), 0)
-        sorts[:1], sorts[first : first + 1] = sorts[first : first + 1], sorts[:1]
-        return sorts
+        first = next(
+            (n for n, category in enumerate(categories) if category == "ordinary"), 0
+        )
+        categories[:1], categories[first : first + 1] = (
+            categories[first : first + 1],
+            categories[:1],
+        )
+        return categories
 
-    def _fresh(self, sort: str) -> Fields:
-        if sort == "clutter":
-            return self._clutter()
-        return self._stale() if sort == "stale" else self._ordinary()
+    def _fresh(self, category: str) -> Fields:
+        if category == "test_data":
+            return self._test_data()
+        return self._stale() if category == "stale" else self._ordinary()
 
-    def _copy(self, made: list[_Made]) -> Fields:
-        models = [each.task for each in made if each.sort == "ordinary"]
+    def _copy(self, made: list[_Generated]) -> Fields:
+        models = [each.task for each in made if each.category == "ordinary"]
         model = self._chance.choice(models)
         text = str(model["description"])
-        variant = self._chance.choice(_VARIANTS)
+        variant = self._chance.choice(_RETYPED)
         since = datetime.fromisoformat(str(model["created_at"]))
         later = (self._now - since) * self._chance.random()
         copy = dict(model, id=self._id(), description=variant(text))
-        copy["created_at"] = render_moment(self._now - later)
+        copy["created_at"] = format_timestamp(self._now - later)
         return copy
 
-    def _clutter(self) -> Fields:
-        text = self._phrase(self._chance.choice(sample_data.CLUTTER))
+    def _test_data(self) -> Fields:
+        text = self._phrase(self._chance.choice(sample_data.TEST_TEXTS))
         metadata: Fields = {"source": self._chance.choice(["test", "api"])}
         kind = self._chance.choice(DOCUMENTED_TYPES)
         return self._task(kind, text, metadata, most_days=120)
@@ -142,7 +153,7 @@ class TaskGenerator:
     def _ordinary(self) -> Fields:
         roll = self._chance.random()
         if roll < 1 / 20:
-            text = self._phrase(self._pick(sample_data.BOARD))
+            text = self._phrase(self._pick(sample_data.PROTECTED_TEXTS))
             kind, metadata = "list_operation", self._list_metadata()
         elif roll < 2 / 20:
             text, kind = self._phrase(sample_data.LONG_NOTE), "prospect_search"
@@ -185,7 +196,7 @@ class TaskGenerator:
         most_days: float,
         least_days: float = 0,
     ) -> Fields:
-        # More of them young than old, as in a workspace that people work in.
+        # More recent than old ones, as in a workspace in use.
         share = self._chance.random() ** 2
         minutes = _MINUTES_A_DAY * (least_days + share * (most_days - least_days))
         created_at = self._now - timedelta(minutes=max(1, round(minutes)))
@@ -194,7 +205,7 @@ class TaskGenerator:
             "type": kind,
             "status": "pending",
             "description": text,
-            "created_at": render_moment(created_at),
+            "created_at": format_timestamp(created_at),
             "metadata": metadata,
         }
 

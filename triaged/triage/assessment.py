@@ -1,97 +1,90 @@
-"""What the rules and the past say together of a list of tasks.
+"""What the rules and the ledger say together of a list of tasks.
 
-It reads the ledger and writes nothing; cycles, plans and people's commands share it.
+It reads the ledger and writes nothing; cycles, plans and manual commands share it.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from triaged.ledger import Ledger
-from triaged.ledger.decisions import Hold
 from triaged.ledger.dismissals import FinalOutcome, Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.holds import Hold
+from triaged.rules.canonical import rule_fingerprint
+from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.guard import GuardResult, History, apply_guard, is_clock_wrong
 
-# After a refusal of its own kind (422 and the like) asking again soon only costs.
+# After a rejection of its own kind (422 and the like) an early retry only costs a call.
 REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 
 
-class Judge:
-    """Judges a list of tasks by rules and by what the ledger knows of the past."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Assessment:
+    """What a cycle would do with a list of tasks, and everything it was decided on.
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    ``fingerprints`` identify each rule with a hold: a changed rule holds from the start.
+    """
 
-    def assess(
-        self,
-        rules: CompiledRules,
-        tasks: Sequence[Task],
-        *,
-        now: datetime,
-        clock_skew: timedelta,
-    ) -> tuple[GuardResult, History]:
-        """Decide on each task and pass the decisions through the guard."""
-        decisions = rules.engine.decide(tasks, now=now)
-        history = self._past(rules.ruleset, decisions, now=now, clock_skew=clock_skew)
-        return apply_guard(decisions, rules.ruleset, history, now=now), history
-
-    def _past(
-        self,
-        ruleset: Ruleset,
-        decisions: Sequence[Decision],
-        *,
-        now: datetime,
-        clock_skew: timedelta,
-    ) -> History:
-        wanted = {d.task.id: d.task for d in decisions if d.is_dismissal and d.task.id}
-        closed = self._ledger.dismissals.final_outcomes(list(wanted))
-        done, refused = _handled_or_rejected(wanted, closed, now)
-        return History(
-            vetoed=self._ledger.flags.vetoed(),
-            handled=done,
-            recently_rejected=refused,
-            held_since=self._held_since(ruleset, decisions),
-            dismissed_today=self._ledger.dismissals.count_by_rule(now),
-            paused=self._ledger.flags.get(FlagName.PAUSED) is not None,
-            clock_skew=clock_skew,
-        )
-
-    def _held_since(
-        self, ruleset: Ruleset, decisions: Sequence[Decision]
-    ) -> dict[tuple[str, str], datetime]:
-        known = self._ledger.decisions.holds()
-        if not known:
-            return {}
-        prints = rule_fingerprints(ruleset)
-        by_task = {d.task.id: d.task for d in decisions if d.task.id}
-        return {
-            (hold.task_id, hold.rule): since
-            for hold, since in known.items()
-            if (task := by_task.get(hold.task_id)) is not None
-            and hold.rule in prints
-            and hold.fingerprint == _hold_fingerprint(task, prints[hold.rule])
-        }
+    rules: CompiledRules
+    guarded: GuardResult
+    history: History
+    context: EvaluationContext
+    fingerprints: Mapping[str, str]
 
 
-def next_holds(
-    ruleset: Ruleset, guarded: GuardResult, history: History, at: datetime
-) -> dict[Hold, datetime]:
+def assess(
+    ledger: Ledger,
+    rules: CompiledRules,
+    tasks: Sequence[Task],
+    *,
+    now: datetime,
+    clock_skew: timedelta,
+) -> Assessment:
+    """Decide on each task and pass the decisions through the guard."""
+    ruleset = rules.ruleset
+    context = build_context(ruleset.conditions(), tasks, now=now)
+    decisions = rules.engine.decide(tasks, now=now, context=context)
+    fingerprints = rule_fingerprints(ruleset)
+    wanted = {d.task.id: d.task for d in decisions if d.is_dismissal and d.task.id}
+    final = ledger.dismissals.final_outcomes(list(wanted))
+    handled, rejected = _handled_or_rejected(wanted, final, now)
+    history = History(
+        vetoed=ledger.vetoes.task_ids(),
+        handled=handled,
+        recently_rejected=rejected,
+        unresolved=ledger.dismissals.unresolved_task_ids(),
+        held_since=_held_since(ledger, fingerprints, decisions),
+        dismissed_today=ledger.dismissals.count_by_rule(now),
+        paused=ledger.flags.get(FlagName.PAUSED) is not None,
+        clock_skew=clock_skew,
+    )
+    return Assessment(
+        rules=rules,
+        guarded=apply_guard(decisions, ruleset, history, context),
+        history=history,
+        context=context,
+        fingerprints=fingerprints,
+    )
+
+
+def next_holds(assessment: Assessment) -> dict[Hold, datetime]:
     """Return the holds to keep: those that run on, and those that begin now.
 
-    By a wrong clock nothing begins: a hold that did could be over at once.
+    By a wrong clock none begins: a hold that did could be over at once.
     """
-    prints = rule_fingerprints(ruleset)
+    guarded, prints = assessment.guarded, assessment.fingerprints
     by_task = {d.task.id: d.task for d in guarded.decisions if d.task.id}
-    known = history.held_since or {}
-    may_begin = not is_clock_wrong(history.clock_skew)
+    known = assessment.history.held_since or {}
+    may_begin = not is_clock_wrong(assessment.history.clock_skew)
     return {
         Hold(task_id, rule, _hold_fingerprint(by_task[task_id], prints[rule])): (
-            known.get((task_id, rule), at)
+            known.get((task_id, rule), assessment.context.now)
         )
         for task_id, rule in guarded.on_hold_rules
         if may_begin or (task_id, rule) in known
@@ -99,35 +92,46 @@ def next_holds(
 
 
 def rule_fingerprints(ruleset: Ruleset) -> dict[str, str]:
-    """Return a hash of each rule with a hold: changed rules hold anew."""
+    """Return what identifies each rule with a hold: its match and its reason."""
+    return {rule.name: rule_fingerprint(rule) for rule in ruleset.rules if rule.hold}
+
+
+def _held_since(
+    ledger: Ledger, fingerprints: Mapping[str, str], decisions: Sequence[Decision]
+) -> dict[tuple[str, str], datetime]:
+    known = ledger.holds.all() if fingerprints else {}
+    by_task = {d.task.id: d.task for d in decisions if d.task.id} if known else {}
     return {
-        rule.name: hashlib.sha256(repr((rule.match, rule.reason)).encode()).hexdigest()
-        for rule in ruleset.rules
-        if rule.hold
+        (hold.task_id, hold.rule): since
+        for hold, since in known.items()
+        if (task := by_task.get(hold.task_id)) is not None
+        and hold.rule in fingerprints
+        and hold.fingerprint == _hold_fingerprint(task, fingerprints[hold.rule])
     }
 
 
 def _hold_fingerprint(task: Task, rule_print: str) -> str:
-    return hashlib.sha256(f"{task.content_hash()}{rule_print}".encode()).hexdigest()
+    text = f"{task.content_hash()}{rule_print}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _handled_or_rejected(
     tasks: Mapping[str, Task],
-    closed: Mapping[str, Sequence[FinalOutcome]],
+    final: Mapping[str, Sequence[FinalOutcome]],
     now: datetime,
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Find the tasks that are done for, and those refused lately as they are now."""
-    done: set[str] = set()
-    refused: set[str] = set()
-    for task_id, ends in closed.items():
-        digest = tasks[task_id].content_hash()
-        for end in ends:
-            lately = (
-                now - end.at < REJECTION_RETRY_AFTER and end.content_sha256 == digest
+    """Find the tasks that are handled, and those rejected recently as they are now."""
+    handled: set[str] = set()
+    rejected: set[str] = set()
+    for task_id, outcomes in final.items():
+        content = tasks[task_id].content_hash()
+        for end in outcomes:
+            is_recent = (
+                now - end.at < REJECTION_RETRY_AFTER and end.content_sha256 == content
             )
             if end.outcome is Outcome.CONFIRMED:
-                # Dismissed is final; a list that still has it is behind, or mistaken.
-                done.add(task_id)
-            elif lately:
-                (refused if end.outcome is Outcome.REJECTED else done).add(task_id)
-    return frozenset(done), frozenset(refused)
+                # Dismissed is final; a list that still has it is late, or mistaken.
+                handled.add(task_id)
+            elif is_recent:
+                (rejected if end.outcome is Outcome.REJECTED else handled).add(task_id)
+    return frozenset(handled), frozenset(rejected)

@@ -1,20 +1,24 @@
-"""The one way to a dismissal: intent, quota, call, outcome, in this order.
+"""The one way to a dismissal: last check, quota, intent, call, outcome.
 
-The gate holds the only reference to the dismiss call; daemon and commands all go
-through it.  What may be dismissed was decided before, by rules and guard or by a
-person; the gate only looks once more whether somebody paused or vetoed meanwhile.
+The dispatcher holds the only reference to the dismiss call; the daemon and every command
+go through it.  What may be dismissed was decided before, by rules and guard or by a
+person.  What was decided early may be forbidden by the time it is sent, so one
+transaction per dismissal, directly before its call, checks everything again, charges
+the quota and records the intent; and what people and rules forbid is checked once more
+when the first byte is about to be sent.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import structlog
 
 from triaged.clock import Clock
+from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.leadlex.errors import (
     KeyRejected,
     LexiError,
@@ -28,7 +32,13 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, Intent, Outcome, Source
 from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.triage.flights import Call, CallPool, CallResult, Dismisser
+from triaged.rules.context import EvaluationContext
+from triaged.rules.decide import decide_one
+from triaged.rules.evaluate import evaluate
+from triaged.rules.rule import Ruleset
+from triaged.rules.task import LeaveCause
+from triaged.rulesfile.loader import CompiledRules
+from triaged.triage.guard import is_clock_wrong
 from triaged.triage.rate_limiter import RateLimiter
 from triaged.triage.requests import (
     Attempt,
@@ -43,279 +53,381 @@ from triaged.triage.requests import (
 # what one crash should leave unknown.
 MAX_CONCURRENT: Final = 8
 
-# Intents are written this many at a time: a commit costs as much as a fast call.
-BATCH_SIZE: Final = 2 * MAX_CONCURRENT
-
-# One unknown outcome may be bad luck; this many in a row is a server in trouble.
+# One unknown outcome may be chance; this many in a row is a server in trouble.
 MAX_UNKNOWN_IN_A_ROW: Final = 3
 
-# What was listed longer ago than this is looked at anew before anything is done.
+# What was listed longer ago than this is listed again before anything is dismissed.
 MAX_LIST_AGE: Final = timedelta(minutes=15)
 
 _RETRY_SECONDS: Final = 0.1
+# The clock may be set while a wait is under way: then the quota is asked again.
+_MAX_WAIT_SECONDS: Final = 60.0
+_NOT_SENT: Final = "not sent"
+
+# Returns the rules in force; raises ConfigError or RuleTestsFailed when there are none.
+RulesInForce: TypeAlias = Callable[[], CompiledRules]
+Refusal: TypeAlias = LeaveCause | HaltReason
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Dependencies:
-    """What a batch works with."""
+class Dismisser(Protocol):
+    """What can dismiss; a dry run has none."""
 
-    lexi: Dismisser
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        """Dismiss a task for good; what ``before_send`` raises keeps it from leaving."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchOrigin:
+    """Where requests come from: source, cycle, and the list they were decided on.
+
+    ``listed_at`` is when that list was asked for.  ``while_paused`` lets a person
+    dismiss by hand although dismissing is paused.
+    """
+
+    source: Source
+    cycle: str
+    listed_at: datetime
+    context: EvaluationContext
+    while_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatcher:
+    """Sends the dismissals of one workspace."""
+
+    writer: Dismisser
     ledger: Ledger
     rate_limiter: RateLimiter
     clock: Clock
-    on_attempt: Callable[[Attempt], None]
-
-
-class Dispatcher:
-    """Carries out dismissals for one workspace."""
-
-    def __init__(
-        self,
-        *,
-        lexi: Dismisser,
-        ledger: Ledger,
-        rate_limiter: RateLimiter,
-        clock: Clock,
-        on_attempt: Callable[[Attempt], None] = lambda _: None,
-    ) -> None:
-        self._means = _Dependencies(
-            lexi=lexi,
-            ledger=ledger,
-            rate_limiter=rate_limiter,
-            clock=clock,
-            on_attempt=on_attempt,
-        )
+    on_attempt: Callable[[Attempt], None] = lambda _: None
 
     async def dispatch(
         self,
-        orders: Sequence[DismissRequest],
+        requests: Sequence[DismissRequest],
+        origin: DispatchOrigin,
         *,
-        source: Source,
-        cycle: str,
+        rules: RulesInForce,
         stop: asyncio.Event,
-        listed_at: datetime,
     ) -> DispatchResult:
         """Dismiss in the order given, several at a time, until done or halted.
 
-        Calls in flight are always awaited; ``stop`` only keeps new ones from leaving.
+        Calls that were sent are always awaited; ``stop`` only keeps new ones back.
 
         Raises:
-            LedgerError: an intent or outcome cannot be remembered; nothing leaves.
+            LedgerError: an intent or outcome cannot be recorded; nothing more is sent.
         """
-        return await _DispatchRun(
-            self._means, orders, source=source, cycle=cycle, listed_at=listed_at
-        ).run(stop)
+        return await _DispatchRun(self, requests, origin, rules, stop).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call about to be sent: its request, its intent and its quota permit."""
+
+    request: DismissRequest
+    entry_id: str
+    permit: int
+
+
+class _ForbiddenError(Exception):
+    """A dismissal was forbidden after its intent was recorded; nothing was sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
 
 
 class _DispatchRun:
-    """One run of the gate over a list of orders."""
+    """One run of the dispatcher over a list of requests."""
 
     def __init__(
         self,
-        means: _Dependencies,
-        orders: Sequence[DismissRequest],
-        *,
-        source: Source,
-        cycle: str,
-        listed_at: datetime,
+        parts: Dispatcher,
+        requests: Sequence[DismissRequest],
+        origin: DispatchOrigin,
+        rules: RulesInForce,
+        stop: asyncio.Event,
     ) -> None:
-        self._means = means
-        self._queue = deque(orders)
-        self._source = source
-        self._cycle = cycle
-        self._listed_at = listed_at
-        self._flights = CallPool(means.lexi, means.clock, width=MAX_CONCURRENT)
-        self._ask_at: float | None = None
+        self._parts = parts
+        self._queue = deque(requests)
+        self._origin = origin
+        self._rules = rules
+        self._stop = stop
+        self._admission = asyncio.Lock()
         self._attempts: list[Attempt] = []
+        self._skipped: list[tuple[DismissRequest, LeaveCause]] = []
         self._halt: HaltReason | None = None
         self._error: LexiError | None = None
         self._unknown_in_a_row = 0
 
-    async def run(self, stop: asyncio.Event) -> DispatchResult:
-        """Take calls in and let calls out until there is nothing left to wait for."""
-        stopping = asyncio.create_task(stop.wait())
+    async def run(self) -> DispatchResult:
+        """Run a bounded pool of workers until nothing is left, or may be sent."""
+        width = min(MAX_CONCURRENT, len(self._queue))
+        workers = [asyncio.create_task(self._work()) for _ in range(width)]
         try:
-            while True:
-                if stop.is_set():
-                    self._stop_for(HaltReason.STOPPING)
-                if self._is_step_due():
-                    self._step()
-                self._flights.launch()
-                if self._is_over():
-                    break
-                # What may leave need not wait for more to be cleared.
-                until = None if self._flights.cleared else self._ask_at
-                event = None if self._is_halted() else stopping
-                await self._flights.wait(event, until)
+            await asyncio.gather(*workers)
         finally:
-            stopping.cancel()
-            self._flights.abandon()
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         return DispatchResult(
             attempts=tuple(self._attempts),
             remaining=len(self._queue),
+            skipped=tuple(self._skipped),
             halt=self._halt if self._queue else None,
             error=self._error,
         )
 
-    def _step(self) -> None:
-        """Write down what came back and what leaves next, in one durable step."""
-        attempts: list[Attempt] = []
-        with self._means.rate_limiter.transaction():
-            landed = self._flights.take_landed()
-            attempts += [self._settle(landing) for landing in landed]
-            refused = any(isinstance(a.error, RateLimited) for a in attempts)
-            if refused or self._is_halted():
-                # A 429 closes the gate for everything that has not left yet.
-                self._call_back()
-            if not self._is_halted():
-                self._clear()
-        self._attempts += attempts
-        for attempt in attempts:
-            self._means.on_attempt(attempt)
+    async def _work(self) -> None:
+        while (call := await self._next_call()) is not None:
+            result = await self._send(call)
+            if not isinstance(result, _ForbiddenError):
+                self._record(call, result)
 
-    def _is_step_due(self) -> bool:
-        flights = self._flights
-        if not flights.cleared or self._is_halted() or flights.landed >= MAX_CONCURRENT:
-            return True
-        # Bad news may have to stop what is cleared already.
-        return flights.has_bad_news
+    async def _next_call(self) -> _Call | None:
+        """Wait until the next dismissal may be sent; None when there is none."""
+        async with self._admission:
+            while self._queue and self._halt is None:
+                if self._stop.is_set():
+                    self._halt_with(HaltReason.STOPPING)
+                    break
+                found = self._commit()
+                if isinstance(found, _Call):
+                    return found
+                if found is not None:
+                    await self._wait_until(found)
+        return None
 
-    def _is_over(self) -> bool:
-        if not self._flights.is_idle or self._flights.landed:
-            return False
-        return not self._queue or self._is_halted()
+    def _commit(self) -> _Call | float | None:
+        """Check the next request again, charge the quota and record the intent.
 
-    def _clear(self) -> None:
-        """Charge the quota and write the intents of the calls that may leave next."""
-        self._ask_at = None
-        self._look_once_more()
-        room = min(BATCH_SIZE - self._flights.cleared, len(self._queue))
-        if room <= 0 or self._is_halted():
+        Returns the call; or the time at which the quota may allow it; or None when the
+        request was refused or everything was halted.
+        """
+        parts = self._parts
+        with parts.rate_limiter.transaction():
+            now, request = parts.clock.now(), self._queue[0]
+            refusal = self._refusal(request, now) or self._ledger_refusal(request, now)
+            if refusal is not None:
+                self._refuse(self._queue.popleft(), refusal)
+                return None
+            grant = parts.rate_limiter.try_acquire(Purpose.DISMISS)
+            if grant.permit is None:
+                if grant.reason == "day":
+                    self._halt_with(HaltReason.QUOTA)
+                    return None
+                return grant.retry_at or now.timestamp() + _RETRY_SECONDS
+            self._queue.popleft()
+            entry_id = parts.ledger.dismissals.record_intent(self._intent(request, now))
+        return _Call(request, entry_id, grant.permit)
+
+    def _refusal(self, request: DismissRequest, now: datetime) -> Refusal | None:
+        """Check what people, rules and clocks say of a request at this moment."""
+        parts, origin = self._parts, self._origin
+        if abs(now - origin.listed_at) > MAX_LIST_AGE:
+            return HaltReason.STALE
+        if is_clock_wrong(parts.rate_limiter.clock_skew):
+            return HaltReason.CLOCK
+        is_paused = parts.ledger.flags.get(FlagName.PAUSED) is not None
+        if is_paused and not origin.while_paused:
+            return HaltReason.PAUSED
+        if parts.ledger.vetoes.is_vetoed(request.task.id or ""):
+            return LeaveCause.VETOED
+        ruleset = self._ruleset()
+        if ruleset is None:
+            return HaltReason.RULES_CHANGED
+        context = replace(origin.context, now=now)
+        if request.rule is None:
+            # A person's decision stands above the rules, but not above protection.
+            protect = (evaluate(c, request.task, context) for c in ruleset.protect)
+            is_protected = any(result is not False for result in protect)
+            return LeaveCause.PROTECTED if is_protected else None
+        if ruleset.sha256 != request.rules_sha256:
+            return HaltReason.RULES_CHANGED
+        decision = decide_one(ruleset, request.task, context)
+        if (decision.rule, decision.reason) != (request.rule, request.reason):
+            return decision.cause or LeaveCause.NO_RULE
+        return decision.cause
+
+    def _ledger_refusal(
+        self, request: DismissRequest, now: datetime
+    ) -> LeaveCause | None:
+        """Check what was dismissed before, or may have been: this task, and today."""
+        dismissals, task_id = self._parts.ledger.dismissals, request.task.id or ""
+        if dismissals.is_unresolved(task_id):
+            return LeaveCause.HELD
+        if dismissals.confirmed([task_id]):
+            return LeaveCause.NOT_PENDING
+        ruleset = self._ruleset()
+        if ruleset is None:
+            return LeaveCause.NO_RULE
+        today = dismissals.count_by_rule(now)
+        rule = ruleset.rule(request.rule) if request.rule else None
+        cap = None if rule is None else rule.max_per_day
+        if sum(today.values()) >= ruleset.safety.max_dismissals_per_day or (
+            cap is not None and today.get(request.rule, 0) >= cap
+        ):
+            return LeaveCause.OVER_CAP
+        return None
+
+    def _ruleset(self) -> Ruleset | None:
+        try:
+            return self._rules().ruleset
+        except (ConfigError, RuleTestsFailed):
+            # What protects is not known: nothing may be dismissed.
+            return None
+
+    def _refuse(self, request: DismissRequest, refusal: Refusal) -> None:
+        if isinstance(refusal, HaltReason):
+            self._queue.appendleft(request)
+            self._halt_with(refusal)
             return
-        admission = self._means.rate_limiter.admit(Purpose.DISMISS, room)
-        now = self._means.clock.now()
-        orders = [self._queue.popleft() for _ in admission.tickets]
-        intents = [self._intent(order, now) for order in orders]
-        ids = self._means.ledger.dismissals.record_intents(intents)
-        self._flights.clear(map(Call, orders, ids, admission.tickets))
-        idle = self._flights.is_idle
-        if admission.window == "day":
-            # Nothing to wait for but what flies; after that the day is over.
-            if idle and admission.until is not None:
-                self._stop_for(HaltReason.QUOTA)
-        elif self._queue:
-            self._ask_at = admission.until
-            if self._ask_at is None and idle:
-                self._ask_at = now.timestamp() + _RETRY_SECONDS
-
-    def _call_back(self) -> None:
-        """Undo the intents of cleared calls that will not leave any more."""
-        at = self._means.clock.now()
-        for flight in reversed(self._flights.call_back()):
-            never = Unreachable("dismiss", message="not sent")
-            self._means.rate_limiter.on_error(flight.ticket, never)
-            self._means.ledger.dismissals.record_outcome(
-                flight.entry_id, Outcome.FAILED, at=at, detail="not sent"
-            )
-            self._queue.appendleft(flight.order)
-
-    def _look_once_more(self) -> None:
-        """Heed what people said, and how old our knowledge is, since the decision."""
-        flags = self._means.ledger.flags
-        if self._means.clock.now() - self._listed_at > MAX_LIST_AGE:
-            self._stop_for(HaltReason.STALE)
-        if self._source is not Source.DAEMON:
-            return
-        if flags.get(FlagName.PAUSED) is not None:
-            self._stop_for(HaltReason.PAUSED)
-        if vetoed := flags.vetoed():
-            self._queue = deque(o for o in self._queue if o.task.id not in vetoed)
-
-    def _settle(self, landing: CallResult) -> Attempt:
-        """Write down what became of one call, and learn from it."""
-        means, at = self._means, self._means.clock.now()
-        flight, error, end = landing.flight, landing.error, landing.end
-        if isinstance(end, Confirmation):
-            outcome = Outcome.CONFIRMED
-            means.rate_limiter.on_response(flight.ticket, end.rate_limit)
-        else:
-            outcome = self._outcome(flight, end)
-            means.rate_limiter.on_error(flight.ticket, end)
-        means.ledger.dismissals.record_outcome(
-            flight.entry_id,
-            outcome,
-            at=at,
-            request_id=end.request_id,
-            detail=None if error is None else str(error),
+        self._skipped.append((request, refusal))
+        log.info(
+            "dismissal.skipped",
+            task=request.task.id,
+            rule=request.rule,
+            cause=str(refusal),
         )
-        record_attempt(means.ledger, flight.order.rule, flight.order.reason, outcome)
-        _log(landing, outcome)
-        self._heed(flight, error)
-        return Attempt(order=flight.order, outcome=outcome, error=error)
 
-    def _outcome(self, flight: Call, error: LexiError) -> Outcome:
-        """Say what an error means for a task that may have been tried before."""
+    async def _wait_until(self, timestamp: float) -> None:
+        """Wait for the quota, or until the run is to stop."""
+        seconds = timestamp - self._parts.clock.now().timestamp()
+        seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
+        timer = asyncio.create_task(self._parts.clock.sleep(seconds))
+        stopping = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({timer, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            stopping.cancel()
+
+    async def _send(self, call: _Call) -> Confirmation | LexiError | _ForbiddenError:
+        """Send one call; what is forbidden at the last moment is undone."""
+
+        def before_send() -> None:
+            refusal = self._refusal(call.request, self._parts.clock.now())
+            if refusal is not None:
+                raise _ForbiddenError(refusal)
+
+        try:
+            return await self._parts.writer.dismiss(
+                call.request.task.id or "",
+                call.request.reason,
+                before_send=before_send,
+            )
+        except LexiError as error:
+            return error
+        except _ForbiddenError as error:
+            self._undo(call, error.refusal)
+            return error
+
+    def _undo(self, call: _Call, refusal: Refusal) -> None:
+        """Release the permit of a call that was not sent, and close its intent."""
+        parts = self._parts
+        with parts.rate_limiter.transaction():
+            not_sent = Unreachable("dismiss", message=_NOT_SENT)
+            parts.rate_limiter.on_error(call.permit, not_sent)
+            parts.ledger.dismissals.record_outcome(
+                call.entry_id,
+                Outcome.FAILED,
+                at=parts.clock.now(),
+                detail=f"{_NOT_SENT}: {refusal}",
+            )
+        self._refuse(call.request, refusal)
+
+    def _record(self, call: _Call, result: Confirmation | LexiError) -> None:
+        """Record the outcome of one call, and what its answer says of the quota."""
+        parts, request = self._parts, call.request
+        error = result if isinstance(result, LexiError) else None
+        with parts.rate_limiter.transaction():
+            if isinstance(result, LexiError):
+                outcome = self._outcome(call, result)
+                parts.rate_limiter.on_error(call.permit, result)
+            else:
+                outcome = Outcome.CONFIRMED
+                parts.rate_limiter.on_response(call.permit, result.rate_limit)
+            parts.ledger.dismissals.record_outcome(
+                call.entry_id,
+                outcome,
+                at=parts.clock.now(),
+                request_id=result.request_id,
+                detail=None if error is None else str(error),
+            )
+            record_attempt(parts.ledger, request.rule, request.reason, outcome)
+        attempt = Attempt(request=request, outcome=outcome, error=error)
+        self._attempts.append(attempt)
+        self._apply_error_policy(call, error)
+        _log(attempt, result.request_id)
+        parts.on_attempt(attempt)
+
+    def _outcome(self, call: _Call, error: LexiError) -> Outcome:
+        """Return the outcome of an error for a task that may have been tried before."""
         outcome = outcome_of(error)
-        if outcome is Outcome.ALREADY_HANDLED and self._was_tried(flight.task_id):
-            # An earlier try may have been carried out after the list that still showed
-            # the task pending: the next list tells whose dismissal it is.
+        if outcome is Outcome.ALREADY_HANDLED and self._had_failed_attempt(call):
+            # The earlier attempt may have taken effect after all: the next list tells
+            # which of the two it was.
             return Outcome.UNKNOWN
         return outcome
 
-    def _was_tried(self, task_id: str) -> bool:
-        search = DismissalFilter(task_id=task_id, outcome=Outcome.FAILED)
-        tried = self._means.ledger.dismissals.query(search)
-        # In a batch of its own only what surely was not done is tried again.
-        return any(entry.cycle != self._cycle for entry in tried)
+    def _had_failed_attempt(self, call: _Call) -> bool:
+        task_id = call.request.task.id or ""
+        failed = self._parts.ledger.dismissals.query(
+            DismissalFilter(task_id=task_id, outcome=Outcome.FAILED)
+        )
+        return any(record.recheck for record in failed)
 
-    def _heed(self, flight: Call, error: LexiError | None) -> None:
-        """Decide from one call's end whether others may still leave."""
+    def _apply_error_policy(self, call: _Call, error: LexiError | None) -> None:
+        """Decide from one call's result whether others may still be sent."""
         if isinstance(error, NoResponse | MalformedResponse):
             self._unknown_in_a_row += 1
             if self._unknown_in_a_row >= MAX_UNKNOWN_IN_A_ROW:
-                self._stop_for(HaltReason.FAULTS, error)
+                self._halt_with(HaltReason.FAULTS, error)
             return
         self._unknown_in_a_row = 0
         if isinstance(error, RateLimited):
-            # Refused is not done: the task keeps its place, the quota says when.
-            self._queue.appendleft(flight.order)
+            # It was refused, not made: the task keeps its place, the quota says when.
+            self._queue.appendleft(call.request)
         elif isinstance(error, KeyRejected):
-            self._queue.appendleft(flight.order)
-            self._stop_for(HaltReason.KEY, error)
+            self._queue.appendleft(call.request)
+            self._halt_with(HaltReason.KEY, error)
         elif isinstance(error, Unreachable):
-            self._queue.appendleft(flight.order)
-            self._stop_for(HaltReason.UNREACHABLE, error)
+            self._queue.appendleft(call.request)
+            self._halt_with(HaltReason.UNREACHABLE, error)
 
-    def _is_halted(self) -> bool:
-        return self._halt is not None
-
-    def _stop_for(self, halt: HaltReason, error: LexiError | None = None) -> None:
+    def _halt_with(self, halt: HaltReason, error: LexiError | None = None) -> None:
         if self._halt is None:
             self._halt, self._error = halt, error
 
-    def _intent(self, order: DismissRequest, now: datetime) -> Intent:
+    def _intent(self, request: DismissRequest, now: datetime) -> Intent:
         return Intent(
-            task=order.task,
-            rule=order.rule,
-            reason=order.reason,
-            source=self._source,
-            cycle=self._cycle,
+            task=request.task,
+            rule=request.rule,
+            reason=request.reason,
+            source=self._origin.source,
+            cycle=self._origin.cycle,
             decided_at=now,
-            rules_sha256=order.rules_sha256,
-            trace=order.trace,
+            rules_sha256=request.rules_sha256,
+            trace=request.trace,
         )
 
 
-def _log(landing: CallResult, outcome: Outcome) -> None:
-    order, error = landing.flight.order, landing.error
-    write = log.info if outcome is Outcome.CONFIRMED else log.warning
+def _log(attempt: Attempt, request_id: str | None) -> None:
+    request, error = attempt.request, attempt.error
+    write = log.info if attempt.outcome is Outcome.CONFIRMED else log.warning
     write(
-        "task.dismissed" if error is None else f"dismissal.{outcome}",
-        task=order.task.id,
-        rule=order.rule,
-        reason=order.reason,
-        request_id=landing.end.request_id,
+        "task.dismissed" if error is None else f"dismissal.{attempt.outcome}",
+        task=request.task.id,
+        rule=request.rule,
+        reason=request.reason,
+        request_id=request_id,
         **({} if error is None else {"error": str(error)}),
     )

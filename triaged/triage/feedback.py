@@ -3,7 +3,8 @@
 One list of each settled status tells; what was learned is kept, so it is asked once.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,10 +13,11 @@ import structlog
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import KeyRejected, LexiError
+from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.rules.task import HumanDecision, Task
+from triaged.rules.task import HumanDecision
 from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
@@ -44,13 +46,13 @@ class FeedbackCollector:
         self._clock = clock
 
     async def list_final(
-        self, status: str, *, purpose: Purpose = Purpose.HAND
-    ) -> list[Task]:
-        """List the tasks that people settled so, and learn from them.
+        self, status: str, *, purpose: Purpose = Purpose.OTHER
+    ) -> TaskList:
+        """List the tasks with a final status, and record what people decided.
 
         Raises:
-            QuotaSpent: not before the day's reset.
-            LexiError: the call did not come about.
+            QuotaExhausted: not before the day's reset.
+            LexiError: the call failed.
         """
         listed = await self._reader.list_tasks(status, purpose=purpose)
         tasks = [task for task in listed.tasks if task.id and task.status == status]
@@ -64,15 +66,15 @@ class FeedbackCollector:
             }
             self._ledger.feedback.record(words, at=now)
             if HumanDecision.APPROVED in words.values():
-                self._note_contradictions()
-        return tasks
+                self._record_false_positives()
+        return replace(listed, tasks=tasks)
 
     async def refresh(self) -> None:
-        """Ask list by list, until nothing that was observed is open any more.
+        """List status by status, until every observed task has a human decision.
 
         Raises:
-            QuotaSpent: not before the day's reset.
-            LexiError: a call did not come about; what came before it is kept.
+            QuotaExhausted: not before the day's reset.
+            LexiError: a call failed; what was recorded before it is kept.
         """
         now = self._clock.now()
         for status in FINAL_STATUSES:
@@ -82,10 +84,10 @@ class FeedbackCollector:
         self._mark_refreshed(now)
 
     async def refresh_if_due(self, pending: Collection[str], *, now: datetime) -> None:
-        """Ask once a day what became of observed tasks that are not pending any more.
+        """Look up once a day what became of observed tasks that are not pending any more.
 
         Raises:
-            KeyRefused: the key was refused; all else waits for the next day.
+            KeyRejected: the key was rejected; any other failure waits for a day.
         """
         if last_refresh(self._ledger, now, REFRESH_INTERVAL) is not None:
             return
@@ -93,8 +95,9 @@ class FeedbackCollector:
             return
         self._mark_refreshed(now)
         try:
+            lists = []
             for status in FINAL_STATUSES:
-                await self.list_final(status, purpose=Purpose.POLL)
+                lists.append(await self.list_final(status, purpose=Purpose.POLL))
                 if not self._undecided_missing(pending, now):
                     return
         except KeyRejected:
@@ -102,9 +105,10 @@ class FeedbackCollector:
         except (LexiError, QuotaExhausted) as error:
             log.warning("feedback.refresh_failed", error=str(error))
             return
-        self._ledger.feedback.record_not_found(
-            self._undecided_missing(pending, now), at=now
-        )
+        # A list that may be incomplete does not tell that a task is in none of them.
+        if all(listed.incomplete is None for listed in lists):
+            missing = self._undecided_missing(pending, now)
+            self._ledger.feedback.record_not_found(missing, at=now)
 
     def _undecided_missing(
         self, pending: Collection[str], now: datetime
@@ -122,34 +126,20 @@ class FeedbackCollector:
     def _mark_refreshed(self, now: datetime) -> None:
         with self._ledger.transaction():
             self._ledger.flags.clear(FlagName.FEEDBACK_REFRESHED)
-            self._ledger.flags.set(FlagName.FEEDBACK_REFRESHED, note="", at=now)
+            self._ledger.flags.set(FlagName.FEEDBACK_REFRESHED, at=now)
 
-    def _note_contradictions(self) -> None:
-        record_false_positives(
-            self._ledger,
-            (
-                (seen.rule, seen.task_id)
-                for seen in self._ledger.feedback.observations()
-                if seen.human_decision is HumanDecision.APPROVED
-            ),
+    def _record_false_positives(self) -> None:
+        self._ledger.feedback.add_false_positives(
+            (seen.rule, seen.task_id)
+            for seen in self._ledger.feedback.observations()
+            if seen.human_decision is HumanDecision.APPROVED
         )
 
 
 def last_refresh(ledger: Ledger, now: datetime, within: timedelta) -> datetime | None:
     """Return when all lists were asked for, if that is no longer ago than this."""
     asked = ledger.flags.get(FlagName.FEEDBACK_REFRESHED)
-    # A moment in the future is a clock set back, and tells nothing.
+    # A time in the future comes from a clock that was set back since.
     if asked is None or not timedelta(0) <= now - asked.since < within:
         return None
     return asked.since
-
-
-def record_false_positives(ledger: Ledger, found: Iterable[tuple[str, str]]) -> None:
-    """Keep each rule's false positives once, by task; the daemon shows and logs them.
-
-    Must be called inside a transaction.
-    """
-    known = ledger.flags.counters("false_positives")
-    for rule, task_id in dict.fromkeys(found):
-        if (rule, task_id) not in known:
-            ledger.flags.increment("false_positives", rule, task_id)

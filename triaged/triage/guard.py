@@ -1,7 +1,7 @@
-"""The belts between a decision and a dismissal, as arithmetic on values.
+"""The safety limits between a decision and a dismissal, as arithmetic on values.
 
 The guard only ever turns a dismissal into a leave.  It reads no clock and no ledger:
-what it must know of the past comes in as ``History``.  It does not know LeadLex.
+what it must know of the past is passed in as ``History``.
 """
 
 from collections import Counter
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
+from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.evaluate import age_of
 from triaged.rules.rule import Ruleset, SafetyLimits
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -26,16 +27,17 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
 class History:
     """What the ledger knows that bears on whether a dismissal may go ahead.
 
-    ``done`` are tasks that were dismissed or found handled before, ``refused`` those
-    whose dismissal the server refused lately; ``held_since`` is by task id and rule, or
-    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a
-    person's hand).
+    ``handled`` are tasks that were dismissed or found handled before,
+    ``recently_rejected`` those whose dismissal the server rejected, ``unresolved`` those
+    with an attempt that may still take effect.  ``held_since`` is by task id and rule, or
+    None where there is no ledger; ``dismissed_today`` counts by rule (None: by a person).
     """
 
     vetoed: frozenset[str] = frozenset()
     handled: frozenset[str] = frozenset()
     recently_rejected: frozenset[str] = frozenset()
     held_since: Mapping[tuple[str, str], datetime] | None = field(default_factory=dict)
+    unresolved: frozenset[str] = frozenset()
     dismissed_today: Mapping[str | None, int] = field(default_factory=dict)
     paused: bool = False
     clock_skew: timedelta = timedelta(0)
@@ -43,11 +45,12 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardResult:
-    """What the guard lets through, and what it found on the way.
+    """What the guard lets through, and why it keeps the rest.
 
-    ``decisions`` are in the order given; ``due`` are those that dismiss, oldest
-    first.  ``breaker`` says why it is open; ``wanting`` are the tasks for which a
-    rule with a hold holds now.  ``ripe`` are observed dismissals past age and hold.
+    ``decisions`` are in the order given; ``to_dismiss`` are those that dismiss, oldest
+    first.  ``breaker`` says why it is open; ``on_hold_rules`` are the tasks, with their
+    rule, that a rule with a hold matches now; ``observed`` are dismissals by observing
+    rules past minimum age and hold.
     """
 
     decisions: tuple[Decision, ...]
@@ -57,15 +60,34 @@ class GuardResult:
     observed: tuple[tuple[Task, ProposedDismissal], ...]
 
     @property
+    def matched_rules(self) -> frozenset[str]:
+        """Return the rules that matched at least one task."""
+        rules = {d.rule for d in self.decisions if d.rule is not None}
+        return frozenset(rules | {o.rule for d in self.decisions for o in d.observed})
+
+    @property
+    def wanted(self) -> dict[str, Counter[LeaveCause]]:
+        """Count, by rule and cause, what a rule wants dismissed and the guard keeps."""
+        found: dict[str, Counter[LeaveCause]] = {}
+        for d in self.decisions:
+            if d.rule is not None and d.reason is not None and d.cause is not None:
+                found.setdefault(d.rule, Counter())[d.cause] += 1
+        return found
+
+    @property
     def left(self) -> Counter[LeaveCause]:
         """Count the tasks that are left, by cause."""
         return Counter(d.cause for d in self.decisions if d.cause is not None)
 
 
 def apply_guard(
-    decisions: Sequence[Decision], ruleset: Ruleset, history: History, *, now: datetime
+    decisions: Sequence[Decision],
+    ruleset: Ruleset,
+    history: History,
+    context: EvaluationContext,
 ) -> GuardResult:
-    """Pass each decision through all belts, and keep the oldest under each cap."""
+    """Pass each decision through all safety limits; caps keep the oldest tasks."""
+    now = context.now
     holds = {rule.name: rule.hold for rule in ruleset.rules if rule.hold}
     breaker = _breaker(decisions, ruleset.safety, history)
     common = _global_cause(breaker, history)
@@ -79,31 +101,48 @@ def apply_guard(
             due.append(index)
         else:
             causes[index] = cause
+    kept = _kept_for_others([decisions[index] for index in due], ruleset, context)
+    causes |= {i: LeaveCause.HELD for i in due if decisions[i].task.id in kept}
+    due = [index for index in due if index not in causes]
     due.sort(key=lambda index: oldest_first(decisions[index].task))
     admitted = _apply_caps(
         [decisions[index] for index in due], ruleset, history.dismissed_today
     )
-    kept = [index for index, ok in zip(due, admitted, strict=True) if ok]
-    causes |= dict.fromkeys(set(due) - set(kept), LeaveCause.OVER_CAP)
+    within = [index for index, ok in zip(due, admitted, strict=True) if ok]
+    causes |= dict.fromkeys(set(due) - set(within), LeaveCause.OVER_CAP)
     return GuardResult(
         decisions=tuple(
             decision._replace(cause=causes[index]) if index in causes else decision
             for index, decision in enumerate(decisions)
         ),
-        to_dismiss=tuple(decisions[index] for index in kept),
+        to_dismiss=tuple(decisions[index] for index in within),
         breaker=breaker,
         on_hold_rules=frozenset(_wanting(decisions, holds)),
         observed=tuple(_ripe(decisions, ruleset.safety, holds, history, now)),
     )
 
 
+def _kept_for_others(
+    due: Sequence[Decision], ruleset: Ruleset, context: EvaluationContext
+) -> frozenset[str | None]:
+    """Return the tasks that are kept in this cycle because a copy of them goes."""
+    duplicates = {
+        rule.name: tuple(iter_duplicates(rule.match)) for rule in ruleset.rules
+    }
+    return frozenset(
+        context.kept_for(condition, decision.task.id or "")
+        for decision in due
+        for condition in duplicates.get(decision.rule or "", ())
+    ) - {None}
+
+
 def is_clock_wrong(clock_skew: timedelta) -> bool:
-    """Say whether no age can be trusted by a clock that is so far off."""
+    """Return whether the clock is so far off that no age can be trusted."""
     return abs(clock_skew) > MAX_CLOCK_SKEW
 
 
 def is_below_min_age(task: Task, safety: SafetyLimits, *, now: datetime) -> bool:
-    """Say whether a task is too young to be touched, or may be for all we know."""
+    """Return whether a task is younger than the minimum age, or its age is unknown."""
     if not safety.min_age:
         return False
     age = age_of(task, now)
@@ -117,7 +156,7 @@ def _task_cause(
     history: History,
     now: datetime,
 ) -> LeaveCause | None:
-    """Name the belt that stops this task whatever becomes of the others."""
+    """Return the safety limit that keeps this task, whatever happens to the others."""
     task = decision.task
     if task.id in history.handled:
         return LeaveCause.NOT_PENDING
@@ -125,9 +164,9 @@ def _task_cause(
         return LeaveCause.VETOED
     if is_below_min_age(task, safety, now=now):
         return LeaveCause.YOUNG
-    if task.id in history.recently_rejected or _is_held(
-        task, decision.rule, holds, history, now
-    ):
+    if task.id in history.unresolved or task.id in history.recently_rejected:
+        return LeaveCause.HELD
+    if _is_held(task, decision.rule, holds, history, now):
         return LeaveCause.HELD
     return None
 
@@ -150,7 +189,7 @@ def _is_held(
 def _breaker(
     decisions: Sequence[Decision], safety: SafetyLimits, history: History
 ) -> str | None:
-    """Say why nothing may be dismissed at all; None when all looks ordinary."""
+    """Return why nothing may be dismissed at all; None when the breaker is closed."""
     if is_clock_wrong(history.clock_skew):
         seconds = history.clock_skew.total_seconds()
         return f"this machine's clock is {seconds:+.0f} s off the server's"
@@ -229,6 +268,6 @@ def _ripe(
 
 
 def oldest_first(task: Task) -> tuple[bool, float, str]:
-    """Sort the oldest first, those without a usable moment last, ties by id."""
+    """Sort the oldest first, those without a usable time last, ties by id."""
     created = task.created_at
     return created is None, created.timestamp() if created else 0.0, task.id or ""

@@ -1,8 +1,8 @@
-"""What people ask to be dismissed: the same guard, gate and ledger as for rules.
+"""What a person asks to be dismissed: the same guard, dispatcher and ledger as rules.
 
-A person's wish stands above the rules' own belts (holds, minimum age, share, cap of a
-cycle), which are there because rules act unseen.  It does not stand above protection,
-a veto, the cap of the day, or the quota.
+A person's request stands above the limits that exist because rules act unattended
+(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a veto,
+the cap of the day, the quota, or a clock that is wrong.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.dismissals import Source
-from triaged.rules.context import build_context
+from triaged.rules.context import ambiguous_rows, build_context
 from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause, Task
+from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
 from triaged.triage.requests import DismissRequest, DispatchResult
-from triaged.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,33 +32,48 @@ class ManualDismissal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualScreening:
-    """Which wishes may be carried out, and why the others may not."""
+    """Which requests may be carried out, and why the others may not."""
 
     accepted: tuple[ManualDismissal, ...]
     refused: tuple[tuple[ManualDismissal, LeaveCause], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ManualDispatch:
+    """Where manual dismissals come from, and the list that they were chosen from.
+
+    ``listed_at`` is when that list was asked for.
+    """
+
+    source: Source
+    tasks: Sequence[Task]
+    listed_at: datetime
+    while_paused: bool = False
+
+
 def screen_manual(
-    workspace: Workspace,
+    ledger: Ledger,
     ruleset: Ruleset,
-    wishes: Sequence[ManualDismissal],
+    wanted: Sequence[ManualDismissal],
     tasks: Sequence[Task],
     *,
     now: datetime,
 ) -> ManualScreening:
-    """Hold wishes against protection, vetoes, what is done and the cap of the day."""
+    """Check requests against protection, vetoes, the ledger and the cap of the day."""
     context = build_context(ruleset.conditions(), tasks, now=now)
-    vetoed = workspace.ledger.flags.vetoed()
-    confirmed = workspace.ledger.dismissals.confirmed([w.task.id or "" for w in wishes])
-    spent = sum(workspace.ledger.dismissals.count_by_rule(now).values())
+    ambiguous = ambiguous_rows(tasks)
+    clear = {task.id for row, task in enumerate(tasks) if row not in ambiguous}
+    vetoed = ledger.vetoes.task_ids()
+    confirmed = ledger.dismissals.confirmed([w.task.id or "" for w in wanted])
+    unresolved = ledger.dismissals.unresolved_task_ids()
+    spent = sum(ledger.dismissals.count_by_rule(now).values())
     room = ruleset.safety.max_dismissals_per_day - spent
-    granted: list[ManualDismissal] = []
-    denied: list[tuple[ManualDismissal, LeaveCause]] = []
-    seen: set[str] = set()
-    for wish in wishes:
-        task, cause = wish.task, None
-        if task.id is None or task.id in seen:
-            # Listed twice, nobody knows which of the two is meant.
+    accepted: list[ManualDismissal] = []
+    refused: list[tuple[ManualDismissal, LeaveCause]] = []
+    for each in wanted:
+        task, cause = each.task, None
+        if task.id is None or task.id not in clear:
+            # Listed twice in different forms: it is not clear which one is meant.
             cause = LeaveCause.MALFORMED
         elif not task.is_pending or task.id in confirmed:
             cause = LeaveCause.NOT_PENDING
@@ -65,52 +81,61 @@ def screen_manual(
             cause = LeaveCause.PROTECTED
         elif task.id in vetoed:
             cause = LeaveCause.VETOED
-        elif len(granted) >= room:
+        elif task.id in unresolved:
+            cause = LeaveCause.HELD
+        elif len(accepted) >= room:
             cause = LeaveCause.OVER_CAP
-        seen.add(task.id or "")
+        clear.discard(task.id)  # listed twice in the same form, it is one task
         if cause is None:
-            granted.append(wish)
+            accepted.append(each)
         else:
-            denied.append((wish, cause))
-    return ManualScreening(accepted=tuple(granted), refused=tuple(denied))
+            refused.append((each, cause))
+    return ManualScreening(accepted=tuple(accepted), refused=tuple(refused))
 
 
 async def dispatch_manual(
-    workspace: Workspace,
-    ruleset: Ruleset,
-    wishes: Sequence[ManualDismissal],
-    tasks: Sequence[Task],
+    wanted: Sequence[ManualDismissal],
+    origin: ManualDispatch,
     *,
-    source: Source,
-    listed_at: datetime,
+    dispatcher: Dispatcher,
+    lock: DispatchLock,
+    rules: RulesInForce,
     stop: asyncio.Event,
-) -> tuple[DispatchResult, ManualScreening]:
-    """Dismiss what is granted still, once nobody else on this state directory does.
+) -> DispatchResult:
+    """Dismiss what a person chose, once no other process on this ledger dismisses.
 
-    While a person thought, a daemon may have spent the day's cap, or somebody vetoed.
+    The dispatcher checks each again: while the person was thinking, a daemon may have
+    spent the day's cap, or somebody else may have vetoed or protected the task.
 
     Raises:
-        LedgerError: nothing can be remembered, so nothing is done.
+        LedgerError: nothing can be recorded, so nothing is done.
+        ConfigError, RuleTestsFailed: no rules are in force.
     """
-    async with workspace.dispatch_lock().acquired():
-        workspace.rate_limiter.expire_dismissals()
-        now = workspace.clock.now()
-        sifted = screen_manual(workspace, ruleset, wishes, tasks, now=now)
-        dispatched = await workspace.dispatcher().dispatch(
-            [_order(wish, ruleset) for wish in sifted.accepted],
-            source=source,
-            cycle=uuid.uuid4().hex[:12],
+    async with lock.acquired():
+        dispatcher.ledger.verify()
+        dispatcher.rate_limiter.expire_dismissals()
+        in_force = rules()
+        now, ruleset = dispatcher.clock.now(), in_force.ruleset
+        dispatcher.ledger.rulesets.save(ruleset.sha256, in_force.source, at=now)
+        return await dispatcher.dispatch(
+            [_request(each, ruleset) for each in wanted],
+            DispatchOrigin(
+                source=origin.source,
+                cycle=uuid.uuid4().hex[:12],
+                listed_at=origin.listed_at,
+                context=build_context(ruleset.conditions(), origin.tasks, now=now),
+                while_paused=origin.while_paused,
+            ),
+            rules=rules,
             stop=stop,
-            listed_at=listed_at,
         )
-    return dispatched, sifted
 
 
-def _order(wish: ManualDismissal, ruleset: Ruleset) -> DismissRequest:
+def _request(wanted: ManualDismissal, ruleset: Ruleset) -> DismissRequest:
     return DismissRequest(
-        task=wish.task,
+        task=wanted.task,
         rule=None,
-        reason=wish.reason,
+        reason=wanted.reason,
         rules_sha256=ruleset.sha256,
         trace=json.dumps({"protect": [], "rules": [], "closest_rule": None}),
     )

@@ -1,4 +1,4 @@
-"""What the gate is asked to do and what it answers, as values."""
+"""What the dispatcher is asked to do and what it answers, as values."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +13,11 @@ from triaged.leadlex.errors import (
 )
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
-from triaged.rules.task import Task
+from triaged.rules.task import LeaveCause, Task
 
 
 class HaltReason(StrEnum):
-    """Why the gate stopped before everything was done."""
+    """Why the dispatcher stopped before everything was done."""
 
     STOPPING = "stopping"
     PAUSED = "paused"
@@ -26,11 +26,16 @@ class HaltReason(StrEnum):
     UNREACHABLE = "unreachable"
     FAULTS = "faults"
     STALE = "stale"
+    CLOCK = "clock"
+    RULES_CHANGED = "rules_changed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DismissRequest:
-    """One dismissal to carry out, with everything that explains it."""
+    """One dismissal to make, with everything that explains it.
+
+    ``rule`` is None for a dismissal that a person asked for.
+    """
 
     task: Task
     rule: str | None
@@ -41,20 +46,25 @@ class DismissRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One dismissal that was asked for, and what became of it."""
+    """One dismissal that was sent, and its outcome."""
 
-    order: DismissRequest
+    request: DismissRequest
     outcome: Outcome
     error: LexiError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchResult:
-    """What became of a batch of orders."""
+    """What became of a list of requests.
+
+    ``skipped`` are those that the last check before sending refused, and why;
+    ``remaining`` counts those that were not decided on any more.
+    """
 
     attempts: tuple[Attempt, ...]
     remaining: int
-    halt: HaltReason | None
+    skipped: tuple[tuple[DismissRequest, LeaveCause], ...] = ()
+    halt: HaltReason | None = None
     error: LexiError | None = None
 
     def count_outcome(self, outcome: Outcome) -> int:
@@ -63,7 +73,7 @@ class DispatchResult:
 
 
 def outcome_of(error: LexiError) -> Outcome:
-    """Say what an error means for the dismissal that met it."""
+    """Return the outcome of a dismissal that ended in this error."""
     match error:
         case NotPending():
             return Outcome.ALREADY_HANDLED
@@ -80,7 +90,7 @@ def outcome_of(error: LexiError) -> Outcome:
 def record_attempt(
     ledger: Ledger, rule: str | None, reason: str, outcome: Outcome
 ) -> None:
-    """Add one attempt to the durable totals, in the transaction that settles it."""
-    ledger.flags.increment("attempts", outcome)
+    """Count one attempt, in the transaction that records its outcome."""
+    ledger.counters.increment("attempts", outcome)
     if outcome is Outcome.CONFIRMED and rule is not None:
-        ledger.flags.increment("dismissals", rule, reason)
+        ledger.counters.increment("dismissals", rule, reason)

@@ -4,6 +4,7 @@ from typing import Any
 
 from triaged.ledger.decisions import DecisionRecord, DecisionStore
 from triaged.ledger.dismissals import DismissalFilter, Dismissals
+from triaged.ledger.rulesets import Rulesets
 from triaged.rules.context import EvaluationContext, duplicate_conditions
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
@@ -12,13 +13,16 @@ from triaged.rulesfile.loader import parse
 
 
 def stored_explanation(
-    dismissals: Dismissals, decisions: DecisionStore, task_id: str
+    dismissals: Dismissals,
+    decisions: DecisionStore,
+    rulesets: Rulesets,
+    task_id: str,
 ) -> dict[str, Any] | None:
     """Return the explanation of the last dismissal or decision; None without one."""
     found = dismissals.query(DismissalFilter(task_id=task_id, last=1))
     if not found:
         record = decisions.latest(task_id)
-        return None if record is None else _evaluated_again(decisions, record)
+        return None if record is None else _evaluated_again(rulesets, record)
     entry = found[0]
     # What a person dismissed has no decision of the rules.
     by_hand = Decision(parse_task(entry.task), None, reason=entry.reason)
@@ -41,10 +45,10 @@ def stored_explanation(
 
 
 def _evaluated_again(
-    decisions: DecisionStore, record: DecisionRecord
+    rulesets: Rulesets, record: DecisionRecord
 ) -> dict[str, Any] | None:
     """Evaluate the stored task by the stored rules: that gives the same tree again."""
-    text = decisions.ruleset_source(record.rules_sha256)
+    text = rulesets.source(record.rules_sha256)
     if text is None:
         return None
     ruleset = parse(text.encode(), "rules in the ledger").ruleset

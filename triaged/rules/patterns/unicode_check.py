@@ -3,162 +3,127 @@ r"""Where ``\b \w \d \s``, which know ASCII alone, touch other letters; what to 
 RE2 takes such patterns, and then finds less than their author thinks.
 """
 
-import re
 import unicodedata
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from itertools import product
 from typing import Final, NamedTuple
 
-from triaged.rules.patterns.syntax import Token
+from triaged.rules.patterns.syntax import (
+    Assertion,
+    CharClass,
+    Choice,
+    Letter,
+    Node,
+    Repeat,
+    Sequence,
+    bracket_parts,
+    char_of,
+    leaves,
+)
 
 _ASCII_CLASSES: Final = frozenset({r"\w", r"\W", r"\d", r"\D", r"\s", r"\S"})
-_BOUNDARIES: Final = frozenset({r"\b", r"\B"})
-_ANCHORS: Final = frozenset({"^", "$", r"\A", r"\z"})
 
 
 class Touch(NamedTuple):
-    """An ASCII class (the token ``at`` an index) beside a letter beyond ASCII.
-
-    ``after`` says that the letter comes after the class.
-    """
+    """An ASCII class beside a letter beyond ASCII, where ``after`` says that it is."""
 
     at: int
+    text: str
     letter: str
     after: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    """What an item can begin and end with (token indices), and whether with nothing."""
+class _Mark(NamedTuple):
+    """A leaf that matters here: a letter beyond ASCII, or (without one) a class."""
 
-    first: frozenset[int] = frozenset()
-    last: frozenset[int] = frozenset()
-    nullable: bool = True
-
-
-@dataclass(slots=True)
-class _Group:
-    """A group while it is read: its alternatives so far, and the present one."""
-
-    done: list[_Edge] = field(default_factory=list)
-    now: _Edge = field(default_factory=_Edge)
-
-    def end_alternative(self) -> None:
-        """Begin the next alternative."""
-        self.done.append(self.now)
-        self.now = _Edge()
-
-    def append(
-        self, item: _Edge, times: tuple[int, int]
-    ) -> list[tuple[frozenset[int], frozenset[int]]]:
-        """Add an item, so often at least and at most; return what meets what."""
-        before, (least, most) = self.now, times
-        nullable = item.nullable or least == 0
-        self.now = _Edge(
-            before.first | item.first if before.nullable else before.first,
-            before.last | item.last if nullable else item.last,
-            before.nullable and nullable,
-        )
-        met = [(before.last, item.first)]
-        return [*met, (item.last, item.first)] if most > 1 else met
-
-    def close(self) -> _Edge:
-        """Return the group as one item."""
-        edges = [*self.done, self.now]
-        return _Edge(
-            frozenset().union(*(edge.first for edge in edges)),
-            frozenset().union(*(edge.last for edge in edges)),
-            any(edge.nullable for edge in edges),
-        )
+    at: int
+    text: str
+    letter: str
 
 
-def find_touches(tokens: list[Token]) -> set[Touch]:
-    """Find every ASCII class that can stand right beside a non-ASCII letter.
+class _Edge(NamedTuple):
+    """What a node can begin and end with, and whether it can be passed over."""
 
-    The pattern must be valid; groups, alternatives and repetitions are followed.
-    """
-    letters = {i: letter for i, t in enumerate(tokens) if (letter := _letter(t))}
-    classes = {i for i, token in enumerate(tokens) if _is_ascii_class(token)}
-    if not letters or not classes:
-        return set()
+    first: frozenset[_Mark] = frozenset()
+    last: frozenset[_Mark] = frozenset()
+    passable: bool = True
+
+
+def find_touches(tree: Node) -> list[Touch]:
+    """Find every ASCII class that can stand right beside a non-ASCII letter."""
+    marks = [mark for leaf in leaves(tree) for mark in _marks(leaf)]
+    if not any(mark.letter for mark in marks):
+        return []
     touches: set[Touch] = set()
-    stack = [_Group()]
-    for index, token in enumerate(tokens):
-        if token == ("other", ")") and len(stack) == 1:
-            break  # RE2 reads some odd bracket differently; it had the last word
-        if token.kind == "open":
-            stack.append(_Group())
-        elif token == ("other", "|"):
-            stack[-1].end_alternative()
-        elif token.kind not in {"flags", "repeat"}:
-            if token == ("other", ")"):
-                item = stack.pop().close()
-            else:
-                own = frozenset({index}) & (classes | letters.keys())
-                item = _Edge(own, own, token.text in _BOUNDARIES | _ANCHORS)
-            for left, right in stack[-1].append(item, _repetition(tokens, index)):
-                touches.update(_meet(left, right, letters, classes))
-    return touches
+    _edge_of(tree, touches)
+    return sorted(touches)
 
 
-def _meet(
-    left: frozenset[int],
-    right: frozenset[int],
-    letters: Mapping[int, str],
-    classes: set[int],
-) -> Iterator[Touch]:
-    """Give the touches between what can stand side by side."""
-    for side, other, after in ((left, right, True), (right, left, False)):
-        beside = next((letters[i] for i in sorted(other) if i in letters), None)
-        if beside is not None:
-            yield from (Touch(i, beside, after) for i in side & classes)
+def _edge_of(node: Node, touches: set[Touch]) -> _Edge:
+    match node:
+        case Sequence(parts):
+            edge = _Edge()
+            for part in parts:
+                edge = _join(edge, _edge_of(part, touches), touches)
+            return edge
+        case Choice(options):
+            edges = [_edge_of(option, touches) for option in options]
+            return _Edge(
+                frozenset().union(*(edge.first for edge in edges)),
+                frozenset().union(*(edge.last for edge in edges)),
+                any(edge.passable for edge in edges),
+            )
+        case Repeat(part, least, most):
+            edge = _edge_of(part, touches)
+            if most is None or most > 1:
+                _join(edge, edge, touches)
+            return edge._replace(passable=edge.passable or least == 0)
+        case _:
+            marks = frozenset(_marks(node))
+            return _Edge(marks, marks, isinstance(node, Assertion))
 
 
-def _repetition(tokens: list[Token], index: int) -> tuple[int, int]:
-    """Return how often the item that ends here may occur: least, and 1 or more."""
-    text = tokens[index + 1].text if index + 1 < len(tokens) else ""
-    if index + 1 == len(tokens) or tokens[index + 1].kind != "repeat":
-        return 1, 1
-    if text[0] in "*+?":
-        return int(text[0] == "+"), 1 if text[0] == "?" else 2
-    low, comma, high = text.rstrip("?").strip("{}").partition(",")
-    return int(low), int(high or 2) if comma else int(low)
+def _join(left: _Edge, right: _Edge, touches: set[Touch]) -> _Edge:
+    """Return two neighbours as one, and note what touches between them."""
+    for one, other in product(left.last, right.first):
+        if one.letter and not other.letter:
+            touches.add(Touch(other.at, other.text, one.letter, after=False))
+        elif other.letter and not one.letter:
+            touches.add(Touch(one.at, one.text, other.letter, after=True))
+    return _Edge(
+        left.first | right.first if left.passable else left.first,
+        left.last | right.last if right.passable else right.last,
+        left.passable and right.passable,
+    )
 
 
-def _letter(token: Token) -> str:
-    """Return a letter beyond ASCII that the token stands for; empty if it has none."""
-    if token.kind in {"quoted", "other"}:
-        text = token.text
-    elif token.kind == "escape":
-        text = _escaped(token.text)
-    elif token.kind == "bracket" and not token.text.startswith("[^"):
-        text = "".join(
-            map(_escaped, re.findall(r"\\x\{\w*\}|\\x\w\w|\\.|.", token.text))
+def _marks(leaf: Letter | CharClass | Assertion) -> Iterator[_Mark]:
+    letter = ""
+    if isinstance(leaf, Letter):
+        letter = _foreign(leaf.char)
+        is_class = False
+    elif isinstance(leaf, Assertion):
+        is_class = leaf.kind in {"word boundary", "no boundary"}
+    elif leaf.text.startswith("["):
+        parts = bracket_parts(leaf.text)
+        named = "".join(char_of(part) for part in parts if part[:2] != "[:")
+        letter = _foreign(named)
+        knows_more = letter or any(part[:2].lower() == r"\p" for part in parts)
+        letter = "" if leaf.text.startswith("[^") else letter
+        is_class = not knows_more and any(
+            part[:2] == "[:" or part in _ASCII_CLASSES for part in parts
         )
     else:
-        text = ""
-    return next((char for char in text if _is_foreign_letter(char)), "")
+        is_class = leaf.text in _ASCII_CLASSES
+    if letter or is_class:
+        yield _Mark(leaf.start, leaf.text, letter)
 
 
-def _escaped(text: str) -> str:
-    code = re.fullmatch(r"\\x\{?([0-9a-fA-F]{1,6})\}?", text)
-    if code is None:
-        return text.removeprefix("\\")
-    return chr(int(code[1], 16)) if int(code[1], 16) <= 0x10FFFF else ""  # noqa: PLR2004
-
-
-def _is_foreign_letter(char: str) -> bool:
-    return not char.isascii() and unicodedata.category(char)[0] in "LMN"
-
-
-def _is_ascii_class(token: Token) -> bool:
-    if token.kind == "escape":
-        return token.text in _ASCII_CLASSES | _BOUNDARIES
-    if token.kind != "bracket":
-        return False
-    parts = re.findall(r"\[:|\\[pP]|\\.|.", token.text[1:-1], re.DOTALL)
-    knows_more = any(part in {r"\p", r"\P"} for part in parts) or _letter(token)
-    return not knows_more and any(p == "[:" or p in _ASCII_CLASSES for p in parts)
+def _foreign(text: str) -> str:
+    """Return the first letter beyond ASCII; empty if there is none."""
+    return next(
+        (c for c in text if not c.isascii() and unicodedata.category(c)[0] in "LMN"), ""
+    )
 
 
 # --- what to write instead ----------------------------------------------------------
@@ -174,44 +139,40 @@ _INSTEAD: Final = {
 _WITHIN: Final = {r"\w": r"\pL\pN_", r"\d": r"\pN", r"\s": r"\s\pZ", r"\D": r"\PN"}
 
 
-def rewrite(tokens: list[Token], touches: set[Touch]) -> str | None:
+def rewrite(source: str, tree: Node, touches: list[Touch]) -> str | None:
     r"""Write the pattern with Unicode classes; None where no plain way is known.
 
     A ``\b`` at either end goes along with one that touches: half a word is no word.
     """
+    found = list(leaves(tree))
     sides: dict[int, set[bool]] = {}
     for touch in touches:
         sides.setdefault(touch.at, set()).add(touch.after)
-    solid = [i for i, token in enumerate(tokens) if token.kind != "flags"]
-    if any(tokens[index].text == r"\b" for index in sides):
-        for index, after in ((solid[0], True), (solid[-1], False)):
-            if tokens[index].text == r"\b":
-                sides.setdefault(index, {after})
-    written = [token.text for token in tokens]
-    for index, found in sides.items():
-        instead = _instead(tokens, index, found)
-        if instead is None:
-            return None
-        written[index] = instead
-    return "".join(written)
+    if any(touch.text == r"\b" for touch in touches):
+        for leaf, after in ((found[0], True), (found[-1], False)):
+            if leaf.text == r"\b":
+                sides.setdefault(leaf.start, {after})
+    written, end = "", 0
+    for leaf in found:
+        if leaf.start in sides:
+            instead = _instead(leaf.text, sides[leaf.start], source[leaf.end :][:1])
+            if instead is None:
+                return None
+            written, end = written + source[end : leaf.start] + instead, leaf.end
+    return written + source[end:]
 
 
-def _instead(tokens: list[Token], index: int, after: set[bool]) -> str | None:
-    token = tokens[index]
-    if token.kind == "bracket":
-        swapped = token.text
+def _instead(text: str, after: set[bool], behind: str) -> str | None:
+    if text.startswith("["):
+        swapped = text
         for old, new in _WITHIN.items():
             swapped = swapped.replace(old, new)
-        return None if swapped == token.text else swapped
-    if token.text in _INSTEAD:
-        return _INSTEAD[token.text]
-    if token.text != r"\b" or len(after) != 1:
+        return None if swapped == text else swapped
+    if text in _INSTEAD:
+        return _INSTEAD[text]
+    if text != r"\b" or len(after) != 1:
         return None
-    (before_letter,) = after
-    if before_letter:
+    if after == {True}:
         return r"(?:^|[^\pL\pN_])"
-    behind = tokens[index + 1 : index + 2]
     # Text that no word contains follows anyway, so nothing needs to stand for \b.
-    if behind and behind[0].kind == "other" and behind[0].text in " .,;:!?-/":
-        return ""
-    return r"(?:$|[^\pL\pN_])"
+    return "" if behind and behind in " ,;:!-/" else r"(?:$|[^\pL\pN_])"

@@ -13,7 +13,6 @@ from triaged.rules.evaluate import TriState, evaluate
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_timestamp
 from triaged.rulesfile.document import RuleTest, TestTask, build_task_list
-from triaged.rulesfile.lint.candidate_values import ORDINARY_TEXT
 from triaged.rulesfile.lint.sample_tasks import NOW
 from triaged.rulesfile.lint.yaml_flow import flow
 
@@ -25,28 +24,22 @@ class Example:
     """A task, and what must be listed beside it, as a test in a rules file says it."""
 
     task: TestTask
-    others: tuple[TestTask, ...] = ()
+    other_tasks: tuple[TestTask, ...] = ()
 
     def tasks(self) -> list[Task]:
         """Return what would be listed, the task in question first."""
-        return build_task_list(self.task, self.others, NOW)
+        return build_task_list(self.task, self.other_tasks, NOW)
 
     def as_json(self) -> dict[str, Json]:
         """Return the task, and what is listed beside it, as a test has them."""
-        others: list[Json] = [listed(other) for other in self.others]
-        beside: dict[str, Json] = {"others": others} if others else {}
+        other_tasks: list[Json] = [listed(other) for other in self.other_tasks]
+        beside: dict[str, Json] = {"other_tasks": other_tasks} if other_tasks else {}
         return {"task": listed(self.task), **beside}
 
     def __str__(self) -> str:
         """Write the task as it can be pasted into a test."""
-        beside = ", ".join(flow(listed(other)) for other in self.others)
+        beside = ", ".join(flow(listed(other)) for other in self.other_tasks)
         return flow(listed(self.task)) + (f" listed beside {beside}" if beside else "")
-
-
-# An ordinary task, for what no condition asks about.
-ORDINARY: Final = Example(
-    TestTask({"type": "prospect_search", "description": ORDINARY_TEXT})
-)
 
 
 def listed(task: TestTask) -> dict[str, Json]:
@@ -97,9 +90,9 @@ def _without_moment(task: TestTask, test: RuleTest) -> TestTask | None:
         return TestTask(fields, task.age)
     if test.now is None or created_at > test.now:
         return None
-    return TestTask(fields, rounded(test.now - created_at))
+    return TestTask(fields, whole_seconds(test.now - created_at))
 
 
-def rounded(age: timedelta) -> timedelta:
+def whole_seconds(age: timedelta) -> timedelta:
     """Cut an age to whole seconds, which is what durations have."""
     return age // _SECOND * _SECOND

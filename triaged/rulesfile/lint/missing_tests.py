@@ -1,29 +1,37 @@
-"""The test that a rules file lacks: one that turns red when a condition is dropped."""
+"""The test that a rules file lacks: one that fails when a condition is dropped.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+It is a test of the file with one thing changed, so that it reads like the others.  The
+engine judges each change: a test that is proposed passes with the rules as they are,
+and fails with the mutant.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import islice
 from typing import Final
 
-from triaged.rules.conditions import Condition
-from triaged.rules.context import build_context, duplicate_conditions
-from triaged.rules.evaluate import evaluate
+from triaged.rules.context import duplicate_conditions
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Decision, Json, LeaveCause
-from triaged.rulesfile.document import RuleTest
-from triaged.rulesfile.lint.candidate_values import Goal
-from triaged.rulesfile.lint.example import Example, decide_first, example_of, truth_in
-from triaged.rulesfile.lint.example_search import Effort, examples
+from triaged.rules.task import DOCUMENTED_TYPES, Decision, Json, LeaveCause, is_number
+from triaged.rulesfile.document import RuleTest, TestTask
+from triaged.rulesfile.lint.example import (
+    Example,
+    decide_first,
+    example_of,
+    truth_in,
+    whole_seconds,
+)
 from triaged.rulesfile.lint.mutation import Mutant
 from triaged.rulesfile.lint.sample_tasks import NOW
-from triaged.rulesfile.lint.yaml_flow import flow
+from triaged.rulesfile.lint.yaml_flow import can_flow, flow
 
-# Protection and earlier rules stand before the rule in question; so many are avoided.
-_ROUNDS: Final = 4
-_EFFORT: Final = 1000
-_TRIES: Final = 12
+# How many tests of the file are changed for one mutant, and in how many ways each.
 _MODELS: Final = 3
+_CHANGES: Final = 200
+_OTHER_VALUES: Final = 20
 _NAME: Final = 90
+_AGES: Final = tuple(timedelta(days=days) for days in (0, 1, 30, 400, 4000))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,91 +46,124 @@ class NewTest:
         return "\n".join([f"  - {name}", *(f"    {line}" for line in rest)])
 
 
-class Killers:
-    """Finds tests that pass with the rules as they are, and fail with a mutant."""
+class MissingTests:
+    """Proposes tests for the mutants that survive the tests of a file."""
 
-    def __init__(
-        self, ruleset: Ruleset, tests: Sequence[RuleTest], types: Sequence[str]
-    ) -> None:
+    def __init__(self, ruleset: Ruleset, tests: Sequence[RuleTest]) -> None:
         self._ruleset = ruleset
-        self._types = types
         self._duplicates = duplicate_conditions(ruleset.conditions())
         self._examples = [e for test in tests if (e := example_of(test)) is not None]
         self._taken = {test.name for test in tests}
-        self._rule = ""
-        self._meant: list[Example] = []
 
-    def find(self, mutant: Mutant) -> NewTest | None:
-        """Find a test for a mutant that survives, and keep its name for it."""
-        effort = Effort(_EFFORT)
-        goals: list[Goal] = [(mutant.loose, True), (mutant.tight, False)]
-        for _ in range(_ROUNDS):
-            telling, blocker = self._try(mutant, goals, effort)
-            if telling is not None:
-                return self._entry(mutant, *telling)
-            if blocker is None:
-                return None
-            goals.append((blocker, False))
-        return None
-
-    def _try(
-        self, mutant: Mutant, goals: Sequence[Goal], effort: Effort
-    ) -> tuple[tuple[Example, Decision] | None, Condition | None]:
-        """Return a task that tells the mutant, or else what stands before it."""
-        telling: tuple[Example, Decision] | None = None
-        blocker: Condition | None = None
-        like = self._models(mutant)
-        made = examples(goals, self._types, effort=effort, like=like)
-        for example in islice(made, _TRIES):
+    def propose(self, mutant: Mutant) -> NewTest | None:
+        """Propose a test for a mutant that survives, and keep its name for it."""
+        found: tuple[Example, Decision] | None = None
+        for example in self._candidates(mutant):
             decision = self._decide(example, self._ruleset)
             if decision[1:] == self._decide(example, mutant.ruleset)[1:]:
-                blocker = blocker or _what_decided(example, decision, self._ruleset)
-            elif decision.cause is LeaveCause.NO_RULE:
-                # Best left by nobody: then the test is about this rule alone.
-                return (example, decision), None
-            else:
-                telling = telling or (example, decision)
-        return telling, blocker
+                continue
+            # Best left because no rule matches: then the test is about this rule alone.
+            if mutant.rule is None or decision.cause is LeaveCause.NO_RULE:
+                return self._entry(mutant, example, decision)
+            found = found or (example, decision)
+        return None if found is None else self._entry(mutant, *found)
 
-    def _models(self, mutant: Mutant) -> list[Example]:
-        """Return tasks in the tests that the rule is meant for."""
-        if self._rule != mutant.rule:
-            meant = (e for e in self._examples if truth_in(e, mutant.tight) is True)
-            self._rule, self._meant = mutant.rule, list(islice(meant, _MODELS))
-        return self._meant
+    def _candidates(self, mutant: Mutant) -> Iterator[Example]:
+        """Give changed tasks that the mutant judges otherwise than the rule does."""
+        # A rule that asks for less acts on more; protection that offers less, on less.
+        meant = (e for e in self._examples if truth_in(e, mutant.tight) is not False)
+        for model in islice(meant, _MODELS):
+            for example in islice(_changes(model, self._examples), _CHANGES):
+                tight = truth_in(example, mutant.tight)
+                differs = tight is not truth_in(example, mutant.loose)
+                if differs and can_flow(dict(example.task.fields)):
+                    yield example
 
     def _decide(self, example: Example, ruleset: Ruleset) -> Decision:
         return decide_first(ruleset, example.tasks(), self._duplicates, now=NOW)
 
     def _entry(self, mutant: Mutant, example: Example, decision: Decision) -> NewTest:
-        rule = self._ruleset.rule(mutant.rule)
+        rule = self._ruleset.rule(mutant.rule or "")
         observing = rule is not None and rule.mode is Mode.OBSERVE
-        name = _free_name(f"{mutant.rule}: not without {mutant.dropped}", self._taken)
+        word = "protected by" if mutant.rule is None else "not without"
+        title = f"{mutant.rule or mutant.subject}: {word} {mutant.dropped}"
+        name = _free_name(title, self._taken)
         self._taken.add(name)
-        return NewTest(
-            {
-                "name": name,
-                **example.as_json(),
-                "expect": _expect(decision, observing=observing),
-            }
-        )
+        expect = _expect(decision, observing=observing)
+        return NewTest({"name": name, **example.as_json(), "expect": expect})
 
 
-def _what_decided(
-    example: Example, decision: Decision, ruleset: Ruleset
-) -> Condition | None:
-    """Return the match that kept a task from the rule in question."""
-    rule = ruleset.rule(decision.rule or "")
-    if rule is not None:
-        return rule.match
-    if decision.cause is not LeaveCause.PROTECTED:
-        return None
-    tasks = example.tasks()
-    context = build_context(ruleset.protect, tasks, now=NOW)
-    shields = (
-        s for s in ruleset.protect if evaluate(s, tasks[0], context) is not False
-    )
-    return next(shields, None)
+def _changes(model: Example, examples: Sequence[Example]) -> Iterator[Example]:
+    """Give a task with one thing changed: to what other tests have there, or nearby."""
+    if model.other_tasks:
+        yield Example(model.task)
+        first, *rest = model.other_tasks
+        yield Example(first, (model.task, *rest))
+    task = model.task
+    others = [other.task.fields for other in examples]
+    for field in dict.fromkeys(("description", "type", *task.fields)):
+        if field not in {"metadata", "status"}:
+            values = _known(others, field)
+            for value in (*values, *_near(field, task.fields.get(field))):
+                yield _with(model, {**task.fields, field: value})
+    ages = [other.task.age for other in examples if other.task.age is not None]
+    near = (task.age * 2, task.age / 2) if task.age is not None else ()
+    for age in dict.fromkeys((*ages[:_OTHER_VALUES], *near, *_AGES)):
+        yield replace(model, task=TestTask(task.fields, whole_seconds(age)))
+    metadata = _mapping(task.fields.get("metadata"))
+    listed = [_mapping(other.get("metadata")) for other in others]
+    for changed in _changed_metadata(metadata, listed):
+        yield _with(model, {**task.fields, "metadata": changed})
+    if task.age is not None:
+        yield replace(model, task=TestTask(task.fields))
+
+
+def _changed_metadata(
+    metadata: Mapping[str, Json], others: Sequence[Mapping[str, Json]]
+) -> Iterator[dict[str, Json]]:
+    keys = dict.fromkeys((*metadata, *(key for other in others for key in other)))
+    for key in keys:
+        inner = _mapping(metadata.get(key))
+        inside = [_mapping(other.get(key)) for other in others]
+        if inner:
+            for changed in _changed_metadata(inner, inside):
+                yield {**metadata, key: changed}
+        for value in (*_known(others, key), *_near(key, metadata.get(key))):
+            yield {**metadata, key: value}
+        if key in metadata:
+            yield {k: v for k, v in metadata.items() if k != key}
+
+
+def _known(fields: Sequence[Mapping[str, Json]], key: str) -> list[Json]:
+    """Return the different values that other tests have for a key."""
+    values = {repr(f[key]): f[key] for f in fields if key in f and f[key] != {}}
+    return list(islice(values.values(), _OTHER_VALUES))
+
+
+def _near(field: str, value: Json) -> Iterator[Json]:
+    """Give values that are nearly this one."""
+    if field == "type":
+        yield from DOCUMENTED_TYPES
+    elif isinstance(value, str):
+        yield f"x{value}"
+        yield f"{value}x"
+        yield value.swapcase()
+        words = value.split()
+        for index in range(len(words)):
+            yield " ".join((*words[:index], *words[index + 1 :])) or "x"
+    elif isinstance(value, bool):
+        yield not value
+    elif is_number(value):
+        yield from (value + 1, value - 1, value * 2, 0, value * 1000, -1)
+
+
+def _with(model: Example, fields: Mapping[str, Json]) -> Example:
+    kept = {key: value for key, value in fields.items() if value not in (None, {})}
+    return replace(model, task=TestTask(kept, model.task.age))
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
 
 
 def _expect(decision: Decision, *, observing: bool) -> dict[str, Json]:

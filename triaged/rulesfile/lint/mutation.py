@@ -1,11 +1,13 @@
-"""Rules with one condition loosened: the tests in the file must notice each.
+"""Rules with one condition loosened, or protection weakened: tests must notice each.
 
-A condition that can be dropped while all tests stay green is one that nobody tested.
+A condition that can be dropped while all tests pass is one that no test is about.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
+from typing import Final, TypeAlias, TypeVar
 
 from triaged.rules.conditions import (
     AgeBetween,
@@ -16,6 +18,7 @@ from triaged.rules.conditions import (
     MetadataMatches,
     Missing,
     Not,
+    Regex,
     TypeIn,
 )
 from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
@@ -27,15 +30,27 @@ from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.example import decide_first
 from triaged.rulesfile.test_runner import run_tests
 
+T = TypeVar("T")
+
+# More conditions than this are not tried, nor any after this many seconds.
+MAX_MUTANTS: Final = 500
+MAX_SECONDS: Final = 20.0
+
+# Protection that protects nothing.
+_NOTHING: Final = AnyOf(())
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A ruleset in which one rule asks for less; ``dropped`` says for what.
+    """A ruleset with one rule that asks for less, or protection that covers less.
 
-    ``tight`` is the rule's match as written, ``loose`` the one that it has here.
+    ``subject`` names the rule or the protect entry, and ``dropped`` what is gone from
+    it; ``rule`` is None for protection.  ``tight`` is the match as written, ``loose``
+    the one that it has here.
     """
 
-    rule: str
+    subject: str
+    rule: str | None
     dropped: str
     tight: Condition
     loose: Condition
@@ -43,51 +58,90 @@ class Mutant:
 
 
 def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
-    """Loosen each condition of each dismissing rule in turn."""
+    """Weaken each protect entry and loosen each condition of each dismissing rule."""
+    for index, shield in enumerate(ruleset.protect):
+        weaker = list(_narrower(shield)) or [(describe_condition(shield), _NOTHING)]
+        for dropped, match in weaker:
+            protect = _replaced(ruleset.protect, index, match)
+            weak = replace(ruleset, protect=protect)
+            yield Mutant(f"protect[{index}]", None, dropped, shield, match, weak)
     for index, rule in enumerate(ruleset.rules):
         if rule.reason is None or rule.mode is Mode.OFF:
             continue
         for dropped, match in _looser(rule.match):
-            rules = list(ruleset.rules)
-            rules[index] = replace(rule, match=match)
-            looser = replace(ruleset, rules=tuple(rules))
-            yield Mutant(rule.name, dropped, rule.match, match, looser)
+            rules = _replaced(ruleset.rules, index, replace(rule, match=match))
+            looser = replace(ruleset, rules=rules)
+            yield Mutant(
+                f"rule {rule.name}", rule.name, dropped, rule.match, match, looser
+            )
 
 
-class MutationRunner:
+@dataclass(frozen=True, slots=True)
+class Survivors:
+    """The mutants that all tests pass with, and how many were tried of how many."""
+
+    found: tuple[Mutant, ...]
+    tried: int
+    total: int
+
+
+def find_survivors(
+    tests: Sequence[RuleTest],
+    ruleset: Ruleset,
+    *,
+    now: datetime,
+    elapsed: Callable[[], float],
+) -> Survivors:
+    """Try each mutant on the tests of a file, which pass with its ruleset.
+
+    ``elapsed`` tells how many seconds this has taken so far.
+    """
+    runner = _Runner(tests, ruleset, now=now)
+    found: list[Mutant] = []
+    tried = total = 0
+    for _, group in groupby(mutants(ruleset), key=lambda mutant: mutant.subject):
+        affected: list[_SeenTest] | None = None
+        for mutant in group:
+            total += 1
+            if tried >= MAX_MUTANTS or elapsed() >= MAX_SECONDS:
+                continue
+            tried += 1
+            affected = runner.affected(mutant) if affected is None else affected
+            if runner.survives(mutant, affected):
+                found.append(mutant)
+    return Survivors(tuple(found), tried, total)
+
+
+_SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
+
+
+class _Runner:
     """The tests of a file, which pass with its ruleset, to be run with its mutants."""
 
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime
     ) -> None:
-        self._tests = tests
         self._now = now
         # Looking these up in a thousand rules takes longer than all the rest.  A mutant
         # has no others.
         self._duplicates = duplicate_conditions(ruleset.conditions())
         self._seen = [self._look(test) for test in tests]
-        self._rule = ""
-        self._missed: list[int] = []
 
-    def survives(self, mutant: Mutant) -> bool:
+    def affected(self, mutant: Mutant) -> list[_SeenTest]:
+        """Return the tests on which less of its rule or protect entry can tell."""
+        return [
+            (test, task, context)
+            for test, task, context in self._seen
+            if _acts(mutant, mutant.tight, task, context) is (mutant.rule is None)
+        ]
+
+    def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
         """Say whether all tests pass with the mutant as well."""
-        # Only where the loosened rule has come to hold can anything be decided anew.
         return not any(
-            evaluate(mutant.loose, *self._seen[index]) is True
-            and self._fails(self._tests[index], mutant)
-            for index in self._not_held(mutant)
+            _acts(mutant, mutant.loose, task, context) is not (mutant.rule is None)
+            and self._fails(test, mutant)
+            for test, task, context in affected
         )
-
-    def _not_held(self, mutant: Mutant) -> list[int]:
-        """Return the tests that the rule does not hold for as written."""
-        if self._rule != mutant.rule:
-            self._rule = mutant.rule
-            self._missed = [
-                index
-                for index, (task, context) in enumerate(self._seen)
-                if evaluate(mutant.tight, task, context) is not True
-            ]
-        return self._missed
 
     def _fails(self, test: RuleTest, mutant: Mutant) -> bool:
         def decide(
@@ -98,10 +152,18 @@ class MutationRunner:
         report = run_tests([test], mutant.ruleset, now=self._now, decide=decide)
         return bool(report.failures)
 
-    def _look(self, test: RuleTest) -> tuple[Task, EvaluationContext]:
+    def _look(self, test: RuleTest) -> _SeenTest:
         moment = test.now or self._now
         tasks = test.tasks(moment)
-        return tasks[0], build_context(self._duplicates, tasks, now=moment)
+        return test, tasks[0], build_context(self._duplicates, tasks, now=moment)
+
+
+def _acts(
+    mutant: Mutant, match: Condition, task: Task, context: EvaluationContext
+) -> bool:
+    """Say whether a match acts: a rule's where true, protection's where not false."""
+    result = evaluate(match, task, context)
+    return result is not False if mutant.rule is None else result is True
 
 
 def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
@@ -147,24 +209,30 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
     """Give every way to offer one alternative less, and what that alternative is."""
     match condition:
         case AnyOf(parts) if len(parts) > 1:
-            for index, part in enumerate(parts):
-                yield (
-                    describe_condition(part),
-                    AnyOf(parts[:index] + parts[index + 1 :]),
-                )
+            for part, rest in _each_left_out(parts):
+                yield describe_condition(part), AnyOf(rest)
         case DescriptionMatches(patterns) if len(patterns) > 1:
-            for index, pattern in enumerate(patterns):
-                rest = patterns[:index] + patterns[index + 1 :]
-                yield (
-                    describe_condition(DescriptionMatches((pattern,))),
-                    DescriptionMatches(rest),
-                )
+            for pattern, fewer in _each_left_out(patterns):
+                dropped = describe_condition(DescriptionMatches((pattern,)))
+                yield dropped, DescriptionMatches(fewer)
+        case MetadataMatches(path, Regex(patterns)) if len(patterns) > 1:
+            for pattern, fewer in _each_left_out(patterns):
+                dropped = describe_condition(MetadataMatches(path, Regex((pattern,))))
+                yield dropped, MetadataMatches(path, Regex(fewer))
         case TypeIn(types) if len(types) > 1:
-            for index, name in enumerate(types):
-                rest_of = types[:index] + types[index + 1 :]
-                yield describe_condition(TypeIn((name,))), TypeIn(rest_of)
+            for name, others in _each_left_out(types):
+                yield describe_condition(TypeIn((name,))), TypeIn(others)
         case _:
             return
+
+
+def _each_left_out(options: tuple[T, ...]) -> Iterator[tuple[T, tuple[T, ...]]]:
+    for index, option in enumerate(options):
+        yield option, options[:index] + options[index + 1 :]
+
+
+def _replaced(items: tuple[T, ...], index: int, new: T) -> tuple[T, ...]:
+    return (*items[:index], new, *items[index + 1 :])
 
 
 def _says_nothing_beside(part: Condition, rest: Sequence[Condition]) -> bool:

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, assert_never
+from typing import Final
 
 from triaged.rules.conditions import (
-    AgeBetween,
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
     DuplicateOf,
     MetadataMatches,
     Not,
-    TypeIn,
 )
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.evaluate import evaluate
@@ -83,23 +80,26 @@ def is_unknown_for_some(
     return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
-def metadata_paths(condition: Condition) -> Iterator[str]:
-    """Give every metadata path that judging looks at."""
+def leaf_conditions(condition: Condition) -> Iterator[Condition]:
+    """Give every condition without parts inside a condition, in order."""
     match condition:
-        case MetadataMatches(path):
-            yield path
-        case DuplicateOf(of):
-            yield from (
-                path.removeprefix("metadata.")
-                for path in of
-                if path.startswith("metadata.")
-            )
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
-                yield from metadata_paths(part)
+                yield from leaf_conditions(part)
         case Not(part):
-            yield from metadata_paths(part)
-        case TypeIn() | DescriptionMatches() | AgeBetween():
-            return
+            yield from leaf_conditions(part)
         case _:
-            assert_never(condition)
+            yield condition
+
+
+def metadata_paths(condition: Condition) -> Iterator[str]:
+    """Give every metadata path that evaluating the condition looks at."""
+    for leaf in leaf_conditions(condition):
+        match leaf:
+            case MetadataMatches(path):
+                yield path
+            case DuplicateOf(of):
+                fields = [p for p in of if p.startswith("metadata.")]
+                yield from (field.removeprefix("metadata.") for field in fields)
+            case _:
+                pass

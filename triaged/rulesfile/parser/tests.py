@@ -176,7 +176,7 @@ _TEST: Final = Record(
         Field("now", Timestamp(), "The moment of the test; otherwise when it is run."),
         Field("task", _ONE_TASK, "The task that is judged.", required=True),
         Field(
-            "others",
+            "other_tasks",
             ListOf("a list of tasks", _ONE_TASK),
             "Further tasks listed beside it, for duplicate.",
         ),

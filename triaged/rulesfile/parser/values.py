@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
 
 from triaged.rules.duration import format_duration, parse_duration
+from triaged.rules.patterns.doubts import find_doubts
 from triaged.rules.patterns.re2_pattern import (
     InvalidPatternError,
     Re2Pattern,
@@ -252,15 +253,14 @@ class RegexType:
             return report.error(
                 node.place, f"the pattern ends in a line break; {advice}"
             )
+        name = f"pattern {quote_for_message(text)}: " if text else ""
         try:
-            return compile_pattern(text)
+            pattern = compile_pattern(text)
         except InvalidPatternError as error:
-            message = (
-                str(error)
-                if not text
-                else f"pattern {quote_for_message(text)}: {error}"
-            )
-            return report.error(node.place, message)
+            return report.error(node.place, f"{name}{error}")
+        for doubt in find_doubts(pattern.source, pattern.tree):
+            report.warn(node.place, f"{name}{doubt}")
+        return pattern
 
     def schema(self) -> Schema:
         return {"type": "string", "minLength": 1, "format": "re2"}

@@ -7,8 +7,13 @@ app.kubernetes.io/name: triaged
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{- define "triaged.labels" -}}
+{{- define "triaged.podLabels" -}}
 {{ include "triaged.selector" . }}
+app.kubernetes.io/part-of: triaged
+{{- end }}
+
+{{- define "triaged.labels" -}}
+{{ include "triaged.podLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
@@ -16,6 +21,43 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- define "triaged.claim" -}}
 {{- .Values.persistence.existingClaim | default (printf "%s-ledger" (include "triaged.name" .)) -}}
+{{- end }}
+
+{{/* The values of the environment that the chart knows, as JSON. */}}
+{{- define "triaged.environment" -}}
+{{- $found := deepCopy .Values.settings -}}
+{{- range .Values.extraEnv }}
+{{- if hasKey . "value" }}{{ $_ := set $found .name .value }}{{ end }}
+{{- end }}
+{{- toJson $found -}}
+{{- end }}
+
+{{/* The port that the daemon listens on. */}}
+{{- define "triaged.port" -}}
+{{- $environment := include "triaged.environment" . | fromJson -}}
+{{- regexFind "[0-9]+$" (get $environment "TRIAGED_LISTEN" | default "[::]:9464") -}}
+{{- end }}
+
+{{/* The port of a URL: the one it names, or its scheme's. */}}
+{{- define "triaged.urlPort" -}}
+{{- $schemes := dict "http" "80" "socks5" "1080" "socks5h" "1080" "postgresql" "5432" "postgres" "5432" -}}
+{{- $url := urlParse . -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (get $schemes $url.scheme) | default "443" -}}
+{{- end }}
+
+{{/* The ports of those of these settings that are URLs, as a JSON list of numbers. */}}
+{{- define "triaged.ports" -}}
+{{- $environment := include "triaged.environment" .context | fromJson -}}
+{{- $found := list -}}
+{{- range .names }}
+{{- with get $environment . }}{{ $found = append $found (include "triaged.urlPort" . | int) }}{{ end }}
+{{- end }}
+{{- $found | uniq | toJson -}}
+{{- end }}
+
+{{/* Whether Prometheus gets metrics: from the daemon, or from node_exporter. */}}
+{{- define "triaged.monitored" -}}
+{{- if and .Values.monitoring.enabled (or (eq .Values.flavour "deployment") .Values.cronjob.metricsHostPath) }}yes{{ end -}}
 {{- end }}
 
 {{/* The pod's spec; a dict of the context and the arguments of the program. */}}
@@ -53,6 +95,12 @@ containers:
       {{- range $name, $value := $.Values.settings }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
       {{- end }}
+      {{- range $.Values.extraEnv }}
+      - {{ toJson . }}
+      {{- end }}
+    {{- with $.Values.extraEnvFrom }}
+    envFrom: {{ toJson . }}
+    {{- end }}
     {{- with .serving }}
     {{- . | nindent 4 }}
     {{- end }}
@@ -67,6 +115,9 @@ containers:
       - {name: api-key, mountPath: /run/secrets/triaged, readOnly: true}
       - {name: ledger, mountPath: /var/lib/triaged}
       - {name: tmp, mountPath: /tmp}
+      {{- if .hostPath }}
+      - {name: metrics, mountPath: /var/lib/triaged-metrics}
+      {{- end }}
 volumes:
   - name: rules
     configMap: {name: {{ include "triaged.name" $ }}-rules}
@@ -76,12 +127,16 @@ volumes:
     persistentVolumeClaim: {claimName: {{ include "triaged.claim" $ }}}
   - name: tmp
     emptyDir: {sizeLimit: 16Mi}
+  {{- with .hostPath }}
+  - name: metrics
+    hostPath: {path: {{ . }}, type: Directory}
+  {{- end }}
 {{- end }}
 
-{{/* Alive is that the loop beats; LeadLex's health is nothing to restart for. */}}
+{{/* Alive means that the main loop is; LeadLex's health is no reason to restart. */}}
 {{- define "triaged.serving" -}}
 ports:
-  - {name: http, containerPort: 9464, protocol: TCP}
+  - {name: http, containerPort: {{ include "triaged.port" . }}, protocol: TCP}
 startupProbe:
   httpGet: {path: /healthz, port: http}
   periodSeconds: 2

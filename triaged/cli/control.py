@@ -1,0 +1,104 @@
+"""What a person tells a running daemon through its ledger: pause, resume, veto."""
+
+import contextlib
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from triaged.cli.output import echo
+from triaged.errors import LedgerBusy, TriagedError
+from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger.flags import Flag, FlagName
+from triaged.settings import Settings
+
+T = TypeVar("T")
+
+_NOTICE_SECONDS: Final = 1.0
+
+
+def login_name() -> str:
+    """Return who runs this command, also behind sudo."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    caller = os.environ.get("SUDO_USER")
+    return f"{caller} (as {name})" if caller and caller != name else name
+
+
+@contextlib.contextmanager
+def open_control(settings: Settings) -> Iterator[Ledger]:
+    """Open the ledger that a daemon uses, and no other.
+
+    Raises:
+        ConfigError: the ledger belongs to another workspace.
+        LedgerError: there is no ledger here, or it cannot be opened.
+    """
+    with insist(
+        settings,
+        lambda: Ledger.open_existing(
+            settings.state_dir,
+            workspace=settings.workspace,
+            busy_seconds=_NOTICE_SECONDS,
+        ),
+    ) as ledger:
+        yield ledger
+
+
+def insist(settings: Settings, step: Callable[[], T]) -> T:
+    """Repeat a step for as long as the ledger is busy: the emergency stop waits.
+
+    Raises:
+        LedgerError: it failed for another reason.
+    """
+    is_told = False
+    while True:
+        try:
+            return step()
+        except LedgerBusy:
+            if not is_told:
+                owner = DaemonLock.owner(settings.state_dir)
+                who = str(owner) if owner else "another process"
+                echo(
+                    f"triaged: waiting for {who} to finish writing the ledger",
+                    error=True,
+                )
+                is_told = True
+
+
+def whose(ledger: Ledger, settings: Settings) -> str:
+    """Name workspace and ledger, and the daemon that uses it."""
+    owner = DaemonLock.owner(settings.state_dir)
+    daemon = f"used by the daemon, {owner}" if owner else "no daemon runs on it"
+    return f"workspace {ledger.workspace}, ledger {ledger.path}, {daemon}"
+
+
+def refuse_while_paused(ledger: Ledger) -> None:
+    """Refuse to start what would dismiss.
+
+    Raises:
+        DismissingPaused: names who paused, when and why.
+    """
+    flag = ledger.flags.get(FlagName.PAUSED)
+    if flag is not None:
+        raise DismissingPaused(flag)
+
+
+class DismissingPaused(TriagedError):
+    """A pause is in force."""
+
+    def __init__(self, flag: Flag) -> None:
+        super().__init__(flag)
+        self.flag = flag
+
+    def __str__(self) -> str:
+        """Name who paused, when and why, and the way out."""
+        return f"dismissing is paused {describe(self.flag)}; triaged resume ends it"
+
+
+def describe(flag: Flag) -> str:
+    """Return since when a flag is set, by whom and why."""
+    by = f" by {flag.set_by}" if flag.set_by else ""
+    why = f": {flag.reason}" if flag.reason else ""
+    return f"since {flag.since:%Y-%m-%d %H:%M} UTC{by}{why}"

@@ -1,0 +1,122 @@
+"""What ``--help`` prints of each command.
+
+Constants rather than docstrings, which ``python -OO`` drops.  The first paragraph is
+the line in the list of commands, so that the list imports no command.
+"""
+
+from typing import Final
+
+APP: Final = """\
+Rule-based auto-triage of the pending Lexi tasks of a LeadLex workspace.
+
+In doubt it leaves a task alone; a dismissal cannot be undone.
+"""
+
+# In the order of the list.
+COMMANDS: Final = {
+    "init": """\
+Write a small rules file to start with, and its schema.
+
+Its rules only observe: nothing is dismissed before you change that.  Existing files
+are never overwritten.
+""",
+    "run": """\
+Run the daemon: list pending tasks, decide by the rules, dismiss or leave.
+
+With --once it runs one cycle and exits, for cron.
+""",
+    "status": """\
+Show whether the daemon runs, what it did and what it waits for.
+
+Reads the ledger and the daemon's lock; costs no API call.  Exit code 0: running and
+healthy; 1: not running or not healthy.
+""",
+    "check": """\
+Validate rules files and run the tests in them.
+
+Costs no API call.
+""",
+    "plan": """\
+Show what a cycle would do now and why; dismisses nothing.
+
+Costs one API call, or none with --tasks.  Shown are dismissals, observations and
+holds; --all shows every task.
+""",
+    "apply": """\
+Dismiss what a reviewed plan contains, except tasks that have changed since.
+
+Costs one API call for the list and one for each dismissal.
+""",
+    "explain": """\
+Show for one task which conditions matched, and what was decided.
+
+A task that the ledger knows is explained as it was decided then, without an API call.
+For another TASK_ID, or with --now, the pending tasks are listed: one API call.
+""",
+    "backtest": """\
+Compare the rules with what people approved and dismissed.
+
+Costs up to four API calls; dismisses nothing.
+""",
+    "review": """\
+Go through the pending tasks one by one: approve, dismiss, skip or quit.
+
+Costs one API call for the list and one for each answer.  An answer is sent when the
+next one is given, or by q; so the last one can be undone, and Ctrl-C leaves without
+sending it.
+""",
+    "dismiss": """\
+Dismiss tasks by hand: lists them, asks once, and records each in the ledger.
+
+Costs one API call for the list and one for each dismissal.  Protected and vetoed tasks
+stay, whatever you ask for.  An ID may be a unique prefix of at least 8 characters.
+""",
+    "history": """\
+Show what was dismissed, by which rule or person, and the outcome.
+
+Reads the ledger; only --agreement --refresh costs API calls.
+""",
+    "budget": """\
+Show how far the API quota goes with these settings, and what cannot work.
+
+Costs no API call: limits come from the settings, or from earlier answers.
+""",
+    "veto": """\
+Keep one task: no rule may dismiss it from now on.
+
+TASK_ID may be a unique prefix of at least 8 characters.
+""",
+    "pause": """\
+Stop dismissing, at once and across restarts; deciding continues.
+""",
+    "resume": """\
+Dismiss again after a pause.
+""",
+    "backup": """\
+Copy the ledger to FILE while a daemon uses it, or verify such a copy.
+
+The copy is consistent and checked, and only its owner may read it.
+""",
+    "schema": """\
+Print the JSON Schema of the rules file, for editors.
+""",
+    "sandbox": """\
+Run a LeadLex simulator on loopback, to rehearse without an account.
+
+It has the quota, the 429 answers and made-up tasks, and injects faults on request.  It
+prints the variables that point other commands at it.
+""",
+    "demo": """\
+Show everything at work for half a minute: simulator, daemon, example rules.
+""",
+    "completion": """\
+Print the completion script for bash, zsh or fish.
+
+For bash: eval "$(triaged completion bash)" in ~/.bashrc.
+""",
+}
+
+
+def summary(command: str) -> str:
+    """Return the line that the list of commands shows."""
+    return " ".join(COMMANDS[command].partition("\n\n")[0].split())

@@ -1,0 +1,114 @@
+"""A workspace for one command: output is tried first, and waiting is shown."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from triaged.cli.output import echo
+from triaged.cli.streams import require_output
+from triaged.clock import SystemClock
+from triaged.settings import Settings
+from triaged.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# A shorter wait needs no explanation.
+NOTICE_SECONDS: Final = 1.0
+
+
+class Activity:
+    """What a command is busy with, on standard error; a bar on a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tuple[Progress, TaskID] | None = None
+        self._what = ""
+        self._noted = ""
+
+    @contextlib.contextmanager
+    def show(self, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+        """Show this while the block runs; the function given counts one step."""
+        self._what = what
+        if not sys.stderr.isatty():
+            yield lambda: None
+            return
+        from rich.console import Console  # noqa: PLC0415 - slow to import
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+        )
+
+        counted = () if total is None else (BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), *counted)
+        with Progress(
+            *columns, console=Console(stderr=True), transient=True
+        ) as progress:
+            task = progress.add_task(what, total=total)
+            self._bar = progress, task
+            try:
+                yield lambda: progress.advance(task)
+            finally:
+                self._bar = None
+
+    def note(self, why: str) -> None:
+        """Tell what is waited for."""
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, description=f"{self._what}: {why}")
+        elif why != self._noted:
+            echo(f"triaged: {why}", error=True)
+        self._noted = why
+
+    def resume(self) -> None:
+        """Show again what the command is busy with."""
+        if self._bar is not None:
+            progress, task = self._bar
+            progress.update(task, description=self._what)
+
+
+class SessionClock(SystemClock):
+    """The machine's clocks; a long sleep is explained to the person who waits."""
+
+    def __init__(self, activity: Activity) -> None:
+        self._activity = activity
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; cancellable."""
+        # Only the quota makes a command sleep for long.
+        if seconds < NOTICE_SECONDS:
+            await super().sleep(seconds)
+            return
+        until = self.now() + timedelta(seconds=seconds)
+        self._activity.note(
+            f"waiting for the quota until {until:%H:%M:%S} UTC ({seconds:.0f} s)"
+        )
+        await super().sleep(seconds)
+        self._activity.resume()
+
+
+@contextlib.asynccontextmanager
+async def open_session(
+    settings: Settings,
+) -> AsyncIterator[tuple[Workspace, Activity]]:
+    """Open the workspace for a command that asks the API.
+
+    Raises:
+        OutputError: standard output cannot be written, so no call is spent.
+        ConfigError: there is no usable key.
+        LedgerError: the ledger cannot be opened.
+    """
+    require_output()
+    activity = Activity()
+    async with open_workspace(
+        settings,
+        SessionClock(activity),
+        on_lock_wait=lambda owner: activity.note(
+            f"waiting for {owner}, which is dismissing now"
+        ),
+    ) as workspace:
+        yield workspace, activity

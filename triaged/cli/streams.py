@@ -1,0 +1,182 @@
+"""Standard streams that are closed, full, non-blocking or not Unicode.
+
+A closed stream is as ``/dev/null``.  What a stream cannot show is replaced.  A failed
+write to standard output is an ``OutputError``; one to standard error costs the line.
+"""
+
+import codecs
+import contextlib
+import io
+import os
+import select
+import sys
+from typing import Final, TextIO
+
+from triaged.errors import TriagedError
+
+STDOUT: Final = 1
+STDERR: Final = 2
+_REPLACE: Final = "triaged.replace"
+# Our own symbols, where a stream has no such character.
+_ASCII: Final = str.maketrans(
+    {
+        "…": "...",
+        "—": "-",
+        "─": "-",
+        "·": "*",
+        "✓": "+",
+        "✗": "x",
+        "≥": ">=",
+        "≤": "<=",
+    }
+)
+
+
+class OutputError(TriagedError):
+    """Standard output cannot be written; whatever the command had to tell is lost."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        """Name the stream and what is wrong with it."""
+        return f"standard output cannot be written: {self.problem}"
+
+
+def prepare_streams() -> None:
+    """Make the standard streams fit to write to; called once, before anything opens."""
+    codecs.register_error(_REPLACE, _replace)
+    _occupy_closed_descriptors()
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stdout = _prepared(sys.stdout, STDOUT)
+    sys.stderr = _prepared(sys.stderr, STDERR)
+
+
+def flush_output() -> None:
+    """Write what is still in a buffer, while a failure can still be told.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(_problem(error)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
+def discard_output() -> None:
+    """Drop what is in the buffers: at exit Python would try, and fail, once more."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OutputError, OSError):
+            os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def require_output() -> None:
+    """Fail before a call is spent if what it brings could not be printed.
+
+    Raises:
+        OutputError: the reader is gone, or there is no room.
+    """
+    flush_output()
+    try:
+        descriptor = sys.stdout.fileno()
+        # /dev/full refuses even no bytes; a pipe without a reader has to be polled.
+        os.write(descriptor, b"")
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            raise OutputError("its reader is gone")
+    except io.UnsupportedOperation:
+        return
+    except BlockingIOError:
+        return
+    except OSError as error:
+        raise OutputError(_problem(error)) from error
+
+
+def shows_unicode(stream: TextIO) -> bool:
+    """Return whether a stream can show every character."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ASCII)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+def _occupy_closed_descriptors() -> None:
+    """Open ``/dev/null`` on descriptors 0 to 2 where they are closed.
+
+    Otherwise the next file to be opened, such as the ledger, would be "stdout".
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003
+    os.close(descriptor)
+
+
+def _prepared(stream: TextIO | None, descriptor: int) -> TextIO:
+    if stream is not None:
+        try:
+            real = stream.fileno() == descriptor
+        except (OSError, ValueError):
+            real = False
+        if not real:
+            # A stream of the caller's own (a test's); it decides what a failure is.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=_REPLACE)
+            return stream
+        if isinstance(stream.buffer, io.BufferedWriter) and isinstance(
+            stream.buffer.raw, _Descriptor
+        ):
+            return stream
+        with contextlib.suppress(OSError):
+            stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Descriptor(descriptor)),  # type: ignore[type-var]
+        encoding=_encoding(stream),
+        errors=_REPLACE,
+        line_buffering=descriptor == STDERR or os.isatty(descriptor),
+        write_through=isinstance(stream, io.TextIOWrapper) and stream.write_through,
+    )
+
+
+def _encoding(stream: TextIO | None) -> str:
+    return (stream.encoding if stream is not None else None) or "utf-8"
+
+
+def _problem(error: OSError) -> str:
+    if isinstance(error, BrokenPipeError):
+        return "its reader is gone"
+    return error.strerror or type(error).__name__
+
+
+class _Descriptor(io.FileIO):
+    """A standard stream's descriptor, which waits where it would block."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+
+    def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
+        """Write some of the data; a failure of standard output is ours to explain."""
+        while True:
+            try:
+                written = super().write(data)
+            except OSError as error:
+                if self.fileno() == STDOUT:
+                    raise OutputError(_problem(error)) from error
+                raise
+            # None: a non-blocking pipe is full.
+            if written is not None:
+                return written
+            select.select([], [self], [])

@@ -1,0 +1,123 @@
+"""Observations: what a rule would have dismissed if it had been allowed to."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.rules.task import HumanDecision, ProposedDismissal, Task
+
+# SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
+_CHUNK = 5_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedTask:
+    """A task that a rule would have dismissed.
+
+    ``task`` is its content as last decided on, where that is still kept;
+    ``human_decision`` is None while it is not known what people did with it.
+    """
+
+    rule: str
+    reason: str
+    task_id: str
+    seen_at: datetime
+    task: dict[str, Any] | None
+    human_decision: HumanDecision | None
+
+
+class Observations:
+    """The observations of one workspace; each task once for each rule."""
+
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
+
+    def record(
+        self, seen: Sequence[tuple[Task, ProposedDismissal]], *, at: datetime
+    ) -> list[ProposedDismissal]:
+        """Keep what would have been dismissed; return those not known before."""
+        new: list[ProposedDismissal] = []
+        for start in range(0, len(seen), _CHUNK):
+            chunk = seen[start : start + _CHUNK]
+            known = self._known([task.id or "" for task, _ in chunk])
+            fresh = {
+                (task.id or "", dismissal.rule): dismissal
+                for task, dismissal in chunk
+                if task.id is not None and (task.id, dismissal.rule) not in known
+            }
+            self._database.execute_many(
+                "INSERT INTO observation (workspace, task_id, rule, reason, seen_at)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    (self._workspace, task_id, rule, d.reason, format_timestamp(at))
+                    for (task_id, rule), d in fresh.items()
+                ],
+            )
+            new += fresh.values()
+        return new
+
+    def _known(self, task_ids: Sequence[str]) -> set[tuple[str, str]]:
+        marks = ", ".join("?" * len(task_ids))
+        rows = self._database.rows(
+            "SELECT task_id, rule FROM observation"  # noqa: S608 - only marks
+            f" WHERE workspace = ? AND task_id IN ({marks})",
+            (self._workspace, *task_ids),
+        )
+        return {(row["task_id"], row["rule"]) for row in rows}
+
+    def query(self, *, since: datetime | None = None, limit: int) -> list[ObservedTask]:
+        """Return what was observed last, newest first, with what is known of each."""
+        rows = self._database.rows(
+            "SELECT o.rule, o.reason, o.task_id, o.seen_at, d.task, h.decision,"
+            " h.recorded_at FROM observation o"
+            " LEFT JOIN decision d ON d.workspace = o.workspace"
+            " AND d.task_id = o.task_id"
+            " LEFT JOIN human_decision h ON h.workspace = o.workspace"
+            " AND h.task_id = o.task_id"
+            " WHERE o.workspace = ? AND o.seen_at >= ?"
+            " ORDER BY o.seen_at DESC, o.task_id, o.rule LIMIT ?",
+            (
+                self._workspace,
+                "" if since is None else format_timestamp(since),
+                limit,
+            ),
+        )
+        with self._database.decoding():
+            return [
+                ObservedTask(
+                    rule=r["rule"],
+                    reason=r["reason"],
+                    task_id=r["task_id"],
+                    seen_at=parse_stored_timestamp(r["seen_at"]),
+                    task=json.loads(r["task"]) if r["task"] else None,
+                    human_decision=HumanDecision(r["decision"])
+                    if r["decision"]
+                    else None,
+                )
+                for r in rows
+            ]
+
+    def count_on(self, day: datetime) -> dict[str, int]:
+        """Count by rule what would have been dismissed, seen first on a UTC day."""
+        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = self._database.rows(
+            "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
+            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            (
+                self._workspace,
+                format_timestamp(start),
+                format_timestamp(start + timedelta(days=1)),
+            ),
+        )
+        return {row["rule"]: row["n"] for row in rows}
+
+    def prune(self, *, before: datetime) -> int:
+        """Delete observations older than a moment; return how many."""
+        return self._database.execute(
+            "DELETE FROM observation WHERE workspace = ? AND seen_at < ?",
+            (self._workspace, format_timestamp(before)),
+        )

@@ -1,0 +1,74 @@
+"""Small states that outlive a process, as JSON, each replaced as a whole."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from triaged.ledger.database import Database, format_timestamp
+
+
+class StateName(StrEnum):
+    """Which states are kept."""
+
+    DAEMON = "daemon"
+    REVIEW_POSITION = "review_position"
+
+
+class StateStore:
+    """The states of one workspace, and the state of its quota."""
+
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
+
+    def save(self, name: StateName, value: Any, *, at: datetime) -> None:  # noqa: ANN401 - any JSON
+        """Keep a state in place of the one before."""
+        self._database.execute(
+            "INSERT INTO state (workspace, name, value, saved_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (workspace, name) DO UPDATE SET"
+            " value = excluded.value, saved_at = excluded.saved_at",
+            (self._workspace, name, json.dumps(value), format_timestamp(at)),
+        )
+
+    def load(self, name: StateName) -> Any:  # noqa: ANN401 - any JSON
+        """Return a state; None when there is none."""
+        row = self._database.row(
+            "SELECT value FROM state WHERE workspace = ? AND name = ?",
+            (self._workspace, name),
+        )
+        with self._database.decoding():
+            return None if row is None else json.loads(row["value"])
+
+    def forget(self, name: StateName) -> None:
+        """Drop a state."""
+        self._database.execute(
+            "DELETE FROM state WHERE workspace = ? AND name = ?",
+            (self._workspace, name),
+        )
+
+    def load_quota(
+        self, *, unless_version: int
+    ) -> tuple[int, dict[str, Any] | None] | None:
+        """Return version and state of the quota; None when the version is known."""
+        row = self._database.row(
+            "SELECT version FROM quota WHERE workspace = ?", (self._workspace,)
+        )
+        version = row["version"] if row else 0
+        if version == unless_version:
+            return None
+        row = self._database.row(
+            "SELECT state FROM quota WHERE workspace = ?", (self._workspace,)
+        )
+        with self._database.decoding():
+            return version, json.loads(row["state"]) if row else None
+
+    def save_quota(self, version: int, state: Mapping[str, Any]) -> None:
+        """Keep the quota's state under its next version."""
+        self._database.execute(
+            "INSERT INTO quota (workspace, version, state) VALUES (?, ?, ?)"
+            " ON CONFLICT (workspace) DO UPDATE SET"
+            " version = excluded.version, state = excluded.state",
+            (self._workspace, version, json.dumps(state)),
+        )

@@ -1,0 +1,70 @@
+"""Vetoes: tasks that a person keeps from ever being dismissed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """A task that must not be dismissed, since when, and who said so."""
+
+    task_id: str
+    since: datetime
+    set_by: str
+
+
+class Vetoes:
+    """The vetoes of one workspace."""
+
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
+
+    def add(self, task_id: str, *, at: datetime, by: str = "") -> bool:
+        """Veto a task; return False when it was vetoed already."""
+        return bool(
+            self._database.execute(
+                "INSERT INTO veto (workspace, task_id, since, set_by)"
+                " VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (self._workspace, task_id, format_timestamp(at), by),
+            )
+        )
+
+    def remove(self, task_id: str) -> bool:
+        """Remove a veto; return whether there was one."""
+        return bool(
+            self._database.execute(
+                "DELETE FROM veto WHERE workspace = ? AND task_id = ?",
+                (self._workspace, task_id),
+            )
+        )
+
+    def is_vetoed(self, task_id: str) -> bool:
+        """Return whether this task is vetoed."""
+        row = self._database.row(
+            "SELECT 1 FROM veto WHERE workspace = ? AND task_id = ?",
+            (self._workspace, task_id),
+        )
+        return row is not None
+
+    def task_ids(self) -> frozenset[str]:
+        """Return the ids of all vetoed tasks."""
+        rows = self._database.rows(
+            "SELECT task_id FROM veto WHERE workspace = ?", (self._workspace,)
+        )
+        return frozenset(row["task_id"] for row in rows)
+
+    def all(self) -> list[Veto]:
+        """Return every veto, oldest first."""
+        rows = self._database.rows(
+            "SELECT task_id, since, set_by FROM veto WHERE workspace = ?"
+            " ORDER BY since, task_id",
+            (self._workspace,),
+        )
+        with self._database.decoding():
+            return [
+                Veto(r["task_id"], parse_stored_timestamp(r["since"]), r["set_by"])
+                for r in rows
+            ]

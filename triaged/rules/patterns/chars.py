@@ -1,0 +1,108 @@
+"""Which characters a leaf of a pattern takes; RE2 itself answers."""
+
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any, Final
+
+import re2
+
+from triaged.rules.patterns.syntax import (
+    CharClass,
+    Letter,
+    bracket_parts,
+    char_of,
+)
+
+# Assertions tell characters apart by these kinds only; 1 stands for the text's edge.
+EDGE: Final = 1
+NEWLINE: Final = 2
+WORD: Final = 4
+OTHER: Final = 8
+
+_ASCII: Final = "".join(map(chr, range(128)))
+_WORD: Final = "".join(c for c in _ASCII if c.isalnum() or c == "_")
+_WORD_CHARS: Final = frozenset(_WORD)
+_OTHER: Final = "".join(c for c in _ASCII if c not in _WORD and c != "\n")
+# The two letters beyond ASCII that case folding makes equal to ASCII letters.
+_FOLDED: Final = "\u017f\u212a"
+_FOLDING: Final = f"kKsS{_FOLDED}"
+
+
+def kind_of(char: str) -> int:
+    """Return the kind of a character."""
+    if char == "\n":
+        return NEWLINE
+    return WORD if char in _WORD_CHARS else OTHER
+
+
+def kinds_of(leaf: Letter | CharClass) -> int:
+    """Return the kinds of the characters that a leaf takes."""
+    if isinstance(leaf, Letter) and not (leaf.fold and leaf.char in _FOLDING):
+        return kind_of(leaf.char)
+    return _kinds_of(leaf)
+
+
+@lru_cache(maxsize=4096)
+def _kinds_of(leaf: Letter | CharClass) -> int:
+    taken = _matcher(leaf)
+    beyond = any(map(taken, candidates(leaf, _OTHER + _FOLDED)))
+    if not beyond and r"\p" in leaf.text.lower():
+        beyond = bool(_compiled(leaf).search(_all_others()))
+    kinds = NEWLINE if taken("\n") else 0
+    kinds |= WORD if any(map(taken, _WORD)) else 0
+    return kinds | (OTHER if beyond else 0)
+
+
+def takes(leaf: Letter | CharClass, char: str) -> bool:
+    """Say whether a leaf takes a character."""
+    return bool(_matcher(leaf)(char))
+
+
+def candidates(leaf: Letter | CharClass, others: str = _ASCII + _FOLDED) -> set[str]:
+    """Return characters among which is one of each kind that the leaf tells apart.
+
+    What a bracket takes begins and ends at the characters that it names; Unicode
+    classes are not looked into.
+    """
+    parts = bracket_parts(leaf.text) if leaf.text.startswith("[") else [leaf.text]
+    named = [char_of(part) for part in parts]
+    codes = {
+        ord(char) + step for char in named if len(char) == 1 for step in (-1, 0, 1)
+    }
+    near = {chr(code) for code in codes if 0 <= code <= 0x10FFFF}  # noqa: PLR2004
+    return {c for c in near | set(others) if not "\ud800" <= c <= "\udfff"}
+
+
+def first_edges(leaf: Letter | CharClass) -> str:
+    """Return the characters where what a leaf takes first begins and ends."""
+    chars = _all_others()
+    found = re2.search(f"{_source(leaf)}+", chars)
+    if found is None:
+        return ""
+    return chars[max(found.start() - 1, 0) :][:2] + chars[found.end() - 1 :][:2]
+
+
+@cache
+def _all_others() -> str:
+    """Return every character of Unicode that is of the kind OTHER."""
+    codes = (*range(0xD800), *range(0xE000, 0x110000))
+    return "".join(char for char in map(chr, codes) if kind_of(char) == OTHER)
+
+
+def _source(leaf: Letter | CharClass) -> str:
+    """Return the leaf as a pattern of its own."""
+    flags = "i" if leaf.fold else ""
+    if isinstance(leaf, CharClass) and leaf.dot_all:
+        flags += "s"
+    alone = isinstance(leaf, Letter) and len(leaf.text) == 1
+    return f"(?{flags}:{re2.escape(leaf.text) if alone else leaf.text})"
+
+
+@lru_cache(maxsize=4096)
+def _compiled(leaf: Letter | CharClass) -> Any:  # noqa: ANN401 (untyped)
+    return re2.compile(_source(leaf))
+
+
+def _matcher(leaf: Letter | CharClass) -> Callable[[str], object]:
+    found: Callable[[str], object] = _compiled(leaf).fullmatch
+    return found

@@ -1,0 +1,105 @@
+"""Patterns in Unicode NFC, as the texts are that they are compared with."""
+
+import unicodedata
+from collections.abc import Iterator
+
+from triaged.rules.patterns.syntax import (
+    Assertion,
+    CharClass,
+    Choice,
+    Letter,
+    Node,
+    Repeat,
+    Sequence,
+    bracket_parts,
+    leaves,
+    nodes,
+)
+
+
+def to_nfc(source: str, tree: Node) -> str:
+    """Return the pattern with the texts in it composed; no operator changes."""
+    if unicodedata.is_normalized("NFC", source):
+        return source
+    written: list[str] = []
+    end = 0
+    for text, start in _plain_texts(tree):
+        written += (source[end:start], unicodedata.normalize("NFC", text))
+        end = start + len(text)
+    return "".join((*written, source[end:]))
+
+
+def find_loose_mark(tree: Node) -> str | None:
+    """Find a character that no text in NFC has where the pattern has it.
+
+    That is an accent of its own behind something else than a letter, or repeated, or
+    in a bracket; or an escape for a part of what is one character.
+    """
+    if all(_is_ascii(leaf) for leaf in leaves(tree)):
+        return None
+    for node in nodes(tree):
+        match node:
+            case CharClass(text=text) if text.startswith("["):
+                loose = next(filter(_is_mark, bracket_parts(text)), None)
+            case Letter(char=char) if not unicodedata.is_normalized("NFC", char):
+                loose = char
+            case Sequence(parts):
+                loose = _loose_in(parts)
+            case Choice(options):
+                loose = next(filter(None, map(_first_mark, options)), None)
+            case Repeat(part):
+                loose = _first_mark(part)
+            case _:
+                loose = None
+        if loose is not None:
+            return loose
+    return _first_mark(tree)
+
+
+def _plain_texts(tree: Node) -> Iterator[tuple[str, int]]:
+    """Give the runs of characters that stand for themselves, and where they begin."""
+    text, start = "", 0
+    for leaf in leaves(tree):
+        if not isinstance(leaf, Letter) or leaf.text != leaf.char:
+            continue
+        if text and leaf.start == start + len(text):
+            text += leaf.char
+            continue
+        if text:
+            yield text, start
+        text, start = leaf.char, leaf.start
+    if text:
+        yield text, start
+
+
+def _loose_in(parts: tuple[Node, ...]) -> str | None:
+    text = ""
+    for index, part in enumerate(parts):
+        mark = _first_mark(part)
+        text = text + part.char if isinstance(part, Letter) else ""
+        alone = len(text) <= 1 or not unicodedata.is_normalized("NFC", text)
+        if mark is not None and index > 0 and alone:
+            return mark
+    return None
+
+
+def _first_mark(node: Node) -> str | None:
+    match node:
+        case Letter(char=char) if _is_mark(char):
+            return char
+        case Sequence((part, *_)):
+            return _first_mark(part)
+        case _:
+            return None
+
+
+def _is_ascii(leaf: Letter | CharClass | Assertion) -> bool:
+    return (leaf.char if isinstance(leaf, Letter) else leaf.text).isascii()
+
+
+def _is_mark(text: str) -> bool:
+    """Say whether this is a character that may become one with the letter before."""
+    if len(text) != 1:
+        return False
+    jamo = "\u1161" <= text <= "\u1175" or "\u11a8" <= text <= "\u11c2"
+    return unicodedata.combining(text) != 0 or jamo

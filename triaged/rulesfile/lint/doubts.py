@@ -1,0 +1,126 @@
+"""What a rules file as a whole says that was probably meant otherwise."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Final
+
+from triaged.rules.conditions import (
+    Condition,
+    DescriptionMatches,
+    MetadataMatches,
+    Pattern,
+    Regex,
+)
+from triaged.rules.patterns.doubts import find_case_doubt
+from triaged.rules.patterns.syntax import parse
+from triaged.rules.task import Json
+from triaged.rulesfile.document import RulesDocument
+from triaged.rulesfile.lint.sample_tasks import leaf_conditions, metadata_paths
+from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
+
+# Below this, names that differ in one letter are different names: min and max, x and y.
+_SHORTEST: Final = 4
+
+
+def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
+    """Warn of metadata keys in two spellings, and of words protected in one case."""
+    for shield in draft.protect:
+        for pattern in _patterns(shield.condition):
+            word = find_case_doubt(parse(pattern.source))
+            if word is not None:
+                report.warn(
+                    shield.place,
+                    f"pattern {quote_for_message(pattern.source)} protects {word!r} in"
+                    f" this case only; begin it with (?i) to protect"
+                    f" {word.swapcase()!r} too",
+                )
+    _warn_spellings(draft, report)
+
+
+def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
+    first: dict[str, Location] = {}
+    for path, place in _used_paths(draft):
+        first.setdefault(path, place)
+    for one, other in _similar_pairs(first):
+        report.warn(
+            first[other],
+            f"metadata key {quote_for_message(other)} is spelled"
+            f" {quote_for_message(one)} in line {first[one].line}; if they are one"
+            " key, spell them alike",
+        )
+
+
+def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give the pairs of keys that are two spellings of one, earlier keys first."""
+    # Two such keys are alike when each lacks one letter at most.
+    index: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        plain = _plain(key)
+        forms = {plain, *(plain[:i] + plain[i + 1 :] for i in range(len(plain)))}
+        near = dict.fromkeys(other for form in sorted(forms) for other in index[form])
+        yield from ((other, key) for other in near if _is_other_spelling(other, key))
+        for form in forms:
+            index[form].append(key)
+
+
+def _used_paths(draft: RulesDocument) -> Iterator[tuple[str, Location]]:
+    for shield in draft.protect:
+        yield from ((path, shield.place) for path in metadata_paths(shield.condition))
+    for placed in draft.rules:
+        match = placed.rule.match
+        yield from ((path, placed.match_place) for path in metadata_paths(match))
+    for test in draft.tests:
+        for task in (test.task, *test.other_tasks):
+            paths = _paths_in(task.fields.get("metadata"))
+            yield from ((path, test.place) for path in paths)
+
+
+def _paths_in(metadata: Json) -> Iterator[str]:
+    for key, value in metadata.items() if isinstance(metadata, Mapping) else ():
+        inner = [f"{key}.{path}" for path in _paths_in(value)]
+        yield from inner or [key]
+
+
+def _is_other_spelling(one: str, other: str) -> bool:
+    """Say whether two keys differ by case, separators, or one letter of a word."""
+    if _plain(one) == _plain(other):
+        return True
+    words, others = _words(one), _words(other)
+    different = [pair for pair in zip_longest(words, others) if pair[0] != pair[1]]
+    if len(different) != 1 or None in different[0]:
+        return False
+    left, right = different[0]
+    return min(len(left), len(right)) >= _SHORTEST and _is_one_letter_apart(left, right)
+
+
+def _is_one_letter_apart(one: str, other: str) -> bool:
+    start = 0
+    while one[start : start + 1] == other[start : start + 1]:
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    left, right = one[start : len(one) - end], other[start : len(other) - end]
+    if any(char.isdigit() for char in left + right):
+        return False
+    return max(len(left), len(right)) == 1 or (
+        len(left) == len(right) == 2 and left == right[::-1]  # noqa: PLR2004 (swapped)
+    )
+
+
+def _plain(key: str) -> str:
+    return "".join(filter(str.isalnum, key)).casefold()
+
+
+def _words(key: str) -> list[str]:
+    return key.replace("-", "_").replace(".", "_").casefold().split("_")
+
+
+def _patterns(condition: Condition) -> Iterator[Pattern]:
+    for leaf in leaf_conditions(condition):
+        match leaf:
+            case DescriptionMatches(patterns) | MetadataMatches(_, Regex(patterns)):
+                yield from patterns
+            case _:
+                pass
