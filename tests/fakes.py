@@ -18,7 +18,7 @@ from triaged.leadlex.models import (
 )
 from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.dismissals import DismissalFilter
-from triaged.quota import QuotaSettings, ServerWord
+from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rules.task import Json, parse_task
@@ -58,7 +58,7 @@ class InMemoryLeadLex:
         }
         self.accepts_key = accepts_key
         self.reasons: dict[str, str] = {}
-        self.rate_limit = ServerWord()
+        self.rate_limit = RateLimitHeaders()
         self.errors: list[LexiError] = []
         self.list_errors: list[LexiError] = []
         self.effect_before_error = False

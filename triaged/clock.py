@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -29,8 +30,10 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed moment of this boot."""
-        return time.monotonic()
+        """Return seconds since some fixed moment of this boot, sleep included."""
+        # Linux' monotonic clock stops while the machine sleeps.
+        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        return time.clock_gettime(clock)
 
     async def sleep(self, seconds: float) -> None:
         """Wait for so many seconds; cancellable."""
@@ -38,3 +41,11 @@ class SystemClock:
         import asyncio  # noqa: PLC0415
 
         await asyncio.sleep(seconds)
+
+
+def read_boot_id() -> str:
+    """Return what identifies this boot of the machine; empty where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

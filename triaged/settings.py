@@ -1,13 +1,12 @@
 """Settings from flags and the environment, all checked before anything starts."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
@@ -16,18 +15,40 @@ from triaged.rules.duration import parse_duration
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
-# Long enough to explain any dismissal that somebody still remembers.
+# Long enough to explain any dismissal that a person may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
+SETTINGS: Final = (
+    "api_key",
+    "api_key_file",
+    "api_url",
+    "rules",
+    "workspace",
+    "api_plan",
+    "rate_limit",
+    "daily_limit",
+    "reserve",
+    "poll_interval",
+    "state_dir",
+    "retention",
+    "listen",
+    "log_level",
+    "log_format",
+)
+
+# Kubernetes puts such variables beside a Service whose name begins with "triaged".
+_OF_A_SERVICE: Final = re.compile(
+    r"TRIAGED_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+)
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
 _LONGEST_INTERVAL: Final = timedelta(days=365)
 _LONGEST_WINDOW: Final = timedelta(days=1)
-# Caps of a day are counted from what is kept, and the UTC day is nobody's local one.
+# Caps of a day are counted from what is kept, and the UTC day is not the local one.
 _SHORTEST_RETENTION: Final = timedelta(days=2)
 _LONGEST_RETENTION: Final = timedelta(days=36_500)
 
@@ -68,13 +89,13 @@ def read_settings(
     settings = Settings(
         key=_key_source(reader),
         api_url=reader.read("api_url", _url, default=DEFAULT_URL),
-        rules=reader.read("rules", Path, default=None) or _default_rules(),
+        rules=reader.read("rules", _path, default=None) or _default_rules(),
         workspace=reader.read("workspace", _workspace, default="default"),
         quota=_quota(reader),
         poll_interval=reader.read(
             "poll_interval", _poll_interval, default=timedelta(minutes=5)
         ),
-        state_dir=reader.read("state_dir", Path, default=None) or _state_dir(reader),
+        state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
         listen_port=port,
@@ -115,6 +136,22 @@ class _SettingsReader:
             return default
 
 
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """Name each variable that looks like a setting and is none, and the nearest one.
+
+    The values are not shown: one of them may be a key.
+    """
+    known = {env_name(name) for name in SETTINGS}
+    warnings = []
+    for name in sorted(environ):
+        is_ours = name.upper().startswith("TRIAGED_") and name not in known
+        if is_ours and not _OF_A_SERVICE.fullmatch(name):
+            near = get_close_matches(name.upper(), sorted(known), 1, 0.6)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            warnings.append(f"{name} is not a setting{hint}")
+    return warnings
+
+
 def env_name(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"TRIAGED_{name.upper()}"
@@ -125,19 +162,34 @@ def _problem(name: str, message: str) -> ConfigError:
 
 
 def _key_source(reader: _SettingsReader) -> KeySource:
-    if file := reader.flags.get("api_key_file"):
-        return KeySource(file=Path(file))
+    if reader.flags.get("api_key_file"):
+        return KeySource(file=reader.read("api_key_file", _key_path, default=None))
     if key := reader.read("api_key", parse_key, default=None):
         return KeySource(value=key)
-    if file := reader.text("api_key_file"):
-        return KeySource(file=Path(file))
+    if file := reader.read("api_key_file", _key_path, default=None):
+        return KeySource(file=file)
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
     if directory and _exists(credential := Path(directory) / CREDENTIAL_NAME):
         return KeySource(file=credential)
     return KeySource()
 
 
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        message = f"the home directory in {text!r} cannot be found"
+        raise ValueError(message) from None
+
+
+def _key_path(text: str) -> Path:
+    # A key in the wrong variable may begin with anything; it is not shown.
+    return _path(text) if text.startswith("~/") else Path(text)
+
+
 def _url(text: str) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
+
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -155,7 +207,7 @@ def _url(text: str) -> str:
         message = "the URL must hold neither user, password, query nor fragment"
         raise ValueError(message)
     if parts.scheme == "http" and not is_loopback(host):
-        message = "plain http would show the key to everybody on the way; use https"
+        message = "plain http would show the key on its way; use https"
         raise ValueError(message)
     # Elsewhere `https:` tells whether to ask for a certificate.
     return parts.geturl().rstrip("/")
@@ -169,7 +221,9 @@ def is_loopback(host: str) -> bool:
     if "%" in host:
         return False
     try:
-        return ipaddress.ip_address(host).is_loopback
+        from ipaddress import ip_address  # noqa: PLC0415 - slow, and rarely needed
+
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -183,13 +237,13 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # We may not even look; whoever opens it will say so.
+        # It must not even be looked at; opening it will tell why.
         return False
 
 
 def _state_dir(reader: _SettingsReader) -> Path:
     environ = reader.environ
-    # systemd gives a list when a unit has several state directories.
+    # systemd gives a list if a unit has several state directories.
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if (xdg := environ.get("XDG_STATE_HOME")) and Path(xdg).is_absolute():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
-from triaged.clock import Clock
+from triaged.clock import Clock, read_boot_id
 from triaged.leadlex.api_key import ApiKeyProvider
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.models import ApiCall
@@ -72,11 +72,16 @@ class Workspace:
             self.reader, self.ledger, self.rate_limiter, self.clock
         )
 
-    def cycle(self, *, dry_run: bool) -> Cycle:
+    def cycle(
+        self,
+        *,
+        dry_run: bool,
+        on_attempt: Callable[[Attempt], None] = lambda _: None,
+    ) -> Cycle:
         """Return what runs cycles; a dry run has nothing that could write."""
         return Cycle(
             reader=self.reader,
-            dispatcher=None if dry_run else self.dispatcher(),
+            dispatcher=None if dry_run else self.dispatcher(on_attempt),
             dispatch_lock=self.dispatch_lock(),
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
@@ -107,6 +112,7 @@ async def open_workspace(
             ledger,
             clock,
             seed=_seed(settings),
+            boot_id=read_boot_id(),
             on_refused=on_refused,
         )
         async with Connection(

@@ -79,8 +79,8 @@ def _respond(status: int, body: object) -> httpx.Response:
     return httpx.Response(status, json=body)
 
 
-def _error(status: int, code: str) -> httpx.Response:
-    return _respond(status, {"error": {"code": code, "message": "No"}})
+def _error(status: int, code: str, message: str = "No") -> httpx.Response:
+    return _respond(status, {"error": {"code": code, "message": message}})
 
 
 class PlainServer:
@@ -107,7 +107,7 @@ class PlainServer:
         if task_id not in self.entries:
             return _error(404, "not_found")
         if self.entries[task_id]["status"] != "pending":
-            return _error(400, "validation_error")
+            return _error(400, "validation_error", "Task has already been dismissed")
         self.entries[task_id]["status"] = "dismissed"
         self.reasons[task_id] = body["reason"]
         return _respond(200, {"data": {"task_id": task_id, "status": "dismissed"}})

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,8 @@ VARYING: Final = {
     r"=/\S+/triaged-sandbox-\w+": "=STATE_DIR",
     r'"cycle": "[0-9a-f]{12}"': '"cycle": "CYCLE"',
     r",[0-9a-f]{12},req_": ",CYCLE,req_",
+    r'"id": "[0-9a-f]{12}"': '"id": "CYCLE"',
+    r'("finished_at": "[0-9T:-]+)\.[0-9]+': r"\1",
 }
 LOGGED: Final = {
     r"20\d\d-\d\d-\d\dT[0-9:.]+Z": "TIME",
@@ -39,28 +42,48 @@ LOGGED: Final = {
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clock() -> FixedClock:
+    return FixedClock(BEGIN)
+
+
+@pytest.fixture(scope="module")
+def golden_sandbox(clock: FixedClock) -> Iterator[RunningSandbox]:
+    """Return one sandbox for all cases: a ledger belongs to one API URL."""
+    with _sandbox(clock) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def history(
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> Path:
     """Return a directory with the inputs, and a ledger that has seen three days."""
     directory = tmp_path_factory.mktemp("past")
     for name in INPUTS:
         shutil.copy(GOLDEN / name, directory / name)
-    clock = FixedClock(BEGIN)
-    with _sandbox(clock) as sandbox, pytest.MonkeyPatch.context() as patch:
-        settings = settings_for(sandbox.api_url)
-        live(CommandLine(directory, patch, clock, settings), sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        settings = settings_for(golden_sandbox.api_url)
+        live(CommandLine(directory, patch, clock, settings), golden_sandbox)
     return directory
 
 
 @pytest.fixture
 def command(
-    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CommandLine]:
+    history: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> CommandLine:
     """Return a command line in a workspace that has a past."""
     shutil.copytree(history, tmp_path, dirs_exist_ok=True)
-    clock = FixedClock(NOW)
-    with _sandbox(clock) as sandbox:
-        fill(sandbox)
-        yield CommandLine(tmp_path, monkeypatch, clock, settings_for(sandbox.api_url))
+    clock.at = NOW
+    golden_sandbox.world.reset()
+    fill(golden_sandbox)
+    settings = settings_for(golden_sandbox.api_url)
+    return CommandLine(tmp_path, monkeypatch, clock, settings)
 
 
 def _sandbox(clock: Clock) -> AbstractContextManager[RunningSandbox]:
@@ -173,4 +196,26 @@ def test_the_demo_ends_with_a_summary_that_adds_up(program: Program) -> None:
     rows = [line.split() for line in table.splitlines()[2:]]
     dismissed = sum(int(number) for _, _, number in rows)
     assert f" = {dismissed} dismissed + " in sums
-    assert f"{dismissed} confirmed dismissals; the sandbox saw {dismissed}." in sums
+    assert f"{dismissed} confirmed dismissals; the simulator saw {dismissed}." in sums
+
+
+def test_ctrl_c_ends_the_demo_with_the_summary_so_far(program: Program) -> None:
+    """A person who has seen enough gets the figures, and no failure."""
+    command = [sys.executable, "-m", "triaged", "demo", "--seconds", "600"]
+    with subprocess.Popen(
+        command,
+        env=program.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.stdout.read(), process.stderr.read()
+
+    assert (process.returncode, errors) == (0, "")
+    assert "\nStopped; what happened so far\n" in rest
+    assert "Both agree." in rest

@@ -77,7 +77,7 @@ PARTS: Final[Mapping[str, Part]] = {
         tests=("test_rules_*.py", "test_rules_duration.py"),
     ),
     "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
-    "quota": Part(modules=("triaged/quota/*.py",), tests=("test_quota*.py",)),
+    "quota": Part(modules=("triaged/quota/*.py",), tests=("quota/test_*.py",)),
     "ledger": Part(
         modules=("triaged/ledger/[df]*.py",),
         tests=(

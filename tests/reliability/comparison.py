@@ -28,10 +28,11 @@ from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.context import build_context
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rulesfile.loader import CompiledRules, parse
-from triaged.triage.assessment import Judge
+from triaged.triage.assessment import assess
 from triaged.triage.cycle import Cycle, build_requests
-from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.dispatcher import MAX_CONCURRENT, Dispatcher, DispatchOrigin
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 from triaged.triage.requests import DismissRequest
 
 # Not at midnight, where the quota's day and the server's are seconds apart.
@@ -39,7 +40,7 @@ BEGIN: Final = datetime(2026, 3, 1, 9, 30, 17, tzinfo=UTC)
 IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - faster than a disk, where it is
 NOT_SENT: Final = "not sent"
 # What a dead process had charged without sending, at most.
-GHOSTS: Final = 16
+GHOSTS: Final = MAX_CONCURRENT
 # Faults that never end a batch; the others do when there are more than a few of them.
 HARMLESS: Final = frozenset({"", "422", "raced", "gone"})
 A_FEW: Final = 2
@@ -67,7 +68,10 @@ class Parts:
         self.reader = RateLimitedReader(server, self.rate_limiter)
         self.lock = DispatchLock(directory, clock)
         self.dispatcher = Dispatcher(
-            lexi=server, ledger=self.ledger, rate_limiter=self.rate_limiter, clock=clock
+            writer=server,
+            ledger=self.ledger,
+            rate_limiter=self.rate_limiter,
+            clock=clock,
         )
 
     async def cycle(self, rules: CompiledRules, *, dry_run: bool) -> None:
@@ -84,16 +88,16 @@ class Parts:
 
     async def command(self, rules: CompiledRules, wanted: Sequence[str] | None) -> None:
         """Dismiss these tasks as by hand, or what is due as ``apply`` does."""
-        listed = await self.reader.list_tasks(purpose=Purpose.HAND)
+        listed = await self.reader.list_tasks(purpose=Purpose.OTHER)
         now = self.clock.now()
         if wanted is None:
-            guarded, _ = Judge(self.ledger).assess(
-                rules, listed.tasks, now=now, clock_skew=timedelta(0)
+            assessment = assess(
+                self.ledger, rules, listed.tasks, now=now, clock_skew=timedelta(0)
             )
-            context = build_context(rules.ruleset.conditions(), listed.tasks, now=now)
-            orders = build_requests(guarded.to_dismiss, rules, context)
+            due = assessment.guarded.to_dismiss
+            requests = build_requests(due, rules, assessment.context)
         else:
-            orders = [
+            requests = [
                 DismissRequest(
                     task=task,
                     rule=None,
@@ -107,11 +111,18 @@ class Parts:
         async with self.lock.acquired():
             self.rate_limiter.expire_dismissals()
             await self.dispatcher.dispatch(
-                orders,
-                source=Source.APPLY if wanted is None else Source.HAND,
-                cycle="command",
+                requests,
+                DispatchOrigin(
+                    source=Source.APPLY if wanted is None else Source.HAND,
+                    cycle="command",
+                    listed_at=now,
+                    context=build_context(
+                        rules.ruleset.conditions(), listed.tasks, now=now
+                    ),
+                    while_paused=True,
+                ),
+                rules=lambda: rules,
                 stop=asyncio.Event(),
-                listed_at=now,
             )
 
 
@@ -152,8 +163,9 @@ class ModelComparison:
     def other_process_calls(self) -> None:
         """Let another process spend a call of the shared quota."""
         rate_limiter = RateLimiter(self.server.quota, self.beside, self.clock)
-        for ticket in rate_limiter.admit(Purpose.HAND).tickets:
-            rate_limiter.on_response(ticket, self.server.other_process())
+        permit = rate_limiter.try_acquire(Purpose.OTHER).permit
+        if permit is not None:
+            rate_limiter.on_response(permit, self.server.other_process())
 
     def cycle(self, *, dry_run: bool = False) -> None:
         """Run a cycle, and compare it with what the model would have done."""
@@ -165,7 +177,7 @@ class ModelComparison:
             assert calls == []
             return
         judged = self.model.judge(listed.seen or (), listed.at)
-        self.model.read_copy(judged, dry_run=dry_run)
+        self.model.record(judged, dry_run=dry_run)
         self.counted["decisions"] += len(listed.seen or ())
         due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         self._check_calls(calls, [] if dry_run else due, spare=spare, died=died)
@@ -221,9 +233,13 @@ class ModelComparison:
         pending = {task.id for task in listed.seen or ()}
         vanished: dict[str, list[DismissalRow]] = {}
         for line in self.model.open_lines():
-            if line.task_id in pending:
+            if line.task_id not in pending:
+                vanished.setdefault(line.task_id, []).append(line)
+            elif listed.at - line.at >= EFFECT_TIMEOUT:
                 self.model.settle(line, "failed")
-            else:
+                line.recheck = True
+        for line in self.model.to_recheck():
+            if line.task_id not in pending:
                 vanished.setdefault(line.task_id, []).append(line)
         if not vanished:
             return True
@@ -270,7 +286,7 @@ class ModelComparison:
         for call in calls:
             wanted.setdefault(call.task_id, []).append(self._outcome(call))
         for entry in self.beside.dismissals.query(DismissalFilter()):
-            if entry.id in self.model.book or entry.detail == NOT_SENT:
+            if entry.id in self.model.book or (entry.detail or "").startswith(NOT_SENT):
                 continue
             of_task = wanted.setdefault(entry.task_id, [])
             if entry.outcome is None:
@@ -286,7 +302,7 @@ class ModelComparison:
     def _outcome(self, call: ReceivedCall) -> str:
         """Say what a dismissal that met this fault is, for all that we know."""
         tried = any(
-            line.outcome == "failed" and line.task_id == call.task_id
+            line.recheck and line.task_id == call.task_id
             for line in self.model.book.values()
         )
         if call.fault == "raced" and tried:

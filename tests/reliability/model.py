@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from tests.reliability.model_rules import COPIES, SHIELD, RuleSpec, Spec
+from tests.reliability.model_rules import COPIES, PROTECTED, RuleSpec, Spec
 
 BREAKER_MIN: Final = 20
 REFUSED_FOR: Final = timedelta(hours=24)
@@ -44,6 +44,7 @@ class DismissalRow:
     at: datetime
     settled_at: datetime | None
     outcome: str | None
+    recheck: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -111,7 +112,11 @@ class Model:
                 judged.causes[task.id] = causes
             else:
                 wanted.append((task, wish.rule))
-        self._cap(judged, wanted, now)
+        kept = _kept_for_copies(tasks, wanted)
+        for task, _ in wanted:
+            if task.id in kept:
+                judged.causes[task.id] = {"held"}
+        self._cap(judged, [pair for pair in wanted if pair[0].id not in kept], now)
         return judged
 
     def wanted(self, tasks: Sequence[ListedTask]) -> int:
@@ -119,13 +124,17 @@ class Model:
         wishes = self._wishes(tasks).items()
         return sum(x.rule is not None and i not in self.vetoed for i, x in wishes)
 
-    def read_copy(self, judged: ModelResult, *, dry_run: bool) -> None:
+    def record(self, judged: ModelResult, *, dry_run: bool) -> None:
         """Take over what such a cycle leaves behind, apart from its dismissals."""
         self.holding = judged.holding
         self.observed |= judged.observed
         self.perhaps |= judged.perhaps
         if dry_run:
             self.observed |= {(task_id, rule.name) for task_id, rule in judged.due}
+
+    def to_recheck(self) -> list[DismissalRow]:
+        """Return the failed dismissals that may turn out to have been done."""
+        return [line for line in self.book.values() if line.recheck]
 
     def open_lines(self) -> list[DismissalRow]:
         """Return the dismissals that may or may not have been done."""
@@ -149,12 +158,14 @@ class Model:
         is_told = any(line.outcome == "confirmed" for line in others)
         last = max(lines, key=lambda line: line.at)
         for line in lines:
-            if not is_dismissed:
-                self.settle(line, "already_handled")
-            elif line is last and not is_told:
+            was_failed, line.recheck = line.recheck, False
+            if is_dismissed and line is last and not is_told:
                 self.settle(line, "confirmed")
+            elif is_dismissed or was_failed:
+                if not was_failed:
+                    self.settle(line, "failed")
             else:
-                self.settle(line, "failed")
+                self.settle(line, "already_handled")
 
     def note(self, key: str, line: DismissalRow) -> None:
         """Take a dismissal into the book, and count what is known of it."""
@@ -180,7 +191,7 @@ class Model:
         return {task.id: self._wish(task, copies) for task in tasks}
 
     def _wish(self, task: ListedTask, copies: Mapping[str, bool | None]) -> Expected:
-        if task.has(SHIELD):
+        if task.has(PROTECTED):
             return Expected(cause="protected")
         observed: list[RuleSpec] = []
         for rule in self.spec.rules:
@@ -200,7 +211,8 @@ class Model:
             causes.add("vetoed")
         if self._is_young(task, now):
             causes.add("young")
-        if self._is_held(task, rule, now) or self._is_refused(task, now):
+        is_open = any(line.task_id == task.id for line in self.open_lines())
+        if is_open or self._is_held(task, rule, now) or self._is_refused(task, now):
             causes.add("held")
         return causes
 
@@ -268,6 +280,21 @@ def _copies(tasks: Sequence[ListedTask]) -> dict[str, bool | None]:
             copies[task.id] = text in oldest
             oldest.add(text)
     return copies
+
+
+def _kept_for_copies(
+    tasks: Sequence[ListedTask], wanted: Sequence[tuple[ListedTask, RuleSpec]]
+) -> set[str]:
+    """Return the tasks that stay because a copy of them is dismissed in this cycle."""
+    oldest: dict[str, str] = {}
+    for task in sorted(tasks, key=_age_order):
+        if task.created_at is not None:
+            oldest.setdefault(_folded(task), task.id)
+    return {oldest[_folded(task)] for task, rule in wanted if rule.on == COPIES}
+
+
+def _folded(task: ListedTask) -> str:
+    return " ".join(task.text.split()).casefold()
 
 
 def _age_order(task: ListedTask) -> tuple[float, str]:

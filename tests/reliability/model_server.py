@@ -24,7 +24,7 @@ from triaged.leadlex.errors import (
     Unreachable,
 )
 from triaged.leadlex.models import Confirmation, TaskList
-from triaged.quota import QuotaSettings, ServerWord
+from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import Json, parse_task
 
 # What a fault is for the dismissal that meets it, and whether the task changes.
@@ -116,7 +116,15 @@ class Server:
         tasks = [parse_task(t) for t in self.tasks.values() if t["status"] == status]
         return TaskList(tasks=tasks, rate_limit=self._rate_limit(), request_id=None)
 
-    async def dismiss(self, task_id: str, reason: str) -> Confirmation:
+    async def dismiss(
+        self,
+        task_id: str,
+        reason: str,
+        *,
+        before_send: Callable[[], None] | None = None,
+    ) -> Confirmation:
+        if before_send is not None:
+            before_send()
         fault = self.faults.pop(task_id, "")
         self.crash = self.crash[0] - 1, self.crash[1]
         if self.crash[0] == 0:
@@ -169,7 +177,7 @@ class Server:
             if t["status"] == "pending"
         ]
 
-    def other_process(self) -> ServerWord:
+    def other_process(self) -> RateLimitHeaders:
         """Take a call that shares our quota."""
         self._take(ReceivedCall(what="other", at=self._clock.now()))
         return self._rate_limit()
@@ -199,11 +207,11 @@ class Server:
             error.rate_limit = self._rate_limit()
             raise error
 
-    def _rate_limit(self) -> ServerWord:
+    def _rate_limit(self) -> RateLimitHeaders:
         # What remains is told truly, be it below nothing for our asking.
         remaining = max(self.remaining, 0)
         self._told = self.day, remaining
-        return ServerWord(
+        return RateLimitHeaders(
             limit=self.plan.day,
             remaining=remaining,
             reset=self.day + timedelta(days=1),

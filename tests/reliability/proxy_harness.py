@@ -55,7 +55,7 @@ class ProxyHarness:
         """Run one cycle, and let the server come to the end of what it was sent."""
         self._clock.advance(360)
         report = await self._workspace.cycle(dry_run=False).run(
-            self._rules, stop=asyncio.Event()
+            lambda: self._rules, stop=asyncio.Event()
         )
         await self.proxy.settle()
         return report

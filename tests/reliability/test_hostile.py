@@ -50,16 +50,22 @@ class Answer(NamedTuple):
 
 LIMIT: Final = f"longer than {protocol.MAX_LIST_BYTES // MIB} MiB"
 LONG_ENTRY: Final = f"more than {list_decoder.MAX_ENTRY_CHARS:,} characters"
-MANY_VALUES: Final = f"more than {list_decoder.MAX_VALUES:,} values"
+MUCH_MEMORY: Final = f"more than {list_decoder.MAX_HELD_BYTES // MIB} MiB of memory"
 MANY_TASKS: Final = f"more than {list_decoder.MAX_TASKS:,} tasks"
 
 SHORT: Final[dict[str, Answer]] = {
     "200 MiB of tasks of 2 KiB": Answer(tasks(SIZE // 2_250, "x" * 2_048), LIMIT),
     "one text of 200 MiB": Answer(filled(TEXTED, b"x", SIZE, b'"}]}}'), LONG_ENTRY),
     "200 MiB of lists in one task": Answer(
-        filled(ENTRY + b'"metadata":[', b"[],", SIZE, b"1]}]}}"), MANY_VALUES
+        filled(ENTRY + b'"metadata":[', b"[],", SIZE, b"1]}]}}"), LONG_ENTRY
     ),
-    "200 MiB of nesting": Answer(filled(HEAD, b"[", SIZE), "nested too deeply"),
+    "200 MiB of nesting": Answer(filled(HEAD, b"[", SIZE), LONG_ENTRY),
+    "200 MiB of tasks of small objects": Answer(
+        filled(
+            HEAD, b'{"metadata":{"a":[' + b"{}," * 99_999 + b"{}]}},", SIZE, b"{}]}}"
+        ),
+        MUCH_MEMORY,
+    ),
     "1 GiB in 1 MiB of gzip": Answer(
         packed(filled(HEAD, b" ", 1024 * MIB, TAIL)), LIMIT, gzip=True
     ),
@@ -75,7 +81,7 @@ MORE: Final[dict[str, Answer]] = {
     ),
     "200 MiB of numbers": Answer(filled(HEAD, b"1,", SIZE, b"1]}}"), MANY_TASKS),
     "200 MiB of small objects": Answer(
-        filled(ENTRY + b'"metadata":[', b'{"a":1},', SIZE, b"1]}]}}"), MANY_VALUES
+        filled(ENTRY + b'"metadata":[', b'{"a":1},', SIZE, b"1]}]}}"), LONG_ENTRY
     ),
     "200 MiB of another member": Answer(
         filled(b'{"meta":"', b"x", SIZE, b'","data":{"tasks":[]}}'), LONG_ENTRY

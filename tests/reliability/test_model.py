@@ -67,7 +67,7 @@ def test_a_dismissal_that_was_asked_for_twice_counts_once(
     comparison.command(again)
     comparison.cycle()
     outcomes = [line.outcome for line in comparison.model.book.values()]
-    attempts = comparison.beside.ledger.counters.values("attempts")
+    attempts = comparison.beside.counters.values("attempts")
     comparison.close()
 
     assert sorted(map(str, outcomes)) == ["confirmed", "failed"]

@@ -53,7 +53,7 @@ async def test_an_approval_is_one_post_without_a_body() -> None:
 
 
 def refusal(code: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": "No"}}
+    return {"error": {"code": code, "message": "Task has already been dismissed"}}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def refusal(code: str) -> dict[str, object]:
         (500, refusal("internal_error"), NoResponse),
     ],
 )
-async def test_an_approval_that_nobody_confirms(
+async def test_an_approval_that_is_not_confirmed(
     status: int, body: object, kind: type[LexiError]
 ) -> None:
     """Only an answer that names this task as approved is an approval."""

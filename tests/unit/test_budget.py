@@ -7,22 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triaged.budget import Budget, impossible, make_budget, reserved_calls
+from triaged.quota.budget import (
+    Budget,
+    compute_budget,
+    infeasible_reason,
+    reserved_calls,
+)
 
 STARTER: dict[str, Any] = {
     "daily_limit": 100,
     "minute_limit": 10,
-    "assumed": False,
+    "limits_assumed": False,
     "reserve": 0.2,
-    "wished": timedelta(minutes=5),
+    "target_interval": timedelta(minutes=5),
     "backlog": 0,
-    "dismissals_a_day": 0,
-    "cap_a_day": 200,
+    "dismissals_per_day": 0,
+    "daily_cap": 200,
 }
 
 
 def a_budget(**given: Any) -> Budget:
-    return make_budget(**{**STARTER, **given})
+    return compute_budget(**{**STARTER, **given})
 
 
 def test_the_starter_plan() -> None:
@@ -31,7 +36,7 @@ def test_the_starter_plan() -> None:
 
     assert (budget.reserved, budget.polls, budget.dismissals) == (20, 60, 20)
     assert budget.interval == timedelta(minutes=24)
-    assert "288" in budget.doubtful[0]
+    assert "288" in budget.warnings[0]
 
 
 def test_a_backlog_is_worked_off_at_what_is_left() -> None:
@@ -39,16 +44,16 @@ def test_a_backlog_is_worked_off_at_what_is_left() -> None:
     budget = a_budget(backlog=100)
 
     assert budget.dismissals == 40
-    assert budget.gone_in == timedelta(days=2, minutes=2)
-    assert a_budget(backlog=5, cap_a_day=0).gone_in is None
+    assert budget.backlog_cleared_in == timedelta(days=2, minutes=2)
+    assert a_budget(backlog=5, daily_cap=0).backlog_cleared_in is None
 
 
 def test_a_big_plan_carries_the_wish() -> None:
-    """With calls to spare the wished interval stays as it is."""
+    """With calls to spare the target interval stays as it is."""
     budget = a_budget(daily_limit=10_000)
 
     assert budget.interval == timedelta(minutes=5)
-    assert budget.doubtful == ()
+    assert budget.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -57,7 +62,7 @@ def test_a_big_plan_carries_the_wish() -> None:
 )
 def test_what_can_never_work(limit: int, reserve: float, works: bool) -> None:
     """It takes two calls a day to find a task and dismiss it."""
-    assert (impossible(limit, reserve=reserve) is None) is works
+    assert (infeasible_reason(limit, reserve=reserve) is None) is works
 
 
 @given(st.integers(1, 20_000), st.floats(0, 0.99), st.integers(0, 5_000))

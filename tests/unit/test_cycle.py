@@ -22,7 +22,7 @@ from triaged.leadlex.errors import (
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
-from triaged.quota import QuotaSettings, ServerWord
+from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage import dispatcher
 from triaged.triage.rate_limiter import RateLimiter
@@ -239,12 +239,12 @@ async def test_stop_lands_what_flies_and_takes_back_the_rest(
 @pytest.mark.anyio
 async def test_the_day_s_end_leaves_the_rest(harness: TriageHarness) -> None:
     """When the day's share is gone the cycle ends incomplete and says so."""
-    harness.leadlex.rate_limit = ServerWord(limit=100, remaining=23)
+    harness.leadlex.rate_limit = RateLimitHeaders(limit=100, remaining=23)
     harness.leadlex.add(*(f"t{number:02}" for number in range(9)))
 
     def spend() -> None:
         left = harness.leadlex.rate_limit.remaining or 0
-        harness.leadlex.rate_limit = ServerWord(limit=100, remaining=left - 1)
+        harness.leadlex.rate_limit = RateLimitHeaders(limit=100, remaining=left - 1)
 
     harness.leadlex.before_dismiss = spend
     harness.rate_limiter = RateLimiter(
@@ -283,13 +283,13 @@ async def test_a_hold_waits_and_starts_anew(harness: TriageHarness) -> None:
 async def test_a_wrong_clock_opens_the_breaker(harness: TriageHarness) -> None:
     """With the clocks minutes apart no age can be trusted, so nothing is dismissed."""
     harness.leadlex.add("a")
-    harness.leadlex.rate_limit = ServerWord(date=T0 + timedelta(minutes=5))
+    harness.leadlex.rate_limit = RateLimitHeaders(date=T0 + timedelta(minutes=5))
     report = await harness.cycle()
 
     assert report.left_by_cause == {LeaveCause.BREAKER: 1}
     assert report.breaker is not None
     assert harness.ledger.flags.get(FlagName.BREAKER) is not None
-    harness.leadlex.rate_limit = ServerWord(date=harness.clock.now())
+    harness.leadlex.rate_limit = RateLimitHeaders(date=harness.clock.now())
     await harness.cycle()
     assert harness.leadlex.dismissed == ["a"]
     assert harness.ledger.flags.get(FlagName.BREAKER) is None

@@ -1,6 +1,7 @@
 """Tests of bytes to values: every answer of the API, and everything else."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builders import T0
-from triaged.leadlex import protocol
+from triaged.leadlex import list_decoder, protocol
 from triaged.leadlex.errors import (
     KeyRejected,
     LexiError,
@@ -21,7 +22,8 @@ from triaged.leadlex.errors import (
     RequestRejected,
     TaskNotFound,
 )
-from triaged.quota import ServerWord
+from triaged.leadlex.list_decoder import ListDecoder
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Json, Task, parse_task
 
 BASE: Final = "https://data.leadlex.com/functions/v1/api-gateway"
@@ -42,17 +44,26 @@ NOT_PENDING: Final = envelope("validation_error", "Task has already been dismiss
     ("status", "body", "kind"),
     [
         (401, envelope("invalid_key"), KeyRejected),
-        (401, HTML, KeyRejected),
+        (401, HTML, MalformedResponse),
+        (401, b"", MalformedResponse),
+        (401, PLATFORM, MalformedResponse),
+        (401, envelope("revoked_key"), KeyRejected),
+        (401, envelope("missing_authorization"), KeyRejected),
+        (401, envelope("teapot"), RequestRejected),
         (403, envelope("insufficient_permissions"), KeyRejected),
+        (403, HTML, MalformedResponse),
+        (403, envelope("rate_limited"), RateLimited),
+        (403, envelope("blocked_country"), RequestRejected),
         (429, envelope("rate_limited"), RateLimited),
         (429, HTML, RateLimited),
         (400, envelope("ambiguous_reference"), RequestRejected),
-        (400, HTML, RequestRejected),
+        (400, HTML, MalformedResponse),
         (402, envelope("insufficient_credits"), RequestRejected),
-        (404, HTML, RequestRejected),
-        (404, PLATFORM, RequestRejected),
-        (404, b"", RequestRejected),
-        (405, HTML, RequestRejected),
+        (404, HTML, MalformedResponse),
+        (404, PLATFORM, MalformedResponse),
+        (404, b"", MalformedResponse),
+        (405, HTML, MalformedResponse),
+        (413, HTML, RequestRejected),
         (409, envelope("conflict"), RequestRejected),
         (414, b"", RequestRejected),
         (422, envelope("validation_error"), RequestRejected),
@@ -78,30 +89,40 @@ def test_the_error_table(
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "on_list", "on_dismiss"),
+    ("status", "code", "message", "on_dismiss"),
     [
-        (400, "validation_error", RequestRejected, NotPending),
-        (404, "not_found", RequestRejected, TaskNotFound),
-        (404, "task_not_found", RequestRejected, TaskNotFound),
+        (400, "validation_error", "Task has already been dismissed", NotPending),
+        (400, "validation_error", "Task is not pending", NotPending),
+        (400, "validation_error", "The task is no longer pending.", NotPending),
+        (400, "validation_error", "Task was already approved", NotPending),
+        (400, "validation_error", "reason: at most 200 characters", MalformedResponse),
+        (400, "validation_error", "body is not valid JSON", MalformedResponse),
+        (400, "validation_error", "", MalformedResponse),
+        (404, "not_found", "No such task", TaskNotFound),
+        (404, "not_found", "", TaskNotFound),
+        (404, "task_not_found", "", TaskNotFound),
+        (404, "not_found", "Route not found", MalformedResponse),
+        (404, "route_not_found", "", MalformedResponse),
+        (404, "webhook_not_found", "", MalformedResponse),
     ],
 )
 def test_what_concerns_a_task_only_comes_of_a_dismissal(
     status: int,
     code: str,
-    on_list: type[LexiError],
+    message: str,
     on_dismiss: type[LexiError],
 ) -> None:
-    """A list has no task that could be gone or settled."""
+    """A list has no such task, and a code that may mean something else proves none."""
     kinds = [
         type(
             protocol.error_from_response(
-                operation, status, envelope(code), request_id=None
+                operation, status, envelope(code, message), request_id=None
             )
         )
         for operation in ("list", "dismiss")
     ]
 
-    assert kinds == [on_list, on_dismiss]
+    assert kinds == [RequestRejected, on_dismiss]
 
 
 def test_an_error_tells_what_the_server_said() -> None:
@@ -149,12 +170,81 @@ def test_a_list_is_read() -> None:
     assert [task.id for task in protocol.decode_list(body)] == ["b", "a"]
 
 
-@pytest.mark.parametrize("entry", ["null", "7", '"x"', "[]", "{}", '{"id":7}'])
-def test_a_broken_entry_costs_itself(entry: str) -> None:
-    """Among good tasks a broken one becomes one without an id."""
-    body = f'{{"data":{{"tasks":[{{"id":"a"}},{entry}]}}}}'.encode()
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"null",
+        b"7",
+        b'"x"',
+        b"[]",
+        b"{}",
+        b'{"id":7}',
+        b'{"id":"a\\ud800"}',
+        b'{"id":"x\xff"}',
+        b'{"id":"x\xed\xa0\x80"}',
+        b'{"id":"x","id":"y"}',
+        b'{"id":NaN}',
+        b"-Infinity",
+        b"1e400",
+        b"1" * 5_000,
+        b"[" * 50_000 + b"]" * 50_000,
+        b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
+        b'{"id":"' + b"x" * 1_100_000 + b'"}',
+        b"{id:1}",
+        b"{'id': 1}",
+        b'{"id":"\\q"}',
+        b'{"id":tru}',
+        b"[1,]",
+        b"01",
+        b"",
+    ],
+    ids=lambda entry: repr(entry[:12]),
+)
+@pytest.mark.parametrize("size", [7, 65_536])
+def test_a_broken_entry_costs_itself(entry: bytes, size: int) -> None:
+    """Among good tasks a broken one becomes one without an id, whatever is wrong."""
+    body = b'{"data":{"tasks":[{"id":"a"},' + entry + b',{"id":"b"}]}}'
+    if size < 10 < len(body) // 10_000:
+        size = 5_000
+    decoder = ListDecoder()
+    for start in range(0, len(body), size):
+        decoder.feed(body[start : start + size])
 
-    assert [task.id for task in protocol.decode_list(body)] == ["a", None]
+    assert [task.id for task in decoder.close()] == ["a", None, "b"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1e400", "-1e400", "9" * 5_000, "NaN", "-Infinity", '1,"a":2'],
+    ids=lambda value: value[:9],
+)
+def test_a_value_that_cannot_be_read_is_not_missing(value: str) -> None:
+    """The task keeps its id, and under the key stands something other than null."""
+    body = f'{{"data":{{"tasks":[{{"id":"a","metadata":{{"a":{value}}}}}]}}}}'
+    seen: list[Json] = []
+
+    def keep(entry: Json) -> Task:
+        seen.append(entry)
+        return parse_task(entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(list_decoder, "parse_task", keep)
+        (task,) = protocol.decode_list(body.encode())
+    (entry,) = seen
+    assert isinstance(entry, dict)
+    assert isinstance(metadata := entry["metadata"], dict)
+    assert isinstance(found := metadata["a"], float)
+
+    assert task.id == "a"
+    assert not math.isfinite(found)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    """Editors put one in front of a saved answer; null is an empty list."""
+    body = b'\xef\xbb\xbf{"data":{"tasks":[{"id":"a"}]}}'
+
+    assert [task.id for task in protocol.decode_list(body)] == ["a"]
+    assert protocol.decode_list(b'{"data":{"tasks":null},"x":1}') == []
 
 
 @pytest.mark.parametrize(
@@ -167,24 +257,18 @@ def test_a_broken_entry_costs_itself(entry: str) -> None:
         b'{"data":null}',
         b'{"data":[]}',
         b'{"data":{}}',
-        b'{"data":{"tasks":null}}',
         b'{"data":{"tasks":{}}}',
+        b'{"data":{"tasks":nil}}',
+        b'{"data":{"tasks":"none"}}',
         b'{"data":{"items":[]}}',
         b'{"tasks":[]}',
         b'{"data":{"tasks":[]}',
         b'{"data":{"tasks":[{"id":"a"},{"id":"b',
         b'{"data":{"tasks":[]}}{"data":{"tasks":[]}}',
-        b'{"data":{"tasks":[NaN]}}',
-        b'{"data":{"tasks":[-Infinity]}}',
-        b'{"data":{"tasks":[' + b"1" * 5_000 + b"]}}",
-        b'{"data":{"tasks":["\xff"]}}',
-        b'{"data":{"tasks":["\xed\xa0\x80"]}}',
-        b'\xef\xbb\xbf{"data":{"tasks":[]}}',
         '{"data":{"tasks":[]}}'.encode("utf-16"),
         HTML,
         PLATFORM,
         envelope("internal_error"),
-        DEEP,
     ],
 )
 def test_what_is_no_list_is_refused(body: bytes) -> None:
@@ -259,6 +343,7 @@ def test_any_refusal_has_a_name(operation: str, status: int, body: bytes) -> Non
     [
         b'{"data":{"task_id":"a","status":"dismissed"}}',
         b'{"data":{"task_id":"a","status":"dismissed","at":1},"meta":{}}',
+        b'{"data":{"task_id":"a","status":"dismissed"},"error":null,"errors":[]}',
     ],
 )
 def test_a_confirmation_is_taken(body: bytes) -> None:
@@ -278,6 +363,9 @@ def test_a_confirmation_is_taken(body: bytes) -> None:
         b'{"data":{"task_id":"a","status":"approved"}}',
         b'{"data":{"task_id":"a","status":"dismissed"}',
         b'{"task_id":"a","status":"dismissed"}',
+        b'{"data":{"task_id":"a","status":"dismissed"},"error":{"code":"x"}}',
+        b'{"data":{"task_id":"a","status":"dismissed"},"errors":["x"]}',
+        b'{"data":{"task_id":"b","task_id":"a","status":"dismissed"}}',
         envelope("validation_error"),
         HTML,
     ],
@@ -353,12 +441,12 @@ def test_approving_is_another_path() -> None:
     assert protocol.dismiss_path("a/b") == "/v1/lexi/tasks/a%2Fb/dismiss"
 
 
-def word(**headers: str) -> ServerWord:
+def word(**headers: str) -> RateLimitHeaders:
     named = {
         name.replace("_", "-").encode(): value.encode()
         for name, value in headers.items()
     }
-    return protocol.read_word(httpx.Headers(named), received_at=T0)
+    return protocol.read_rate_limit(httpx.Headers(named), received_at=T0)
 
 
 def test_the_documented_headers_are_read() -> None:
@@ -370,7 +458,7 @@ def test_the_documented_headers_are_read() -> None:
         date="Sun, 01 Mar 2026 00:00:03 GMT",
     )
 
-    assert said == ServerWord(
+    assert said == RateLimitHeaders(
         limit=1000,
         remaining=995,
         reset=datetime(2024, 2, 26, tzinfo=UTC),
@@ -381,7 +469,7 @@ def test_the_documented_headers_are_read() -> None:
 
 def test_no_headers_say_nothing() -> None:
     """An answer without headers tells nothing of the quota."""
-    assert word() == ServerWord()
+    assert word() == RateLimitHeaders()
 
 
 @pytest.mark.parametrize(
@@ -394,7 +482,7 @@ def test_unusable_numbers_are_left_out(text: str) -> None:
         x_ratelimit_limit=text, x_ratelimit_remaining=text, x_ratelimit_reset=text
     )
 
-    assert said == ServerWord()
+    assert said == RateLimitHeaders()
 
 
 def test_a_reset_at_the_epoch_is_none() -> None:
@@ -417,7 +505,11 @@ def test_a_reset_at_the_epoch_is_none() -> None:
         ("soon", None),
         ("", None),
         ("-5", None),
-        ("1.5", None),
+        ("1.5", timedelta(seconds=1.5)),
+        ("30, 60", timedelta(minutes=1)),
+        ("9" * 400, timedelta(days=7)),
+        ("Sun Mar  1 00:01:00 2026", timedelta(minutes=1)),
+        ("30 seconds", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, wait: timedelta | None) -> None:
@@ -469,7 +561,46 @@ _names = st.sampled_from(
 @given(st.dictionaries(_names, _values))
 def test_any_headers_are_read(headers: dict[str, str]) -> None:
     """No header value is an error, and every moment is aware."""
-    said = protocol.read_word(headers, received_at=T0)
+    said = protocol.read_rate_limit(headers, received_at=T0)
 
     for moment in (said.reset, said.retry_after, said.date):
         assert moment is None or moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("body", "hint"),
+    [
+        (HTML, "the API URL probably lacks its path"),
+        (b'{"error":"requested path is invalid"}', "/functions/v1/api-gateway"),
+        (b'{"message":"no Route matched with those values"}', "no such path"),
+        (b"", "no such path"),
+    ],
+)
+def test_a_wrong_base_url_is_named(body: bytes, hint: str) -> None:
+    """A 404 that is not the API's own says what is probably wrong."""
+    error = protocol.error_from_response("list", 404, body, request_id=None)
+
+    assert hint in str(error)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_cached"),
+    [
+        ({}, False),
+        ({"age": "0"}, False),
+        ({"age": "7"}, True),
+        ({"age": "0, 30"}, True),
+        ({"x-cache": "MISS from p"}, False),
+        ({"x-cache": "HIT from p"}, True),
+        ({"x-cache": "TCP_HIT"}, True),
+        ({"cf-cache-status": "DYNAMIC"}, False),
+        ({"cf-cache-status": "STALE"}, True),
+        ({"cache-status": "p; fwd=miss"}, False),
+        ({"cache-status": "p; hit"}, True),
+        ({"warning": '110 p "Response is Stale"'}, True),
+        ({"warning": '199 p "odd"'}, False),
+    ],
+)
+def test_a_cache_is_known(headers: dict[str, str], *, is_cached: bool) -> None:
+    """Each way in which caches say that they answered is read."""
+    assert protocol.is_from_cache(headers) is is_cached

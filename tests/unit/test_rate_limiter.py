@@ -1,4 +1,4 @@
-"""Tests of the meter: the quota, the clock and the ledger together."""
+"""The quota, the clock and the ledger together."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
-from triaged.quota import Purpose, QuotaSettings, ServerWord
+from triaged.quota import Purpose, QuotaSettings, RateLimitHeaders
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
 STARTER: Final = QuotaSettings(minute_limit=10, daily_limit=100)
@@ -47,9 +47,31 @@ def beside(ledger: Ledger) -> Iterator[Ledger]:
         yield beside
 
 
-def spent(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> int:
-    """Say what a process that starts now would find spent."""
-    return RateLimiter(settings, ledger, clock).snapshot().spent_today
+class JumpingClock(AutoAdvanceClock):
+    """A clock whose wall time can be set, while the monotonic one runs on."""
+
+    def __init__(self, ahead: timedelta = timedelta(0)) -> None:
+        super().__init__()
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        return self.at + self.ahead
+
+
+def permit_of(rate_limiter: RateLimiter, purpose: Purpose = Purpose.POLL) -> int:
+    """Acquire a permit, which must be granted."""
+    permit = rate_limiter.try_acquire(purpose).permit
+    assert permit is not None
+    return permit
+
+
+def is_allowed(rate_limiter: RateLimiter, purpose: Purpose = Purpose.DISMISS) -> bool:
+    return rate_limiter.try_acquire(purpose).permit is not None
+
+
+def used(ledger: Ledger, clock: Clock, settings: QuotaSettings = STARTER) -> int:
+    """Return what a process that starts now finds used."""
+    return RateLimiter(settings, ledger, clock).snapshot().used_today
 
 
 def version(ledger: Ledger) -> int:
@@ -58,99 +80,106 @@ def version(ledger: Ledger) -> int:
     return found[0]
 
 
-def test_a_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
-    """What may leave is charged for every process before it leaves."""
+# --- shared through the ledger ----------------------------------------------------
+
+
+def test_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
+    """A call is charged for every process before it is sent."""
     clock = AutoAdvanceClock()
-    admission = RateLimiter(STARTER, ledger, clock).admit(Purpose.DISMISS, 2)
+    permit_of(RateLimiter(STARTER, ledger, clock))
 
-    assert len(admission.tickets) == 2
-    assert spent(beside, clock) == 2
+    assert used(beside, clock) == 1
 
 
-def test_a_step_is_written_once(ledger: Ledger, beside: Ledger) -> None:
-    """Nested steps are one, which nobody sees before its end."""
+def test_transaction_is_written_once(ledger: Ledger, beside: Ledger) -> None:
+    """Nested transactions are one, which no other process sees before its end."""
     clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     with rate_limiter.transaction():
-        (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-        rate_limiter.on_response(ticket, ServerWord())
-        rate_limiter.admit(Purpose.POLL)
-        before = (version(beside), spent(beside, clock))
+        rate_limiter.on_response(permit_of(rate_limiter), RateLimitHeaders())
+        permit_of(rate_limiter)
+        before = (version(beside), used(beside, clock))
 
     assert before == (0, 0)
-    assert (version(beside), spent(beside, clock)) == (1, 2)
+    assert (version(beside), used(beside, clock)) == (1, 2)
 
 
-def test_what_was_rolled_back_was_not_charged(ledger: Ledger, beside: Ledger) -> None:
-    """A step that fails leaves no call behind, in the ledger or in mind."""
+def test_rolled_back_calls_are_not_charged(ledger: Ledger, beside: Ledger) -> None:
+    """A transaction that fails charges no call, in the ledger or in memory."""
     clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
-    rate_limiter.admit(Purpose.POLL)
+    permit_of(rate_limiter)
 
     def fail() -> None:
         with rate_limiter.transaction():
-            rate_limiter.admit(Purpose.DISMISS, 3)
+            permit_of(rate_limiter)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
 
-    assert rate_limiter.snapshot().spent_today == spent(beside, clock) == 1
-    rate_limiter.admit(Purpose.POLL)
-    assert rate_limiter.snapshot().spent_today == spent(beside, clock) == 2
+    assert rate_limiter.snapshot().used_today == used(beside, clock) == 1
+    permit_of(rate_limiter)
+    assert rate_limiter.snapshot().used_today == used(beside, clock) == 2
 
 
 @pytest.mark.anyio
 async def test_two_processes_share_one_minute(ledger: Ledger, beside: Ledger) -> None:
-    """However they take turns, no minute sees more than the plan allows."""
+    """However two processes take turns, no minute has more calls than allowed."""
     clock = AutoAdvanceClock()
-    meters = [RateLimiter(STARTER, ledger, clock), RateLimiter(STARTER, beside, clock)]
-    left: list[float] = []
+    processes = [RateLimiter(STARTER, where, clock) for where in (ledger, beside)]
+    sent: list[float] = []
     for turn in range(24):
-        rate_limiter = meters[turn % 2]
-        ticket = await rate_limiter.acquire(Purpose.DISMISS)
-        left.append(clock.monotonic())
-        rate_limiter.on_response(ticket, ServerWord())
+        rate_limiter = processes[turn % 2]
+        permit = await rate_limiter.acquire(Purpose.DISMISS)
+        sent.append(clock.monotonic())
+        rate_limiter.on_response(permit, RateLimitHeaders())
 
-    most = max(sum(a <= b < a + 60 for b in left) for a in left)
+    most = max(sum(a <= b < a + 60 for b in sent) for a in sent)
     assert most == 10
-    assert left[-1] - left[0] < 130
+    assert sent[-1] - sent[0] < 130
 
 
 @pytest.mark.anyio
-async def test_nobody_waits_for_tomorrow(ledger: Ledger) -> None:
-    """Once the day's share is gone, the wait ends with the moment of the next."""
+async def test_no_call_waits_for_tomorrow(ledger: Ledger) -> None:
+    """Once the day's share is used up, the error tells when the next day starts."""
     clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(TEN_A_DAY, ledger, clock)
-    tickets = set()
+    permits = set()
     for _ in range(8):
-        ticket = await rate_limiter.acquire(Purpose.DISMISS)
-        rate_limiter.on_response(ticket, ServerWord())
-        tickets.add(ticket)
+        permit = await rate_limiter.acquire(Purpose.DISMISS)
+        rate_limiter.on_response(permit, RateLimitHeaders())
+        permits.add(permit)
     with pytest.raises(QuotaExhausted) as raised:
         await rate_limiter.acquire(Purpose.DISMISS)
 
-    assert len(tickets) == 8
+    assert len(permits) == 8
     assert MIDNIGHT <= raised.value.until <= MIDNIGHT + timedelta(minutes=2)
     clock.at = raised.value.until
-    assert rate_limiter.admit(Purpose.DISMISS).tickets
+    assert is_allowed(rate_limiter)
 
 
 @pytest.mark.anyio
-async def test_whoever_waits_for_an_answer_asks_again(ledger: Ledger) -> None:
-    """With enough calls in flight, the next one leaves soon after one has landed."""
+async def test_waiting_for_a_response(ledger: Ledger) -> None:
+    """With enough calls in flight, the next one is sent soon after a response."""
     clock = ManualClock()
-    rate_limiter = RateLimiter(STARTER, ledger, clock)
-    busy = rate_limiter.admit(Purpose.DISMISS, 100)
+    rate_limiter = RateLimiter(QuotaSettings(daily_limit=777), ledger, clock)
+    busy = []
+    while (grant := rate_limiter.try_acquire(Purpose.DISMISS)).permit is not None:
+        busy.append(grant.permit)
     waiting = asyncio.create_task(rate_limiter.acquire(Purpose.POLL))
     await let_others_run()
-    rate_limiter.on_response(busy.tickets[0], ServerWord())
+    for permit in busy:
+        rate_limiter.on_response(permit, RateLimitHeaders())
     early = waiting.done()
     clock.advance(timedelta(seconds=0.1))
 
-    assert busy.window is None
+    assert grant.reason is None
     assert not early
-    assert await waiting not in busy.tickets
+    assert await waiting not in busy
+
+
+# --- results ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -166,53 +195,93 @@ async def test_whoever_waits_for_an_answer_asks_again(ledger: Ledger) -> None:
         (RateLimited("list", status=429), 1, 50),
     ],
 )
-def test_each_failure_costs_what_it_may_have_cost(
+def test_cost_of_each_failure(
     error: LexiError, charged: int, limit: int, ledger: Ledger
 ) -> None:
-    """Only what never left is given back; what was answered may teach the limit."""
+    """Only a call that was not sent is given back; every response has headers."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
-    (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
+    permit = permit_of(rate_limiter)
     if error.status is not None:
-        error.rate_limit = ServerWord(limit=50)
-    rate_limiter.on_error(ticket, error)
-    view = rate_limiter.snapshot()
+        error.rate_limit = RateLimitHeaders(limit=50)
+    rate_limiter.on_error(permit, error)
+    snapshot = rate_limiter.snapshot()
 
-    assert (view.spent_today, view.daily_limit) == (charged, limit)
+    assert (snapshot.used_today, snapshot.daily_limit) == (charged, limit)
 
 
 @pytest.mark.parametrize(("remaining", "window"), [(0, "day"), (7, "minute")])
-def test_a_refusal_closes_the_gate_for_all(
+def test_refusal_blocks_every_process(
     remaining: int, window: str, ledger: Ledger, beside: Ledger
 ) -> None:
-    """After a 429 no process asks before its time, and somebody counts it."""
-    told: list[str] = []
+    """After a 429 no process sends a call before its time, and it is counted."""
+    counted: list[str] = []
     clock = AutoAdvanceClock()
-    rate_limiter = RateLimiter(STARTER, ledger, clock, on_refused=told.append)
-    (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
+    rate_limiter = RateLimiter(STARTER, ledger, clock, on_refused=counted.append)
     refused = RateLimited("list", status=429)
-    refused.rate_limit = ServerWord(remaining=remaining)
-    rate_limiter.on_error(ticket, refused)
-    other = RateLimiter(STARTER, beside, clock).admit(Purpose.DISMISS)
+    refused.rate_limit = RateLimitHeaders(remaining=remaining)
+    rate_limiter.on_error(permit_of(rate_limiter), refused)
+    grant = RateLimiter(STARTER, beside, clock).try_acquire(Purpose.DISMISS)
 
-    assert told == [window]
-    assert (other.tickets, other.window) == ((), window)
-    assert other.until is not None
-    assert other.until > T0.timestamp()
+    assert counted == [window]
+    assert (grant.permit, grant.reason) == (None, window)
+    assert grant.retry_at is not None
+    assert grant.retry_at > T0.timestamp()
 
 
-def test_an_answer_teaches_the_limit(ledger: Ledger) -> None:
-    """Limit and what remains are taken from the headers, others' calls included."""
+@pytest.mark.parametrize("status", [200, 404, 429, 503])
+@pytest.mark.parametrize("ahead", [timedelta(0), 2 * HOUR, -2 * HOUR])
+def test_retry_after_on_any_status(
+    status: int, ahead: timedelta, ledger: Ledger
+) -> None:
+    """`Retry-After` beside any status blocks all calls until then, by any clock."""
+    clock = JumpingClock(ahead)
+    rate_limiter = RateLimiter(STARTER, ledger, clock)
+    until = clock.now() + HOUR
+    error = RateLimited("list") if status == 429 else NoResponse("list", status=status)
+    error.rate_limit = RateLimitHeaders(retry_after=until, date=clock.at)
+    rate_limiter.on_error(permit_of(rate_limiter), error)
+
+    grant = rate_limiter.try_acquire(Purpose.OTHER)
+    assert grant.permit is None
+    assert grant.retry_at == pytest.approx(until.timestamp())
+    clock.advance(3_601)
+    assert is_allowed(rate_limiter)
+
+
+def test_response_tells_the_limit(ledger: Ledger) -> None:
+    """Limit and remaining calls come from the headers, other clients' included."""
     rate_limiter = RateLimiter(QuotaSettings(), ledger, AutoAdvanceClock())
-    (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-    rate_limiter.on_response(ticket, ServerWord(limit=1000, remaining=600))
-    view = rate_limiter.snapshot()
+    headers = RateLimitHeaders(limit=1000, remaining=600)
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
+    snapshot = rate_limiter.snapshot()
 
-    assert (view.daily_limit, view.remaining, view.reserved) == (1000, 600, 200)
-    assert view.spent_by_others == 399
+    assert snapshot.daily_limit == 1000
+    assert (snapshot.remaining, snapshot.reserved) == (600, 200)
+    assert snapshot.used_by_others == 399
+
+
+def test_dismissals_of_a_dead_process_expire(ledger: Ledger) -> None:
+    """Calls in flight at a crash are used, and no longer waited for."""
+    clock = AutoAdvanceClock()
+    unknown = QuotaSettings(daily_limit=777)
+    dead = RateLimiter(unknown, ledger, clock)
+    calls = 0
+    while is_allowed(dead):
+        calls += 1
+    rate_limiter = RateLimiter(unknown, ledger, clock)
+    was_allowed = is_allowed(rate_limiter)
+    rate_limiter.expire_dismissals()
+
+    assert not was_allowed
+    assert rate_limiter.snapshot().used_today == calls
+    assert is_allowed(rate_limiter)
+
+
+# --- clocks -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("skew", "known"),
+    ("skew", "measured"),
     [
         (timedelta(0), timedelta(0)),
         (timedelta(seconds=2), timedelta(0)),
@@ -222,91 +291,144 @@ def test_an_answer_teaches_the_limit(ledger: Ledger) -> None:
         (-HOUR, -HOUR),
     ],
 )
-def test_the_reset_is_by_our_clock(
-    skew: timedelta, known: timedelta, ledger: Ledger
+def test_reset_by_the_local_clock(
+    skew: timedelta, measured: timedelta, ledger: Ledger
 ) -> None:
-    """The server's moments are moved by what its clock is ahead of ours."""
+    """Times of the server are returned by the local clock."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
-    (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-    reset = T0 + 10 * HOUR + known
-    rate_limiter.on_response(
-        ticket, ServerWord(remaining=9, reset=reset, date=T0 + skew)
-    )
+    reset = T0 + 10 * HOUR + measured
+    headers = RateLimitHeaders(limit=100, remaining=9, reset=reset, date=T0 + skew)
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
 
-    assert rate_limiter.clock_skew == known
+    assert rate_limiter.clock_skew == measured
     assert rate_limiter.snapshot().reset_at == (T0 + 10 * HOUR).timestamp()
 
 
-def test_the_last_date_counts(ledger: Ledger) -> None:
-    """The skew lasts through answers without a date, until a date says otherwise."""
+def test_last_date_counts(ledger: Ledger) -> None:
+    """The skew stays through responses without a date, until the next date."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     skews = []
-    for word in (ServerWord(date=T0 + HOUR), ServerWord(), ServerWord(date=T0)):
-        (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-        rate_limiter.on_response(ticket, word)
+    for date in (T0 + HOUR, None, T0):
+        headers = RateLimitHeaders(date=date)
+        rate_limiter.on_response(permit_of(rate_limiter), headers)
         skews.append(rate_limiter.clock_skew)
 
     assert skews == [HOUR, HOUR, timedelta(0)]
 
 
 @pytest.mark.parametrize(
-    ("date", "reset"),
+    ("date", "reset", "retry_after"),
     [
-        (datetime.max.replace(tzinfo=UTC), T0),
-        (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
-        (T0 - HOUR, datetime.max.replace(tzinfo=UTC)),
+        (datetime.max.replace(tzinfo=UTC), T0, T0 + HOUR),
+        (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC), T0 - HOUR),
+        (T0 - HOUR, datetime.max.replace(tzinfo=UTC), T0),
     ],
 )
-def test_absurd_moments_are_not_moved_out_of_time(
-    date: datetime, reset: datetime, ledger: Ledger
+def test_absurd_times(
+    date: datetime, reset: datetime, retry_after: datetime, ledger: Ledger
 ) -> None:
-    """No pair of headers is an error; a reset that cannot be is none."""
-    rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
-    (ticket,) = rate_limiter.admit(Purpose.POLL).tickets
-    rate_limiter.on_response(ticket, ServerWord(remaining=9, reset=reset, date=date))
+    """No combination of headers is an error, and a call is allowed within a week."""
+    clock = AutoAdvanceClock()
+    rate_limiter = RateLimiter(STARTER, ledger, clock)
+    headers = RateLimitHeaders(
+        remaining=50, reset=reset, date=date, retry_after=retry_after
+    )
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
 
     assert rate_limiter.clock_skew == date - T0
-    assert rate_limiter.snapshot().reset_at == MIDNIGHT.timestamp()
+    rate_limiter.next_poll(HOUR)
+    clock.advance(8 * 86_400)
+    assert is_allowed(rate_limiter)
 
 
-def test_the_dismissals_of_a_dead_process_are_given_up(ledger: Ledger) -> None:
-    """Calls in flight at a crash are spent, and no longer waited for."""
-    clock = AutoAdvanceClock()
-    dead = RateLimiter(STARTER, ledger, clock).admit(Purpose.DISMISS, 100)
-    rate_limiter = RateLimiter(STARTER, ledger, clock)
-    stuck = rate_limiter.admit(Purpose.DISMISS)
-    rate_limiter.expire_dismissals()
+def spend_day(rate_limiter: RateLimiter, clock: AutoAdvanceClock) -> int:
+    """Make calls until the day is used up; every response has a `Date` only."""
+    calls = 0
+    while (grant := rate_limiter.try_acquire(Purpose.DISMISS)).reason != "day":
+        if grant.permit is None:
+            assert grant.retry_at is not None
+            clock.advance(grant.retry_at - clock.now().timestamp())
+            continue
+        rate_limiter.on_response(grant.permit, RateLimitHeaders(date=clock.at))
+        calls += 1
+    return calls
 
-    assert stuck.tickets == ()
-    assert rate_limiter.snapshot().spent_today == len(dead.tickets)
-    assert rate_limiter.admit(Purpose.DISMISS).tickets
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("jump", [25 * HOUR, -25 * HOUR])
+def test_clock_jumps_start_no_day(
+    jump: timedelta, restart: bool, ledger: Ledger
+) -> None:
+    """Without quota headers, a wall clock that jumps by a day starts no new day."""
+    clock = JumpingClock()
+    settings = QuotaSettings(minute_limit=10, daily_limit=20, reserve=0.0)
+    rate_limiter = RateLimiter(settings, ledger, clock, boot_id="a")
+    calls = spend_day(rate_limiter, clock)
+    for _ in range(2):
+        clock.ahead += jump
+        if restart:
+            rate_limiter = RateLimiter(settings, ledger, clock, boot_id="a")
+        calls += spend_day(rate_limiter, clock)
+
+    assert calls == 20
+    clock.advance(86_400)
+    assert spend_day(rate_limiter, clock) == 20
+
+
+def test_wrong_clock_from_the_start(ledger: Ledger) -> None:
+    """The first `Date` corrects a wall clock that was wrong before the first call."""
+    clock = JumpingClock(25 * HOUR)
+    settings = QuotaSettings(minute_limit=10, daily_limit=20, reserve=0.0)
+    rate_limiter = RateLimiter(settings, ledger, clock)
+
+    assert spend_day(rate_limiter, clock) <= 21
+    reset = MIDNIGHT + 25 * HOUR
+    assert rate_limiter.snapshot().reset_at == reset.timestamp()
+
+
+@pytest.mark.parametrize(("boot_id", "restarted_at"), [("b", T0), ("a", T0 - HOUR)])
+def test_restart_of_the_machine(
+    boot_id: str, restarted_at: datetime, ledger: Ledger
+) -> None:
+    """After another boot the monotonic clock is not compared; the wall clock counts."""
+    settings = QuotaSettings(minute_limit=10, daily_limit=20, reserve=0.0)
+    clock = JumpingClock()
+    spend_day(RateLimiter(settings, ledger, clock, boot_id="a"), clock)
+    clock = JumpingClock(T0 + 25 * HOUR - restarted_at)
+    clock.at = restarted_at
+
+    assert is_allowed(RateLimiter(settings, ledger, clock, boot_id=boot_id))
+
+
+# --- polls ------------------------------------------------------------------------
 
 
 def test_polls_are_spread_over_the_day(ledger: Ledger, beside: Ledger) -> None:
-    """A wish that the quota cannot carry is stretched, a modest one is granted."""
+    """An interval that the quota cannot carry is stretched, a longer one is kept."""
     clock = AutoAdvanceClock()
     rate_limiter = RateLimiter(STARTER, ledger, clock)
-    eager = rate_limiter.next_poll(timedelta(minutes=1))
-    modest = rate_limiter.next_poll(3 * HOUR)
+    short = rate_limiter.next_poll(timedelta(minutes=1))
+    long = rate_limiter.next_poll(3 * HOUR)
     with_backlog = rate_limiter.next_poll(timedelta(minutes=1), backlog=20)
-    RateLimiter(STARTER, beside, clock).admit(Purpose.HAND, 4)
+    for _ in range(4):
+        permit_of(RateLimiter(STARTER, beside, clock), Purpose.OTHER)
     later = rate_limiter.next_poll(timedelta(minutes=1))
 
-    assert timedelta(minutes=18) <= eager - T0 < HOUR
-    assert modest == T0 + 3 * HOUR
-    assert with_backlog > eager
-    assert later > eager
+    assert timedelta(minutes=18) <= short - T0 < HOUR
+    assert long == T0 + 3 * HOUR
+    assert with_backlog > short
+    assert later > short
 
 
-def test_no_poll_before_the_reset_of_a_spent_day(ledger: Ledger) -> None:
-    """With nothing left to spend, the next list waits for the new day."""
+def test_no_poll_in_a_used_day(ledger: Ledger) -> None:
+    """With no call left, the next list waits for the new day."""
     rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, AutoAdvanceClock())
 
     assert rate_limiter.next_poll(timedelta(minutes=5)) >= MIDNIGHT
 
 
 class Refusing:
-    """A Lexi that answers each list with the next of its errors."""
+    """A client that answers each list with the next of its errors."""
 
     def __init__(self, *errors: LexiError) -> None:
         self.errors = list(errors)
@@ -318,40 +440,43 @@ class Refusing:
 
 
 @pytest.mark.anyio
-async def test_a_list_is_charged_and_heard(ledger: Ledger) -> None:
-    """Pending unless told otherwise, one call each, and none is left in flight."""
+async def test_list_is_charged(ledger: Ledger) -> None:
+    """Each list costs one call, and none is left in flight; the default is pending."""
     clock = AutoAdvanceClock()
     entry = dict(a_task().raw)
     rate_limiter = RateLimiter(STARTER, ledger, clock)
     reader = RateLimitedReader(InMemoryLeadLex([entry]), rate_limiter)
     pending = await reader.list_tasks()
-    dismissed = await reader.list_tasks("dismissed", purpose=Purpose.SETTLE)
+    dismissed = await reader.list_tasks("dismissed", purpose=Purpose.OTHER)
 
     assert [task.id for task in pending.tasks] == ["task-1"]
     assert dismissed.tasks == []
-    assert rate_limiter.snapshot().spent_today == 2
-    assert not rate_limiter._quota.state()["flights"]  # noqa: SLF001 - shown nowhere else
+    assert rate_limiter.snapshot().used_today == 2
+    saved = ledger.state.load_quota(unless_version=-1)
+    assert saved is not None
+    assert saved[1] is not None
+    assert saved[1]["in_flight"] == []
 
 
 @pytest.mark.anyio
-async def test_a_failed_list_is_charged_and_raised(ledger: Ledger) -> None:
-    """The caller hears of the failure, and the quota does too."""
+async def test_failed_list_is_charged(ledger: Ledger) -> None:
+    """The caller gets the error, and the quota counts the call if it was sent."""
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
     lexi = Refusing(Unreachable("list"), NoResponse("list", status=503))
     reader = RateLimitedReader(lexi, rate_limiter)
     with pytest.raises(Unreachable):
         await reader.list_tasks()
-    after_one = rate_limiter.snapshot().spent_today
+    after_one = rate_limiter.snapshot().used_today
     with pytest.raises(NoResponse):
         await reader.list_tasks("dismissed")
 
-    assert (after_one, rate_limiter.snapshot().spent_today) == (0, 1)
+    assert (after_one, rate_limiter.snapshot().used_today) == (0, 1)
     assert lexi.asked == ["pending", "dismissed"]
 
 
 @pytest.mark.anyio
-async def test_a_spent_day_asks_nobody(ledger: Ledger) -> None:
-    """Without quota the list is not asked for at all."""
+async def test_used_day_sends_no_list(ledger: Ledger) -> None:
+    """Without quota no list is requested."""
     lexi = Refusing()
     rate_limiter = RateLimiter(QuotaSettings(daily_limit=1), ledger, AutoAdvanceClock())
     with pytest.raises(QuotaExhausted):
@@ -361,8 +486,8 @@ async def test_a_spent_day_asks_nobody(ledger: Ledger) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_list_stays_charged(ledger: Ledger) -> None:
-    """Whoever is cancelled may have asked already."""
+async def test_cancelled_list_stays_charged(ledger: Ledger) -> None:
+    """A list that is cancelled may have been sent already."""
 
     class Hanging:
         async def list_tasks(self, status: str) -> TaskList:
@@ -371,12 +496,12 @@ async def test_a_cancelled_list_stays_charged(ledger: Ledger) -> None:
             raise AssertionError
 
     rate_limiter = RateLimiter(STARTER, ledger, AutoAdvanceClock())
-    context = asyncio.create_task(
+    listing = asyncio.create_task(
         RateLimitedReader(Hanging(), rate_limiter).list_tasks()
     )
     await let_others_run()
-    context.cancel()
+    listing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await context
+        await listing
 
-    assert rate_limiter.snapshot().spent_today == 1
+    assert rate_limiter.snapshot().used_today == 1

@@ -1,6 +1,8 @@
 """Tests of settings: every variable, right and wrong, and the key kept secret."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -16,10 +18,12 @@ from triaged.leadlex.api_key import KeySource
 from triaged.quota import QuotaSettings
 from triaged.settings import (
     DEFAULT_URL,
+    SETTINGS,
     Settings,
     env_name,
     is_loopback,
     read_settings,
+    unknown_variables,
 )
 
 KEY: Final = "wbk_live_0123456789abcdef"
@@ -136,6 +140,10 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("api_key", "wbk_ü"),
         ("api_key", "wbk_\x00"),
         ("api_key", "w" * 4097),
+        ("api_key", f'"{KEY}"'),
+        ("api_key", f"'{KEY}'"),
+        ("rules", "~no-such-user/rules.yaml"),
+        ("state_dir", "~no-such-user"),
         ("api_url", "data.leadlex.com"),
         ("api_url", "ftp://data.leadlex.com"),
         ("api_url", "https://"),
@@ -278,7 +286,7 @@ def test_rules_are_looked_for_here_then_in_etc(elsewhere: Path) -> None:
     assert read().rules == Path("rules.yaml")
 
 
-def test_rules_nobody_may_look_for(
+def test_rules_in_a_place_that_cannot_be_looked_at(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A place that cannot be looked at is no reason to fail."""
@@ -304,7 +312,7 @@ def test_where_the_ledger_lives(environ: dict[str, str], place: str) -> None:
 
 
 def test_a_user_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody knows a home directory, a state directory must be given."""
+    """Without a home directory, a state directory must be given."""
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)
     with pytest.raises(ConfigError) as raised:
@@ -400,3 +408,126 @@ def test_loopback(host: str, *, is_ours: bool) -> None:
 def test_the_default_url_is_a_good_one() -> None:
     """What is used without a setting would be accepted as one."""
     assert read(api_url=DEFAULT_URL).api_url == DEFAULT_URL
+
+
+def test_a_quoted_key_is_told() -> None:
+    """Some readers of env files keep the quotation marks; the key is not shown."""
+    ((_, message),) = complaints({"TRIAGED_API_KEY": f'"{KEY}"'})
+
+    assert "in quotation marks; write it without them" in message
+    assert KEY[4:] not in message
+
+
+def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell expands ``~`` in an env file or a unit; we do."""
+    monkeypatch.setenv("HOME", "/home/lex")
+    found = read(state_dir="~/state", rules="~/r.yaml", api_key_file="~/key")
+
+    assert found.state_dir == Path("/home/lex/state")
+    assert found.rules == Path("/home/lex/r.yaml")
+    assert found.key == KeySource(file=Path("/home/lex/key"))
+    assert read({"state_dir": "~/x"}).state_dir == Path("/home/lex/x")
+    assert read(state_dir="/a/~b").state_dir == Path("/a/~b")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("TRIAGED_INTERVALL", "TRIAGED_POLL_INTERVAL"),
+        ("TRIAGED_POLL_INTERVALL", "TRIAGED_POLL_INTERVAL"),
+        ("TRIAGED_STATEDIR", "TRIAGED_STATE_DIR"),
+        ("TRIAGED_KEY_FILE", "TRIAGED_API_KEY_FILE"),
+        ("triaged_api_url", "TRIAGED_API_URL"),
+        ("Triaged_Rules", "TRIAGED_RULES"),
+        ("TRIAGED_ZZZZZZZZZZZZZ", None),
+    ],
+)
+def test_an_unknown_variable_is_told(name: str, near: str | None) -> None:
+    """Its name and the nearest one are given, and never its value."""
+    hint = f"; did you mean {near}?" if near else ""
+
+    assert unknown_variables({name: KEY, "HOME": "/", "TRIAGED_RULES": "x"}) == [
+        f"{name} is not a setting{hint}"
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *map(env_name, SETTINGS),
+        "TRIAGED_SERVICE_HOST",
+        "TRIAGED_SERVICE_PORT_METRICS",
+        "TRIAGED_PORT",
+        "TRIAGED_PORT_9464_TCP_ADDR",
+        "TRIAGED_METRICS_SERVICE_HOST",
+        "TRIAGED_METRICS_PORT_9464_TCP",
+        "MY_TRIAGED_RULES",
+    ],
+)
+def test_what_is_no_mistake_is_not_told(name: str) -> None:
+    """Settings, and what Kubernetes writes for a Service of that name, are fine."""
+    assert unknown_variables({name: "x"}) == []
+
+
+def test_every_setting_is_known() -> None:
+    """What is read from the environment is in the list of settings, and the reverse."""
+
+    class Recording(dict[str, str]):
+        def get(self, key: str, default: object = None) -> None:  # type: ignore[override]
+            del default
+            asked.add(key)
+
+    asked: set[str] = set()
+    read_settings(Recording(), {"state_dir": "/x"})
+
+    assert {name for name in asked if name.startswith("TRIAGED_")} == {
+        env_name(name) for name in SETTINGS if name != "state_dir"
+    }
+
+
+_texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+_near_misses = st.sampled_from(
+    "~ ~x / 0 1/1s 50/1m 9w9w -1 [::1]:0 http://[ http://localhost https://a:b@c"
+    f" {'9' * 30} \udcff 1e9 ² {KEY}".split(" ")
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            [
+                *map(env_name, SETTINGS),
+                "HOME",
+                "XDG_STATE_HOME",
+                "STATE_DIRECTORY",
+                "CREDENTIALS_DIRECTORY",
+                "TRIAGED_X",
+            ]
+        ),
+        _texts | _near_misses,
+    )
+)
+def test_any_environment_is_read_or_refused(environ: dict[str, str]) -> None:
+    """Settings are read, or all problems come as one error that names the variables."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        read_settings(environ, {})
+    except ConfigError as error:
+        problems = error.problems
+
+    assert all(problem.path in environ for problem in problems)
+    assert all(line.isprintable() for line in unknown_variables(environ))
+
+
+def test_what_needs_no_call_starts_without_heavy_libraries() -> None:
+    """Values and errors of the API and the settings load none of them."""
+    script = (
+        "import sys, triaged.leadlex.models, triaged.leadlex.errors, triaged.settings;"
+        "print(*sys.modules.keys()"
+        " & {'httpx', 're2', 'yaml', 'prometheus_client'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, check=True, text=True
+    )
+
+    assert done.stdout == "\n"

@@ -73,7 +73,7 @@ async def _apply(
     async with open_session(settings) as (workspace, activity):
         refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         guarded = assess(
             workspace.ledger,

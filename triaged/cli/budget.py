@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import click
 
-from triaged.budget import Budget, make_budget
 from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
@@ -19,12 +18,13 @@ from triaged.cli.options import (
     with_settings,
 )
 from triaged.cli.output import cause_in_words, echo, echo_json
-from triaged.clock import SystemClock
+from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
 from triaged.ledger.state import StateName
-from triaged.quota import QuotaView
+from triaged.quota import QuotaSnapshot
+from triaged.quota.budget import Budget, compute_budget
 from triaged.rules.duration import format_duration
 from triaged.rules.rule import SafetyLimits
 from triaged.rules.task import LeaveCause
@@ -46,30 +46,32 @@ def budget(*, settings: Settings, form: Format) -> None:
     view, waiting, dismissed = _known(settings)
     given = settings.quota
     limit = view.daily_limit if view else given.daily_limit
-    made = make_budget(
+    made = compute_budget(
         daily_limit=limit or 100,
         minute_limit=given.minute_limit or (view.minute_limit if view else None),
-        assumed=limit is None,
+        limits_assumed=limit is None,
         reserve=given.reserve,
-        wished=settings.poll_interval,
+        target_interval=settings.poll_interval,
         backlog=sum(n for cause, n in waiting.items() if cause not in _NOT_WAITING),
-        dismissals_a_day=dismissed,
-        cap_a_day=_safety(settings).max_dismissals_per_day,
+        dismissals_per_day=dismissed,
+        daily_cap=_safety(settings).max_dismissals_per_day,
     )
     if form is Format.JSON:
         echo_json(_as_json(made, view, waiting))
     else:
         _show(made, view, waiting, settings)
-    sys.exit(exit_codes.CONFIG if made.impossible else exit_codes.OK)
+    sys.exit(exit_codes.CONFIG if made.infeasible else exit_codes.OK)
 
 
-def _known(settings: Settings) -> tuple[QuotaView | None, dict[str, int], int]:
+def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], int]:
     """Return the quota as last seen, what waits by cause, and today's dismissals."""
     if not (settings.state_dir / FILE).exists():
         return None, {}, 0
     clock = SystemClock()
     with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        view = RateLimiter(settings.quota, ledger, clock).snapshot()
+        boot_id = read_boot_id()
+        limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
+        view = limiter.snapshot()
         spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
         return view, wanted_by_cause(ledger), spent
 
@@ -99,25 +101,26 @@ def _safety(settings: Settings) -> SafetyLimits:
 
 
 def _as_json(
-    made: Budget, view: QuotaView | None, waiting: dict[str, int]
+    made: Budget, view: QuotaSnapshot | None, waiting: dict[str, int]
 ) -> dict[str, Any]:
     document = asdict(made)
     document["waiting"] = waiting
     document["interval"] = made.interval.total_seconds()
-    document["gone_in"] = made.gone_in.total_seconds() if made.gone_in else None
-    if not made.backlog:
-        document["gone_in"] = 0
+    cleared = made.backlog_cleared_in
+    document["backlog_cleared_in"] = (
+        None if cleared is None else cleared.total_seconds()
+    )
     document["now"] = None if view is None else _now_json(view)
     return document
 
 
-def _now_json(view: QuotaView) -> dict[str, Any]:
+def _now_json(view: QuotaSnapshot) -> dict[str, Any]:
     return {
         "remaining": view.remaining,
-        "spent_today": view.spent_today,
-        "spent_by_others": view.spent_by_others,
+        "used_today": view.used_today,
+        "used_by_others": view.used_by_others,
         "reset": _moment(view.reset_at),
-        "closed_until": _moment(view.closed_until) if view.closed_until else None,
+        "blocked_until": _moment(view.blocked_until) if view.blocked_until else None,
     }
 
 
@@ -127,7 +130,7 @@ def _moment(seconds: float) -> str:
 
 def _show(
     made: Budget,
-    view: QuotaView | None,
+    view: QuotaSnapshot | None,
     waiting: dict[str, int],
     settings: Settings,
 ) -> None:
@@ -142,11 +145,8 @@ def _show(
     wished = format_duration(settings.poll_interval)
     echo(f"polls           {made.polls:>8,}   {often} (requested: {wished})")
     echo(f"dismissals      {made.dismissals:>8,}   at most a day")
-    gone = (
-        "never done"
-        if made.gone_in is None
-        else f"done in {format_duration(made.gone_in)}"
-    )
+    cleared = made.backlog_cleared_in
+    gone = "never done" if cleared is None else f"done in {format_duration(cleared)}"
     waits = gone if made.backlog else "no task is waiting"
     causes = ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in waiting.items())
     echo(
@@ -154,19 +154,19 @@ def _show(
     )
     if view is not None:
         until = datetime.fromtimestamp(view.reset_at, UTC)
-        others = f"used by others: {view.spent_by_others:,}"
+        others = f"used by others: {view.used_by_others:,}"
         echo(
             f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
             f" {others}"
         )
-    if made.impossible is not None:
-        echo(f"cannot work: {made.impossible}")
+    if made.infeasible is not None:
+        echo(f"cannot work: {made.infeasible}")
         return
-    for text in made.doubtful:
+    for text in made.warnings:
         echo(f"note: {text}")
 
 
 def _source(made: Budget, settings: Settings) -> str:
     if settings.quota.daily_limit is not None:
         return "given"
-    return "assumed until the API says" if made.assumed else "learned"
+    return "assumed until the API says" if made.limits_assumed else "learned"

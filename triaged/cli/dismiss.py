@@ -156,7 +156,7 @@ async def _dismiss(
         if not while_paused:
             refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         selection = _with_whole_ids(selection, workspace, listed.tasks)
         wishes = [
@@ -237,7 +237,8 @@ def _with_whole_ids(
     for typed in selection.ids:
         found = expand(typed, known)
         if found is None:
-            echo(f"triaged: {unknown_id(typed, known, 'the list')}", error=True)
+            where = "the ledger or among the pending tasks"
+            echo(f"triaged: {unknown_id(typed, known, where)}", error=True)
         elif found not in pending(found, limit=1):
             echo(f"triaged: {printable(found)} is not pending", error=True)
         ids.append(found or typed)

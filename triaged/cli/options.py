@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import click
 
 from triaged.errors import ConfigError, Problem
-from triaged.settings import env_name, read_settings
+from triaged.settings import env_name, read_settings, unknown_variables
+from triaged.text import escape_unprintable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -101,6 +102,7 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
             _refuse_undecodable(os.environ)
+            _warn_of_unknown(os.environ)
             return command(settings=read_settings(os.environ, flags), **given)
 
         decorated: Command = run
@@ -109,6 +111,12 @@ def with_settings(*names: str) -> Callable[[Command], Command]:
         return decorated
 
     return decorate
+
+
+def _warn_of_unknown(environ: Mapping[str, str]) -> None:
+    for warning in unknown_variables(environ):
+        line = escape_unprintable(f"triaged: warning: {warning}")
+        click.echo(line, err=True)
 
 
 def _refuse_undecodable(environ: Mapping[str, str]) -> None:

@@ -190,7 +190,7 @@ async def _preview_of_api(
 ) -> Preview:
     async with open_session(settings) as (workspace, activity):
         with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         moment = now or workspace.clock.now()
         assessment = assess(
             workspace.ledger,

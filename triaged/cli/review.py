@@ -84,7 +84,7 @@ async def _review(
         if not while_paused:
             refuse_while_paused(workspace.ledger)
         with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.HAND)
+            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
         now = workspace.clock.now()
         guarded = assess(
             workspace.ledger,
@@ -213,7 +213,7 @@ class _Session:
     async def _approve(self, task: Task) -> None:
         rate_limiter = self._workspace.rate_limiter
         try:
-            ticket = await rate_limiter.acquire(Purpose.HAND)
+            ticket = await rate_limiter.acquire(Purpose.OTHER)
         except QuotaExhausted as error:
             self._fail(str(error))
             return

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from triaged.clock import Clock
+from triaged.clock import Clock, read_boot_id
 from triaged.ledger import DaemonLock, Ledger
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
@@ -144,15 +144,15 @@ def _quota(
             daily_limit=known.get("daily_limit"),
             reserve=known.get("reserve", given.reserve),
         )
-    view = RateLimiter(given, ledger, clock).snapshot()
-    blocked = view.closed_until
+    view = RateLimiter(given, ledger, clock, boot_id=read_boot_id()).snapshot()
+    blocked = view.blocked_until
     return {
         "day": {
             "limit": view.daily_limit,
             "remaining": view.remaining,
             "reserved": view.reserved,
-            "spent": view.spent_today,
-            "spent_by_others": view.spent_by_others,
+            "spent": view.used_today,
+            "used_by_others": view.used_by_others,
             "resets_at": _text(datetime.fromtimestamp(view.reset_at, UTC)),
         },
         "minute": {"limit": view.minute_limit, "seconds": given.minute_window},

@@ -91,7 +91,7 @@ def _show_quota(report: dict[str, Any]) -> None:
         "quota",
         f"{day['remaining']:,} of {day['limit']:,} calls left today,"
         f" {day['reserved']:,} of them reserved;"
-        f" used {day['spent']:,}, by others {day['spent_by_others']:,};"
+        f" used {day['spent']:,}, by others {day['used_by_others']:,};"
         f" resets {_moment(report, day['resets_at'])}",
     )
     _line("", f"at most {minute['limit']:,} calls in {_duration(minute['seconds'])}")
@@ -138,8 +138,8 @@ def _show_rules(report: dict[str, Any]) -> None:
         for row in report["rules"]
     ]
     if rows:
-        headings = ("rule", "mode", "dismissed", "observed", "on hold", "waiting")
-        print_table(headings, rows)
+        today = ("dismissed today", "observed today")
+        print_table(("rule", "mode", *today, "on hold", "waiting"), rows)
         echo("")
 
 

@@ -17,10 +17,11 @@ _NO_KEY: Final = (
 _NO_FILE: Final = (
     "this is a key, not the name of a file; put it into a file, or set TRIAGED_API_KEY"
 )
+_QUOTES: Final = frozenset("\"'`")
 KEY_PREFIX: Final = "wbk_"
 _MAX_KEY_BYTES: Final = 4096
 
-# As ssh does: a file of our own is for us alone.  Somebody else's file may be read by a
+# As ssh does: a file of our own is for us alone.  Another user's file may be read by a
 # group: systemd (an ACL) and Kubernetes (fsGroup) give the key to a service like that.
 _FORBIDDEN_BITS_OWN: Final = 0o077
 _FORBIDDEN_BITS_FOREIGN: Final = 0o027
@@ -52,6 +53,9 @@ def parse_key(text: str) -> ApiKey:
     if not key:
         message = "the API key is empty"
         raise ValueError(message)
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        message = "the API key is in quotation marks; write it without them"
+        raise ValueError(message)
     # Anything else would end up in an HTTP library's complaint, key included.
     if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
         message = "the API key must be one word of printable ASCII"
@@ -61,7 +65,7 @@ def parse_key(text: str) -> ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the key comes from; a file is read anew, so that a key can be rotated."""
+    """Where the key comes from; a file is read at each use, for rotated keys."""
 
     value: ApiKey | None = None
     file: Path | None = None
@@ -115,7 +119,7 @@ class ApiKeyProvider:
 
 
 def _read_private(path: Path) -> bytes:
-    """Read a regular file that is nobody else's to read or change.
+    """Read a regular file that no other user can read or change.
 
     Raises:
         OSError: it cannot be read.

@@ -3,7 +3,8 @@
 from typing import Final
 
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import Confirmation
 
 APPROVE: Final = "approve"

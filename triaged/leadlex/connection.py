@@ -4,44 +4,43 @@ Whether a call may leave is not decided here, nor whether it is tried again.
 """
 
 import asyncio
+import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import httpx
 
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.leadlex import protocol
+from triaged.leadlex.environment import (
+    ProxyServer,
+    create_tls_context,
+    read_proxy,
+)
 from triaged.leadlex.errors import (
     LexiError,
-    MalformedResponse,
     NoResponse,
     RequestRejected,
     Unreachable,
+    facts,
+    malformed_response,
 )
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
-from triaged.leadlex.replay import ReplayDetector
-from triaged.quota import ServerWord
-
-_BODY_NOT_NEEDED: Final = frozenset(
-    {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.TOO_MANY_REQUESTS,
-    }
-)
+from triaged.leadlex.replay import ReplayDetector, StaleDetector
+from triaged.leadlex.sending import NotSentError, Sending
+from triaged.quota import RateLimitHeaders
 
 # Of these a chunk of 64 KiB is 64 MiB at most.
-_ENCODINGS: Final = frozenset({"", "identity", "gzip", "deflate"})
+_ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_SEND_EVENT: Final = "http11.send_request_headers.started"
 
 _REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
@@ -56,6 +55,9 @@ class Connection:
 
     The key goes to the configured base URL and nowhere else: redirects are not
     followed, and a proxy from the environment is used for https only.
+
+    Raises:
+        ConfigError: a variable for proxies or TLS cannot be used.
     """
 
     def __init__(
@@ -71,17 +73,24 @@ class Connection:
         self._key = key
         self._clock = clock
         self._on_call = on_call
+        self.redactor = Redactor()
         self._replays = ReplayDetector()
+        self._stale = StaleDetector()
         # Only httpx's own transport tells when it begins to write.
         self._is_traced = transport is None or isinstance(
             transport, httpx.AsyncHTTPTransport
         )
         is_secure = base_url.startswith("https:")
+        proxy = None if transport else read_proxy(os.environ, base_url)
+        if proxy and proxy.password:
+            self.redactor.add(proxy.password)
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=False,
-            trust_env=is_secure,
-            verify=ssl.create_default_context() if is_secure else _no_ca_context(),
+            # The environment is read by us, who name the variable that is wrong.
+            trust_env=False,
+            verify=create_tls_context(os.environ) if is_secure else _no_ca_context(),
+            proxy=_proxy_of(proxy),
             transport=transport,
             # A cookie that no header can carry would spoil all later calls.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -123,8 +132,8 @@ class Connection:
         """
         started = self._clock.monotonic()
         key = self._key()
-        redactor = Redactor(key)
-        sending = _Sending(before_send)
+        self.redactor.add(key)
+        sending = Sending(before_send)
         head: ApiResponse | None = None
         try:
             request = self._request(operation, method, path, json, key)
@@ -132,17 +141,19 @@ class Connection:
                 asyncio.timeout(TOTAL_TIMEOUT),
                 self._exchange(request, sending) as response,
             ):
-                response.headers = _redact_headers(response.headers, redactor)
+                response.headers = _redact_headers(response.headers, self.redactor)
                 head = self._read_head(response)
-                if self._replays.is_replay(response.headers.raw):
+                if self._replays.is_replay(
+                    response.headers.raw, self._clock.monotonic()
+                ):
                     raise malformed_response(operation, head, ValueError(_REPLAYED))
                 try:
-                    body = await _read_body(response, feed, redactor)
+                    body = await _read_body(response, feed)
                 except ValueError as error:
                     if response.is_success:
                         raise malformed_response(operation, head, error) from error
                     body = b""  # the status has the meaning
-        except _NotSentError as stopped:
+        except NotSentError as stopped:
             hook_error = stopped.error
         # httpx reads even the redirect that it does not follow: hence InvalidURL.
         except (
@@ -151,12 +162,12 @@ class Connection:
             httpx.InvalidURL,
             TimeoutError,
         ) as error:
-            redactor.redact_exception(error)
-            raise _translate(operation, error, head, sending) from error
+            self.redactor.redact_exception(error)
+            raise self._translate(operation, error, head, sending) from error
         else:
             if httpx.codes.is_success(head.status):
                 return replace(head, body=body)
-            raise _refusal(operation, replace(head, body=body))
+            raise self._refusal(operation, replace(head, body=body))
         finally:
             self._report(operation, started, head)
         # Outside the handler, so that it comes as it was raised, without a context.
@@ -164,7 +175,7 @@ class Connection:
 
     @asynccontextmanager
     async def _exchange(
-        self, request: httpx.Request, sending: "_Sending"
+        self, request: httpx.Request, sending: Sending
     ) -> AsyncIterator[httpx.Response]:
         if self._is_traced:
             request.extensions["trace"] = sending.trace
@@ -177,9 +188,20 @@ class Connection:
             await response.aclose()
 
     def _read_head(self, response: httpx.Response) -> ApiResponse:
-        word = protocol.read_word(response.headers, received_at=self._clock.now())
-        request_id = _short(response.headers.get("x-request-id"))
-        return ApiResponse(response.status_code, b"", word, request_id)
+        headers = response.headers
+        rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
+        is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
+        if is_cached := is_old or protocol.is_from_cache(headers):
+            # Its quota and its clock are those of an earlier moment.
+            rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
+        return ApiResponse(
+            response.status_code,
+            b"",
+            rate_limit,
+            _short(headers.get("x-request-id")),
+            headers,
+            is_cached,
+        )
 
     def _request(
         self, operation: str, method: str, path: str, json: object, key: str
@@ -195,6 +217,32 @@ class Connection:
             # An id too long for any URL costs itself, not the cycle.
             raise RequestRejected(operation, message=_describe(error)) from error
 
+    def _translate(
+        self,
+        operation: str,
+        error: Exception,
+        head: ApiResponse | None,
+        sending: Sending,
+    ) -> LexiError:
+        """Name what a failure of the transport means for the call."""
+        if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
+            # The status alone has the meaning; a body that was cut does not change it.
+            return self._refusal(operation, head)
+        never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
+        kind = Unreachable if never_sent else NoResponse
+        return kind(operation, message=_describe(error), **facts(head))
+
+    def _refusal(self, operation: str, answer: ApiResponse) -> LexiError:
+        refusal = protocol.error_from_response(
+            operation,
+            answer.status,
+            answer.body,
+            request_id=answer.request_id,
+            redact=self.redactor.redact_text,
+        )
+        refusal.rate_limit = answer.rate_limit
+        return refusal
+
     def _report(self, operation: str, started: float, head: ApiResponse | None) -> None:
         self._on_call(
             ApiCall(
@@ -202,69 +250,13 @@ class Connection:
                 status=head.status if head else None,
                 seconds=self._clock.monotonic() - started,
                 request_id=head.request_id if head else None,
-                rate_limit=head.rate_limit if head else ServerWord(),
+                rate_limit=head.rate_limit if head else RateLimitHeaders(),
             )
         )
 
 
-class _NotSentError(Exception):
-    """Carries what ``before_send`` raised past httpx and ``asyncio.timeout``."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class _Sending:
-    """Runs ``before_send`` directly before the request is written to the socket."""
-
-    def __init__(self, before_send: Callable[[], None] | None) -> None:
-        self._before_send = before_send
-        self.has_started = False
-
-    def start(self) -> None:
-        """Run the hook; from here on the request may have reached LeadLex."""
-        if self._before_send is not None:
-            try:
-                self._before_send()
-            except Exception as error:
-                raise _NotSentError(error) from error
-        self.has_started = True
-
-    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take an event of httpcore's ``trace`` extension."""
-        # A proxy's tunnel is opened by a request of its own, with the same extensions.
-        if event == _SEND_EVENT and info["request"].method != b"CONNECT":
-            self.start()
-
-
-def _translate(
-    operation: str,
-    error: Exception,
-    head: ApiResponse | None,
-    sending: _Sending,
-) -> LexiError:
-    """Name what a failure of the transport means for the call."""
-    if head is not None and head.status in _BODY_NOT_NEEDED:
-        # The status alone has the meaning; a body that was cut does not change it.
-        return _refusal(operation, head)
-    never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
-    kind = Unreachable if never_sent else NoResponse
-    return kind(operation, message=_describe(error), **_facts(head))
-
-
-def _refusal(operation: str, answer: ApiResponse) -> LexiError:
-    refusal = protocol.error_from_response(
-        operation, answer.status, answer.body, request_id=answer.request_id
-    )
-    refusal.rate_limit = answer.rate_limit
-    return refusal
-
-
 async def _read_body(
-    response: httpx.Response,
-    feed: Callable[[bytes], None] | None,
-    redactor: Redactor,
+    response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
     """Read a body to its end; a good one is fed on, and nothing is left to return.
 
@@ -272,15 +264,18 @@ async def _read_body(
         ValueError: there is no end in sight, or ``feed`` wants no more of it.
     """
     # Others, and each further layer, multiply beyond what a single chunk may hold.
-    encoding = response.headers.get("content-encoding", "identity").lower()
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
-        raise ValueError(f"compressed as {encoding[:40]!r}, which nobody asked for")
+        raise ValueError(f"compressed as {encoding[:40]!r}, which was not asked for")
+    if encoding == "x-gzip":
+        # RFC 9110 8.4.1.3 calls the two equal; httpx knows only one.
+        response.headers["content-encoding"] = "gzip"
     is_fed = feed is not None and response.is_success
     limit = protocol.MAX_LIST_BYTES if is_fed else protocol.MAX_BODY_BYTES
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in redactor.redact_stream(response.aiter_bytes()):
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > limit:
             # An error keeps its frames, and they would keep what was read.
@@ -291,29 +286,25 @@ async def _read_body(
 
 
 def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers:
-    return httpx.Headers([(k, redactor.redact_bytes(v)) for k, v in headers.raw])
+    return httpx.Headers(
+        [
+            (name, redactor.redact_text(value.decode("latin-1")).encode("latin-1"))
+            for name, value in headers.raw
+        ]
+    )
+
+
+def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    has_auth = proxy.user is not None or proxy.password is not None
+    auth = (proxy.user or "", proxy.password or "") if has_auth else None
+    return httpx.Proxy(proxy.url, auth=auth)
 
 
 def _no_ca_context() -> ssl.SSLContext:
-    """Return a context that trusts nobody: plain http to loopback needs no more."""
+    """Return a context without authorities: plain http to loopback needs none."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def malformed_response(
-    operation: str, answer: ApiResponse, error: ValueError
-) -> LexiError:
-    """Make the error for an answer that is outside the protocol."""
-    return MalformedResponse(operation, message=str(error)[:200], **_facts(answer))
-
-
-def _facts(head: ApiResponse | None) -> dict[str, Any]:
-    if head is None:
-        return {}
-    return {
-        "status": head.status,
-        "request_id": head.request_id,
-        "rate_limit": head.rate_limit,
-    }
 
 
 def _describe(error: Exception) -> str:

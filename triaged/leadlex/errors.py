@@ -12,17 +12,19 @@ LexiError          what was asked of LeadLex did not come about
 """
 
 from http import HTTPStatus
+from typing import Any
 
 from triaged.errors import TriagedError
-from triaged.quota import ServerWord
+from triaged.leadlex.models import ApiResponse
+from triaged.quota import RateLimitHeaders
 
 
 class LexiError(TriagedError):
     """What was asked of LeadLex did not come about.
 
     ``operation`` is ``list``, ``dismiss`` or ``approve``; ``status`` is the HTTP
-    status where there was one; ``message`` is the server's text, untrusted; ``word``
-    is what the answer's headers said of the quota.
+    status where there was one; ``message`` is the server's text, untrusted;
+    ``rate_limit`` is what the answer's headers said of the quota.
     """
 
     summary = "LeadLex did not do it"
@@ -35,7 +37,7 @@ class LexiError(TriagedError):
         code: str = "",
         message: str = "",
         request_id: str | None = None,
-        rate_limit: ServerWord | None = None,
+        rate_limit: RateLimitHeaders | None = None,
     ) -> None:
         super().__init__(operation, status, code, message, request_id)
         self.operation = operation
@@ -43,7 +45,7 @@ class LexiError(TriagedError):
         self.code = code
         self.message = message
         self.request_id = request_id
-        self.rate_limit = rate_limit or ServerWord()
+        self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
         """Say what was asked, what came back and under which request id."""
@@ -110,3 +112,21 @@ class RequestRejected(LexiError):
     """The server refused for a reason of its own."""
 
     summary = "LeadLex refused the request"
+
+
+def malformed_response(
+    operation: str, answer: ApiResponse, error: ValueError
+) -> LexiError:
+    """Make the error for an answer that is outside the protocol."""
+    return MalformedResponse(operation, message=str(error)[:200], **facts(answer))
+
+
+def facts(head: ApiResponse | None) -> dict[str, Any]:
+    """Return what an answer says, as arguments of an error about it."""
+    if head is None:
+        return {}
+    return {
+        "status": head.status,
+        "request_id": head.request_id,
+        "rate_limit": head.rate_limit,
+    }

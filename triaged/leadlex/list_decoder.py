@@ -1,32 +1,47 @@
-"""A list answer read while it comes in, task by task, and within limits.
+"""A list answer, read task by task while it comes in, and within limits.
 
-Neither the bytes nor the raw tree of the whole answer ever exist: what a broken or
-hostile server can make us hold is bounded by the limits below, whatever it sends.
+A list is cut into its entries by brackets and quotes, and each entry is decoded by
+``json`` on its own, so that an entry that cannot be decoded costs only itself.  Neither
+msgspec nor ijson can do that: a lone surrogate, NaN or deep nesting in one entry makes
+the whole answer unreadable to both.
 """
 
 import json
 import re
 from codecs import getincrementaldecoder
+from collections import Counter
 from collections.abc import Generator
+from sys import getsizeof
 from typing import Final, NoReturn, TypeAlias
 
+from triaged.leadlex.entries import UNREADABLE, find_end, integer, task_size
+from triaged.leadlex.redaction import Redactor
 from triaged.rules.task import Json, Task, parse_task
 
 # A workspace of 100,000 long tasks fits; anything beyond is not a list answer.
 MAX_TASKS: Final = 200_000
-# In [[],[],[]] a value takes two bytes of theirs and eighty of ours.
-MAX_VALUES: Final = 3_000_000
-# An entry is held as text until it is whole, at up to four bytes a character.
-MAX_ENTRY_CHARS: Final = 16 * 1024 * 1024
+# What the tasks of one list may take in memory, whatever the answer's size.
+MAX_HELD_BYTES: Final = 256 * 1024 * 1024
+# A longer entry is not decoded: in [{},{},{}] three bytes become seventy.
+MAX_DECODED_CHARS: Final = 1024 * 1024
+# An entry that is longer still is not waited for.
+MAX_ENTRY_CHARS: Final = 4 * 1024 * 1024
+# Pagination, errors and the like; each is kept up to a length.
+_MAX_MEMBERS: Final = 100
+_MAX_MEMBER_CHARS: Final = 65_536
+_MAX_SHARED_KEYS: Final = 1_000
 
 _FEED_BYTES: Final = 64 * 1024
-_NUMBER_CONTINUATION: Final = ("", ".", "e", "E")
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
+
 
 # A step of the reading: it yields when it needs more text, and returns what it read.
 _Text: TypeAlias = Generator[None, None, str]
 _Bool: TypeAlias = Generator[None, None, bool]
 _Json: TypeAlias = Generator[None, None, Json]
+# A value, and of how many characters it was.
+_Read: TypeAlias = tuple[Json, int]
+_Value: TypeAlias = Generator[None, None, _Read]
 _Nothing: TypeAlias = Generator[None, None, None]
 
 
@@ -39,17 +54,25 @@ def reject_constant(name: str) -> NoReturn:
 class ListDecoder:
     """Reads ``{"data": {"tasks": [...]}}``, given in pieces, into tasks.
 
-    A broken entry becomes a malformed task.  Other members are read and dropped.
+    ``members`` holds what else the answer says, by its path; ``broken`` counts the
+    entries that are not JSON: where such an entry ends is only likely.
     """
 
-    def __init__(self) -> None:
-        self._utf8 = getincrementaldecoder("utf-8")()
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        self._redactor = redactor or Redactor()
+        self.members: dict[tuple[str, ...], Json] = {}
+        self.broken = 0
+        # A wrong byte becomes a lone surrogate, which costs the text that it is in.
+        self._utf8 = getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._keys: dict[str, str] = {}
         self._json = json.JSONDecoder(
-            object_pairs_hook=self._object_of, parse_constant=reject_constant
+            object_pairs_hook=self._object_of,
+            parse_constant=lambda _: UNREADABLE,
+            parse_int=integer,
+            strict=False,
         )
         self._tasks: list[Task] = []
-        self._values = 0
+        self._held = 0
         # What is being read, from where on, and what has come since it was cut short.
         self._text, self._at = "", 0
         self._fresh: list[str] = []
@@ -64,11 +87,7 @@ class ListDecoder:
             ValueError: this cannot become a list of tasks any more.
         """
         for start in range(0, len(piece), _FEED_BYTES):
-            step = piece[start : start + _FEED_BYTES]
-            self._values += step.count(b",") + step.count(b"[") + step.count(b"{")
-            if self._values > MAX_VALUES:
-                raise ValueError(f"more than {MAX_VALUES:,} values")
-            self._push(self._utf8.decode(step))
+            self._push(self._utf8.decode(piece[start : start + _FEED_BYTES]))
 
     def close(self) -> list[Task]:
         """Return the tasks, now that all bytes have come.
@@ -83,9 +102,10 @@ class ListDecoder:
         return self._tasks
 
     def discard(self) -> None:
-        """Let go of all that was read; an error keeps its frames, and they us."""
+        """Free all that was read; an error keeps its frames, and they keep this."""
         self._tasks, self._text, self._fresh = [], "", []
         self._keys.clear()
+        self.members.clear()
 
     def _push(self, text: str) -> None:
         self._fresh.append(text)
@@ -102,12 +122,12 @@ class ListDecoder:
         next(self._reading, None)
 
     def _answer(self) -> _Nothing:
-        yield from self._object(("data", "tasks"))
+        yield from self._object(("data", "tasks"), ())
         if found := (yield from self._peek()):
             raise ValueError(f"{found!r} behind the end")
         self._whole = True
 
-    def _object(self, path: tuple[str, ...]) -> _Nothing:
+    def _object(self, path: tuple[str, ...], inside: tuple[str, ...]) -> _Nothing:
         """Read an object that holds the tasks at this path."""
         wanted, rest = path[0], path[1:]
         found = False
@@ -115,32 +135,71 @@ class ListDecoder:
         while more:
             if (yield from self._peek()) != '"':
                 raise ValueError("a key that is no text")
-            key = yield from self._value()
+            key = str((yield from self._value(":"))[0])
             yield from self._take(":")
             if key != wanted:
-                yield from self._value()
+                yield from self._member((*inside, key))
             elif found:
                 raise ValueError(f"{wanted!r} twice")
             else:
                 found = True
-                yield from self._object(rest) if rest else self._entries()
+                inner = (*inside, key)
+                yield from self._object(rest, inner) if rest else self._entries()
             more = (yield from self._take(",}")) == ","
         if not found:
             raise ValueError(f"no {wanted!r} where it should be")
 
+    def _member(self, path: tuple[str, ...]) -> _Nothing:
+        value, chars = yield from self._value(",}")
+        if chars > _MAX_MEMBER_CHARS:
+            value = "..."
+        if len(self.members) == _MAX_MEMBERS:
+            raise ValueError(f"more than {_MAX_MEMBERS} members beside the tasks")
+        # Of two with the same key, the one that says something counts.
+        self.members[path] = self.members.get(path) or value
+
     def _entries(self) -> _Nothing:
+        if (yield from self._peek()) == "n":
+            if (yield from self._value(",}"))[0] is None:
+                return
+            raise ValueError("something else where a list of tasks should be")
         more = yield from self._opens("[]", "a list of tasks")
         while more:
-            while (found := self._scan()) is None:
-                yield
+            entry = yield from self._entry()
             if len(self._tasks) == MAX_TASKS:
                 raise ValueError(f"more than {MAX_TASKS:,} tasks")
-            self._tasks.append(parse_task(found[0]))
+            task = parse_task(entry)
+            self._held += task_size(task)
+            if self._held > MAX_HELD_BYTES:
+                mib = MAX_HELD_BYTES // 1024**2
+                raise ValueError(f"tasks that take more than {mib} MiB of memory")
+            self._tasks.append(task)
             # As _take, which costs more.
             if self._skip() == ",":
                 self._at += 1
             else:
                 more = (yield from self._take(",]")) == ","
+
+    def _entry(self) -> _Json:
+        """Read one entry; one that cannot be decoded is passed over to its end."""
+        while True:
+            self._skip()
+            is_short = len(self._text) - self._at <= MAX_DECODED_CHARS
+            if is_short and (read := self._scan(",]")):
+                return read[0]
+            end, is_deep = find_end(self._text, self._at)
+            if end is not None:
+                break
+            if self._ended:
+                raise ValueError(f"cut short behind {len(self._tasks)} tasks")
+            yield
+        is_long = end - self._at > MAX_DECODED_CHARS
+        if not is_long and (read := self._scan(",]")):
+            return read[0]
+        # Only where the syntax is wrong, the end that was found is only likely.
+        self.broken += not (is_long or is_deep)
+        self._at = end
+        return UNREADABLE
 
     def _opens(self, brackets: str, wanted: str) -> _Bool:
         """Take an opening bracket; say whether anything is between it and the other."""
@@ -167,10 +226,15 @@ class ListDecoder:
             yield
         return found
 
-    def _value(self) -> _Json:
-        while (found := self._scan()) is None:
+    def _value(self, ends: str) -> _Value:
+        """Read a value other than an entry, up to one of these ends."""
+        while True:
+            self._skip()
+            if read := self._scan(ends):
+                return read
+            if self._ended:
+                raise ValueError(f"no JSON behind {len(self._tasks)} tasks")
             yield
-        return found[0]
 
     def _skip(self) -> str:
         """Skip blanks, and return what is next in the text that is there."""
@@ -178,27 +242,37 @@ class ListDecoder:
         self._at = blanks.end() if blanks else self._at
         return self._text[self._at : self._at + 1]
 
-    def _scan(self) -> tuple[Json] | None:
-        """Read one value; None while it is not there as a whole."""
-        self._skip()
-        problem = "cut short"
+    def _scan(self, ends: str) -> _Read | None:
+        """Decode one value; None while it is not there as a whole, or is no JSON."""
+        start = self._at
         try:
-            value, end = self._json.raw_decode(self._text, self._at)
-        except json.JSONDecodeError as error:
-            problem = error.msg
-        except RecursionError:
-            problem, self._ended = "nested too deeply", True
-        else:
-            # A number at the end of the text may go on in what comes next.
-            if self._text[end : end + 1] not in _NUMBER_CONTINUATION:
-                self._at = end
-                return (value,)
-        # Out of the handler: an error of json's holds all of the text.
-        if self._ended:
-            raise ValueError(f"no JSON behind {len(self._tasks)} tasks: {problem}")
+            value, self._at = self._json.raw_decode(self._text, start)
+        except (ValueError, RecursionError):
+            return None
+        if self._redactor.may_hold_key(self._text[start : self._at]):
+            value = self._redactor.redact_value(value)
+        read, end = (value, self._at - start), self._at
+        # A number at the end of the text may go on in what comes next.
+        if (following := self._skip()) and following in ends:
+            return read
+        if not following:
+            # Blanks may go on for long; one of them is as good as all.
+            self._text = self._text[: end + 1]
+        self._at = start
         return None
 
     def _object_of(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        """Make an object; all tasks share its keys, a third of their memory."""
-        shared = self._keys.setdefault
-        return {shared(key, key): value for key, value in pairs}
+        """Make an object; of two equal keys neither is certain."""
+        known = self._keys.get
+        made = {known(key) or self._share(key): value for key, value in pairs}
+        if len(made) < len(pairs):
+            times = Counter(key for key, _ in pairs)
+            made |= {key: UNREADABLE for key in made if times[key] > 1}
+        return made
+
+    def _share(self, key: str) -> str:
+        """Keep a key for equal ones to come; tasks take a third less memory."""
+        self._held += getsizeof(key)
+        if len(self._keys) < _MAX_SHARED_KEYS:
+            self._keys[key] = key
+        return key

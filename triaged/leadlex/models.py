@@ -1,10 +1,11 @@
 """What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from triaged.quota import ServerWord
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Task
 
 LIST: Final = "list"
@@ -22,7 +23,7 @@ class ApiCall:
     status: int | None
     seconds: float
     request_id: str | None
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,12 @@ class TaskList:
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
     words why tasks may be missing from it: such a list settles nothing.  With
-    ``rows_in_doubt`` its rows may be wrong or out of date as well; ``requested_at`` is when it was
-    asked for.
+    ``rows_in_doubt`` its rows may be wrong or out of date as well: none is acted on.
+    ``requested_at`` is when it was asked for.
     """
 
     tasks: list[Task]
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
     incomplete: str | None = None
     rows_in_doubt: bool = False
@@ -47,7 +48,7 @@ class TaskList:
 class Confirmation:
     """A write that the server says it carried out."""
 
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
 
 
@@ -57,5 +58,7 @@ class ApiResponse:
 
     status: int
     body: bytes
-    rate_limit: ServerWord
+    rate_limit: RateLimitHeaders
     request_id: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    is_cached: bool = False

@@ -1,117 +1,213 @@
-"""Keeps the API key out of everything that is written: logs, ledger, page, terminal."""
+"""Keeps API keys out of everything that is written: logs, ledger, page, terminal.
+
+An error page may repeat the Authorization header, a task's text may quote the key; and
+what a server says ends up in logs, on the page and in the ledger.
+"""
 
 import base64
 import html
-import json
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from typing import Final
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+from triaged.rules.task import Json
 
 # A shorter one is a word, which tasks use too: to mask it would change what they say.
 _MIN_LENGTH: Final = 8
-
-
-# Of a secret this long, a part this long is never anything else by chance.
-_MIN_FOR_FRAGMENTS: Final = 16
-
-
-_FRAGMENT: Final = 12
-
+# Of a secret this long, a run this long is never anything else by chance.
+_MIN_FOR_RUNS: Final = 16
+_RUN: Final = 12
+# As many characters of Base64 stand for a run.
+_ENCODED_RUN: Final = 16
 
 _PREFIX: Final = re.compile(r"[a-z]+_(?:[a-z]+_)?")
+_MASK: Final = "[API key]"
+# Characters as JSON, Python, URLs and HTML may write them, also one inside the other.
+_ESCAPE: Final = re.compile(
+    r"\\+u00(?P<json>[0-9a-fA-F]{2})|\\+x(?P<hex>[0-9a-fA-F]{2})"
+    r"|%(?:25)*(?P<url>[0-9a-fA-F]{2})|&(?:amp;)*(?P<html>#?[0-9a-zA-Z]{1,8};)"
+    r"|\\+(?P<other>[^0-9A-Za-z\s])"
+)
+_MAX_ROUNDS: Final = 4
+_HELD_AS_TEXT: Final = (
+    "strerror",
+    "filename",
+    "filename2",
+    "reason",
+    "object",
+    "msg",
+    "doc",
+)
 
 
-_MASK: Final = b"[API key]"
+class _Secret(NamedTuple):
+    """A text of which no run of this length may be shown, except within its prefix."""
+
+    text: str
+    run: int
+    prefix: int = 0
+
+    def blocks(self) -> Iterator[tuple[int, str]]:
+        """Yield parts of which each such run holds one, with their places."""
+        size = (self.run + 1) // 2
+        for start in range(0, len(self.text) - size + 1, size):
+            yield start, self.text[start : start + size]
+
+    def runs_in(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where in a text the runs are, as long as they are."""
+        for place, block in self.blocks():
+            for found in re.finditer(re.escape(block), text):
+                at = found.start()
+                behind = text[max(0, at - place) : at]
+                before = _common(self.text[:place][::-1], behind[::-1])
+                after = _common(self.text[place:], text[at : at + len(self.text)])
+                if before + after >= self.run and place + after > self.prefix:
+                    yield at - before, at + after
 
 
 class Redactor:
-    """Takes the key out of what comes from outside, in each form that servers echo.
+    """Takes keys out of what comes from outside, in each form that servers echo."""
 
-    An error page may repeat the Authorization header, a task's text may quote the key;
-    and what a server says ends up in logs, on the page and in the ledger.
-    """
+    def __init__(self, *keys: str) -> None:
+        self._keys: list[str] = []
+        self._secrets: list[_Secret] = []
+        self._needles: list[str] = []
+        for key in keys:
+            self.add(key)
 
-    def __init__(self, key: str) -> None:
-        found = (
-            {form.encode() for form in _encodings_of(key)}
-            if len(key) >= _MIN_LENGTH
-            else ()
+    def add(self, key: str) -> None:
+        """Redact this key from now on too; those before it stay redacted."""
+        if key in self._keys:
+            return
+        self._keys.append(key)
+        self._secrets += _secrets_of(key)
+        self._needles = [block for it in self._secrets for _, block in it.blocks()]
+
+    def may_hold_key(self, text: str) -> bool:
+        """Say quickly whether a text could hold a key; nearly always it cannot."""
+        return self._has_needle(text) or (
+            self._is_escaped(text) and self._has_needle(_unescape(text))
         )
-        forms = sorted(found, key=len, reverse=True)
-        self._forms = tuple(forms)
-        self._pattern = re.compile(b"|".join(re.escape(form) for form in forms))
-        # So much of a piece may be the beginning of a key that the next one ends.
-        self._kept = len(forms[0]) - 1 if forms else 0
-
-    def redact_bytes(self, raw: bytes) -> bytes:
-        """Return bytes without the key."""
-        return self._pattern.sub(_MASK, raw) if self._is_in(raw) else raw
 
     def redact_text(self, text: str) -> str:
-        """Return a text without the key."""
-        raw = text.encode(errors="surrogatepass")
-        return self.redact_bytes(raw).decode(errors="surrogatepass")
+        """Return a text without the keys; one that escapes a key comes unescaped."""
+        if self._has_needle(text):
+            text = self._mask(text)
+        if self._is_escaped(text) and self._has_needle(plain := _unescape(text)):
+            masked = self._mask(plain)
+            return text if masked == plain else masked
+        return text
 
-    def redact_exception(self, error: Exception) -> None:
-        """Take the key out of an error and from all that it comes from.
+    def redact_value(self, value: Json) -> Json:
+        """Return JSON of which no text holds a key."""
+        match value:
+            case str():
+                return self.redact_text(value)
+            case list():
+                return [self.redact_value(item) for item in value]
+            case dict():
+                return {
+                    self.redact_text(key): self.redact_value(item)
+                    for key, item in value.items()
+                }
+            case _:
+                return value
+
+    def redact_exception(self, error: BaseException) -> None:
+        """Take the keys out of an error and out of all that it comes from.
 
         A protocol's error quotes what it could not read, and a traceback quotes it.
         """
-        link: BaseException | None = error
-        while link is not None:
-            link.args = tuple(
-                self.redact_text(arg) if isinstance(arg, str) else arg
-                for arg in link.args
-            )
-            link = link.__cause__ or link.__context__
+        seen: set[int] = set()
+        links: list[BaseException | None] = [error]
+        while links:
+            link = links.pop()
+            if link is None or id(link) in seen:
+                continue
+            seen.add(id(link))
+            links += [link.__cause__, link.__context__]
+            if isinstance(link, BaseExceptionGroup):
+                links += link.exceptions
+            link.args = tuple(map(self._redact_any, link.args))
+            if notes := getattr(link, "__notes__", None):
+                notes[:] = map(self._redact_any, notes)
+            for name in {*_HELD_AS_TEXT, *vars(link)} - {"__notes__"}:
+                held = getattr(link, name, None)
+                if isinstance(held, str | bytes | list | tuple):
+                    with suppress(AttributeError, TypeError):
+                        setattr(link, name, self._redact_any(held))
 
-    async def redact_stream(self, pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-        """Pass on an answer without the key, which may lie across two pieces."""
-        raw = b""
-        async for piece in pieces:
-            raw += piece
-            cut = self._cut(raw)
-            if cut > 0:
-                yield self.redact_bytes(raw[:cut])
-                raw = raw[cut:]
-        if raw:
-            yield self.redact_bytes(raw)
+    def _redact_any(self, value: object) -> object:
+        match value:
+            case str():
+                return self.redact_text(value)
+            case bytes():
+                return self.redact_text(value.decode("latin-1")).encode("latin-1")
+            case list():
+                return [self._redact_any(item) for item in value]
+            case tuple() if type(value) is tuple:
+                return tuple(self._redact_any(item) for item in value)
+            case _:
+                return value
 
-    def _cut(self, raw: bytes) -> int:
-        """Return where to cut, so that no key is cut in two."""
-        cut = len(raw) - self._kept
-        if cut > 0 and self._is_in(raw):
-            for found in self._pattern.finditer(raw):
-                if found.start() < cut < found.end():
-                    return found.end()
-        return cut
+    def _has_needle(self, text: str) -> bool:
+        return any(needle in text for needle in self._needles)
 
-    def _is_in(self, raw: bytes) -> bool:
-        # Many times as quick as the pattern, and nearly always the end of it.
-        return any(form in raw for form in self._forms)
+    def _is_escaped(self, text: str) -> bool:
+        return "\\" in text or "%" in text or "&" in text
 
-
-def _encodings_of(key: str) -> Iterator[str]:
-    parts = [key]
-    # Masked by its end or its beginning, the rest still tells; the prefix does not.
-    secret = _PREFIX.sub("", key, count=1)
-    if len(secret) >= _MIN_FOR_FRAGMENTS:
-        parts += [secret, secret[:_FRAGMENT], secret[-_FRAGMENT:]]
-        yield from _in_base64(secret)
-    for part in parts:
-        yield from (part, html.escape(part), quote(part, safe=""))
-        # A message in JSON may quote JSON.
-        once = json.dumps(part)[1:-1]
-        yield from (once, json.dumps(once)[1:-1])
+    def _mask(self, text: str) -> str:
+        spans = sorted(span for it in self._secrets for span in it.runs_in(text))
+        masked, end = [], 0
+        for first, last in spans:
+            if first >= end:
+                masked += [text[end:first], _MASK]
+            end = max(end, last)
+        return "".join([*masked, text[end:]])
 
 
-def _in_base64(secret: str) -> Iterator[str]:
+def _secrets_of(key: str) -> Iterator[_Secret]:
+    prefix = found.end() if (found := _PREFIX.match(key)) else 0
+    if len(key) - prefix >= _MIN_FOR_RUNS:
+        yield _Secret(key, _RUN, prefix)
+        for encoded in _in_base64(key[prefix:]):
+            yield _Secret(encoded, _ENCODED_RUN)
+    elif len(key) >= _MIN_LENGTH:
+        yield _Secret(key, len(key))
+
+
+def _in_base64(secret: str) -> Iterable[str]:
     """Encode a text as it looks inside a longer one, wherever it begins there."""
+    forms: set[str] = set()
     for before in range(3):
         padded = b"\0" * before + secret.encode()
         whole = padded[: len(padded) // 3 * 3]
         # The first group mixes with what stands before.
         encoded = base64.b64encode(whole).decode()[4 if before else 0 :]
-        yield encoded
-        yield encoded.replace("+", "-").replace("/", "_")
+        forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
+    return sorted(forms)
+
+
+def _unescape(text: str) -> str:
+    """Write escaped characters plainly, also those that are escaped more than once."""
+    for _ in range(_MAX_ROUNDS):
+        before, text = text, _ESCAPE.sub(_character, text)
+        if text == before:
+            break
+    return text
+
+
+def _character(found: re.Match[str]) -> str:
+    groups = found.groupdict()
+    if digits := groups["json"] or groups["hex"] or groups["url"]:
+        return chr(int(digits, 16))
+    return groups["other"] or html.unescape(f"&{groups['html']}")
+
+
+def _common(one: str, other: str) -> int:
+    """Count with how many equal characters two texts begin."""
+    for count, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return count
+    return min(len(one), len(other))

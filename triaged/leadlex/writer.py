@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection, malformed_response
+from triaged.leadlex.connection import Connection
+from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 

@@ -1,7 +1,7 @@
 """Intents and outcomes: every dismissal that was attempted, and its outcome."""
 
 import json
-import uuid
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class DismissalRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinalOutcome:
-    """An outcome after which a task is not tried again: which, on what content, when."""
+    """An outcome after which a task is not tried again: on what content, and when."""
 
     outcome: Outcome
     content_sha256: str
@@ -128,7 +128,7 @@ class Dismissals:
 
     def record_intent(self, intent: Intent) -> str:
         """Record an intent before its request is sent; return its id."""
-        entry_id = uuid.uuid4().hex
+        entry_id = os.urandom(16).hex()
         self._database.execute(
             "INSERT INTO dismissal (id, workspace, task_id, rule, reason, source,"
             " cycle, decided_at, rules_sha256, content_sha256, task, trace)"
@@ -187,10 +187,19 @@ class Dismissals:
     def count_unresolved(self) -> int:
         """Count the dismissals whose outcome is not known yet."""
         row = self._database.row(
-            f"SELECT COUNT(*) AS n FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            "SELECT COUNT(*) AS n FROM dismissal"  # noqa: S608
+            f" WHERE workspace = ? AND {_UNRESOLVED}",
             (self._workspace,),
         )
         return int(row["n"]) if row else 0
+
+    def unresolved_task_ids(self) -> frozenset[str]:
+        """Return the tasks that an attempt may still, or may have, dismissed."""
+        rows = self._database.rows(
+            f"SELECT task_id FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            (self._workspace,),
+        )
+        return frozenset(row["task_id"] for row in rows)
 
     def is_unresolved(self, task_id: str) -> bool:
         """Return whether an attempt to dismiss this task may still take effect."""

@@ -1,26 +1,38 @@
-"""When the next API call may leave: a state machine over times and answers, no clock.
+"""When the next API call may be sent, from times and responses; it reads no clock."""
 
-All times are seconds since the epoch on the server's clock, as floats.
-"""
+from typing import TYPE_CHECKING
 
-from triaged.quota.machine import Quota
-from triaged.quota.values import (
+from triaged.quota.types import (
     PLANS,
-    Admission,
+    BlockReason,
+    Grant,
     Purpose,
     QuotaSettings,
-    QuotaView,
-    ServerWord,
+    QuotaSnapshot,
+    RateLimitHeaders,
     WindowName,
 )
 
+if TYPE_CHECKING:
+    from triaged.quota.limiter import QuotaLimiter
+
 __all__ = [
     "PLANS",
-    "Admission",
+    "BlockReason",
+    "Grant",
     "Purpose",
-    "Quota",
+    "QuotaLimiter",
     "QuotaSettings",
-    "QuotaView",
-    "ServerWord",
+    "QuotaSnapshot",
+    "RateLimitHeaders",
     "WindowName",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the limiter when it is asked for: settings only need the types."""
+    if name != "QuotaLimiter":
+        raise AttributeError(name)
+    from triaged.quota import limiter  # noqa: PLC0415 - see above
+
+    return limiter.QuotaLimiter

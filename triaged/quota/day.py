@@ -1,7 +1,7 @@
-"""The daily window: its limit, what is left of it, and when it begins anew.
+"""The daily window: its limit, the calls left in it, and when the next one starts.
 
-The headers describe this window, but lag behind calls in flight; our own count knows
-nothing of others who use the same key.  The smaller of the two is believed.
+The headers may lag behind calls in flight, and the limiter's own count does not include
+other clients of the same key.  The smaller of the two counts.
 """
 
 from dataclasses import dataclass
@@ -9,137 +9,169 @@ from math import ceil
 from typing import Final
 from zlib import crc32
 
-from triaged.quota.values import PLANS, ServerWord
+from triaged.quota.types import PLANS, RateLimitHeaders
 
 DAY: Final = 86_400.0
-# A reset further ahead than a day and an hour is a slip of somebody's clock.
-FARTHEST_RESET: Final = DAY + 3_600.0
-# Clocks are not compared more exactly, so a new day is believed in so much later.
-CLOCKS_APART: Final = 2.0
-# No answer comes later than this, so none can tell of the day before for longer.
-LATE_ANSWER: Final = 120.0
-CAREFUL_LIMIT: Final = min(plan.per_day for plan in PLANS.values())
+MAX_RESET_AHEAD: Final = DAY + 3_600.0
+# Clocks may differ by this much, so a new day starts this much later.
+CLOCK_TOLERANCE: Final = 2.0
+# No response arrives later, so none can describe the previous day for longer.
+MAX_RESPONSE_DELAY: Final = 120.0
+DEFAULT_DAILY_LIMIT: Final = min(plan.per_day for plan in PLANS.values())
 
 
 @dataclass(slots=True)
-class Day:
-    """What is known of the present day; ``given`` is the limit from the settings.
+class DailyWindow:
+    """The present day; ``configured_limit`` comes from the settings.
 
-    ``spent`` counts our calls, those in flight included; ``heard`` is what the server
-    said remains, less what we know it has not counted.  ``dismissed`` counts today's
-    dismissals and ``before`` yesterday's, to foresee how many calls they will need.
+    ``used`` counts calls of this limiter, including those in flight.
+    ``reported_remaining`` is what the server reported, less the calls it has not
+    counted yet.  ``dismissed`` and ``dismissed_yesterday`` forecast how many calls the
+    rest of the day needs.
     """
 
-    given: int | None
+    configured_limit: int | None
     began_at: float
     reset_at: float
-    said_limit: int | None = None
-    heard: int | None = None
-    spent: int = 0
+    reported_limit: int | None = None
+    reported_remaining: int | None = None
+    used: int = 0
     dismissed: int = 0
-    before: float = 0.0
+    dismissed_yesterday: float = 0.0
 
     @classmethod
-    def at(cls, now: float, given: int | None) -> "Day":
-        """Begin with the UTC day of a moment."""
-        return cls(given=given, began_at=now, reset_at=next_midnight(now))
+    def at(cls, now: float, configured_limit: int | None) -> "DailyWindow":
+        """Start with the UTC day of a moment."""
+        return cls(configured_limit, began_at=now, reset_at=next_midnight(now))
 
     @property
     def limit(self) -> int:
-        """Return the calls a day: the stricter of what we and the server say."""
-        known = [n for n in (self.given, self.said_limit) if n is not None]
-        return min(known, default=CAREFUL_LIMIT)
+        """Return the calls allowed in a day: the stricter of settings and headers."""
+        return self._known_limit or DEFAULT_DAILY_LIMIT
+
+    @property
+    def _known_limit(self) -> int | None:
+        limits = (self.configured_limit, self.reported_limit)
+        return min((n for n in limits if n is not None), default=None)
 
     def reserved(self, share: float) -> int:
-        """Return how many calls are never spent."""
+        """Return how many calls are never used."""
         return min(ceil(self.limit * share - 1e-9), self.limit)
 
     def remaining(self, in_flight: int) -> int:
-        """Return what is left; calls in flight may not be in the server's count."""
-        ours = self.limit - self.spent
-        heard = ours if self.heard is None else self.heard - in_flight
-        return max(min(ours, heard), 0)
+        """Return the calls left; those in flight may not be in the server's count."""
+        own = self.limit - self.used
+        if self.reported_remaining is None:
+            return max(own, 0)
+        return max(min(own, self.reported_remaining - in_flight), 0)
 
-    def others(self, in_flight: int) -> int:
-        """Return how many of today's calls were not ours, as far as headers show."""
-        if self.heard is None:
+    def used_by_others(self, in_flight: int) -> int:
+        """Return how many of today's calls other clients made, as reported."""
+        if self.reported_remaining is None:
             return 0
-        shown = self.said_limit or self.limit
-        return max(shown - self.heard - (self.spent - in_flight), 0)
+        limit = self.reported_limit or self.limit
+        return max(limit - self.reported_remaining - (self.used - in_flight), 0)
 
-    def opens_at(self, seed: int, spread: float) -> float:
-        """Return when to begin the next day: each seed at another moment of the first.
+    def starts_at(self, seed: int, spread: float) -> float:
+        """Return when to start the next day.
 
-        Those who wait for the same reset would otherwise all come at once.
+        Each seed gets another time, so that not all clients call at the reset at once.
         """
         share = crc32(f"{seed}:{self.reset_at:.0f}".encode()) / 2**32
-        return self.reset_at + CLOCKS_APART + max(spread - CLOCKS_APART, 0.0) * share
+        jitter = max(spread - CLOCK_TOLERANCE, 0.0) * share
+        return self.reset_at + CLOCK_TOLERANCE + jitter
 
-    def roll(self, now: float, in_flight: int) -> bool:
-        """Begin a new day when the old one is over; say whether it was."""
-        if now < self.reset_at + CLOCKS_APART:
-            # A clock set far back must not make the day endless.
-            if self.reset_at - now > FARTHEST_RESET:
-                self.reset_at = next_midnight(now)
-                self.began_at = min(self.began_at, now)
-            return False
-        self._begin(now, in_flight)
-        return True
+    def roll_over(self, now: float, in_flight: int) -> None:
+        """Start a new day when the old one is over."""
+        if now >= self.reset_at + CLOCK_TOLERANCE:
+            self._start(now, in_flight)
+        elif self.reset_at - now > MAX_RESET_AHEAD:
+            # The clock was set back; the day must not last for ever.
+            self.reset_at = next_midnight(now)
+            self.began_at = min(self.began_at, now)
 
-    def hear(
-        self, now: float, word: ServerWord, *, sent_at: float, in_flight: int
+    def describes_day(
+        self, now: float, headers: RateLimitHeaders, minute_window: float
     ) -> bool:
-        """Take an answer's headers over; say whether they told what remains.
+        """Return whether the headers describe the day and not a shorter window.
 
-        ``in_flight`` counts the other calls under way: without any the count is whole.
+        The documentation does not tell.  A limit other than the known one counts only
+        with the reset of a UTC day.
         """
-        if word.limit is not None and word.limit > 0:
-            self.said_limit = word.limit
-        reset = None if word.reset is None else word.reset.timestamp()
-        if word.remaining is None or self._is_over(now, reset, sent_at):
+        limit, known = headers.limit, self._known_limit
+        if headers.reset is None or (limit is not None and limit == known):
+            return True
+        reset = headers.reset.timestamp()
+        if reset <= now + minute_window + CLOCK_TOLERANCE:
             return False
-        if reset is not None and now < reset <= now + FARTHEST_RESET:
-            risen = self.heard is not None and word.remaining > self.heard
-            if reset > self.reset_at + CLOCKS_APART and risen:
-                # The server's new day has begun before ours.
-                self._begin(now, in_flight + 1)
+        at_midnight = abs(reset - next_midnight(now)) <= MAX_RESPONSE_DELAY
+        return at_midnight or limit is None or known is None
+
+    def apply_headers(
+        self, now: float, headers: RateLimitHeaders, *, sent_at: float, in_flight: int
+    ) -> bool:
+        """Apply a response's headers; return whether they reported what remains.
+
+        ``in_flight`` counts the other calls: without any, the server's count is exact.
+        """
+        if headers.limit:
+            self.reported_limit = headers.limit
+        reset = None if headers.reset is None else headers.reset.timestamp()
+        if headers.remaining is None or self._is_stale(now, reset, sent_at):
+            return False
+        if reset is not None and now < reset <= now + MAX_RESET_AHEAD:
+            if self._has_server_rolled_over(now, reset, headers.remaining):
+                self._start(now, in_flight + 1)
             self.reset_at = reset
-        if not in_flight or self.heard is None:
-            self.heard = word.remaining
+        if not in_flight or self.reported_remaining is None:
+            self.reported_remaining = headers.remaining
         else:
-            self.heard = min(self.heard - 1, word.remaining)
+            self.reported_remaining = min(
+                self.reported_remaining - 1, headers.remaining
+            )
         return True
 
-    def unheard(self) -> None:
-        """Count a call whose answer told nothing."""
-        if self.heard is not None:
-            self.heard -= 1
+    def assume_one_used(self) -> None:
+        """Count a call whose response reported nothing."""
+        if self.reported_remaining is not None:
+            self.reported_remaining -= 1
 
-    def _begin(self, now: float, in_flight: int) -> None:
-        """Count anew; calls in flight belong to whichever day the server says."""
+    def expected_dismissals(self, now: float) -> float:
+        """Forecast the dismissals of the rest of the day, by today and yesterday."""
+        ahead = max(self.reset_at - now, 0.0)
+        behind = max(now - self.began_at, 0.0)
+        by_yesterday = self.dismissed_yesterday * ahead / DAY
+        by_today = self.dismissed * ahead / behind if behind > ahead / 4 else 0.0
+        return max(by_yesterday, by_today)
+
+    def _start(self, now: float, in_flight: int) -> None:
+        """Start a day; calls in flight may be counted in it."""
         lasted = max(self.reset_at - self.began_at, 1.0)
-        self.before = self.dismissed * min(DAY / lasted, 24.0)
+        self.dismissed_yesterday = self.dismissed * min(DAY / lasted, 24.0)
         self.began_at, self.reset_at = now, next_midnight(now)
-        self.spent, self.dismissed = in_flight, 0
-        self.heard = None
+        self.used, self.dismissed = in_flight, 0
+        self.reported_remaining = None
 
-    def _is_over(self, now: float, reset: float | None, sent_at: float) -> bool:
-        """Say whether an answer tells of the day before this one."""
-        if now - self.began_at > LATE_ANSWER:
+    def _has_server_rolled_over(self, now: float, reset: float, remaining: int) -> bool:
+        """Return whether the server's new day has started before ours.
+
+        Own calls are only forgotten near the end of the day.
+        """
+        if self.reported_remaining is None or remaining <= self.reported_remaining:
+            return False
+        near_end = now > self.reset_at - MAX_RESPONSE_DELAY
+        return near_end and reset > self.reset_at + CLOCK_TOLERANCE
+
+    def _is_stale(self, now: float, reset: float | None, sent_at: float) -> bool:
+        """Return whether a response describes the previous day."""
+        if now - self.began_at > MAX_RESPONSE_DELAY:
             return False
         if reset is None:
             return sent_at < self.began_at
-        return abs(reset - self.began_at) <= LATE_ANSWER and reset <= now + CLOCKS_APART
-
-    def expected_dismissals(self, now: float) -> float:
-        """Foresee the dismissals of the rest of the day, by today and yesterday."""
-        ahead = max(self.reset_at - now, 0.0)
-        behind = max(now - self.began_at, 0.0)
-        of_before = self.before * ahead / DAY
-        of_today = self.dismissed * ahead / behind if behind > ahead / 4 else 0.0
-        return max(of_before, of_today)
+        is_start = abs(reset - self.began_at) <= MAX_RESPONSE_DELAY
+        return is_start and reset <= now + CLOCK_TOLERANCE
 
 
 def next_midnight(now: float) -> float:
-    """Return the next 00:00 UTC, when the day's count begins anew."""
+    """Return the next 00:00 UTC, when the daily count starts again."""
     return (now // DAY + 1) * DAY

@@ -1,6 +1,6 @@
-"""The sliding log of one window: how many slots are taken, and when they come free.
+"""The calls of the last minute, as a sliding log.
 
-Moments are merged upwards into grains, so the log stays small under any limit.
+Times are rounded up to buckets, so the log stays small under any limit.
 """
 
 from collections import deque
@@ -8,69 +8,64 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
-GRAINS: Final = 500  # to a window: 0.12 s of a minute
+BUCKETS_PER_SECOND: Final = 10
 
 
-class WindowLog:
-    """The slots that calls of the last window hold.
+class SlidingWindow:
+    """The slots that the calls of the last window hold.
 
-    A call reaches the server at some moment between sent and answered, so its slot
-    comes free one window after the answer: the server never sees more than we count.
+    A call reaches the server at some time between sent and answered, so its slot is
+    free one window after the answer: the server never counts more than this log.
     """
 
-    def __init__(self, window: float, packed: Sequence[int] = ()) -> None:
-        self.window = window
+    def __init__(self, seconds: float, saved: Sequence[int] = ()) -> None:
+        self.seconds = seconds
         self.total = 0
-        self._grain = window / GRAINS
-        self._slots: deque[list[int]] = deque()  # [grain when it comes free, count]
-        for ahead, count in zip(packed[1::2], packed[2::2], strict=True):
-            self._slots.append([packed[0] + ahead, count])
+        self._slots: deque[list[int]] = deque()  # [bucket when free, count]
+        for ahead, count in zip(saved[1::2], saved[2::2], strict=True):
+            self._slots.append([saved[0] + ahead, count])
             self.total += count
 
     def add(self, moment: float, count: int = 1) -> None:
-        """Let so many calls, counted no later than this moment, hold a slot each."""
-        grain = ceil((moment + self.window) / self._grain)
+        """Let calls that were counted no later than ``moment`` hold a slot each."""
+        bucket = self._bucket_after(moment)
         self.total += count
         at = len(self._slots)
-        while at and self._slots[at - 1][0] > grain:
+        while at and self._slots[at - 1][0] > bucket:
             at -= 1
-        if at and self._slots[at - 1][0] == grain:
+        if at and self._slots[at - 1][0] == bucket:
             self._slots[at - 1][1] += count
         else:
-            self._slots.insert(at, [grain, count])
+            self._slots.insert(at, [bucket, count])
 
     def prune(self, now: float) -> None:
         """Free the slots whose window has passed."""
-        while self._slots and self._slots[0][0] * self._grain <= now:
+        while self._slots and self._slots[0][0] / BUCKETS_PER_SECOND <= now:
             self.total -= self._slots.popleft()[1]
 
-    def frees_at(self, slots: int) -> float | None:
-        """Return when that many slots will have come free; None without so many."""
-        for grain, count in self._slots:
+    def available_at(self, slots: int) -> float | None:
+        """Return when that many slots will be free; None if fewer are held."""
+        for bucket, count in self._slots:
             slots -= count
             if slots <= 0:
-                return grain * self._grain
+                return bucket / BUCKETS_PER_SECOND
         return None
 
-    def resized(self, window: float) -> "WindowLog":
-        """Return the same calls as a log of another window."""
-        other = WindowLog(window)
-        for grain, count in self._slots:
-            other.add(grain * self._grain - self.window, count)
-        return other
-
-    def rewind(self, now: float) -> None:
-        """Treat entries from the future of a clock that was set back as new."""
-        latest, late = ceil((now + self.window) / self._grain), 0
+    def on_clock_set_back(self, now: float) -> None:
+        """Treat calls later than ``now`` as made now."""
+        latest, late = self._bucket_after(now), 0
         while self._slots and self._slots[-1][0] > latest:
             late += self._slots.pop()[1]
         if late:
             self.total -= late
             self.add(now, late)
 
-    def packed(self) -> list[int]:
-        """Return the log as flat numbers: a base, then pairs of distance and count."""
+    def to_list(self) -> list[int]:
+        """Return the log as integers: a base, then pairs of offset and count."""
         if not self._slots:
             return []
         base = self._slots[0][0]
         return [base, *(n for at, count in self._slots for n in (at - base, count))]
+
+    def _bucket_after(self, moment: float) -> int:
+        return ceil((moment + self.seconds) * BUCKETS_PER_SECOND)

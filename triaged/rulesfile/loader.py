@@ -118,7 +118,7 @@ def _parsed(name: str, read: bytes | ListFileError) -> ListContent | ListFileErr
 def run_tests(
     loaded: LoadedRules, *, now: datetime, decide: DecideFunction = decide_plainly
 ) -> TestReport:
-    """Run the tests of a file; those without a moment of their own at this one."""
+    """Run the tests of a file; those without a time of their own at ``now``."""
     return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)
 
 

@@ -28,7 +28,7 @@ REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 class Assessment:
     """What a cycle would do with a list of tasks, and everything it was decided on.
 
-    ``fingerprints`` identify each rule with a hold: a changed rule holds from the start.
+    ``fingerprints`` identify each rule with a hold: a changed one starts again.
     """
 
     rules: CompiledRules
@@ -58,6 +58,7 @@ def assess(
         vetoed=ledger.vetoes.task_ids(),
         handled=handled,
         recently_rejected=rejected,
+        unresolved=ledger.dismissals.unresolved_task_ids(),
         held_since=_held_since(ledger, fingerprints, decisions),
         dismissed_today=ledger.dismissals.count_by_rule(now),
         paused=ledger.flags.get(FlagName.PAUSED) is not None,

@@ -134,7 +134,7 @@ class Cycle:
     ) -> None:
         """List the dismissed tasks once, for all of them at once."""
         try:
-            listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.SETTLE)
+            listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.OTHER)
         except KeyRejected:
             raise
         except LexiError as error:

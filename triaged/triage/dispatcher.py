@@ -1,8 +1,8 @@
 """The one way to a dismissal: last check, quota, intent, call, outcome.
 
-The dispatcher holds the only reference to the dismiss call; the daemon and every command
-go through it.  What may be dismissed was decided before, by rules and guard or by a
-person.  What was decided early may be forbidden by the time it is sent, so one
+The dispatcher holds the only reference to the dismiss call; the daemon and every
+command go through it.  What may be dismissed was decided before, by rules and guard or
+by a person.  What was decided early may be forbidden by the time it is sent, so one
 transaction per dismissal, directly before its call, checks everything again, charges
 the quota and records the intent; and what people and rules forbid is checked once more
 when the first byte is about to be sent.
@@ -60,6 +60,8 @@ MAX_UNKNOWN_IN_A_ROW: Final = 3
 MAX_LIST_AGE: Final = timedelta(minutes=15)
 
 _RETRY_SECONDS: Final = 0.1
+# The clock may be set while a wait is under way: then the quota is asked again.
+_MAX_WAIT_SECONDS: Final = 60.0
 _NOT_SENT: Final = "not sent"
 
 # Returns the rules in force; raises ConfigError or RuleTestsFailed when there are none.
@@ -79,7 +81,7 @@ class Dismisser(Protocol):
         *,
         before_send: Callable[[], None] | None = None,
     ) -> Confirmation:
-        """Dismiss a task for good; what ``before_send`` raises keeps it from leaving."""
+        """Dismiss a task; what ``before_send`` raises keeps the call from leaving."""
         ...
 
 
@@ -217,15 +219,15 @@ class _DispatchRun:
             if refusal is not None:
                 self._refuse(self._queue.popleft(), refusal)
                 return None
-            grant = parts.rate_limiter.admit(Purpose.DISMISS)
-            if not grant.tickets:
-                if grant.window == "day":
+            grant = parts.rate_limiter.try_acquire(Purpose.DISMISS)
+            if grant.permit is None:
+                if grant.reason == "day":
                     self._halt_with(HaltReason.QUOTA)
                     return None
-                return grant.until or now.timestamp() + _RETRY_SECONDS
+                return grant.retry_at or now.timestamp() + _RETRY_SECONDS
             self._queue.popleft()
             entry_id = parts.ledger.dismissals.record_intent(self._intent(request, now))
-        return _Call(request, entry_id, grant.tickets[0])
+        return _Call(request, entry_id, grant.permit)
 
     def _refusal(self, request: DismissRequest, now: datetime) -> Refusal | None:
         """Check what people, rules and clocks say of a request at this moment."""
@@ -298,7 +300,8 @@ class _DispatchRun:
 
     async def _wait_until(self, timestamp: float) -> None:
         """Wait for the quota, or until the run is to stop."""
-        seconds = max(timestamp - self._parts.clock.now().timestamp(), 0.001)
+        seconds = timestamp - self._parts.clock.now().timestamp()
+        seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
         timer = asyncio.create_task(self._parts.clock.sleep(seconds))
         stopping = asyncio.create_task(self._stop.wait())
         try:

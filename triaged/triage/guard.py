@@ -27,16 +27,18 @@ MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
 class History:
     """What the ledger knows that bears on whether a dismissal may go ahead.
 
-    ``done`` are tasks that were dismissed or found handled before, ``refused`` those
-    whose dismissal the server refused lately; ``held_since`` is by task id and rule, or
-    None where nobody can know; ``spent`` counts today's dismissals by rule (None: by a
-    person's hand).
+    ``handled`` are tasks that were dismissed or found handled before,
+    ``recently_rejected`` those whose dismissal the server rejected, ``unresolved``
+    those with an attempt that may still take effect.  ``held_since`` is by task id and
+    rule, or None where there is no ledger; ``dismissed_today`` counts by rule (None: by
+    a person).
     """
 
     vetoed: frozenset[str] = frozenset()
     handled: frozenset[str] = frozenset()
     recently_rejected: frozenset[str] = frozenset()
     held_since: Mapping[tuple[str, str], datetime] | None = field(default_factory=dict)
+    unresolved: frozenset[str] = frozenset()
     dismissed_today: Mapping[str | None, int] = field(default_factory=dict)
     paused: bool = False
     clock_skew: timedelta = timedelta(0)
@@ -46,9 +48,10 @@ class History:
 class GuardResult:
     """What the guard lets through, and why it keeps the rest.
 
-    ``decisions`` are in the order given; ``due`` are those that dismiss, oldest
-    first.  ``breaker`` says why it is open; ``wanting`` are the tasks for which a
-    rule with a hold holds now.  ``ripe`` are observed dismissals past age and hold.
+    ``decisions`` are in the order given; ``to_dismiss`` are those that dismiss, oldest
+    first.  ``breaker`` says why it is open; ``on_hold_rules`` are the tasks, with their
+    rule, that a rule with a hold matches now; ``observed`` are dismissals by observing
+    rules past minimum age and hold.
     """
 
     decisions: tuple[Decision, ...]
@@ -162,9 +165,9 @@ def _task_cause(
         return LeaveCause.VETOED
     if is_below_min_age(task, safety, now=now):
         return LeaveCause.YOUNG
-    if task.id in history.recently_rejected or _is_held(
-        task, decision.rule, holds, history, now
-    ):
+    if task.id in history.unresolved or task.id in history.recently_rejected:
+        return LeaveCause.HELD
+    if _is_held(task, decision.rule, holds, history, now):
         return LeaveCause.HELD
     return None
 

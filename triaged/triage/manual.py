@@ -1,8 +1,8 @@
 """What a person asks to be dismissed: the same guard, dispatcher and ledger as rules.
 
 A person's request stands above the limits that exist because rules act unattended
-(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a veto,
-the cap of the day, the quota, or a clock that is wrong.
+(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a
+veto, the cap of the day, the quota, or a clock that is wrong.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ def screen_manual(
     clear = {task.id for row, task in enumerate(tasks) if row not in ambiguous}
     vetoed = ledger.vetoes.task_ids()
     confirmed = ledger.dismissals.confirmed([w.task.id or "" for w in wanted])
-    unresolved = {record.task_id for record in ledger.dismissals.unresolved()}
+    unresolved = ledger.dismissals.unresolved_task_ids()
     spent = sum(ledger.dismissals.count_by_rule(now).values())
     room = ruleset.safety.max_dismissals_per_day - spent
     accepted: list[ManualDismissal] = []

@@ -1,36 +1,35 @@
 """The quota of one workspace, shared through the ledger by all its processes.
 
-It brings together the pure ``Quota``, the clock and the ledger row that holds the
-quota's state.  A call is charged durably before it leaves.
+It connects the pure ``QuotaLimiter`` with the clock and the ledger row of its state.
+A call is charged durably before it is sent.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
-from triaged.leadlex.errors import LexiError, RateLimited, Unreachable
+from triaged.leadlex.errors import LexiError, NoResponse, RateLimited, Unreachable
 from triaged.leadlex.models import PENDING, TaskList
 from triaged.ledger import Ledger
 from triaged.quota import (
-    Admission,
+    Grant,
     Purpose,
-    Quota,
+    QuotaLimiter,
     QuotaSettings,
-    QuotaView,
-    ServerWord,
+    QuotaSnapshot,
+    RateLimitHeaders,
 )
+from triaged.quota.server_time import DATE_TOLERANCE, ServerTime
 
-# `Date` has whole seconds and an answer takes its time to arrive.
-_SKEW_NOISE: Final = timedelta(seconds=2)
-_SHORTEST_WAIT: Final = 0.05
+_MIN_WAIT: Final = 0.05
 
 
 class TaskLister(Protocol):
-    """Whoever can list tasks."""
+    """A client that lists tasks."""
 
     async def list_tasks(self, status: str) -> TaskList:
         """List the tasks of one status."""
@@ -38,7 +37,10 @@ class TaskLister(Protocol):
 
 
 class RateLimiter:
-    """Says when a call may leave, and learns from what came of it."""
+    """Grants calls and records their results.
+
+    The quota runs on the server's time; its callers get times of the local clock.
+    """
 
     def __init__(
         self,
@@ -47,144 +49,164 @@ class RateLimiter:
         clock: Clock,
         *,
         seed: int = 0,
+        boot_id: str = "",
         on_refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
         self._clock = clock
         self._seed = seed
+        self._boot_id = boot_id
         self._on_refused = on_refused
         self._version = -1
-        self._in_step = False
-        self._quota = Quota(settings, seed=seed)
+        self._in_transaction = False
+        self._quota = QuotaLimiter(settings, seed=seed)
+        self._server_time: ServerTime | None = None
         self.clock_skew = timedelta(0)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make what is inside one durable step, of the quota and of the ledger.
+        """Make one durable step of the quota and the ledger.
 
-        The state is read once, since another process may have changed it, and
-        written once; steps may be nested.
+        The state is read once, since another process may have changed it, and written
+        once; transactions may be nested.
         """
-        if self._in_step:
+        if self._in_transaction:
             yield
             return
         try:
             with self._ledger.transaction():
                 self._reload()
-                self._in_step = True
+                self._in_transaction = True
                 try:
                     yield
                 finally:
-                    self._in_step = False
+                    self._in_transaction = False
                 self._save()
         except BaseException:
-            # What was rolled back never was: the ledger knows what is.
+            # What was rolled back must be read again.
             self._version = -1
             raise
 
-    def admit(self, purpose: Purpose, wanted: int = 1) -> Admission:
-        """Charge up to so many calls that may leave now; durable after the step."""
+    def try_acquire(self, purpose: Purpose) -> Grant:
+        """Charge one call if it may be sent now; durable after the transaction."""
         with self.transaction():
-            return self._quota.admit(self._now(), purpose, wanted)
+            grant = self._quota.acquire(self._now(), purpose)
+            return replace(grant, retry_at=self._local_or_none(grant.retry_at))
 
     async def acquire(self, purpose: Purpose) -> int:
-        """Wait until one call may leave, charge it and return its ticket.
+        """Wait until one call may be sent, charge it and return its permit.
 
         Raises:
-            QuotaSpent: that would be after the day's reset.
+            QuotaExhausted: that would be after the day's reset.
         """
         while True:
-            admission = self.admit(purpose)
-            if admission.tickets:
-                return admission.tickets[0]
-            until = admission.until or self._now()
-            if admission.window == "day":
-                raise QuotaExhausted(datetime.fromtimestamp(until, UTC))
-            await self._clock.sleep(max(until - self._now(), _SHORTEST_WAIT))
+            grant = self.try_acquire(purpose)
+            if grant.permit is not None:
+                return grant.permit
+            now = self._clock.now().timestamp()
+            retry_at = grant.retry_at or now
+            if grant.reason == "day":
+                raise QuotaExhausted(datetime.fromtimestamp(retry_at, UTC))
+            await self._clock.sleep(max(retry_at - now, _MIN_WAIT))
 
-    def on_response(self, ticket: int, word: ServerWord) -> None:
-        """Learn from an answer that came in, whatever it said of the task."""
-        word = self._to_local_time(word)
+    def on_response(self, permit: int, headers: RateLimitHeaders) -> None:
+        """Record a call that was answered, whatever the response says."""
         with self.transaction():
-            self._quota.answered(self._now(), ticket, word)
+            headers = self._observe_clock(headers)
+            self._quota.on_response(self._now(), permit, headers)
 
-    def on_error(self, ticket: int, error: LexiError) -> None:
-        """Learn from a call that did not come about."""
-        word = self._to_local_time(error.rate_limit)
+    def on_error(self, permit: int, error: LexiError) -> None:
+        """Record a call that failed."""
         with self.transaction():
+            headers = self._observe_clock(error.rate_limit)
             now = self._now()
             if isinstance(error, RateLimited):
-                self._on_refused(self._quota.refused(now, ticket, word))
+                self._on_refused(self._quota.on_rate_limited(now, permit, headers))
             elif isinstance(error, Unreachable):
-                self._quota.cancelled(now, ticket)
+                self._quota.release(now, permit)
             elif error.status is None:
-                self._quota.unanswered(now, ticket)
+                self._quota.on_no_response(now, permit)
             else:
-                self._quota.answered(now, ticket, word)
+                self._quota.on_response(now, permit, headers)
 
     def expire_dismissals(self) -> None:
-        """Give up the dismissals in flight; only under the gate lock, where none is."""
+        """Give up the dismissals in flight; only under the dispatch lock."""
         with self.transaction():
-            self._quota.abandon_dismissals(self._now())
+            self._quota.expire_dismissals(self._now())
 
-    def next_poll(self, wished: timedelta, *, backlog: int = 0) -> datetime:
-        """Say when the next list may be asked for without starving the day."""
+    def next_poll(self, target: timedelta, *, backlog: int = 0) -> datetime:
+        """Return when to poll next, so that the calls last for the day."""
         self._reload()
         now = self._now()
-        at = self._quota.next_poll(now, wished.total_seconds(), backlog=backlog)
-        return datetime.fromtimestamp(at, UTC)
+        at = self._quota.next_poll(now, target.total_seconds(), backlog=backlog)
+        return self._clock.now() + timedelta(seconds=at - now)
 
-    def snapshot(self) -> QuotaView:
-        """Return the state of the quota, for people and metrics."""
+    def snapshot(self) -> QuotaSnapshot:
+        """Return the state of the quota for display and metrics."""
         self._reload()
-        return self._quota.view(self._now())
+        snapshot = self._quota.snapshot(self._now())
+        return replace(
+            snapshot,
+            reset_at=self._to_local(snapshot.reset_at),
+            blocked_until=self._local_or_none(snapshot.blocked_until),
+        )
 
     def now(self) -> datetime:
         """Return the time by this machine's clock."""
         return self._clock.now()
 
     def _now(self) -> float:
-        return self._clock.now().timestamp()
+        """Return the server's time."""
+        return self._anchor().at(self._clock.monotonic())
+
+    def _anchor(self) -> ServerTime:
+        monotonic, known = self._clock.monotonic(), self._server_time
+        if known is None or not known.is_valid(monotonic, self._boot_id):
+            wall = self._clock.now().timestamp()
+            known = self._server_time = ServerTime(wall, monotonic, self._boot_id)
+        return known
+
+    def _to_local(self, moment: float) -> float:
+        """Return a moment of the server's time by the local clock."""
+        return moment - self._now() + self._clock.now().timestamp()
+
+    def _local_or_none(self, moment: float | None) -> float | None:
+        return None if moment is None else self._to_local(moment)
 
     def _reload(self) -> None:
-        """Take over what another process wrote since."""
+        """Load what another process has written since."""
         found = self._ledger.state.load_quota(unless_version=self._version)
         if found is not None:
             self._version, state = found
-            self._quota = Quota(self._settings, state, seed=self._seed)
+            self._quota = QuotaLimiter(self._settings, state, seed=self._seed)
+            saved = (state or {}).get("server_time")
+            self._server_time = None if saved is None else ServerTime(**saved)
 
     def _save(self) -> None:
         self._version += 1
-        self._ledger.state.save_quota(self._version, self._quota.state())
+        state = {**self._quota.to_dict(), "server_time": asdict(self._anchor())}
+        self._ledger.state.save_quota(self._version, state)
 
-    def _to_local_time(self, word: ServerWord) -> ServerWord:
-        """Measure the clocks against each other, and speak of ours from here on."""
-        if word.date is None:
-            return word
-        skew = word.date - self._clock.now()
-        if abs(skew) <= _SKEW_NOISE:
-            self.clock_skew = timedelta(0)
-            return word
-        self.clock_skew = skew
-        return ServerWord(
-            limit=word.limit,
-            remaining=word.remaining,
-            reset=_moved(word.reset, skew),
-            retry_after=word.retry_after,
-            date=word.date,
-        )
-
-
-def _moved(moment: datetime | None, skew: timedelta) -> datetime | None:
-    try:
-        return None if moment is None else moment - skew
-    except OverflowError:
-        return None
+    def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
+        """Compare the clocks, and return the headers with the server's times only."""
+        if headers.date is not None:
+            skew = headers.date - self._clock.now()
+            noise = abs(skew.total_seconds()) <= DATE_TOLERANCE
+            self.clock_skew = timedelta(0) if noise else skew
+            date = headers.date.timestamp()
+            self._anchor().correct(self._clock.monotonic(), date)
+        if headers.retry_after is None:
+            return headers
+        offset = timedelta(seconds=self._now() - self._clock.now().timestamp())
+        try:
+            return replace(headers, retry_after=headers.retry_after + offset)
+        except OverflowError:
+            return replace(headers, retry_after=None)
 
 
 class RateLimitedReader:
-    """A reader whose every call passes the meter."""
+    """A reader that acquires a permit for every call."""
 
     def __init__(self, reader: TaskLister, rate_limiter: RateLimiter) -> None:
         self._reader = reader
@@ -196,15 +218,19 @@ class RateLimitedReader:
         """List the tasks of one status, once the quota allows it.
 
         Raises:
-            QuotaSpent: not before the day's reset.
+            QuotaExhausted: not before the day's reset.
             LexiError: the call did not come about.
         """
-        ticket = await self._rate_limiter.acquire(purpose)
+        permit = await self._rate_limiter.acquire(purpose)
         requested_at = self._rate_limiter.now()
         try:
             listed = await self._reader.list_tasks(status)
         except LexiError as error:
-            self._rate_limiter.on_error(ticket, error)
+            self._rate_limiter.on_error(permit, error)
             raise
-        self._rate_limiter.on_response(ticket, listed.rate_limit)
+        except BaseException:
+            # Whatever ended the call, it is not in flight any more.
+            self._rate_limiter.on_error(permit, NoResponse("list"))
+            raise
+        self._rate_limiter.on_response(permit, listed.rate_limit)
         return replace(listed, requested_at=requested_at)

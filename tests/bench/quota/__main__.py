@@ -31,24 +31,39 @@ LIMITS: Final = (10, 50, 200)
 SLOW: Final = (1.8, 2.2)
 HOUR: Final = 3_600.0
 HANDFUL: Final = 10
+# Strategy, drain, share refused.
+ALONE: Final = (
+    ("known", 1.02, 0.0),
+    ("from headers", 1.05, 0.0),
+    ("unknown", 1.25, 0.03),
+)
+# A Poisson process of 3 calls a minute makes 5 or more in 18 % of the minutes, so at a
+# limit of 10 no rule has both figures low.
+BESIDE_OTHERS: Final = (
+    ("evenly", 10, 1.35, 0.01),
+    ("evenly", 50, 1.35, 0.01),
+    ("evenly", 200, 1.35, 0.01),
+    ("randomly", 10, 2.0, 0.02),
+    ("randomly", 50, 1.35, 0.01),
+    ("randomly", 200, 1.35, 0.01),
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure and the most it may be; what is only wished for fails nothing."""
+    """A figure and the most it may be."""
 
     name: str
     value: float
     most: float
     form: str = ".3f"
-    wished: bool = False
 
     @property
     def is_met(self) -> bool:
         return self.value <= self.most
 
     def __str__(self) -> str:
-        verdict = "PASS" if self.is_met else "MISS" if self.wished else "FAIL"
+        verdict = "PASS" if self.is_met else "FAIL"
         value, most = format(self.value, self.form), format(self.most, self.form)
         return f"{verdict}  {self.name}: {value}, at most {most}"
 
@@ -72,13 +87,13 @@ def main() -> None:
     print()
     for target in targets:
         print(target)
-    sys.exit(not all(target.is_met or target.wished for target in targets))
+    sys.exit(not all(target.is_met for target in targets))
 
 
 def print_table(limits: tuple[int, ...], *, quick: bool) -> list[Row]:
     """Run every case and print the worst of each group."""
     print(
-        f"{'':15} {'limit':>5} {'headers':7} {'neighbour':9}"
+        f"{'':15} {'limit':>5} {'neighbour':9}"
         f" {'drain':>13} {'refused':>8} {'calls per dismissal':>20}"
     )
     ours = []
@@ -91,9 +106,9 @@ def print_table(limits: tuple[int, ...], *, quick: bool) -> list[Row]:
     return ours
 
 
-def group(case: Case) -> tuple[int, bool, str]:
+def group(case: Case) -> tuple[int, str]:
     """Return what the cases of one line have in common."""
-    return case.limit, case.headers, case.company
+    return case.limit, case.company
 
 
 def print_line(rows: list[Row]) -> None:
@@ -101,40 +116,35 @@ def print_line(rows: list[Row]) -> None:
     case = rows[0].case
     least, most = min(row.over for row in rows), max(row.over for row in rows)
     print(
-        f"{case.strategy:15} {case.limit:5} {'yes' if case.headers else 'no':7}"
-        f" {case.company:9} {least:6.3f}-{most:6.3f}"
+        f"{case.strategy:15} {case.limit:5} {case.company:9} {least:6.3f}-{most:6.3f}"
         f" {max(row.share_refused for row in rows):8.2%}"
         f" {max(row.per_dismissal for row in rows):20.3f}"
     )
 
 
 def minute_targets(rows: list[Row]) -> Iterator[Target]:
-    """Set our rows against what the minute window allows."""
+    """Compare our rows with what the minute window allows."""
 
-    def some(strategy: str, company: str, *, headers: bool | None = None) -> list[Row]:
+    def some(strategy: str, company: str, limit: int | None = None) -> list[Row]:
         return [
             row
             for row in rows
             if row.case.strategy == strategy
             and row.case.company == company
-            and headers in (None, row.case.headers)
+            and limit in (None, row.case.limit)
         ]
 
-    known, unknown = some("known", "alone"), some("unknown", "alone")
-    yield Target("known limit, drain", max(r.over for r in known), 1.02)
-    yield Target("known limit, refused", max(r.refused for r in known), 0, ".0f")
-    yield Target("unknown limit, drain", max(r.over for r in unknown), 1.05)
-    yield Target("unknown limit, refusals", max(r.refused for r in unknown), 3, ".0f")
-    for company, wished in (("evenly", False), ("randomly", True)):
-        for headers in (False, True):
-            seen = "in headers" if headers else "by refusals only"
-            name = f"known limit, neighbour who comes {company}, seen {seen}"
-            if not (found := some("known", company, headers=headers)):
-                continue
-            worst = max(row.share_refused for row in found)
-            yield Target(f"{name}, refused", worst, 0.005, ".2%", wished)
-            over = max(row.over for row in found)
-            yield Target(f"{name}, drain", over, 1.02, wished=True)
+    for strategy, drain, share in ALONE:
+        found = some(strategy, "alone")
+        yield Target(f"{strategy}, drain", max(r.over for r in found), drain)
+        refused = max(row.share_refused for row in found)
+        yield Target(f"{strategy}, refused", refused, share, ".2%")
+    for company, limit, drain, share in BESIDE_OTHERS:
+        if found := some("known", company, limit):
+            name = f"known, {limit} a minute, 30 % taken {company}"
+            yield Target(f"{name}, drain", max(r.over for r in found), drain)
+            refused = max(row.share_refused for row in found)
+            yield Target(f"{name}, refused", refused, share, ".2%")
 
 
 def slow_targets() -> Iterator[Target]:
@@ -161,7 +171,7 @@ def change_targets(*, quick: bool) -> Iterator[Target]:
                 worst, share = max(worst, over), max(share, drained.share_refused)
                 steps = " to ".join(map(str, path))
                 print(f"  {steps:15} {kind:8} {over:.3f} {drained.share_refused:.2%}")
-    yield Target("hidden limit that changes, drain", worst, 1.10)
+    yield Target("hidden limit that changes, drain", worst, 1.30)
     yield Target("hidden limit that changes, refused", share, 0.01, ".2%")
 
 

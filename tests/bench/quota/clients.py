@@ -1,7 +1,7 @@
-"""Ways to spend a quota: the product's behind its gate, and what people use instead.
+"""Clients that use up a quota: the product's limiter, and common libraries.
 
-The libraries are modelled on the virtual clock by what their documentation and source
-say; each has eight workers, as the gate has, and sends a refused call again.
+The libraries are modelled on the virtual clock after their documentation and source.
+Each has eight workers, as the dispatcher has, and sends a refused call again.
 """
 
 import random
@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, Protocol
 
-from tests.bench.quota.servers import START, WINDOW
-from triaged.quota import Purpose, Quota, QuotaSettings, ServerWord
-from triaged.triage.dispatcher import BATCH_SIZE, MAX_CONCURRENT
+from tests.quota_servers import START, WINDOW
+from triaged.quota import Purpose, QuotaLimiter, QuotaSettings, RateLimitHeaders
 
-# What the gate adds to a moment it was told, and how soon it asks without one.
-NAP_SLACK: Final = 0.01
+WIDTH: Final = 8
+# What a worker adds to a retry time, and how soon it asks again without one.
+TIMER_SLACK: Final = 0.01
 ASK_AGAIN: Final = 0.1
 
 
@@ -29,72 +29,55 @@ class Client(Protocol):
         """Return when it wants to be asked again even if nothing comes in."""
         ...
 
-    def land(self, now: float, name: int, *, served: bool, word: ServerWord) -> None:
+    def land(
+        self, now: float, name: int, *, served: bool, headers: RateLimitHeaders
+    ) -> None:
         """Take in an answer."""
         ...
 
 
 class Ours:
-    """The product's quota, asked in the way ``triaged.triage.dispatcher`` asks it."""
+    """The product's limiter: each worker acquires one permit directly before a call."""
 
     def __init__(self, settings: QuotaSettings, tasks: int) -> None:
-        self.quota = Quota(settings)
+        self.quota = QuotaLimiter(settings)
         self._waiting = tasks
-        self._cleared: deque[int] = deque()
-        self._landed: list[tuple[int, bool, ServerWord]] = []
-        self._flying = 0
+        self._idle = WIDTH
         self._ask_at: float | None = None
 
     def launch(self, now: float) -> list[int]:
-        if self._is_step_due():
-            self._settle(now)
-            self._clear(now)
-        room = min(MAX_CONCURRENT - self._flying, len(self._cleared))
-        self._flying += room
-        return [self._cleared.popleft() for _ in range(room)]
+        permits: list[int] = []
+        self._ask_at = None
+        while self._waiting and self._idle:
+            grant = self.quota.acquire(now, Purpose.DISMISS)
+            if grant.permit is None:
+                self._ask_at = grant.retry_at
+                if self._ask_at is None and self._idle == WIDTH:
+                    self._ask_at = now + ASK_AGAIN
+                break
+            self._waiting -= 1
+            self._idle -= 1
+            permits.append(grant.permit)
+        return permits
 
     def wakes_at(self) -> float | None:
-        if self._cleared or self._ask_at is None:
-            return None
-        return self._ask_at + NAP_SLACK
+        return None if self._ask_at is None else self._ask_at + TIMER_SLACK
 
-    def land(self, now: float, name: int, *, served: bool, word: ServerWord) -> None:
-        del now
-        self._flying -= 1
-        self._landed.append((name, served, word))
-
-    def _is_step_due(self) -> bool:
-        if not self._cleared or len(self._landed) >= MAX_CONCURRENT:
-            return True
-        return not all(served for _, served, _ in self._landed)
-
-    def _settle(self, now: float) -> None:
-        for ticket, served, word in self._landed:
-            if served:
-                self.quota.answered(now, ticket, word)
-            else:
-                self.quota.refused(now, ticket, word)
-                self._waiting += 1
-        self._landed.clear()
-
-    def _clear(self, now: float) -> None:
-        self._ask_at = None
-        room = min(BATCH_SIZE - len(self._cleared), self._waiting)
-        if room <= 0:
-            return
-        admission = self.quota.admit(now, Purpose.DISMISS, room)
-        self._cleared += admission.tickets
-        self._waiting -= len(admission.tickets)
-        if self._waiting:
-            self._ask_at = admission.until
-            if self._ask_at is None and not self._cleared and not self._flying:
-                self._ask_at = now + ASK_AGAIN
+    def land(
+        self, now: float, name: int, *, served: bool, headers: RateLimitHeaders
+    ) -> None:
+        self._idle += 1
+        if served:
+            self.quota.on_response(now, name, headers)
+        else:
+            self.quota.on_rate_limited(now, name, headers)
+            self._waiting += 1
 
 
 class Workers:
     """Eight workers that know no limit: each sends, and sends again when refused."""
 
-    width = MAX_CONCURRENT
+    width = WIDTH
 
     def __init__(self, tasks: int) -> None:
         self._waiting = tasks
@@ -116,8 +99,10 @@ class Workers:
     def wakes_at(self) -> float | None:
         return self._wake
 
-    def land(self, now: float, name: int, *, served: bool, word: ServerWord) -> None:
-        del now, name, word
+    def land(
+        self, now: float, name: int, *, served: bool, headers: RateLimitHeaders
+    ) -> None:
+        del now, name, headers
         self._idle += 1
         self._waiting += not served
 
@@ -146,8 +131,8 @@ class Tenacity:
     def __init__(self, tasks: int) -> None:
         self._random = random.Random(1)  # noqa: S311 - repeatable
         self._waiting = tasks
-        self._idle: deque[int] = deque(range(MAX_CONCURRENT))
-        self._attempts = [0] * MAX_CONCURRENT
+        self._idle: deque[int] = deque(range(WIDTH))
+        self._attempts = [0] * WIDTH
         self._asleep: dict[int, float] = {}
 
     def launch(self, now: float) -> list[int]:
@@ -160,8 +145,10 @@ class Tenacity:
     def wakes_at(self) -> float | None:
         return min(self._asleep.values(), default=None)
 
-    def land(self, now: float, name: int, *, served: bool, word: ServerWord) -> None:
-        del word
+    def land(
+        self, now: float, name: int, *, served: bool, headers: RateLimitHeaders
+    ) -> None:
+        del headers
         if served:
             self._attempts[name] = 0
             self._idle.append(name)

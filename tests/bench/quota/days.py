@@ -8,8 +8,8 @@ from typing import Final
 from tests.bench.quota.clients import Client, Ours
 from tests.bench.quota.drain import Drain, Drained
 from tests.bench.quota.rows import Case, make_client
-from tests.bench.quota.servers import DAY, START, WINDOW, Api, FixedWindow, SlidingLog
-from triaged.quota import PLANS, Purpose, Quota, QuotaSettings, ServerWord
+from tests.quota_servers import DAY, START, WINDOW, Api, FixedWindow, SlidingLog
+from triaged.quota import PLANS, Purpose, QuotaLimiter, QuotaSettings, RateLimitHeaders
 
 PER_CYCLE: Final = 25
 WISHED: Final = 300.0
@@ -63,7 +63,7 @@ class Office:
     ) -> None:
         chance = random.Random(seed)  # noqa: S311 - repeatable
         self._settings = settings
-        self._quota = Quota(settings)
+        self._quota = QuotaLimiter(settings)
         self._api = Api(FixedWindow(10, 13.0), day_limit=100)
         self._now, self._ends = START, START + days * DAY
         moments = (START + chance.random() * days * DAY for _ in range(a_day * days))
@@ -76,8 +76,8 @@ class Office:
         while self._now < self._ends:
             self._cycle()
             at = self._quota.next_poll(self._now, WISHED, backlog=len(self._waiting))
-            state = json.loads(json.dumps(self._quota.state()))
-            self._quota, self._now = Quota(self._settings, state), at
+            state = json.loads(json.dumps(self._quota.to_dict()))
+            self._quota, self._now = QuotaLimiter(self._settings, state), at
         week = self._week
         week.left = len(self._waiting) + len(self._due)
         waits = [self._ends - since for since in (*self._waiting, *self._due)]
@@ -97,22 +97,22 @@ class Office:
             self._week.longest_wait = max(self._week.longest_wait, self._now - since)
 
     def _call(self, purpose: Purpose) -> bool:
-        while not (admission := self._quota.admit(self._now, purpose)).tickets:
-            if admission.window == "day":
+        while (grant := self._quota.acquire(self._now, purpose)).permit is None:
+            if grant.reason == "day":
                 return False
-            self._now = max(admission.until or 0.0, self._now + 0.05)
+            self._now = max(grant.retry_at or 0.0, self._now + 0.05)
         served, word = self._api.take(self._now + TOOK / 2)
         self._now += TOOK
         self._week.most_spent = max(self._week.most_spent, self._api.spent)
-        self._learn(admission.tickets[0], word, served=served)
+        self._learn(grant.permit, word, served=served)
         return served
 
-    def _learn(self, ticket: int, word: ServerWord, *, served: bool) -> None:
+    def _learn(self, permit: int, word: RateLimitHeaders, *, served: bool) -> None:
         if served:
-            self._quota.answered(self._now, ticket, word)
+            self._quota.on_response(self._now, permit, word)
         else:
             self._week.refused += 1
-            self._quota.refused(self._now, ticket, word)
+            self._quota.on_rate_limited(self._now, permit, word)
 
 
 def starter_week(*, known: bool, a_day: int = 40, seed: int = 3) -> Week:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.bench.quota.clients import Client
-from tests.bench.quota.servers import START, WINDOW, Api
-from triaged.quota import ServerWord
+from tests.quota_servers import START, WINDOW, Api
+from triaged.quota import RateLimitHeaders
 
 FAST: Final = (0.05, 0.4)
 
@@ -55,7 +55,7 @@ class Drain:
         self._changes = list(changes)
         self._random = random.Random(seed)  # noqa: S311 - repeatable
         self._events: list[tuple[float, int, str, int]] = []
-        self._answers: dict[int, tuple[bool, ServerWord]] = {}
+        self._answers: dict[int, tuple[bool, RateLimitHeaders]] = {}
         self._number = 0
         self._drained = Drained()
 
@@ -103,7 +103,7 @@ class Drain:
                 served, word = self._answers.pop(number)
                 self._drained.done += served
                 self._drained.refused += not served
-                self._client.land(now, name, served=served, word=word)
+                self._client.land(now, name, served=served, headers=word)
         return now
 
     def _schedule_neighbour(self, now: float) -> None:

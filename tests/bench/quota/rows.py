@@ -14,7 +14,7 @@ from tests.bench.quota.clients import (
     Tenacity,
 )
 from tests.bench.quota.drain import FAST, Drain, Drained, Neighbour
-from tests.bench.quota.servers import (
+from tests.quota_servers import (
     DAY,
     WINDOW,
     Api,
@@ -23,7 +23,7 @@ from tests.bench.quota.servers import (
     SlidingLog,
     TokenBucket,
 )
-from triaged.quota import QuotaSettings
+from triaged.quota import PLANS, QuotaSettings
 
 Company: TypeAlias = Literal["alone", "evenly", "randomly"]
 
@@ -32,8 +32,9 @@ COMPANIES: Final[tuple[Company, ...]] = ("alone", "evenly", "randomly")
 PHASES: Final = (7.0, 23.0, 41.0, 59.0)
 SHARE: Final = 0.3
 NO_DAY: Final = 10_000_000
-OURS: Final = ("known", "unknown")
+OURS: Final = ("known", "from headers", "unknown")
 OTHERS: Final = ("plain loop", "tenacity", "aiolimiter", "pyrate-limiter")
+DAILY: Final = dict(PLANS.values())
 # Whoever takes so many times the best is not waited for.
 PATIENCE: Final = 10
 # A share of refusals is learned over many calls.
@@ -71,24 +72,24 @@ class Row:
 
 
 def measure(case: Case) -> Row:
-    """Drain so many windows' worth and set it against what the server allows.
+    """Drain a number of windows' worth and compare it with what the server allows.
 
-    Nobody can know a window's phase, so the best is a first window's worth at once and
+    The phase of a window is unknown, so the best is a first window's worth at once and
     a window for each further one; a lucky phase may come out below 1.
     """
-    lonely = case.company == "alone"
-    available = case.limit * (1.0 if lonely else 1 - SHARE)
+    alone = case.company == "alone"
+    available = case.limit * (1.0 if alone else 1 - SHARE)
     tasks = round(available * case.windows)
     neighbour = Neighbour(case.limit * SHARE, evenly=case.company == "evenly")
     drained = Drain(
         make_client(case, tasks),
         Api(
             make_limiter(case),
-            day_limit=NO_DAY,
+            day_limit=DAILY[case.limit] if case.headers else NO_DAY,
             headers=case.headers,
             counts_refused=case.counted,
         ),
-        neighbour=None if lonely else neighbour,
+        neighbour=None if alone else neighbour,
         latency=case.latency,
         seed=case.seed,
     ).run(tasks, patience=min(PATIENCE * case.windows * WINDOW, DAY - 120))
@@ -118,6 +119,7 @@ def make_client(case: Case, tasks: int) -> Client:
     known, unknown = settings(case.limit), settings(None)
     makers: dict[str, Callable[[], Client]] = {
         "known": lambda: Ours(known, tasks),
+        "from headers": lambda: Ours(QuotaSettings(reserve=0.0), tasks),
         "unknown": lambda: Ours(unknown, tasks),
         "plain loop": lambda: PlainLoop(tasks),
         "tenacity": lambda: Tenacity(tasks),
@@ -134,28 +136,31 @@ def settings(limit: int | None) -> QuotaSettings:
 
 def cases(strategy: str, limits: tuple[int, ...], *, quick: bool) -> Iterator[Case]:
     """Give every combination of what a server may be; fewer of them when quick."""
-    ours = strategy in OURS
     phases = PHASES[1:2] if quick else PHASES
-    companies = COMPANIES
-    if quick:
-        companies = COMPANIES[:1] if strategy == "unknown" else COMPANIES[:2]
+    headers = strategy == "from headers"
+    companies = COMPANIES[: 2 if quick else 3]
+    if headers or (quick and strategy == "unknown"):
+        companies = COMPANIES[:1]
     for limit in limits:
         for kind in KINDS:
             for phase in phases if kind == "fixed" else (0.0,):
                 for counted in (False, True):
-                    for headers in (False, True) if ours else (False,):
-                        for company in companies:
-                            alone = company == "alone" or not ours
-                            yield Case(
-                                strategy=strategy,
-                                kind=kind,
-                                limit=limit,
-                                phase=phase,
-                                headers=headers,
-                                counted=counted,
-                                company=company,
-                                windows=21 if alone else NEIGHBOUR_WINDOWS[limit],
-                            )
+                    for company in companies:
+                        alone = company == "alone" or strategy not in OURS
+                        windows = 21 if alone else NEIGHBOUR_WINDOWS[limit]
+                        if headers:
+                            # A day's worth at most.
+                            windows = min(windows, DAILY[limit] // limit - 1)
+                        yield Case(
+                            strategy=strategy,
+                            kind=kind,
+                            limit=limit,
+                            phase=phase,
+                            headers=headers,
+                            counted=counted,
+                            company=company,
+                            windows=windows,
+                        )
 
 
 def drain_changing(

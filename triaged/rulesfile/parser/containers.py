@@ -46,8 +46,9 @@ def unique_items(
             report_unexpected("a string as key", key, report, suggest_quotes(key.value))
         elif key.value in seen:
             first = seen[key.value].line
-            again = f"key {quote_for_message(key.value)} again"
-            report.error(key.place, f"{again}; it is in line {first} already")
+            shown = quote_for_message(key.value)
+            message = f"key {shown} again; it is in line {first} already"
+            report.error(key.place, message)
         else:
             seen[key.value] = key.place
             yield key.value, key.place, value
@@ -182,8 +183,9 @@ class DictOf(Generic[T]):
         values: dict[str, T] = {}
         for key, place, child in unique_items(node, report):
             if not all(part.strip() for part in key.split(".")):
-                found = f"key {quote_for_message(key)} has an empty part"
-                report.error(place, f"{found}; write a dotted path")
+                shown = quote_for_message(key)
+                message = f"key {shown} has an empty part; write a dotted path"
+                report.error(place, message)
             value = self.value.read(child, report)
             if not isinstance(value, Invalid):
                 values[key] = value

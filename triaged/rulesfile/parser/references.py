@@ -106,9 +106,9 @@ class NameDeclaration:
         before = known.setdefault(text, node.place)
         if before is None or before is node.place:
             return text
-        again = f"{self.label} {quote_for_message(text)} again"
-        message = f"{again}; it is taken by line {before.line}, choose another"
-        return report.error(node.place, message)
+        shown = quote_for_message(text)
+        message = f"{self.label} {shown} again; it is taken by line {before.line}"
+        return report.error(node.place, f"{message}, choose another")
 
     def schema(self) -> Schema:
         return self.text.schema()

@@ -1,0 +1,103 @@
+"""How many calls fit into one minute: configured, given by the plan, or measured.
+
+No header shows this limit, and other clients of the same key take a part of it.  One
+rule covers every case.  Until the first refusal an unknown limit doubles whenever it is
+used up.  A refusal lowers the limit to what was accepted, but not far at once, because
+it may be due to a burst of another client.  Accepted calls raise it again: slowly at
+first, then ever faster, since many calls without a refusal show that there is more.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from triaged.quota.types import PLANS
+
+START_LIMIT: Final = float(min(plan.per_minute for plan in PLANS.values()))
+GROWTH: Final = 2.0
+# A refusal lowers the limit by at least DECREASE, and at most to MIN_KEPT of it.
+DECREASE: Final = 0.1
+MIN_KEPT: Final = 0.75
+# At a constant limit, one call is refused per window and PROBE_CALLS, or at a low limit
+# per PROBE_WINDOWS, since many calls would take hours.
+PROBE_CALLS: Final = 200
+PROBE_WINDOWS: Final = 20
+
+
+@dataclass(slots=True)
+class MinuteLimit:
+    """The calls allowed in any sliding minute.
+
+    ``configured`` comes from the settings; without it, ``inferred`` follows from the
+    daily limit in the headers.  It is never exceeded.  ``base`` is the limit after the
+    last refusal, and ``accepted`` counts the calls accepted since.  ``known`` is False
+    until a plan or a refusal tells the limit.
+    """
+
+    configured: int | None
+    inferred: int | None = None
+    base: float = START_LIMIT
+    accepted: int = 0
+    known: bool = False
+
+    @classmethod
+    def initial(cls, configured: int | None) -> "MinuteLimit":
+        """Start at the configured limit, or low without one."""
+        if configured is None:
+            return cls(configured=None)
+        return cls(configured=configured, base=configured, known=True)
+
+    @property
+    def plan_limit(self) -> float:
+        """Return the limit that is never exceeded."""
+        return self.configured or self.inferred or inf
+
+    @property
+    def limit(self) -> int:
+        """Return how many calls may be made in a minute."""
+        calls = min(PROBE_CALLS + self.base, PROBE_WINDOWS * self.base)
+        raised = _step(self.base) * (self.accepted / calls) ** 2 if self.known else 0.0
+        return int(min(self.base + raised, self.plan_limit))
+
+    def max_in_flight(self, used: int) -> float:
+        """Return how many calls may be in flight beside ``used`` ones in the minute.
+
+        Calls in flight are refused together, so near a measured limit there are few.
+        """
+        limit = self.limit
+        if limit == self.plan_limit or used < limit / 2:
+            return inf
+        return 1 + limit // 200
+
+    def set_daily_limit(self, daily_limit: int) -> None:
+        """Infer the plan from its daily limit."""
+        plans = (p.per_minute for p in PLANS.values() if p.per_day == daily_limit)
+        inferred = next(plans, None)
+        if self.configured or inferred is None or inferred == self.inferred:
+            return
+        self.inferred = inferred
+        self.base, self.accepted, self.known = self.plan_limit, 0, True
+
+    def on_accepted(self, count: int) -> None:
+        """Record an accepted call, the last of ``count`` in its minute."""
+        if not self.known and count >= self.limit:
+            self.base *= GROWTH
+        # A limit that is not used must not rise: nothing shows that there is more.
+        if not self.accepted or count >= self.limit / 2:
+            self.accepted += 1
+
+    def on_refused(self, count: int) -> None:
+        """Lower the limit after a refusal that followed ``count`` calls in its minute.
+
+        A refusal without an accepted call since the last one tells nothing new.
+        """
+        if self.known and not self.accepted:
+            return
+        limit = self.limit
+        accepted = max(count, MIN_KEPT * limit) if self.known else count
+        self.base = max(min(accepted, limit - _step(limit)), 1.0)
+        self.accepted, self.known = 0, True
+
+
+def _step(limit: float) -> float:
+    return max(DECREASE * limit, 1.0)
