@@ -47,6 +47,15 @@ def format_timestamp(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def utc_day(moment: datetime) -> tuple[str, str]:
+    """Return the bounds of a moment's UTC day, as stored timestamps sort.
+
+    The upper bound is no timestamp: the last day that can be written has no next one.
+    """
+    day = format_timestamp(moment)[:10]
+    return day, f"{day}~"
+
+
 def parse_stored_timestamp(text: str) -> datetime:
     """Read a moment as the ledger keeps it."""
     return datetime.fromisoformat(text)
