@@ -47,9 +47,13 @@ def format_timestamp(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
-def end_of_day(moment: datetime) -> datetime:
-    """Return the last moment of a UTC day; the next day may be beyond the calendar."""
-    return moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+def utc_day(moment: datetime) -> tuple[str, str]:
+    """Return the bounds of a moment's UTC day, as stored timestamps sort.
+
+    The upper bound is no timestamp: the last day that can be written has no next one.
+    """
+    day = format_timestamp(moment)[:10]
+    return day, f"{day}~"
 
 
 def parse_stored_timestamp(text: str) -> datetime:
