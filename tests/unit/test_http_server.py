@@ -10,8 +10,8 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.e2e.harness import KEY, RULES
 from tests.clocks import ManualClock
+from tests.e2e.harness import KEY, RULES
 from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen
 from triaged.daemon.internal_errors import InternalErrors, Where
@@ -231,6 +231,8 @@ async def test_an_error_costs_one_answer(door: Door, path: str, where: Where) ->
 
 async def test_readers_do_not_hold_the_loop(door: Door) -> None:
     """With tens of thousands of tasks on hold and 40 readers, the loop stays free."""
+    holding = RULES.replace("dismiss: testing", "dismiss: testing\n    hold: 24h", 1)
+    door.daemon.ruleset = parse(holding.encode(), "rules.yaml").ruleset
     now = door.daemon.workspace.clock.now()
     ledger = door.daemon.workspace.ledger
     with ledger.transaction():
