@@ -1,10 +1,10 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -13,14 +13,14 @@ from triaged.cli.options import RULES_OPTIONS, Format, with_format, with_setting
 from triaged.cli.output import echo, echo_json
 from triaged.clock import Clock, SystemClock
 from triaged.errors import ConfigError, Problem, Severity
+from triaged.rules.describe import rule_to_json, rule_to_sentence
 from triaged.rulesfile.lint.missing_tests import MissingTests, NewTest
-from triaged.rulesfile.lint.mutation import MAX_SECONDS, Mutant, find_survivors
+from triaged.rulesfile.lint.mutation import Mutant, find_survivors
 from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
+from triaged.rulesfile.problems import quote_for_message, suggest
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
-
-# More tests than anyone adds at a time; for more, check again.
-_MOST_TESTS: Final = 100
+from triaged.text import escape_unprintable
 
 
 @click.command
@@ -33,6 +33,9 @@ _MOST_TESTS: Final = 100
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option(
+    "--explain-rule", metavar="NAME", help="Print the rule as a sentence, and end."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
 @with_settings(*RULES_OPTIONS)
@@ -42,10 +45,14 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    explain_rule: str | None,
     verbose: bool,
     form: Format,
 ) -> None:
     """Validate rules files and run the tests in them."""
+    if explain_rule is not None:
+        _explain_rule(explain_rule, files or (settings.rules,), form)
+        return
     clock = SystemClock()
     now = clock.now()
     checked = _Checked()
@@ -73,6 +80,28 @@ def check(
     sys.exit(code)
 
 
+def _explain_rule(name: str, files: Sequence[Path], form: Format) -> None:
+    """Print a rule of the first of these files that has one of that name."""
+    known: list[str] = []
+    for path in files:
+        try:
+            ruleset = load(path).ruleset
+        except ConfigError as error:
+            for problem in error.problems:
+                echo(str(problem))
+            sys.exit(exit_codes.CONFIG)
+        if (rule := ruleset.rule(name)) is not None:
+            sentence = rule_to_sentence(rule)
+            if form is Format.JSON:
+                echo_json({"rule": rule_to_json(rule), "sentence": sentence})
+            else:
+                echo(escape_unprintable(sentence))
+            return
+        known += [rule.name for rule in ruleset.rules]
+    unknown = f"unknown rule {quote_for_message(name)}{suggest(name, known)}"
+    raise click.BadParameter(unknown, param_hint="--explain-rule")
+
+
 @dataclass(slots=True)
 class _Checked:
     """What was found in the files.
@@ -90,20 +119,15 @@ class _Checked:
 
     def add_survivors(self, loaded: LoadedRules, clock: Clock) -> None:
         """Warn of each condition that could be dropped with all tests passing."""
-        start = clock.monotonic()
         survivors = find_survivors(
             loaded.tests,
             loaded.ruleset,
             now=clock.now(),
-            elapsed=lambda: clock.monotonic() - start,
+            elapsed=_stopwatch(clock),
         )
         missing = MissingTests(loaded.ruleset, loaded.tests)
-        for mutant in survivors.found:
-            enough = (
-                len(self.wanted) >= _MOST_TESTS
-                or clock.monotonic() - start > MAX_SECONDS
-            )
-            test = None if enough else missing.propose(mutant)
+        proposed = missing.propose(survivors.found, elapsed=_stopwatch(clock))
+        for mutant, test in proposed:
             problem = _survived(mutant, loaded.file, known=test is not None)
             self.problems.append(problem)
             if test is not None:
@@ -115,6 +139,11 @@ class _Checked:
                 f"{loaded.file}: note: --mutate tried {survivors.tried} of"
                 f" {survivors.total} conditions; there was no time for the others"
             )
+
+
+def _stopwatch(clock: Clock) -> Callable[[], float]:
+    start = clock.monotonic()
+    return lambda: clock.monotonic() - start
 
 
 def _survived(mutant: Mutant, file: str, *, known: bool) -> Problem:

@@ -13,8 +13,8 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import FinalOutcome, Outcome
 from triaged.ledger.flags import FlagName
 from triaged.ledger.holds import Hold
-from triaged.rules.canonical import rule_fingerprint
 from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules
@@ -28,7 +28,7 @@ REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 class Assessment:
     """What a cycle would do with a list of tasks, and everything it was decided on.
 
-    ``fingerprints`` identify each rule with a hold: a changed rule holds from the start.
+    ``fingerprints`` identify each rule with a hold: a changed one starts again.
     """
 
     rules: CompiledRules
