@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.harness import Program, a_listed, add
+from tests.e2e.harness import PATIENCE, Program, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox
 from triaged.sandbox.faults import KINDS_WITH_EFFECT, MISLEADING_KINDS, parse_fault
 
@@ -131,3 +131,18 @@ def test_a_task_still_listed_after_its_dismissal_is_not_dismissed_again(
     assert program.history() == {"t1": ["confirmed"]}
     plan = program.json("plan")
     assert plan["decisions"][0]["cause"] == "not_pending"
+
+
+def test_rules_that_change_during_the_cycle_act_on_what_is_left(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A cycle that waits for the quota dismisses nothing by rules of before."""
+    program.settings["TRIAGED_RATE_LIMIT"] = "2/2s"
+    add(sandbox, [a_listed(f"t{number}") for number in range(4)])
+    with program.daemon("--once") as cycle:
+        eventually(lambda: sandbox.world.store.effects)
+        program.rules.write_text(program.rules.read_text() + "# changed\n")
+        code = cycle.process.wait(PATIENCE)
+
+    assert code == 4
+    assert len(sandbox.world.store.effects) == 1
