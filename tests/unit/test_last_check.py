@@ -211,6 +211,18 @@ async def test_a_ledger_that_was_replaced_stops_everything(
     assert len(harness.leadlex.dismissed) == before <= MAX_CONCURRENT
 
 
+def test_no_veto_is_confirmed_in_a_ledger_that_is_gone(
+    harness: TriageHarness, tmp_path: Path
+) -> None:
+    """A page that is open on a deleted ledger says so, rather than to keep a task."""
+    (tmp_path / FILE).unlink()
+
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.vetoes.add("t1", at=T0)
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.flags.set(FlagName.PAUSED, at=T0)
+
+
 def test_a_ledger_belongs_to_one_api(tmp_path: Path) -> None:
     """What happened at one API never stands in for another."""
     with Ledger(tmp_path, workspace="acme") as ledger:

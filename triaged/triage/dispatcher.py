@@ -329,6 +329,8 @@ class _DispatchRun:
         """Send one call; what is forbidden at the last moment is undone."""
 
         def before_send() -> None:
+            # A pause in another file at the ledger's path could not be seen.
+            self._parts.ledger.verify()
             refusal = self._refusal(call.request, self._parts.clock.now())
             if refusal is not None:
                 raise _ForbiddenError(refusal)
