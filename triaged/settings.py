@@ -1,6 +1,5 @@
 """Settings from flags and the environment, all checked before anything starts."""
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
@@ -190,6 +188,8 @@ def _key_path(text: str) -> Path:
 
 
 def _url(text: str) -> str:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
+
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
@@ -221,7 +221,9 @@ def is_loopback(host: str) -> bool:
     if "%" in host:
         return False
     try:
-        return ipaddress.ip_address(host).is_loopback
+        from ipaddress import ip_address  # noqa: PLC0415 - slow, and rarely needed
+
+        return ip_address(host).is_loopback
     except ValueError:
         return False
 

@@ -22,6 +22,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "install",
         "--quiet",
         "--no-deps",
+        "--refresh-package=triaged",  # or uv takes the wheel that it built last time
         "--python",
         venv / "bin/python",
         ".",
@@ -31,12 +32,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Run a daemon, a sandbox, Prometheus and Alertmanager for all who look at them."""
+    """Run a daemon, a sandbox, Prometheus and Alertmanager once for all tests."""
     with running_stack(tmp_path_factory.mktemp("stack")) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def built_image() -> None:
-    """Build the image once for all who run it."""
-    containers.build(__version__)
+    """Build the image once, as a release."""
+    containers.build(__version__, containers.pinned_base())

@@ -18,6 +18,7 @@ from tests.deploy.external_tools import (
 
 IMAGE: Final = "localhost/triaged:test"
 REVISION: Final = "0123abc"
+BASE: Final = "docker.io/library/python:3.11-slim-bookworm"
 
 # The machine may not raise limits, and has no cgroups to put a container into.
 _LIMITS: Final = (
@@ -54,16 +55,24 @@ def podman(
     return run(script, view, "podman", *words, ok=ok, seconds=120, environ=environ)
 
 
-def build(version: str) -> None:
+def pinned_base() -> str:
+    """Return the stand-in for the base image, by its digest."""
+    need_root()
+    shown = podman("image", "inspect", "--format={{.Digest}}", BASE)
+    return f"{BASE.rpartition(':')[0]}@{shown.stdout.strip()}"
+
+
+def build(version: str, base: str, *, ok: tuple[int, ...] = (0,)) -> Completed:
     """Build the image as its Containerfile says; no registry is asked for the base."""
     need_root()
     need_program("podman")
-    run(
+    return run(
         *(need_program("buildah"), "bud", "--isolation=chroot", "--pull-never"),
         *("--network=host", "-v", "/etc/ssl/certs:/etc/ssl/certs:ro", "--layers"),
         *("--format=docker", f"--build-arg=VERSION={version}", "--quiet"),
-        *(f"--build-arg=REVISION={REVISION}", "-t", IMAGE),
+        *(f"--build-arg=REVISION={REVISION}", f"--build-arg=BASE={base}", "-t", IMAGE),
         *("-f", "deploy/container/Containerfile", "."),
+        ok=ok,
         seconds=300,
         environ={"CONTAINERS_STORAGE_CONF": str(need_tool("storage.conf"))},
     )
@@ -76,7 +85,7 @@ def inspect(kind: str, name: str) -> Any:
 
 @contextmanager
 def container(name: str, *options: str, command: tuple[str, ...] = ()) -> Iterator[str]:
-    """Run a container with nothing that it does not need, and remove it at the end."""
+    """Run a container with the least rights, and remove it at the end."""
     podman("rm", "-f", "-i", name)
     podman(
         *("run", "-d", "--name", name, *_LIMITS, "--read-only", "--tmpfs=/tmp"),

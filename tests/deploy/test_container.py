@@ -1,4 +1,4 @@
-"""The image: linted, built, and run with nothing that it does not need.
+"""The image: linted, built, and run with the least rights.
 
 The base image is a stand-in of the same name, made from Debian's packages: the real one
 was never pulled here.
@@ -58,7 +58,7 @@ def options(tmp_path: Path, sandbox: RunningSandbox, image: Any) -> list[str]:
         "TRIAGED_DAILY_LIMIT": "100000",
         "TRIAGED_LISTEN": f"127.0.0.1:{free_port()}",
     }
-    # Masked: whoever breaks in finds no shell, and nothing of ours looks for one.
+    # Masked: an attacker would find no shell, and the program needs none.
     hidden = [f"--volume=/dev/null:/usr/bin/{shell}:ro" for shell in ("dash", "bash")]
     return [
         *(f"--env={name}={value}" for name, value in environ.items()),
@@ -75,7 +75,7 @@ def url(options: list[str]) -> str:
 
 
 def answers(address: str) -> bool:
-    """Say whether somebody is well at this address."""
+    """Return whether a healthy daemon answers at this address."""
     try:
         return httpx.get(address).status_code == 200
     except httpx.TransportError:
@@ -108,6 +108,28 @@ def test_the_image_is_ready_for_strict_clusters(image: Any) -> None:
     assert labels["org.opencontainers.image.version"] == __version__
     assert labels["org.opencontainers.image.revision"] == containers.REVISION
     assert config["StopSignal"] in {"SIGTERM", "15"}
+    assert labels["org.opencontainers.image.base.name"] == containers.pinned_base()
+
+
+def test_a_release_needs_a_pinned_base() -> None:
+    """An image with a version is not built from a base that only a tag names."""
+    done = containers.build(__version__, containers.BASE, ok=(1, 125))
+
+    assert f"VERSION={__version__} needs BASE=...@sha256:" in done.stdout + done.stderr
+
+
+def test_it_listens_on_every_address(options: list[str]) -> None:
+    """By default it is reached by IPv4 and IPv6, by its own health check too."""
+    port = free_port()
+    own = [o for o in options if not o.startswith("--env=TRIAGED_LISTEN=")]
+    listen = containers.inspect("image", containers.IMAGE)["Config"]["Env"]
+    assert "TRIAGED_LISTEN=[::]:9464" in listen
+    # The host's network is shared, and 9464 may be taken there.
+    with containers.container("triaged-six", *own, f"--env=TRIAGED_LISTEN=[::]:{port}"):
+        for host in ("127.0.0.1", "[::1]"):
+            address = f"http://{host}:{port}/healthz"
+            eventually(lambda address=address: answers(address))
+        podman("healthcheck", "run", "triaged-six")
 
 
 def test_it_works_with_nothing_but_what_it_needs(

@@ -3,12 +3,14 @@
 import io
 import json
 import os
+import pwd
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +69,9 @@ class CommandLine:
         with self.patch.context() as patch:
             patch.setattr(sys, "argv", ["triaged", *arguments])
             patch.setattr(sys, "stdin", io.StringIO(stdin))
+            # Pauses and vetoes name who made them.
+            patch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="ann"))
+            patch.delenv("SUDO_USER", raising=False)
             _set_environment(patch, self.settings)
             with redirect_stdout(out), redirect_stderr(err):
                 code = _code()

@@ -30,6 +30,8 @@ VARYING: Final = {
     r"=/\S+/triaged-sandbox-\w+": "=STATE_DIR",
     r'"cycle": "[0-9a-f]{12}"': '"cycle": "CYCLE"',
     r",[0-9a-f]{12},req_": ",CYCLE,req_",
+    r'"id": "[0-9a-f]{12}"': '"id": "CYCLE"',
+    r'("finished_at": "[0-9T:-]+)\.[0-9]+': r"\1",
 }
 LOGGED: Final = {
     r"20\d\d-\d\d-\d\dT[0-9:.]+Z": "TIME",
@@ -39,28 +41,48 @@ LOGGED: Final = {
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def clock() -> FixedClock:
+    return FixedClock(BEGIN)
+
+
+@pytest.fixture(scope="module")
+def golden_sandbox(clock: FixedClock) -> Iterator[RunningSandbox]:
+    """Return one sandbox for all cases: a ledger belongs to one API URL."""
+    with _sandbox(clock) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def history(
+    tmp_path_factory: pytest.TempPathFactory,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> Path:
     """Return a directory with the inputs, and a ledger that has seen three days."""
     directory = tmp_path_factory.mktemp("past")
     for name in INPUTS:
         shutil.copy(GOLDEN / name, directory / name)
-    clock = FixedClock(BEGIN)
-    with _sandbox(clock) as sandbox, pytest.MonkeyPatch.context() as patch:
-        settings = settings_for(sandbox.api_url)
-        live(CommandLine(directory, patch, clock, settings), sandbox)
+    with pytest.MonkeyPatch.context() as patch:
+        settings = settings_for(golden_sandbox.api_url)
+        live(CommandLine(directory, patch, clock, settings), golden_sandbox)
     return directory
 
 
 @pytest.fixture
 def command(
-    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CommandLine]:
+    history: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: FixedClock,
+    golden_sandbox: RunningSandbox,
+) -> CommandLine:
     """Return a command line in a workspace that has a past."""
     shutil.copytree(history, tmp_path, dirs_exist_ok=True)
-    clock = FixedClock(NOW)
-    with _sandbox(clock) as sandbox:
-        fill(sandbox)
-        yield CommandLine(tmp_path, monkeypatch, clock, settings_for(sandbox.api_url))
+    clock.at = NOW
+    golden_sandbox.world.reset()
+    fill(golden_sandbox)
+    settings = settings_for(golden_sandbox.api_url)
+    return CommandLine(tmp_path, monkeypatch, clock, settings)
 
 
 def _sandbox(clock: Clock) -> AbstractContextManager[RunningSandbox]:

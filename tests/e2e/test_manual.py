@@ -22,7 +22,7 @@ def test_apply_does_what_was_reviewed_less_what_changed(
     assert applied.returncode == 0
     assert {e.task_id for e in sandbox.world.store.effects} == {"t0", "t4"}
     assert "changed since" in applied.stdout
-    assert "not pending any more" in applied.stdout
+    assert "no longer pending" in applied.stdout
     assert "vetoed" in applied.stdout
     assert {row["source"] for row in program.json("history")} == {"apply"}
 

@@ -70,7 +70,7 @@ USAGE: Final = {
     "dismiss --older-than=-1d --reason testing": "found '-1d'",
     "dismiss --description '(' --reason testing": "for the character itself write \\(",
     "dismiss --description '(?=x)' --reason testing": "look-ahead (?= is not supported",
-    "dismiss --description 'x*' --reason testing": "it holds for everything; write +",
+    "dismiss --description 'x*' --reason testing": "even an empty one; write + for *",
     "dismiss --all --reason testing --yess": "No such option '--yess'",
     "history --since yesterday": "24h or 7d, or a timestamp such as 2026-03-01T00:00:00Z",
     "history --since 2026-03-01": "found '2026-03-01'",
@@ -249,7 +249,17 @@ def test_an_empty_state_directory_is_nothing_to_fear(command: CommandLine) -> No
     assert not (command.directory / "state").exists()
 
 
-@pytest.mark.parametrize("use", ["veto t1", "pause", "plan", "run --once"])
+@pytest.mark.parametrize("use", ["veto t1", "pause", "resume", "status"])
+def test_without_a_ledger_nothing_is_confirmed(command: CommandLine, use: str) -> None:
+    """What tells a running daemon something makes no ledger of its own."""
+    done = command.run(*use.split())
+
+    assert done.code == 1
+    assert "no ledger" in done.err + done.out
+    assert not (command.directory / "state").exists()
+
+
+@pytest.mark.parametrize("use", ["plan", "run --once"])
 def test_a_state_directory_that_is_a_file_is_told(
     command: CommandLine, use: str
 ) -> None:

@@ -177,7 +177,7 @@ class ModelComparison:
             assert calls == []
             return
         judged = self.model.judge(listed.seen or (), listed.at)
-        self.model.read_copy(judged, dry_run=dry_run)
+        self.model.record(judged, dry_run=dry_run)
         self.counted["decisions"] += len(listed.seen or ())
         due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         self._check_calls(calls, [] if dry_run else due, spare=spare, died=died)

@@ -88,12 +88,11 @@ def everything(directory: Path) -> dict[str, Any]:
     """Read through the product all that a ledger holds."""
     with Ledger(directory, create=False) as ledger:
         entries = ledger.dismissals.query(DismissalFilter())
-        flags, judgements = ledger.flags, ledger.decisions
         return {
             "entries": {entry.id: entry for entry in entries},
             "open": ledger.dismissals.unresolved(),
             "closed": ledger.dismissals.final_outcomes([e.task_id for e in entries]),
-            "judged": [judgements.latest(e.task_id) for e in entries],
+            "judged": [ledger.decisions.latest(e.task_id) for e in entries],
             "rules": [ledger.rulesets.source(e.rules_sha256) for e in entries],
             "holds": ledger.holds.all(),
             "vetoed": ledger.vetoes.task_ids(),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from tests.reliability.model_rules import COPIES, SHIELD, RuleSpec, Spec
+from tests.reliability.model_rules import COPIES, PROTECTED, RuleSpec, Spec
 
 BREAKER_MIN: Final = 20
 REFUSED_FOR: Final = timedelta(hours=24)
@@ -124,7 +124,7 @@ class Model:
         wishes = self._wishes(tasks).items()
         return sum(x.rule is not None and i not in self.vetoed for i, x in wishes)
 
-    def read_copy(self, judged: ModelResult, *, dry_run: bool) -> None:
+    def record(self, judged: ModelResult, *, dry_run: bool) -> None:
         """Take over what such a cycle leaves behind, apart from its dismissals."""
         self.holding = judged.holding
         self.observed |= judged.observed
@@ -191,7 +191,7 @@ class Model:
         return {task.id: self._wish(task, copies) for task in tasks}
 
     def _wish(self, task: ListedTask, copies: Mapping[str, bool | None]) -> Expected:
-        if task.has(SHIELD):
+        if task.has(PROTECTED):
             return Expected(cause="protected")
         observed: list[RuleSpec] = []
         for rule in self.spec.rules:

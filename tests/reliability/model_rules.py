@@ -9,7 +9,7 @@ Act: TypeAlias = Literal["enforce", "observe", "off", "leave"]
 
 WORDS: Final = ("clutter", "stale", "import", "watch", "campaign")
 COPIES: Final = "copies"  # not a word: all but the oldest of equal texts
-SHIELD: Final = "board"
+PROTECTED: Final = "board"
 REASONS: Final = {
     "clutter": "testing",
     "stale": "not_relevant",
@@ -74,7 +74,7 @@ class Spec:
             f"  max_share_of_pending: {self.share}",
             f"  min_age: {self.min_age_minutes}m",
             "protect:",
-            rf"  - description: '\b{SHIELD}\b'",
+            rf"  - description: '\b{PROTECTED}\b'",
             "rules:",
         ]
         return "\n".join([*head, *(x for rule in self.rules for x in rule.lines())])

@@ -2,13 +2,13 @@
 
 from hypothesis import strategies as st
 
-from tests.reliability.model_rules import COPIES, SHIELD, WORDS, Act, RuleSpec, Spec
+from tests.reliability.model_rules import COPIES, PROTECTED, WORDS, Act, RuleSpec, Spec
 from tests.reliability.model_server import ServerLimits
 
 # What is drawn most comes first and often: most tasks are to go, or nothing happens.
 ages = st.sampled_from([180, 4320, 4320, 240, 30, 5, 0, None])
 texts = st.lists(
-    st.sampled_from([*WORDS * 3, SHIELD, "call", "merge"]), min_size=1, max_size=3
+    st.sampled_from([*WORDS * 3, PROTECTED, "call", "merge"]), min_size=1, max_size=3
 ).map(" ".join)
 acts: st.SearchStrategy[Act] = st.sampled_from(
     [*["enforce"] * 6, "observe", "observe", "leave", "off"]

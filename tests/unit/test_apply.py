@@ -30,8 +30,8 @@ def test_what_changed_is_dropped_and_why() -> None:
 
     assert due == []
     assert [why for _, why in dropped] == [
-        "not pending any more",
+        "no longer pending",
         "changed since",
-        "left now (vetoed)",
+        "left now: vetoed",
         "now wanted by asked-twice",
     ]

@@ -109,9 +109,10 @@ def test_many_alternatives_take_no_minute(tmp_path: Path) -> None:
         )
     )
 
-    _, text = check("--mutate", path)
+    _, text = check("--mutate", "-v", path)
     _, found = as_json("--mutate", path)
 
+    assert text.endswith("101 conditions not tried\n")
     assert f"{path}: note: --mutate tried 500 of 601 conditions" in text
     assert found["mutants"] == {"tried": 500, "skipped": 101}
 

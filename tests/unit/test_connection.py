@@ -5,6 +5,7 @@ import gzip
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from typing import Final, TypeAlias
 
 import httpx
@@ -31,7 +32,12 @@ from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.quota import RateLimitHeaders
-from triaged.sandbox.faults import KINDS_WITH_EFFECT, FaultKind, parse_fault
+from triaged.sandbox.faults import (
+    KINDS_WITH_EFFECT,
+    LIST_KINDS,
+    FaultKind,
+    parse_fault,
+)
 from triaged.sandbox.settings import SandboxSettings
 
 pytestmark = pytest.mark.anyio
@@ -426,6 +432,9 @@ _FAULTS: Final[
     FaultKind.FORBIDDEN: (KeyRejected, KeyRejected),
     FaultKind.HTML_404: (MalformedResponse, MalformedResponse),
     FaultKind.NOT_PENDING: (RequestRejected, NotPending),
+    FaultKind.RETRY_AFTER: (NoResponse, NoResponse),
+    FaultKind.PARTIAL_ERROR: (None, MalformedResponse),
+    FaultKind.AGE: (None, None),
 }
 
 
@@ -438,7 +447,7 @@ async def raised_by(call: object) -> type[LexiError] | None:
     return None
 
 
-@pytest.mark.parametrize("kind", list(FaultKind))
+@pytest.mark.parametrize("kind", sorted(set(FaultKind) - LIST_KINDS))
 async def test_every_fault_of_the_sandbox(
     sandbox: RunningSandbox, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +466,41 @@ async def test_every_fault_of_the_sandbox(
     assert done == (kind in KINDS_WITH_EFFECT)
     assert not done or on_dismiss in {None, NoResponse, MalformedResponse}
     assert afterwards is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubt", "rows"),
+    [
+        ("no-filter", "the filter was ignored", False),
+        ("paged=1", "1 of 2 tasks are listed", False),
+        ("partial-error", "an error beside its tasks", True),
+        ("age", "a cache gave an earlier answer", True),
+        ("null-tasks", None, False),
+    ],
+)
+async def test_every_misleading_list_of_the_sandbox(
+    sandbox: RunningSandbox, fault: str, doubt: str | None, *, rows: bool
+) -> None:
+    """A list that is not what it seems is read, and says what is wrong with it."""
+    task_id = sandbox.world.store.ids("pending")[0]
+    async with connect(url=sandbox.api_url) as connection:
+        await LexiWriter(connection).dismiss(task_id, "testing")
+        sandbox.world.faults.add(parse_fault(f"list:{fault}"))
+        listed = await LexiReader(connection).list_tasks()
+        afterwards = await LexiReader(connection).list_tasks()
+
+    assert (doubt or "") in (listed.incomplete or "")
+    assert (listed.incomplete is None, listed.rows_in_doubt) == (doubt is None, rows)
+    assert (len(afterwards.tasks), afterwards.incomplete) == (2, None)
+
+
+async def test_a_wait_is_honoured_on_any_status(sandbox: RunningSandbox) -> None:
+    """Retry-After beside a 503 comes with the error, as with a 429."""
+    sandbox.world.faults.add(parse_fault("list:503-retry-after=3600"))
+    error = await list_error(connect(url=sandbox.api_url))
+
+    assert type(error) is NoResponse
+    assert error.rate_limit.retry_after == T0 + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

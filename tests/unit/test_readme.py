@@ -1,26 +1,118 @@
-"""The README says only what is so."""
+"""The README's tables and samples agree with the code."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from triaged.cli import COMMAND_MODULES
 from triaged.clock import SystemClock
+from triaged.daemon.metrics import Metrics
 from triaged.rulesfile.loader import compile_rules, load_rules, parse
 from triaged.rulesfile.loader import run_rule_tests as run_tests
+from triaged.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
 def test_every_command_is_in_the_readme() -> None:
-    """A command that exists is named, and a command that is named exists."""
-    rows = re.findall(r"^\| `triaged (\w+).*?\|", README, re.MULTILINE)
-    named = {*rows, "resume"} if "`triaged pause`, `resume`" in README else {*rows}
+    """The command table has every command, and no other."""
+    spans = [span for row in table("Commands") for span in code_in(row[0])]
+    named = {span.removeprefix("triaged ").split()[0] for span in spans}
 
-    assert named >= set(COMMAND_MODULES)
-    assert named <= set(COMMAND_MODULES)
+    assert named - {"--task", "--verify"} == set(COMMAND_MODULES)
+
+
+def table(heading: str) -> Iterator[list[str]]:
+    """Return the cells of each row of the first table below a heading."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    for line in re.findall(r"^\| (`.+) \|$", section, re.MULTILINE):
+        yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+
+
+def code_in(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+class RecordingEnvironment(dict[str, str]):
+    """An environment that records which of our variables are read."""
+
+    def __init__(self, **given: str) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self.asked.add(name)
+        return super().get(name, default)
+
+
+def settings_from(environment: RecordingEnvironment) -> Settings:
+    return read_settings(environment, {})
+
+
+# Read together with this one, and of no effect without it.
+GIVEN: Final = {"STATE_DIRECTORY": "/var/lib/triaged"}
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """The settings table has every variable that the program reads, and no other."""
+    environment = RecordingEnvironment(**GIVEN)
+    settings_from(environment)
+    read = {name for name in environment.asked if name.startswith("TRIAGED_")}
+    named = {name for row in table("Settings") for name in code_in(row[0])}
+
+    assert len(read) > 10
+    assert named == read
+
+
+def test_the_defaults_in_the_readme_are_the_defaults() -> None:
+    """Setting a variable to the default that the table states changes nothing."""
+    unset = settings_from(RecordingEnvironment(**GIVEN))
+    stated = {
+        name: default[1]
+        for names, defaults, _ in table("Settings")
+        for name, text in zip(code_in(names), defaults.split(";"), strict=False)
+        if (default := re.fullmatch(r"`([^`]+)`(?: \(.*\))?", text.strip()))
+    }
+    changed = {
+        name
+        for name, default in stated.items()
+        if settings_from(RecordingEnvironment(**GIVEN, **{name: default})) != unset
+    }
+
+    assert {"TRIAGED_API_URL", "TRIAGED_RETENTION", "TRIAGED_LOG_LEVEL"} <= set(stated)
+    assert changed == set()
+
+
+def exported() -> dict[str, set[str]]:
+    """Return the labels, but for the workspace, of every metric that is exported."""
+    registry = CollectorRegistry()
+    metrics = Metrics("default", registry)
+    ruleset = parse(
+        b"version: 1\nrules: [{name: a, match: {type: x}, dismiss: testing}]\n"
+        b"task_types: [x]\n",
+        "rules.yaml",
+    ).ruleset
+    metrics.rules_loaded(ruleset, at=SystemClock().now())
+    found: dict[str, set[str]] = {}
+    for family in registry.collect():
+        suffix = "_total" if family.type == "counter" else ""
+        labels = {name for sample in family.samples for name in sample.labels}
+        found[family.name + suffix] = labels - {"workspace", "le"}
+    return found
+
+
+def test_every_metric_is_in_the_readme() -> None:
+    """The metrics table has every metric and its labels, and no other."""
+    named = {
+        code_in(name)[0]: set(code_in(labels)) for name, labels, _ in table("Metrics")
+    }
+
+    assert named == exported()
 
 
 def test_the_rules_in_the_readme_work() -> None:
@@ -44,5 +136,5 @@ def test_the_example_rules_are_clean() -> None:
 
 @pytest.mark.parametrize("name", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md"])
 def test_files_that_the_readme_names_exist(name: str) -> None:
-    """Whoever follows a link of the README arrives."""
+    """The README links to files that exist."""
     assert (ROOT / name).exists()

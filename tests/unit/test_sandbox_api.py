@@ -260,7 +260,7 @@ def test_unlimited_day_has_no_quota_headers() -> None:
 
 
 def test_latency_and_row_cap() -> None:
-    """The service may be slow, and may list only so many."""
+    """The service can be slow, and can cap the number of listed tasks."""
     clock = AutoAdvanceClock()
     settings = SandboxSettings(task_count=9, latency=0.25, row_cap=4)
     with running_sandbox(settings, clock) as running:

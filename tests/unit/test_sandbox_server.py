@@ -16,7 +16,7 @@ from triaged.sandbox.settings import PLANS, SandboxSettings
 
 @pytest.mark.parametrize("host", ["::", "192.0.2.1", "example.com", ""])
 def test_only_loopback_is_bound(host: str) -> None:
-    """A sandbox takes any key, so nobody else may reach it."""
+    """A sandbox takes any key, so it must be reachable from this machine only."""
     with pytest.raises(ValueError, match="loopback only"):
         listen(host)
 

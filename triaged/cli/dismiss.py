@@ -237,7 +237,8 @@ def _with_whole_ids(
     for typed in selection.ids:
         found = expand(typed, known)
         if found is None:
-            echo(f"triaged: {unknown_id(typed, known, 'the list')}", error=True)
+            where = "the ledger or among the pending tasks"
+            echo(f"triaged: {unknown_id(typed, known, where)}", error=True)
         elif found not in pending(found, limit=1):
             echo(f"triaged: {printable(found)} is not pending", error=True)
         ids.append(found or typed)

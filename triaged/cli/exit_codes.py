@@ -3,7 +3,6 @@
 from typing import Final
 
 from triaged.errors import ConfigError, QuotaExhausted, RuleTestsFailed, TriagedError
-from triaged.leadlex.errors import KeyRejected, NoResponse, RateLimited, Unreachable
 
 OK: Final = 0
 FAILED: Final = 1
@@ -17,6 +16,14 @@ CONFIG: Final = 78
 
 def exit_code_for(error: TriagedError) -> int:
     """Return the exit code that an error ends in."""
+    # Imported here: most commands meet no error of the API.
+    from triaged.leadlex.errors import (  # noqa: PLC0415
+        KeyRejected,
+        NoResponse,
+        RateLimited,
+        Unreachable,
+    )
+
     match error:
         case ConfigError():
             return CONFIG

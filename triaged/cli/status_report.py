@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from triaged.clock import Clock
+from triaged.clock import Clock, read_boot_id
 from triaged.ledger import DaemonLock, Ledger
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
@@ -144,7 +144,7 @@ def _quota(
             daily_limit=known.get("daily_limit"),
             reserve=known.get("reserve", given.reserve),
         )
-    view = RateLimiter(given, ledger, clock).snapshot()
+    view = RateLimiter(given, ledger, clock, boot_id=read_boot_id()).snapshot()
     blocked = view.blocked_until
     return {
         "day": {

@@ -138,8 +138,8 @@ def _show_rules(report: dict[str, Any]) -> None:
         for row in report["rules"]
     ]
     if rows:
-        headings = ("rule", "mode", "dismissed", "observed", "on hold", "waiting")
-        print_table(headings, rows)
+        today = ("dismissed today", "observed today")
+        print_table(("rule", "mode", *today, "on hold", "waiting"), rows)
         echo("")
 
 

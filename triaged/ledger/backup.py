@@ -15,7 +15,7 @@ from typing import Final
 
 from triaged.errors import LedgerError
 from triaged.ledger.database import APPLICATION_ID, FILE
-from triaged.ledger.schema import MIGRATIONS, VERSION
+from triaged.ledger.schema import VERSION, migrate
 
 _BUSY_SECONDS: Final = 60.0
 _DAMAGED: Final = "make another backup"
@@ -101,8 +101,8 @@ def _copy(source: Path, draft: Path) -> None:
 
 
 def _check_schema(path: Path, connection: sqlite3.Connection, version: int) -> None:
-    with contextlib.closing(sqlite3.connect(":memory:")) as fresh:
-        fresh.executescript("".join(MIGRATIONS[:version]))
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh, target=version)
         expected = _columns(fresh)
     missing = [
         f"{table}.{column}" for table, column in sorted(expected - _columns(connection))

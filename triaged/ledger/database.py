@@ -9,7 +9,6 @@ import contextlib
 import os
 import sqlite3
 import stat
-import uuid
 import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -199,7 +198,7 @@ class Database:
     def _create(self, directory: Path) -> None:
         """Make the file under another name first: a file here is always whole."""
         # Not by process id: each container has a process 1.
-        draft = directory / f".{FILE}.{uuid.uuid4().hex}"
+        draft = directory / f".{FILE}.{os.urandom(16).hex()}"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from sqlite3 import Row
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
-from triaged.rules.conditions import DuplicateOf
-from triaged.rules.context import EvaluationContext
 from triaged.rules.task import Decision, LeaveCause
+
+if TYPE_CHECKING:
+    # Not at run time: commands that only read the ledger start faster without them.
+    from triaged.rules.conditions import DuplicateOf
+    from triaged.rules.context import EvaluationContext
 
 # What is kept of decisions is bounded, whatever LeadLex lists: the newest stay.
 MAX_DECISIONS: Final = 20_000
@@ -48,8 +51,8 @@ class DecisionStore:
         decisions: Sequence[Decision],
         *,
         rules_sha256: str,
-        context: EvaluationContext,
-        duplicates: Sequence[DuplicateOf],
+        context: "EvaluationContext",
+        duplicates: "Sequence[DuplicateOf]",
         at: datetime,
     ) -> int:
         """Keep those of some decisions that are not kept yet; return how many.

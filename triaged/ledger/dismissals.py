@@ -1,7 +1,7 @@
 """Intents and outcomes: every dismissal that was attempted, and its outcome."""
 
 import json
-import uuid
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,7 +123,7 @@ class Dismissals:
 
     def record_intent(self, intent: Intent) -> str:
         """Record an intent before its request is sent; return its id."""
-        entry_id = uuid.uuid4().hex
+        entry_id = os.urandom(16).hex()
         self._database.execute(
             "INSERT INTO dismissal (id, workspace, task_id, rule, reason, source,"
             " cycle, decided_at, rules_sha256, content_sha256, task, trace)"

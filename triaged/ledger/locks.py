@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import json
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -105,7 +104,7 @@ class FileLock:
 
 def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
     os.ftruncate(descriptor, 0)
-    owner = {"pid": os.getpid(), "host": socket.gethostname(), **facts}
+    owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
     os.pwrite(descriptor, json.dumps(owner).encode(), 0)
 
 

@@ -169,8 +169,8 @@ _TRACE_KEYS: Final = {
 }
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older ledger, or an empty file, up to date: all of it or nothing.
+def migrate(connection: sqlite3.Connection, *, target: int = VERSION) -> None:
+    """Bring an older ledger, or an empty file, to a version: all of it or nothing.
 
     Raises:
         sqlite3.Error: a step failed; the ledger is as it was.
@@ -180,10 +180,10 @@ def migrate(connection: sqlite3.Connection) -> None:
     try:
         # Another process may have done it while this one waited.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        for migration in MIGRATIONS[version:]:
+        for migration in MIGRATIONS[version:target]:
             for statement in filter(str.strip, migration.split(";")):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
+        connection.execute(f"PRAGMA user_version={target}")
         connection.execute("COMMIT")
     except sqlite3.Error:
         with contextlib.suppress(sqlite3.Error):

@@ -1,6 +1,7 @@
 """When the next API call may be sent, from times and responses; it reads no clock."""
 
-from triaged.quota.limiter import QuotaLimiter
+from typing import TYPE_CHECKING
+
 from triaged.quota.types import (
     PLANS,
     BlockReason,
@@ -11,6 +12,9 @@ from triaged.quota.types import (
     RateLimitHeaders,
     WindowName,
 )
+
+if TYPE_CHECKING:
+    from triaged.quota.limiter import QuotaLimiter
 
 __all__ = [
     "PLANS",
@@ -23,3 +27,12 @@ __all__ = [
     "RateLimitHeaders",
     "WindowName",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the limiter when it is asked for: settings only need the types."""
+    if name != "QuotaLimiter":
+        raise AttributeError(name)
+    from triaged.quota import limiter  # noqa: PLC0415 - see above
+
+    return limiter.QuotaLimiter

@@ -3,7 +3,6 @@
 Nothing here knows where a task came from or what will become of a decision.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -82,7 +81,10 @@ class Task:
         """Return a SHA-256 of what a person would see of the task, as hex."""
         content = {key: self.raw.get(key) for key in _HASHED_FIELDS}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        # Imported here: it loads OpenSSL, which commands on the ledger do not need.
+        from hashlib import sha256  # noqa: PLC0415
+
+        return sha256(text.encode()).hexdigest()
 
 
 class ProposedDismissal(NamedTuple):

@@ -1,7 +1,6 @@
-"""What a daemon leaves in the ledger for commands to show, so that they need no HTTP."""
+"""What a daemon leaves in the ledger, so that commands can show it without HTTP."""
 
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -29,7 +28,7 @@ class RunningProcess:
     dry_run: bool
     once: bool = False
 
-    def save(
+    def save(  # noqa: PLR0913 - all keyword-only facts
         self,
         ledger: Ledger,
         ruleset: Ruleset,
@@ -46,7 +45,7 @@ class RunningProcess:
         state = {
             "version": __version__,
             "pid": os.getpid(),
-            "host": socket.gethostname(),
+            "host": os.uname().nodename,
             "once": self.once,
             "dry_run": self.dry_run,
             "started_at": _text(self.started_at),
