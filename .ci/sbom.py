@@ -16,7 +16,7 @@ def main(draft: str, target: str) -> None:
     product["version"] = Path(target).name.split("-")[1].removesuffix(".cdx.json")
     product["purl"] = product["bom-ref"] = f"pkg:pypi/triaged@{product['version']}"
     for component in sbom["components"]:
-        # The line in our file is not the requirement's name, and where it was fetched from
+        # The line in our file is not its name, and where it was fetched from
         # depends on who built it; its hashes do not.
         component["bom-ref"] = component["purl"]
         del component["description"]

@@ -1,4 +1,4 @@
-"""Judge what pip-audit wrote: 0 nothing known, 1 vulnerable, 2 the service could not tell."""
+"""Judge what pip-audit wrote: 0 nothing known, 1 vulnerable, 2 unknown."""
 
 import json
 import sys

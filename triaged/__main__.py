@@ -1,5 +1,37 @@
-"""Run the command line as ``python -m triaged``."""
+"""Run the command line; signals count from the first instruction on.
 
-from triaged.cli import main
+Nothing slow may be imported before the handlers are set: until the daemon has set its
+own, a signal must neither kill it nor, as process 1, be ignored.
+"""
 
-main()
+import signal
+import sys
+
+_INCOMPLETE = 4
+
+
+def main() -> None:
+    """Run ``triaged``."""
+    if sys.argv[1:2] == ["run"]:
+        _handle_early_signals(_INCOMPLETE if "--once" in sys.argv else 0)
+    from triaged.cli import main as run  # noqa: PLC0415 - takes long to import
+
+    run()
+
+
+def _handle_early_signals(exit_code: int) -> None:
+    """End with a code on SIGTERM and SIGINT; SIGHUP means nothing before the rules."""
+
+    def end(*_: object) -> None:
+        # Once is enough: the way out must not be interrupted.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(exit_code)
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+
+
+if __name__ == "__main__":
+    main()

@@ -72,11 +72,16 @@ class Workspace:
             self.reader, self.ledger, self.rate_limiter, self.clock
         )
 
-    def cycle(self, *, dry_run: bool) -> Cycle:
+    def cycle(
+        self,
+        *,
+        dry_run: bool,
+        on_attempt: Callable[[Attempt], None] = lambda _: None,
+    ) -> Cycle:
         """Return what runs cycles; a dry run has nothing that could write."""
         return Cycle(
             reader=self.reader,
-            dispatcher=None if dry_run else self.dispatcher(),
+            dispatcher=None if dry_run else self.dispatcher(on_attempt),
             dispatch_lock=self.dispatch_lock(),
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,

@@ -1,7 +1,7 @@
 """The local stack, by its schema and beside the files that it mounts.
 
-There is no Docker engine here: it was never started.  Its daemon and its double are the
-image that test_container.py runs.
+There is no Docker engine here: it was never started.  Its daemon and its simulator are
+the image that test_container.py runs.
 """
 
 import re
@@ -50,7 +50,7 @@ def test_the_images_paths_are_the_mounts() -> None:
 
 
 def test_the_settings_are_settings() -> None:
-    """The daemon would start with its environment: loopback to the double."""
+    """The daemon would start with its environment: loopback to the simulator."""
     environ = SERVICES["triaged"]["environment"]
 
     settings = read_settings({**environ, "TRIAGED_STATE_DIR": "/x"}, {})
@@ -59,11 +59,11 @@ def test_the_settings_are_settings() -> None:
     assert SERVICES["triaged"]["network_mode"] == "service:sandbox"
 
 
-def test_the_doubles_flags_are_flags() -> None:
-    """The double's command is one that triaged has."""
+def test_the_simulators_flags_are_flags() -> None:
+    """The simulator's command is one that triaged has."""
     name, *flags = SERVICES["sandbox"]["command"]
 
-    assert sandbox.make_context(name, flags).params["tasks"] == 200
+    assert sandbox.make_context(name, flags).params["task_count"] == 200
 
 
 def test_prometheus_and_grafana_find_each_other() -> None:

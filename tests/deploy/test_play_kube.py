@@ -41,7 +41,7 @@ class Pod:
     sandbox: RunningSandbox
 
     def probe(self, name: str) -> int:
-        """Ask what a probe asks; 0 when nobody answers."""
+        """Return the status that a probe gets; 0 without an answer."""
         get = self.spec["containers"][0][f"{name}Probe"]["httpGet"]
         assert get["port"] == "http"
         try:

@@ -101,7 +101,7 @@ def live(command: CommandLine, sandbox: RunningSandbox) -> None:
     """
     listed = _by_id()
     _dismiss_one(command, sandbox, "t01")
-    _dismiss_one(command, sandbox, "t02", fault="html-404")
+    _dismiss_one(command, sandbox, "t02", fault="422")
     _dismiss_one(command, sandbox, "t03", fault="not-pending")
     _cycle(command, sandbox, listed["t05"])
     command.clock.at = datetime(2026, 2, 28, 8, tzinfo=UTC)

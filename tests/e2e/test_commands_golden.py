@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -195,4 +196,26 @@ def test_the_demo_ends_with_a_summary_that_adds_up(program: Program) -> None:
     rows = [line.split() for line in table.splitlines()[2:]]
     dismissed = sum(int(number) for _, _, number in rows)
     assert f" = {dismissed} dismissed + " in sums
-    assert f"{dismissed} confirmed dismissals; the sandbox saw {dismissed}." in sums
+    assert f"{dismissed} confirmed dismissals; the simulator saw {dismissed}." in sums
+
+
+def test_ctrl_c_ends_the_demo_with_the_summary_so_far(program: Program) -> None:
+    """A person who has seen enough gets the figures, and no failure."""
+    command = [sys.executable, "-m", "triaged", "demo", "--seconds", "600"]
+    with subprocess.Popen(
+        command,
+        env=program.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.stdout.read(), process.stderr.read()
+
+    assert (process.returncode, errors) == (0, "")
+    assert "\nStopped; what happened so far\n" in rest
+    assert "Both agree." in rest

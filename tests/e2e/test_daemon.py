@@ -1,8 +1,15 @@
 """The real daemon: start, cycles, reload, signals, restarts."""
 
+import fcntl
+import os
 import signal
+import socket
+import subprocess
+import sys
+import time
 
 import httpx
+import pytest
 
 from tests.e2e.harness import (
     RULES,
@@ -170,3 +177,131 @@ def test_kill_loses_and_repeats_nothing(
     assert len(ends) == 12
     times = [sandbox.world.store.request_count(f"t{n}", "dismissed") for n in range(12)]
     assert times == [1] * 12
+
+
+def cycles(url: str) -> float:
+    """Count the cycles that a daemon reports."""
+    lines = httpx.get(f"{url}/metrics", timeout=20).text.splitlines()
+    name = "triaged_cycles_total{"
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+@pytest.mark.parametrize("reader", ["closes", "sleeps"])
+def test_a_stderr_that_fails_does_not_stop_the_loop(
+    program: Program, sandbox: RunningSandbox, reader: str
+) -> None:
+    """A reader of stderr that has gone, or reads no more, costs log lines only."""
+    add(sandbox, [a_listed("t1")])
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    port = free_port()
+    program.settings["TRIAGED_LISTEN"] = f"127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "triaged", "run"],
+        env=program.environ(),
+        stderr=write_end,
+    )
+    os.close(write_end)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        assert os.read(read_end, 1)
+        if reader == "closes":
+            os.close(read_end)
+        eventually(lambda: is_up(url))
+        eventually(lambda: cycles(url) > 5)
+        before = cycles(url)
+        eventually(lambda: cycles(url) > before + 2)
+
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert program.history() == {"t1": ["confirmed"]}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("delay", [0.1, 0.2, 0.4, 0.8])
+def test_a_signal_while_it_starts(
+    program: Program, number: signal.Signals, delay: float
+) -> None:
+    """SIGHUP before the rules are read changes nothing; SIGTERM ends it with 0."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "triaged", "run"],
+        env=program.environ(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    # The handlers are set once the program's first own module runs.
+    for line in process.stderr:
+        if line.rstrip().endswith("click.core") or "| click" in line:
+            break
+    process.send_signal(signal.SIGHUP)
+    time.sleep(delay)  # noqa: TID251 - another process starts
+    process.send_signal(number)
+    process.stderr.read()
+
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+def test_a_taken_port_is_worth_another_start(program: Program) -> None:
+    """A port that is taken ends with 1, so that a service manager tries again."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = program.run("run", "--listen", address)
+
+    assert ended.returncode == 1
+    assert f"TRIAGED_LISTEN: {address} cannot be bound" in ended.stderr
+    assert program.run("run", "--listen", "192.0.2.1:9464").returncode == 1
+    assert program.run("run", "--listen", "nonsense").returncode == 78
+
+
+def test_once_writes_a_metrics_file(program: Program, sandbox: RunningSandbox) -> None:
+    """The file has the cycle's metrics, none of the process, and nothing beside it."""
+    add(sandbox, [a_listed("t1")])
+    file = program.directory / "triaged.prom"
+
+    assert program.run("run", "--once", "--metrics-file", str(file)).returncode == 0
+    text = file.read_text()
+    label = 'reason="testing",rule="clutter",workspace="default"'
+    assert f"triaged_dismissals_total{{{label}}} 1.0" in text
+    assert 'triaged_cycles_total{result="ok",workspace="default"} 1.0' in text
+    assert "process_" not in text
+    assert [path.name for path in program.directory.glob("triaged.prom*")] == [
+        file.name
+    ]
+    missing = program.directory / "nowhere" / "x.prom"
+    assert program.run("run", "--once", "--metrics-file", str(missing)).returncode == 2
+    assert program.run("run", "--metrics-file", str(file)).returncode == 2
+
+
+def test_once_does_without_the_daemons_libraries() -> None:
+    """One cycle for cron loads neither the metrics nor the web server."""
+    code = (
+        "import sys, triaged.cli.run\n"
+        "heavy = {'prometheus_client', 'uvicorn', 'apscheduler', 'jinja2'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert ended.stdout.strip() == "[]"

@@ -22,7 +22,8 @@ DISMISS_FAULTS = {
     "redirect": (4, ["unknown"], ["failed", "confirmed"]),
     "401": (77, ["failed"], ["failed", "confirmed"]),
     "403": (77, ["failed"], ["failed", "confirmed"]),
-    "html-404": (0, ["rejected"], ["rejected"]),
+    "html-404": (4, ["unknown"], ["unknown"]),
+    "422": (0, ["rejected"], ["rejected"]),
     "not-pending": (0, ["already_handled"], ["already_handled"]),
 }
 

@@ -252,3 +252,41 @@ def test_explain_tells_what_happened(program: Program, sandbox: RunningSandbox) 
     assert "applied" not in left.stdout
     assert not any(rule["applied"] for rule in document["rules"])
     assert "dismissed the task" in dismissed.stdout
+
+
+def test_a_first_hour(program: Program) -> None:
+    """The rules of init pass check, only observe, and are never overwritten."""
+    new = program.directory / "new"
+    made = program.run("init", "--dir", str(new))
+    checked = program.run("check", "--strict", "--mutate", str(new / "rules.yaml"))
+    before = (new / "rules.yaml").read_bytes()
+    again = program.run("init", "--dir", str(new))
+
+    assert made.returncode == 0
+    assert made.stdout.count("\n  triaged ") == 3
+    assert checked.returncode == 0, checked.stdout
+    assert before.count(b"mode: observe\n") == 3
+    assert json.loads((new / "rules.schema.json").read_text())
+    assert again.returncode == 2
+    assert "never overwrites" in again.stderr
+    assert (new / "rules.yaml").read_bytes() == before
+
+
+def test_a_backup_beside_a_daemon(program: Program, sandbox: RunningSandbox) -> None:
+    """The copy is private, verified, and not replaced unasked."""
+    add(sandbox, [a_listed("t1")])
+    copy = program.directory / "copy.sqlite3"
+    with program.daemon() as daemon:
+        daemon.wait_for("task.dismissed")
+        made = program.run("backup", str(copy))
+        verified = program.run("backup", "--verify", str(copy))
+        again = program.run("backup", str(copy))
+    copy.write_bytes(copy.read_bytes()[:8000])
+    damaged = program.run("backup", "--verify", str(copy))
+
+    assert made.returncode == 0
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert verified.stdout == made.stdout
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    assert damaged.returncode == 1

@@ -87,7 +87,8 @@ DISMISS: Final = {
     FaultKind.HUGE: UNKNOWN,
     FaultKind.KEY_REJECTED: NO_KEY,
     FaultKind.FORBIDDEN: NO_KEY,
-    FaultKind.HTML_404: ExpectedOutcome(
+    FaultKind.HTML_404: UNKNOWN,
+    FaultKind.REJECTED: ExpectedOutcome(
         Outcome.REJECTED, (0, 0), TASKS, Recovery.NEXT_DAY
     ),
     FaultKind.NOT_PENDING: ExpectedOutcome(
@@ -121,6 +122,7 @@ LIST: Final = {
     FaultKind.KEY_REJECTED: REFUSED,
     FaultKind.FORBIDDEN: REFUSED,
     FaultKind.HTML_404: ODD,
+    FaultKind.REJECTED: ODD,
     FaultKind.NOT_PENDING: ODD,
 }
 
@@ -174,6 +176,7 @@ APPROVE: Final[dict[FaultKind, type[LexiError] | None]] = {
     FaultKind.HUGE: MalformedResponse,
     FaultKind.KEY_REJECTED: KeyRejected,
     FaultKind.FORBIDDEN: KeyRejected,
-    FaultKind.HTML_404: RequestRejected,
+    FaultKind.HTML_404: MalformedResponse,
+    FaultKind.REJECTED: RequestRejected,
     FaultKind.NOT_PENDING: NotPending,
 }

@@ -7,7 +7,7 @@ import asyncio
 import heapq
 import itertools
 import selectors
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -72,62 +72,29 @@ def simulated_loop(clock: SimulatedClock) -> asyncio.AbstractEventLoop:
 
 
 class SimulatedScheduler:
-    """The daemon's schedule, by a virtual clock."""
+    """The daemon's schedule, by a simulated clock."""
 
-    def __init__(
-        self, clock: SimulatedClock, on_failed: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, clock: SimulatedClock, on_due: Callable[[], None]) -> None:
         self._clock = clock
-        self._on_failed = on_failed
-        self._jobs: dict[str, asyncio.Task[None]] = {}
-        self._at_work: set[asyncio.Task[None]] = set()
+        self._on_due = on_due
+        self._planned: asyncio.Task[None] | None = None
 
-    def every(
-        self, seconds: float, job: Callable[[], Awaitable[None]], *, name: str
-    ) -> None:
-        async def again_and_again() -> None:
-            while True:
-                await self._clock.sleep(max(seconds, STRIDE))
-                await self._run(job)
+    def plan(self, at: datetime) -> None:
+        self.close()
+        self._planned = asyncio.ensure_future(self._fire(at))
 
-        self._begin(again_and_again(), name)
-
-    def once(
-        self, at: datetime, job: Callable[[], Awaitable[None]], *, name: str
-    ) -> None:
-        async def then() -> None:
-            await self._clock.sleep_until(at)
-            await self._run(job)
-
-        self._begin(then(), name)
-
-    def pause(self) -> None:
-        """Begin nothing new; what is at work goes on."""
-        for task in self._jobs.values():
-            if task not in self._at_work:
-                task.cancel()
+    def is_planned(self) -> bool:
+        return self._planned is not None
 
     def close(self) -> None:
-        for task in self._jobs.values():
-            task.cancel()
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
 
-    def _begin(self, coroutine: Awaitable[None], name: str) -> None:
-        before = self._jobs.get(name)
-        # A job that plans its own next run must not end itself.
-        if before is not None and before not in self._at_work:
-            before.cancel()
-        self._jobs[name] = asyncio.ensure_future(coroutine)
-
-    async def _run(self, job: Callable[[], Awaitable[None]]) -> None:
-        me = asyncio.current_task()
-        assert me is not None
-        self._at_work.add(me)
-        try:
-            await job()
-        except Exception as error:  # noqa: BLE001 - a job of the daemon never raises
-            self._on_failed(error)
-        finally:
-            self._at_work.discard(me)
+    async def _fire(self, at: datetime) -> None:
+        await self._clock.sleep_until(at)
+        self._planned = None
+        self._on_due()
 
 
 async def ended(task: asyncio.Task[None]) -> None:

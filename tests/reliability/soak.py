@@ -111,7 +111,6 @@ class Soak:
         )
         self.around = SimulatedUsers(self._sandbox.world, self._beside, seed)
         self.logged = Logged()
-        self.raised: list[BaseException] = []
         self.lives: Counter[str] = Counter()
         self.edits = self.bad_edits = self.looks = 0
         self.samples: list[Sample] = []
@@ -176,7 +175,7 @@ class Soak:
         dead = asyncio.Event()
 
         def spring() -> None:
-            running = self._daemon and self._daemon._running  # noqa: SLF001 - a crash
+            running = self._daemon and self._daemon.supervisor.running
             if running:
                 running.cancel()
             dead.set()

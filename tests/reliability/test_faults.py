@@ -115,7 +115,7 @@ def test_dismissals_are_hit(bench: FaultHarness, burst: Burst, report: Report) -
     )
     random, hits = Random(SEED), 0  # noqa: S311 - repeatable, not secret
     with report.check("Faults", guarantee) as check:
-        for kind in FaultKind:
+        for kind in FAILURES:
             with patience_for(kind):
                 skip = random.randrange(4) if burst.is_short else 0
                 hits += hit_dismissals(bench, kind, burst, skip)
@@ -188,7 +188,7 @@ def test_the_list_is_hit(bench: FaultHarness, burst: Burst, report: Report) -> N
     """Without a list nothing is done, one call is spent, and the next list recovers."""
     guarantee = f"Each fault on the list, {SAID[burst]}: one call, nothing dismissed"
     with report.check("Faults", guarantee) as check:
-        for kind in FaultKind:
+        for kind in FAILURES:
             with patience_for(kind):
                 hit_list(bench, kind, burst)
             check.runs += 1
@@ -219,7 +219,7 @@ def test_the_settling_is_hit(bench: FaultHarness, burst: Burst, report: Report) 
         f"Each fault on the list that settles, {SAID[burst]}: unknown until told"
     )
     with report.check("Faults", guarantee) as check:
-        for kind in FaultKind:
+        for kind in FAILURES:
             with patience_for(kind):
                 hit_settling(bench, kind, burst)
             check.runs += 1

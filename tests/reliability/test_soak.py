@@ -9,9 +9,10 @@ import pytest
 
 from tests.reliability.report import FULL, Report
 from tests.reliability.resource_usage import Sample, slope
-from tests.reliability.simulated_time import SimulatedScheduler
+from tests.reliability.simulated_time import STRIDE, SimulatedScheduler
 from tests.reliability.soak import Soak
 from triaged.daemon import scheduler as schedule
+from triaged.daemon import supervisor
 
 pytestmark = pytest.mark.reliability
 
@@ -34,8 +35,10 @@ def soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Soak:
     monkeypatch.setattr(
         schedule,
         "Scheduler",
-        lambda: SimulatedScheduler(soak.clock, soak.raised.append),
+        lambda on_due: SimulatedScheduler(soak.clock, on_due),
     )
+    # A tick each second would only make the days longer.
+    monkeypatch.setattr(supervisor, "TICK_SECONDS", STRIDE)
     return soak
 
 
@@ -51,8 +54,7 @@ def test_weeks_change_nothing(report: Report, soak: Soak) -> None:
         check.runs = found.audits
 
         assert found.broken == []
-        assert soak.raised == []
-        assert logged["cycle.crashed"] == 0
+        assert logged["internal_error.survived"] <= lives["died at work"]
         assert min(found.dismissed, found.by_people, found.faults, soak.looks) > 0
         assert min(lives["stopped"], lives["died at work"], soak.bad_edits) > 0
         check.result = (

@@ -34,7 +34,7 @@ def settle_late(harness: TriageHarness, status: str) -> None:
 async def test_the_next_list_tells_whose_it_was(
     harness: TriageHarness, status: str, outcome: Outcome
 ) -> None:
-    """A second attempt at a task that is not pending any more waits for the next list."""
+    """A second attempt at a task that is gone from the list waits for the next one."""
     harness.leadlex.errors = [NoResponse("dismiss"), NOT_PENDING]
     await harness.cycle()
     harness.clock.advance(EFFECT_TIMEOUT.total_seconds())

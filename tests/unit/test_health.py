@@ -1,7 +1,9 @@
-"""Alive means that the loop beats; ready means that the work gets done."""
+"""Alive means that the loop runs and a poll is due; ready that the work gets done."""
 
 from dataclasses import replace
 from datetime import timedelta
+
+import pytest
 
 from tests.builders import T0
 from triaged.daemon.health import Health
@@ -12,18 +14,26 @@ MINUTE = timedelta(minutes=1)
 
 
 def a_health(**given: object) -> Health:
-    return replace(Health(heartbeat_at=T0, interval=5 * MINUTE), **given)  # type: ignore[arg-type]
+    planned = Health(heartbeat_at=0.0, interval=5 * MINUTE, poll_due=60.0)
+    return replace(planned, **given)  # type: ignore[arg-type]
 
 
-def test_alive_while_the_loop_beats() -> None:
-    """Thirty seconds without a beat, or half an hour in one cycle, is a hang."""
-    assert a_health().is_alive(T0 + MINUTE / 2)
-    assert not a_health().is_alive(T0 + MINUTE)
-    hanging = a_health(cycle_since=T0 - 31 * MINUTE)
-    assert not hanging.is_alive(T0)
-    hanging.cycle_since = None
-    hanging.heartbeat(T0 + MINUTE)
-    assert hanging.is_alive(T0 + MINUTE)
+@pytest.mark.parametrize(
+    ("health", "at", "why"),
+    [
+        (a_health(), 30.0, None),
+        (a_health(), 30.1, "the event loop is stuck"),
+        (a_health(heartbeat_at=90.0), 90.0, None),
+        (a_health(heartbeat_at=90.1), 90.1, "the planned poll is overdue"),
+        (a_health(poll_due=None), 0.0, "no poll is planned"),
+        (a_health(poll_due=None, cycle_since=0.0), 0.0, None),
+        (a_health(heartbeat_at=1800.0, cycle_since=0.0), 1800.0, None),
+        (a_health(heartbeat_at=1801.0, cycle_since=0.0), 1801.0, "a cycle is stuck"),
+    ],
+)
+def test_alive_while_a_poll_is_due(health: Health, at: float, why: str | None) -> None:
+    """A heartbeat within 30 s, and a cycle that is not stuck or a poll to come."""
+    assert health.why_not_alive(at) == why
 
 
 def test_ready_after_a_success_for_three_intervals() -> None:
@@ -47,9 +57,9 @@ def test_it_says_why_it_is_not_ready() -> None:
     health = a_health(
         key_accepted=False, waiting_for_quota_until=T0 + MINUTE, last_report=report
     )
-    shown = health.to_dict(T0)
+    document = health.to_dict(T0)
 
-    assert shown["ready"] is False
-    said = "; ".join(shown["reasons"])
-    for word in ("API key", "quota is spent", "cannot be reached"):
-        assert word in said
+    assert document["ready"] is False
+    reasons = "; ".join(document["reasons"])
+    for words in ("API key", "quota is spent", str(report.error)):
+        assert words in reasons

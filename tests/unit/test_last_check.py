@@ -101,7 +101,7 @@ async def test_a_task_with_an_unresolved_attempt_is_not_tried(
 
 @pytest.mark.anyio
 async def test_what_took_effect_late_is_not_denied(harness: TriageHarness) -> None:
-    """A call that failed as far as a list told is confirmed once its task is dismissed."""
+    """A call that failed by a list is confirmed once its task is dismissed."""
     harness.leadlex.add("a")
     harness.leadlex.errors = [NoResponse("dismiss")]
     await harness.cycle()

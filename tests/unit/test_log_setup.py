@@ -10,11 +10,22 @@ import pytest
 import structlog
 
 from triaged.cli.log_setup import configure_logs
+from triaged.cli.log_writer import LogWriter
 
 LOCAL: Final = "kept-by-a-local-variable"
 
 
-class Terminal(io.StringIO):
+class Written(io.StringIO):
+    """A stream that is read once everything queued was written to it."""
+
+    writer: LogWriter | None = None
+
+    def getvalue(self) -> str:
+        assert self.writer is None or self.writer.drain()
+        return super().getvalue()
+
+
+class Terminal(Written):
     """A stream that takes colours."""
 
     def isatty(self) -> bool:
@@ -35,8 +46,10 @@ def _restored() -> Iterator[None]:
 def configured(
     *, level: str = "info", form: str | None = "json", stream: io.StringIO | None = None
 ) -> io.StringIO:
-    stream = stream or io.StringIO()
-    configure_logs(level=level, form=form, workspace="acme", stream=stream)
+    stream = stream or Written()
+    writer = configure_logs(level=level, form=form, workspace="acme", stream=stream)
+    if isinstance(stream, Written):
+        stream.writer = writer
     return stream
 
 
@@ -96,10 +109,10 @@ def test_only_what_is_grave_enough_is_written(level: str, written: list[str]) ->
 @pytest.mark.parametrize(
     ("form", "stream", "is_json", "is_coloured"),
     [
-        (None, io.StringIO, True, False),
+        (None, Written, True, False),
         (None, Terminal, False, True),
         ("json", Terminal, True, False),
-        ("console", io.StringIO, False, False),
+        ("console", Written, False, False),
         ("console", Terminal, False, True),
     ],
 )
@@ -189,3 +202,46 @@ def test_the_last_configuration_counts() -> None:
 
     assert [event["event"] for event in events(first)] == ["one"]
     assert [event["event"] for event in events(second)] == ["three"]
+
+
+def test_hidden_events_are_not_written() -> None:
+    """An event for which a more readable line stands is left out, others stay."""
+    stream = Written()
+    stream.writer = configure_logs(
+        level="info", form="json", workspace="a", stream=stream, hidden={"task.x"}
+    )
+    structlog.get_logger().info("task.x")
+    structlog.get_logger().info("cycle.x")
+
+    assert [event["event"] for event in events(stream)] == ["cycle.x"]
+
+
+def test_a_log_call_never_raises() -> None:
+    """An event that cannot be rendered is lost and counted, and nothing else."""
+
+    class Unprintable:
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+    lost: list[None] = []
+    stream = Written()
+    stream.writer = configure_logs(
+        level="info",
+        form="json",
+        workspace="a",
+        stream=stream,
+        on_lost=lambda: lost.append(None),
+    )
+    structlog.get_logger().info("broken", value=Unprintable())
+    structlog.get_logger().info("fine")
+
+    assert [event["event"] for event in events(stream)] == ["fine"]
+    assert len(lost) == 1
+
+
+def test_without_a_stream_nothing_happens() -> None:
+    """A process whose stderr is closed logs into nothing."""
+    writer = configure_logs(level="info", form=None, workspace="a", stream=None)
+    structlog.get_logger().info("x")
+
+    assert writer.drain()

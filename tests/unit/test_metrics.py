@@ -2,15 +2,21 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import T0
-from triaged.daemon.metrics import Metrics
+from tests.snapshots import a_snapshot
+from triaged.daemon.health import Health
+from triaged.daemon.internal_errors import Where
+from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
-from triaged.quota import QuotaLimiter, QuotaSettings, RateLimitHeaders
+from triaged.ledger.views import open_views
+from triaged.quota import RateLimitHeaders
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import parse
@@ -22,103 +28,134 @@ rules:
   - {name: clutter, match: {description: ^TEST}, dismiss: testing}
   - {name: people, match: {type: campaign_start}, leave: true}
 """
+# Contract section 5; histograms and counters by the name of their family.
+CONTRACT = {
+    "triaged_dismissals",
+    "triaged_dismissal_attempts",
+    "triaged_observed",
+    "triaged_tasks_pending",
+    "triaged_tasks_left",
+    "triaged_cycles",
+    "triaged_cycle_duration_seconds",
+    "triaged_last_cycle_timestamp_seconds",
+    "triaged_api_requests",
+    "triaged_api_request_duration_seconds",
+    "triaged_api_rate_limited",
+    "triaged_quota_limit",
+    "triaged_quota_remaining",
+    "triaged_quota_reserved",
+    "triaged_quota_reset_timestamp_seconds",
+    "triaged_poll_interval_seconds",
+    "triaged_config_last_reload_successful",
+    "triaged_config_last_reload_success_timestamp_seconds",
+    "triaged_config_info",
+    "triaged_breaker_open",
+    "triaged_paused",
+    "triaged_api_key_accepted",
+    "triaged_clock_skew_seconds",
+    "triaged_rule_last_match_timestamp_seconds",
+    "triaged_rule_false_positives",
+    "triaged_rule_mode",
+    "triaged_dismissals_unresolved",
+    "triaged_oldest_pending_timestamp_seconds",
+    "triaged_dry_run",
+    "triaged_minute_limit",
+    "triaged_internal_errors",
+    "triaged_build_info",
+    "process_resident_memory_bytes",
+    "python_info",
+}
 
 
 def ruleset(text: str = RULES) -> Ruleset:
     return parse(text.encode(), "rules.yaml").ruleset
 
 
-def a_telemetry() -> Metrics:
-    telemetry = Metrics("acme", CollectorRegistry())
-    telemetry.rules_loaded(ruleset(), at=T0)
-    return telemetry
+def exported(metrics: Metrics | None = None, **given: Any) -> CollectorRegistry:
+    given.setdefault("ruleset", ruleset())
+    collector = WorkspaceCollector(
+        metrics or Metrics("acme"), lambda: a_snapshot(**given)
+    )
+    return make_registry(collector, process=True)
 
 
-def value(telemetry: Metrics, name: str, **labels: str) -> float | None:
-    return telemetry.registry.get_sample_value(name, {"workspace": "acme", **labels})
+def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
+    return registry.get_sample_value(name, {"workspace": "acme", **labels})
 
 
 def test_every_series_is_there_before_the_first_event() -> None:
     """A rate sees the first event, because the zero before it was scraped."""
-    telemetry = a_telemetry()
+    registry = exported()
 
     label = {"rule": "clutter", "reason": "testing"}
-    assert value(telemetry, "triaged_dismissals_total", **label) == 0
-    assert value(telemetry, "triaged_observed_total", **label) == 0
-    assert value(telemetry, "triaged_tasks_left", cause="breaker") == 0
-    assert value(telemetry, "triaged_cycles_total", result="failed") == 0
-    assert value(telemetry, "triaged_api_rate_limited_total", window="day") == 0
+    assert value(registry, "triaged_dismissals_total", **label) == 0
+    assert value(registry, "triaged_observed_total", **label) == 0
+    assert value(registry, "triaged_rule_false_positives_total", rule="clutter") == 0
+    assert value(registry, "triaged_api_rate_limited_total", window="day") == 0
+    assert value(registry, "triaged_cycles_total", result="failed") == 0
+    for cause in LeaveCause:
+        assert value(registry, "triaged_tasks_left", cause=cause) == 0
+    for where in Where:
+        assert value(registry, "triaged_internal_errors_total", where=where) == 0
 
 
 def test_all_of_the_contract_is_exported() -> None:
-    """Each name of the contract's section 5 is there, under the workspace's label."""
-    text = generate_latest(a_telemetry().registry).decode()
-    families = {family.name for family in text_string_to_metric_families(text)}
+    """Each name of the contract's section 5 is there, ours with the workspace."""
+    text = generate_latest(exported()).decode()
+    families = list(text_string_to_metric_families(text))
 
-    assert families >= {
-        "triaged_dismissals",
-        "triaged_dismissal_attempts",
-        "triaged_observed",
-        "triaged_tasks_pending",
-        "triaged_tasks_left",
-        "triaged_cycles",
-        "triaged_cycle_duration_seconds",
-        "triaged_last_cycle_timestamp_seconds",
-        "triaged_api_requests",
-        "triaged_api_request_duration_seconds",
-        "triaged_api_rate_limited",
-        "triaged_quota_limit",
-        "triaged_quota_remaining",
-        "triaged_quota_reserved",
-        "triaged_quota_reset_timestamp_seconds",
-        "triaged_poll_interval_seconds",
-        "triaged_config_last_reload_successful",
-        "triaged_config_last_reload_success_timestamp_seconds",
-        "triaged_config_info",
-        "triaged_breaker_open",
-        "triaged_paused",
-        "triaged_api_key_accepted",
-        "triaged_clock_skew_seconds",
-        "triaged_rule_last_match_timestamp_seconds",
-        "triaged_build_info",
-    }
+    assert {family.name for family in families} >= CONTRACT
+    for family in families:
+        if family.name.startswith("triaged_"):
+            assert all(s.labels["workspace"] == "acme" for s in family.samples)
 
 
 def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
     """A counter shows the ledger's total: nothing lost, nothing twice."""
     label = {"rule": "clutter", "reason": "testing"}
     with Ledger(tmp_path) as ledger:
-        first = a_telemetry()
         ledger.counters.increment("dismissals", "clutter", "testing", by=3)
         ledger.counters.increment("dismissals", "renamed", "testing")
         ledger.counters.increment("attempts", "confirmed", by=4)
-        first.sync_counters(ledger)
-        first.sync_counters(ledger)
-        again = a_telemetry()
-        again.sync_counters(ledger)
-
-    for telemetry in (first, again):
-        assert value(telemetry, "triaged_dismissals_total", **label) == 3
+    with open_views(tmp_path, "default") as views:
+        totals = views.totals()
+    for registry in (exported(totals=totals), exported(totals=totals)):
+        assert value(registry, "triaged_dismissals_total", **label) == 3
         attempts = "triaged_dismissal_attempts_total"
-        assert value(telemetry, attempts, outcome="confirmed") == 4
+        assert value(registry, attempts, outcome="confirmed") == 4
 
 
 def test_a_removed_rule_takes_its_series_along() -> None:
     """Label sets stay closed: what no rule of today is called is gone."""
-    telemetry = a_telemetry()
-    telemetry.rules_loaded(ruleset(RULES.replace("clutter", "litter")), at=T0)
+    metrics = Metrics("acme")
+    registry = exported(metrics, ruleset=ruleset(RULES.replace("clutter", "litter")))
 
     gone = {"rule": "clutter", "reason": "testing"}
-    assert value(telemetry, "triaged_dismissals_total", **gone) is None
-    assert (
-        value(telemetry, "triaged_rule_last_match_timestamp_seconds", rule="litter")
-        == 0
-    )
+    stamp = "triaged_rule_last_match_timestamp_seconds"
+    assert value(registry, "triaged_dismissals_total", **gone) is None
+    assert value(registry, stamp, rule="litter") == 0
+
+
+def test_the_mode_of_each_rule() -> None:
+    """Each rule has a series for each mode, and 1 for the one in force."""
+    observing = RULES.replace("{name: clutter,", "{name: clutter, mode: observe,")
+    registry = exported(ruleset=ruleset(observing))
+
+    shown = {
+        (rule, mode): value(registry, "triaged_rule_mode", rule=rule, mode=mode)
+        for rule in ("clutter", "people")
+        for mode in ("enforce", "observe", "off")
+    }
+    assert [key for key, on in shown.items() if on == 1] == [
+        ("clutter", "observe"),
+        ("people", "enforce"),
+    ]
+    assert list(shown.values()).count(0) == 4
 
 
 def test_a_cycle_is_shown() -> None:
     """What was listed and left is there; unknown types count as other."""
-    telemetry = a_telemetry()
+    metrics = Metrics("acme")
     report = CycleReport(
         id="c",
         started_at=T0,
@@ -128,23 +165,24 @@ def test_a_cycle_is_shown() -> None:
         pending={"prospect_search": 3, "invented": 2},
         left_by_cause={LeaveCause.YOUNG: 4},
         matched_rules=frozenset({"clutter"}),
-        breaker="why",
     )
-    telemetry.record_cycle(report, at=T0)
+    metrics.record_cycle(report, at=T0)
+    health = Health(heartbeat_at=0.0, interval=timedelta(0), last_list=report)
+    registry = exported(metrics, health=health)
 
-    assert value(telemetry, "triaged_tasks_pending", type="prospect_search") == 3
-    assert value(telemetry, "triaged_tasks_pending", type="other") == 2
-    assert value(telemetry, "triaged_tasks_left", cause="young") == 4
-    assert value(telemetry, "triaged_breaker_open") == 1
+    assert value(registry, "triaged_tasks_pending", type="prospect_search") == 3
+    assert value(registry, "triaged_tasks_pending", type="other") == 2
+    assert value(registry, "triaged_tasks_left", cause="young") == 4
+    assert value(registry, "triaged_cycles_total", result="incomplete") == 1
     stamp = "triaged_rule_last_match_timestamp_seconds"
-    assert value(telemetry, stamp, rule="clutter") == T0.timestamp()
+    assert value(registry, stamp, rule="clutter") == T0.timestamp()
 
 
 def test_calls_and_quota_are_shown() -> None:
     """A refused key, a call without answer and the quota each have their series."""
-    telemetry = a_telemetry()
+    metrics = Metrics("acme")
     for status in (200, 401, None):
-        telemetry.record_call(
+        metrics.record_call(
             ApiCall(
                 operation="list",
                 status=status,
@@ -153,12 +191,30 @@ def test_calls_and_quota_are_shown() -> None:
                 rate_limit=RateLimitHeaders(),
             )
         )
-    view = QuotaLimiter(QuotaSettings.for_plan("starter")).snapshot(T0.timestamp())
-    telemetry.set_quota(view, interval=timedelta(minutes=18))
+    metrics.record_rate_limited("minute")
+    registry = exported(metrics, dry_run=True, errors={Where.LOG: 7})
     calls = "triaged_api_requests_total"
 
-    assert value(telemetry, calls, operation="list", status="error") == 1
-    assert value(telemetry, calls, operation="list", status="401") == 1
-    assert value(telemetry, "triaged_api_key_accepted") == 0
-    assert value(telemetry, "triaged_quota_limit") == 100
-    assert value(telemetry, "triaged_poll_interval_seconds") == 1080
+    assert value(registry, calls, operation="list", status="error") == 1
+    assert value(registry, calls, operation="list", status="401") == 1
+    assert value(registry, "triaged_api_rate_limited_total", window="minute") == 1
+    assert value(registry, "triaged_api_key_accepted") == 0
+    assert value(registry, "triaged_quota_limit") == 100
+    assert value(registry, "triaged_minute_limit") == 10
+    assert value(registry, "triaged_poll_interval_seconds") == 1080
+    assert value(registry, "triaged_dry_run") == 1
+    assert value(registry, "triaged_internal_errors_total", where="log") == 7
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_reload_is_shown(*, good: bool) -> None:
+    """A refused file shows at once, and the time of the last good one stays."""
+    metrics = Metrics("acme")
+    metrics.rules_loaded(T0)
+    if not good:
+        metrics.rules_rejected()
+    registry = exported(metrics)
+
+    at = "triaged_config_last_reload_success_timestamp_seconds"
+    assert value(registry, "triaged_config_last_reload_successful") == good
+    assert value(registry, at) == T0.timestamp()

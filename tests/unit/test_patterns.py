@@ -309,6 +309,10 @@ def test_takes_a_range_of_accents() -> None:
         ("don\u2019t", "write ['\u2019]"),
         ("\u201cboard\u201d", 'write ["\u201c]'),
         ("TEST*", "write TEST"),
+        (r"\\bboard\\b", r"written once: \b"),
+        ("(?i)'board'", "the quotes ' around"),
+        ("%board", "% is an ordinary character"),
+        ("(?i)board%", "% is an ordinary character"),
         ("(?i)^report* x", "write report"),
     ],
 )
@@ -324,6 +328,7 @@ def test_doubts(source: str, doubt: str) -> None:
     [
         *("[aeiou]", "[Tt]est", "[yYnN]", "[abc]", "[ÄÖÜ]", "[A-Za-z]", r"[\w.-]+"),
         *("ab*c", "x*y", "ceos?", "a.*", r"T\*", "['\u2019]s", "[^|]", "[|]"),
+        *("100%", r"[\\b]", r"C:\\docs", "it's", "don't"),
     ],
 )
 def test_no_doubts(source: str) -> None:

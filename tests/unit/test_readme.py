@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from tests.snapshots import a_snapshot
 from triaged.cli import COMMAND_MODULES
 from triaged.clock import SystemClock
-from triaged.daemon.metrics import Metrics
+from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
 from triaged.rulesfile.loader import compile_rules, load_rules, parse
 from triaged.rulesfile.loader import run_rule_tests as run_tests
 from triaged.settings import Settings, read_settings
@@ -90,14 +90,15 @@ def test_the_defaults_in_the_readme_are_the_defaults() -> None:
 
 def exported() -> dict[str, set[str]]:
     """Return the labels, but for the workspace, of every metric that is exported."""
-    registry = CollectorRegistry()
-    metrics = Metrics("default", registry)
     ruleset = parse(
         b"version: 1\nrules: [{name: a, match: {type: x}, dismiss: testing}]\n"
         b"task_types: [x]\n",
         "rules.yaml",
     ).ruleset
-    metrics.rules_loaded(ruleset, at=SystemClock().now())
+    snapshot = a_snapshot(ruleset=ruleset)
+    registry = make_registry(
+        WorkspaceCollector(Metrics("default"), lambda: snapshot), process=False
+    )
     found: dict[str, set[str]] = {}
     for family in registry.collect():
         suffix = "_total" if family.type == "counter" else ""

@@ -1,15 +1,20 @@
-"""The rules in force: good ones replace, bad ones are complained of until mended."""
+"""The rules in force: good ones replace, bad ones are logged until they are fixed."""
 
-from datetime import timedelta
+import os
+import threading
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import T0
+from triaged.daemon import rules_watcher
 from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
-from triaged.rulesfile.loader import CompiledRules
+from triaged.rulesfile.loader import CompiledRules, load_rules
 
 GOOD = """
 version: 1
@@ -26,13 +31,13 @@ FAILING = GOOD.replace("decision: dismiss", "decision: leave")
 
 
 class Watch:
-    """A keeper, its file, and what it told."""
+    """A watcher, its file, and what it reported."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.loaded: list[str] = []
         self.rejected = 0
-        self.keeper = RulesWatcher(
+        self.watcher = RulesWatcher(
             path, on_loaded=self._loaded, on_rejected=self._rejected
         )
 
@@ -45,8 +50,8 @@ class Watch:
     def look(self, *, minutes: float = 0) -> list[str]:
         """Look twice and return the names of what was logged."""
         with capture_logs() as logs:
-            self.keeper.poll(now=T0 + timedelta(minutes=minutes))
-            self.keeper.poll(now=T0 + timedelta(minutes=minutes))
+            self.watcher.poll(now=T0 + timedelta(minutes=minutes))
+            self.watcher.poll(now=T0 + timedelta(minutes=minutes))
         return [event["event"] for event in logs]
 
 
@@ -55,7 +60,7 @@ def watch(tmp_path: Path) -> Watch:
     path = tmp_path / "rules.yaml"
     path.write_text(GOOD)
     watch = Watch(path)
-    watch.keeper.load_initial(now=T0)
+    watch.watcher.load_initial(now=T0)
     return watch
 
 
@@ -71,7 +76,7 @@ def test_a_changed_file_is_taken_once(watch: Watch) -> None:
 def test_a_file_in_mid_write_is_not_read(watch: Watch) -> None:
     """Two looks have to agree, so half a file is never taken for a whole one."""
     watch.path.write_text(BAD)
-    watch.keeper.poll(now=T0)
+    watch.watcher.poll(now=T0)
     watch.path.write_text(BETTER)
 
     assert watch.look() == ["rules.reloaded"]
@@ -80,7 +85,7 @@ def test_a_file_in_mid_write_is_not_read(watch: Watch) -> None:
 
 @pytest.mark.parametrize("bad", [BAD, FAILING, None])
 def test_a_bad_file_never_replaces_a_good_one(watch: Watch, bad: str | None) -> None:
-    """Wrong, failing its tests or gone: the complaint comes back until it is mended."""
+    """Wrong, failing its tests or gone: the complaint is repeated until it is fixed."""
     if bad is None:
         watch.path.unlink()
     else:
@@ -90,11 +95,11 @@ def test_a_bad_file_never_replaces_a_good_one(watch: Watch, bad: str | None) -> 
     assert watch.look() == ["rules.rejected"]
     assert watch.look(minutes=1) == []
     assert watch.look(minutes=later) == ["rules.rejected"]
-    assert watch.keeper.rules.source == GOOD
-    assert watch.keeper.rejected
+    assert watch.watcher.rules.source == GOOD
+    assert watch.watcher.rejected
     watch.path.write_text(GOOD)
     assert watch.look(minutes=later) == ["rules.restored"]
-    assert watch.keeper.rejected is None
+    assert watch.watcher.rejected is None
 
 
 def test_a_bad_file_keeps_it_from_starting(tmp_path: Path) -> None:
@@ -102,7 +107,124 @@ def test_a_bad_file_keeps_it_from_starting(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(BAD)
     with pytest.raises(ConfigError):
-        Watch(path).keeper.load_initial(now=T0)
+        Watch(path).watcher.load_initial(now=T0)
     path.write_text(FAILING)
     with pytest.raises(RuleTestsFailed, match="goes"):
-        Watch(path).keeper.load_initial(now=T0)
+        Watch(path).watcher.load_initial(now=T0)
+
+
+@pytest.mark.anyio
+async def test_a_reload_waits_for_a_whole_file(watch: Watch) -> None:
+    """On request, too, half a file is not loaded: two looks have to agree."""
+    steps = iter([BAD, BAD + "#", BETTER, None, None])
+
+    async def write_on(_: float) -> None:
+        text = next(steps)
+        if text is not None:
+            watch.path.write_text(text)
+
+    watch.path.write_text("version: 1\nru")
+    with capture_logs() as logs:
+        await watch.watcher.reload(now=T0, pause=write_on)
+
+    assert [event["event"] for event in logs] == ["rules.reloaded"]
+    assert watch.loaded == [GOOD, BETTER]
+    assert watch.rejected == 0
+
+
+@pytest.mark.anyio
+async def test_a_reload_of_the_same_file(watch: Watch) -> None:
+    """A request is always answered, also when nothing has changed."""
+
+    async def wait(_: float) -> None:
+        pass
+
+    with capture_logs() as logs:
+        await watch.watcher.reload(now=T0, pause=wait)
+
+    assert [event["event"] for event in logs] == ["rules.reloaded"]
+
+
+def test_a_file_that_changes_while_it_is_loaded(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written between the looks and the end of loading is not decided on."""
+    real = load_rules
+
+    def write_more(path: Path, *, now: datetime) -> Any:
+        path.write_text(BETTER)
+        return real(path, now=now)
+
+    watch.path.write_text(BAD)
+    monkeypatch.setattr(rules_watcher, "load_rules", write_more)
+    assert watch.look() == []
+    monkeypatch.setattr(rules_watcher, "load_rules", real)
+
+    assert watch.look() == ["rules.reloaded"]
+    assert watch.rejected == 0
+
+
+def test_a_touched_file_counts_as_being_written(watch: Watch) -> None:
+    """Equal content under another time is a file that somebody may be writing."""
+    watch.path.write_text(BETTER)
+    os.utime(watch.path, (1, 1))
+    watch.watcher.poll(now=T0)
+    os.utime(watch.path, (2, 2))
+    watch.watcher.poll(now=T0)
+    assert watch.loaded == [GOOD]
+    watch.watcher.poll(now=T0)
+
+    assert watch.loaded == [GOOD, BETTER]
+
+
+def test_new_rules_are_in_force_before_it_is_logged(watch: Watch) -> None:
+    """Whoever reads `rules.reloaded` may rely on the new rules."""
+    in_force: list[str] = []
+
+    def look(*_: object) -> Any:
+        in_force.append(watch.watcher.rules.source)
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[look])
+    watch.path.write_text(BETTER)
+    watch.watcher.poll(now=T0)
+    watch.watcher.poll(now=T0)
+
+    assert in_force == [BETTER]
+
+
+def test_a_config_map_is_swapped(tmp_path: Path) -> None:
+    """A file behind a symbolic link that is replaced as a whole is picked up."""
+    for name, text in (("one", GOOD), ("two", BETTER)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rules.yaml").write_text(text)
+        os.utime(tmp_path / name / "rules.yaml", (5, 5))
+    data = tmp_path / "..data"
+    data.symlink_to("one")
+    (tmp_path / "rules.yaml").symlink_to("..data/rules.yaml")
+    watch = Watch(tmp_path / "rules.yaml")
+    watch.watcher.load_initial(now=T0)
+    (tmp_path / "new").symlink_to("two")
+    (tmp_path / "new").rename(data)
+
+    assert watch.look() == ["rules.reloaded"]
+
+
+@pytest.mark.anyio
+async def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """What can be read only once is loaded, and then neither watched nor re-read."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_text, args=(GOOD,))
+    writer.start()
+    watch = Watch(path)
+    watch.watcher.load_initial(now=T0)
+    writer.join(5)
+
+    async def wait(_: float) -> None:
+        raise AssertionError
+
+    assert watch.look(minutes=60) == []
+    await watch.watcher.reload(now=T0, pause=wait)
+    assert watch.loaded == [GOOD]
+    assert watch.rejected == 0

@@ -113,7 +113,7 @@ def survivors(text: str) -> set[tuple[str, str]]:
 def wanted(text: str) -> list[tuple[Mutant, NewTest | None]]:
     rules = load(text)
     missing = MissingTests(rules.ruleset, rules.tests)
-    return [(mutant, missing.propose(mutant)) for mutant in alive(rules)]
+    return list(missing.propose(alive(rules), elapsed=lambda: 0.0))
 
 
 def test_what_no_test_notices_is_found() -> None:
@@ -220,10 +220,10 @@ def test_as_json_it_can_be_pasted_too() -> None:
 def test_its_name_is_free() -> None:
     """No other test in the file has it, however often it is asked for."""
     rules = load(RULES)
-    mutant = next(mutants(rules.ruleset))
+    again = [alive(rules)[0]] * 3
     missing = MissingTests(rules.ruleset, rules.tests)
-
-    names = [test.entry["name"] for _ in range(3) if (test := missing.propose(mutant))]
+    proposed = missing.propose(again, elapsed=lambda: 0.0)
+    names = [test.entry["name"] for _, test in proposed if test is not None]
 
     assert len(set(names)) == 3
 
@@ -321,6 +321,17 @@ def test_a_test_for_protection_is_proposed() -> None:
     assert ("protect[0]", r"description /(?i)\bboard\b/") not in survivors(
         f"{text}{test}\n"
     )
+
+
+def test_no_test_is_sought_without_time() -> None:
+    """Each survivor is still named, only without a test to add."""
+    rules = load(RULES)
+    missing = MissingTests(rules.ruleset, rules.tests)
+    found = alive(rules)
+
+    assert list(missing.propose(found, elapsed=lambda: 99.0)) == [
+        (mutant, None) for mutant in found
+    ]
 
 
 def test_what_there_is_no_time_for_is_counted() -> None:

@@ -92,7 +92,7 @@ def test_a_test_may_have_its_own_moment() -> None:
             "description: TEST",
             "decision: leave, observed: []",
             (
-                "expected leave, observed by nobody; got leave (no_rule),"
+                "expected leave, observed by no rule; got leave (no_rule),"
                 " observed by watch"
             ),
         ),

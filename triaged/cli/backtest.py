@@ -17,7 +17,7 @@ from triaged.cli.options import (
     EnumChoice,
     with_settings,
 )
-from triaged.cli.output import console, echo, echo_json, truncate
+from triaged.cli.output import console, echo, echo_html, echo_json, truncate
 from triaged.cli.session import open_session
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -67,7 +67,7 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
         echo_json(report)
     elif form is ReportFormat.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
-        echo(page, end="")
+        echo_html(page)
     else:
         _show(result)
 

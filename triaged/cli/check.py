@@ -1,10 +1,10 @@
 """``triaged check`` and ``triaged schema``: rules files before they act."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -14,13 +14,10 @@ from triaged.cli.output import echo, echo_json
 from triaged.clock import Clock, SystemClock
 from triaged.errors import ConfigError, Problem, Severity
 from triaged.rulesfile.lint.missing_tests import MissingTests, NewTest
-from triaged.rulesfile.lint.mutation import MAX_SECONDS, Mutant, find_survivors
+from triaged.rulesfile.lint.mutation import Mutant, find_survivors
 from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
-
-# More tests than anyone adds at a time; for more, check again.
-_MOST_TESTS: Final = 100
 
 
 @click.command
@@ -90,20 +87,15 @@ class _Checked:
 
     def add_survivors(self, loaded: LoadedRules, clock: Clock) -> None:
         """Warn of each condition that could be dropped with all tests passing."""
-        start = clock.monotonic()
         survivors = find_survivors(
             loaded.tests,
             loaded.ruleset,
             now=clock.now(),
-            elapsed=lambda: clock.monotonic() - start,
+            elapsed=_stopwatch(clock),
         )
         missing = MissingTests(loaded.ruleset, loaded.tests)
-        for mutant in survivors.found:
-            enough = (
-                len(self.wanted) >= _MOST_TESTS
-                or clock.monotonic() - start > MAX_SECONDS
-            )
-            test = None if enough else missing.propose(mutant)
+        proposed = missing.propose(survivors.found, elapsed=_stopwatch(clock))
+        for mutant, test in proposed:
             problem = _survived(mutant, loaded.file, known=test is not None)
             self.problems.append(problem)
             if test is not None:
@@ -115,6 +107,11 @@ class _Checked:
                 f"{loaded.file}: note: --mutate tried {survivors.tried} of"
                 f" {survivors.total} conditions; there was no time for the others"
             )
+
+
+def _stopwatch(clock: Clock) -> Callable[[], float]:
+    start = clock.monotonic()
+    return lambda: clock.monotonic() - start
 
 
 def _survived(mutant: Mutant, file: str, *, known: bool) -> Problem:

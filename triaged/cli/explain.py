@@ -28,15 +28,14 @@ from triaged.errors import TriagedError
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
-from triaged.ledger.decisions import DecisionRecord
-from triaged.ledger.dismissals import DismissalFilter
-from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
+from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
 from triaged.rules.task import Decision, Json, Task, parse_task
-from triaged.rulesfile.loader import CompiledRules, load_rules, parse
+from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
 from triaged.triage.guard import apply_guard
+from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
 
@@ -153,60 +152,10 @@ def _explain_id(
 
 def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
     """Explain by what was stored when it was decided, whatever the rules say today."""
-    dismissals = ledger.dismissals.query(DismissalFilter(task_id=task_id, last=1))
-    if not dismissals:
-        record = ledger.decisions.latest(task_id)
-        return None if record is None else _rejudged(ledger, record)
-    entry = dismissals[0]
-    # What a person dismissed has no decision of the rules.
-    by_hand = Decision(parse_task(entry.task), None, reason=entry.reason)
-    about_dismissal = {
-        "source": "ledger",
-        "task_id": task_id,
-        "task": entry.task,
-        "decided_at": entry.decided_at.isoformat(),
-        "rules_sha256": entry.rules_sha256,
-        "dismissal": {
-            "rule": entry.rule,
-            "reason": entry.reason,
-            "outcome": entry.outcome or "unknown",
-            "source": entry.source,
-            "detail": entry.detail,
-        },
-        "decision": decision_to_dict(by_hand),
-    }
-    return _with_effects({**about_dismissal, **entry.trace})
-
-
-def _rejudged(ledger: Ledger, record: DecisionRecord) -> dict[str, Any] | None:
-    text = ledger.rulesets.source(record.rules_sha256)
-    if text is None:
-        return None
-    ruleset = parse(text.encode(), "rules in the ledger").ruleset
-    task = parse_task(record.task)
-    duplicates = duplicate_conditions(ruleset.conditions())
-    copies = zip(duplicates, record.duplicate_flags, strict=True)
-    context = EvaluationContext(
-        record.decided_at,
-        {
-            duplicate: {} if copy is None else {record.task_id: copy}
-            for duplicate, copy in copies
-        },
+    stored = stored_explanation(
+        ledger.dismissals, ledger.decisions, ledger.rulesets, task_id
     )
-    explanation = explain_task(ruleset, task, context)
-    decision = explanation.decision._replace(
-        cause=record.cause, rule=record.rule, reason=record.reason
-    )
-    explained = {
-        "source": "ledger",
-        "task_id": record.task_id,
-        "task": record.task,
-        "decided_at": record.decided_at.isoformat(),
-        "rules_sha256": record.rules_sha256,
-        **explanation_to_dict(explanation),
-        "decision": decision_to_dict(decision),
-    }
-    return _with_effects(explained)
+    return None if stored is None else _with_effects(stored)
 
 
 def _explanation(

@@ -2,14 +2,15 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, Final, TextIO
 
 import structlog
 
+from triaged.cli.log_writer import LogWriter
 from triaged.text import escape_unprintable
 
-_LONGEST: Final = 1_000
+_MAX_VALUE_LENGTH: Final = 1_000
 
 _LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -20,17 +21,37 @@ _LEVELS: Final = {
 
 
 def configure_logs(
-    *, level: str, form: str | None, workspace: str, stream: TextIO = sys.stderr
-) -> None:
-    """Set up all logging of the process, ours and the libraries'."""
+    *,
+    level: str,
+    form: str | None,
+    workspace: str,
+    stream: TextIO | None = sys.stderr,
+    on_lost: Callable[[], None] = lambda: None,
+    hidden: Collection[str] = (),
+) -> LogWriter:
+    """Set up all logging of the process, ours and the libraries'.
+
+    ``hidden`` events are not written: something more readable stands for them.
+
+    ``on_lost`` is called for each line that cannot be written; no log call ever raises
+    or waits for the stream.
+    """
+    writer = LogWriter(stream, on_lost=on_lost)
     renderer: Any = structlog.processors.JSONRenderer()
-    if (form or ("console" if stream.isatty() else "json")) == "console":
+    if is_console(form, stream):
         # The pretty tracebacks that rich offers show local variables, keys included.
         renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
+            colors=stream is not None and stream.isatty(),
             exception_formatter=structlog.dev.plain_traceback,
         )
+
+    def hide(_: object, __: str, event: structlog.typing.EventDict) -> Any:  # noqa: ANN401 - a processor
+        if event["event"] in hidden:
+            raise structlog.DropEvent
+        return event
+
     chain: list[Any] = [
+        hide,
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -39,30 +60,80 @@ def configure_logs(
     ]
     structlog.configure(
         processors=[*chain, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        wrapper_class=_never_raising(_LEVELS[level], writer),
+        logger_factory=lambda *_: _QueuedLogger(writer),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(workspace=workspace)
-    # Libraries only speak up when something is wrong; httpx would log every URL.
-    formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            renderer,
-        ],
-        foreign_pre_chain=chain,
+    # Libraries log only what is wrong; httpx would log every URL.
+    handler = _QueuedHandler(writer)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+            ],
+            foreign_pre_chain=chain,
+        )
     )
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     # APScheduler warns of each run that a long cycle coalesces, which is by design.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    return writer
+
+
+def is_console(form: str | None, stream: TextIO | None = sys.stderr) -> bool:
+    """Return whether logs are lines for people rather than JSON."""
+    on_terminal = stream is not None and stream.isatty()
+    return (form or ("console" if on_terminal else "json")) == "console"
+
+
+class _QueuedLogger:
+    """The end of structlog's chain: every method queues the rendered line."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+
+    def msg(self, line: str) -> None:
+        """Queue one line."""
+        self._writer.put(line + "\n")
+
+    debug = info = warning = error = critical = exception = log = fatal = msg
+
+
+class _QueuedHandler(logging.Handler):
+    """The end of the standard library's chain."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue one record; one that cannot be formatted is lost and counted."""
+        try:
+            self._writer.put(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - see above
+            self._writer.lost()
+
+
+def _never_raising(level: int, writer: LogWriter) -> type[Any]:
+    """Return structlog's logger for a level; what it cannot render is counted."""
+    base: Any = structlog.make_filtering_bound_logger(level)
+
+    def proxy(self: Any, *given: Any, **facts: Any) -> Any:  # noqa: ANN401 - structlog's own signature
+        try:
+            return base._proxy_to_logger(self, *given, **facts)  # noqa: SLF001 - structlog's hook for subclasses
+        except Exception:  # noqa: BLE001 - a log line costs nothing but itself
+            writer.lost()
+            return None
+
+    return type("NeverRaisingLogger", (base,), {"_proxy_to_logger": proxy})
 
 
 def escape_event(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Keep control characters out of terminals and log viewers."""
+    """Escape control characters, which terminals and log viewers would obey."""
     for key, value in event.items():
         keep = "\n" if key == "exception" else ""
         event[key] = _printable(value, keep)
@@ -72,6 +143,10 @@ def escape_event(
 def _printable(value: object, keep: str) -> object:
     if isinstance(value, str):
         # A task's id has no limit of its own; a log line must have one.
-        short = value if keep or len(value) <= _LONGEST else value[:_LONGEST] + "…"
+        short = (
+            value
+            if keep or len(value) <= _MAX_VALUE_LENGTH
+            else value[:_MAX_VALUE_LENGTH] + "…"
+        )
         return escape_unprintable(short, keep=keep)
     return [_printable(v, keep) for v in value] if isinstance(value, list) else value

@@ -77,6 +77,13 @@ def echo_json(document: object) -> None:
     sys.stdout.write(escape_json(text) + "\n")
 
 
+def echo_html(page: str) -> None:
+    """Print a page, which says of itself that it is UTF-8."""
+    if not shows_unicode(sys.stdout):
+        page = page.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    sys.stdout.write(page)
+
+
 def escape_json(text: str) -> str:
     """Escape what a JSON text holds that cannot be seen, so that it stays JSON."""
     return "\n".join(

@@ -1,12 +1,18 @@
 """``triaged run``: the daemon, or one cycle for cron."""
 
 import asyncio
+import contextlib
+import os
+import resource
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.log_setup import configure_logs
+from triaged.cli.log_setup import configure_logs, is_console
 from triaged.cli.options import (
     API,
     LEDGER_OPTIONS,
@@ -17,8 +23,9 @@ from triaged.cli.options import (
     RULES_OPTIONS,
     with_settings,
 )
+from triaged.cli.run_lines import READABLE_EVENTS, attempt_line
 from triaged.clock import SystemClock
-from triaged.daemon.service import open_daemon
+from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
@@ -26,14 +33,26 @@ from triaged.ledger import DaemonLock
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.triage.report import CycleResult, FalsePositiveLog, log_cycle
+from triaged.triage.report import CycleReport, CycleResult, FalsePositiveLog, log_cycle
+from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from triaged.daemon.metrics import Metrics
+
+OnAttempt = Callable[[Attempt], None]
 
 
 @click.command
 @click.option("--once", is_flag=True, help="Run one cycle and end, for cron.")
 @click.option("--dry-run", is_flag=True, help="Decide and report, never dismiss.")
+@click.option(
+    "--metrics-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --once: write the metrics for node_exporter's textfile collector.",
+)
 @with_settings(
     *API,
     *RULES_OPTIONS,
@@ -43,21 +62,50 @@ from triaged.workspace import open_workspace
     *LISTEN_OPTIONS,
     *LOG_OPTIONS,
 )
-def run(*, settings: Settings, once: bool, dry_run: bool) -> None:
+def run(
+    *, settings: Settings, once: bool, dry_run: bool, metrics_file: Path | None
+) -> None:
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
+    if metrics_file is not None:
+        _check_metrics_file(metrics_file, once=once)
     _check_quota_feasible(settings)
-    configure_logs(
+    errors = InternalErrors()
+    readable = is_console(settings.log_format)
+    writer = configure_logs(
         level=settings.log_level,
         form=settings.log_format,
         workspace=settings.workspace,
+        on_lost=lambda: errors.count(Where.LOG),
+        hidden=READABLE_EVENTS if readable else (),
     )
+
+    def show(attempt: Attempt) -> None:
+        if readable:
+            with errors.survived(Where.LOG):
+                writer.put(attempt_line(attempt, at=SystemClock().now()))
+
     if once:
-        sys.exit(asyncio.run(_run_once(settings, dry_run=dry_run)))
-    asyncio.run(_run_daemon(settings, dry_run=dry_run))
+        sys.exit(
+            asyncio.run(
+                _run_once(
+                    settings, dry_run=dry_run, metrics_file=metrics_file, show=show
+                )
+            )
+        )
+    asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
+
+
+def _check_metrics_file(file: Path, *, once: bool) -> None:
+    """Refuse a file that could not be written, before anything is spent."""
+    if not once:
+        raise click.UsageError("--metrics-file needs --once; the daemon has /metrics")
+    if not os.access(file.parent, os.W_OK | os.X_OK) or file.is_dir():
+        why = f"cannot be written: {file}"
+        raise click.BadParameter(why, param_hint="--metrics-file")
 
 
 def _check_quota_feasible(settings: Settings) -> None:
-    """Refuse a quota that can never dismiss anything; what is unknown may be enough."""
+    """Refuse a quota that can never dismiss anything; an unknown one may be enough."""
     limit = settings.quota.daily_limit
     if limit is None:
         return
@@ -66,16 +114,40 @@ def _check_quota_feasible(settings: Settings) -> None:
         raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
 
 
-async def _run_daemon(settings: Settings, *, dry_run: bool) -> None:
+async def _run_daemon(
+    settings: Settings, errors: InternalErrors, show: OnAttempt, *, dry_run: bool
+) -> None:
+    from triaged.daemon.service import open_daemon  # noqa: PLC0415 - takes long to import
+
+    _allow_descriptors()
     async with open_daemon(
-        settings, SystemClock(), dry_run=dry_run, notifier=SystemdNotifier()
+        settings,
+        SystemClock(),
+        dry_run=dry_run,
+        notifier=SystemdNotifier(),
+        errors=errors,
+        on_attempt=show,
     ) as daemon:
         await daemon.run()
 
 
-async def _run_once(settings: Settings, *, dry_run: bool) -> int:
+def _allow_descriptors() -> None:
+    """Take all the descriptors that we may have: idle readers must not use them up."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def _run_once(
+    settings: Settings,
+    *,
+    dry_run: bool,
+    metrics_file: Path | None = None,
+    show: OnAttempt = lambda _: None,
+) -> int:
     clock = SystemClock()
     rules, _ = load_rules(settings.rules, now=clock.now())
+    metrics = None if metrics_file is None else _new_metrics(settings)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
     )
@@ -85,25 +157,48 @@ async def _run_once(settings: Settings, *, dry_run: bool) -> int:
         since=process.started_at,
         once=True,
     ):
-        async with open_workspace(settings, clock) as workspace:
+        async with open_workspace(
+            settings,
+            clock,
+            on_call=metrics.record_call if metrics else lambda _: None,
+            on_refused=metrics.record_rate_limited if metrics else lambda _: None,
+        ) as workspace:
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
+            cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                report = await workspace.cycle(dry_run=dry_run).run(
-                    lambda: rules, stop=stop
-                )
+                report = await cycle.run(lambda: rules, stop=stop)
             false_positives.log_new()
             process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:
                 workspace.prune(clock.now())
+            if metrics_file is not None and metrics is not None:
+                from triaged.daemon.metrics_file import write_metrics_file  # noqa: PLC0415 - loads prometheus_client
+
+                write_metrics_file(
+                    metrics_file,
+                    metrics,
+                    workspace,
+                    rules.ruleset,
+                    report,
+                    dry_run=dry_run,
+                )
     log_cycle(report)
+    return _exit_code(report)
+
+
+def _new_metrics(settings: Settings) -> "Metrics":
+    from triaged.daemon.metrics import Metrics  # noqa: PLC0415 - loads prometheus_client
+
+    return Metrics(settings.workspace)
+
+
+def _exit_code(report: CycleReport) -> int:
     if report.result is CycleResult.OK:
         return exit_codes.OK
-    if report.error is not None and not report.listed:
-        return exit_codes.exit_code_for(report.error)
-    code = (
-        exit_codes.exit_code_for(report.error)
-        if report.error
-        else exit_codes.INCOMPLETE
-    )
-    return code if code == exit_codes.KEY_REFUSED else exit_codes.INCOMPLETE
+    if report.error is None:
+        return exit_codes.INCOMPLETE
+    code = exit_codes.exit_code_for(report.error)
+    if not report.listed or code == exit_codes.KEY_REFUSED:
+        return code
+    return exit_codes.INCOMPLETE

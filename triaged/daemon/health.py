@@ -1,4 +1,4 @@
-"""Whether the daemon lives, and whether it does its work."""
+"""Whether the daemon is alive, and whether it does its work."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,41 +6,57 @@ from typing import Any, Final
 
 from triaged.triage.report import CycleReport
 
-# The beat comes each second; a loop that has not beaten for this long hangs.
-HEARTBEAT_TIMEOUT: Final = timedelta(seconds=30)
+# The heartbeat comes each second; a loop without one for this long is stuck.
+HEARTBEAT_TIMEOUT: Final = 30.0
 
 # Listing may wait a minute for the quota, dismissing ends after a quarter of an hour.
-CYCLE_TIMEOUT: Final = timedelta(minutes=30)
+CYCLE_TIMEOUT: Final = 30 * 60.0
+
+# A poll that is due starts within milliseconds; a machine under load may need seconds.
+POLL_GRACE: Final = 30.0
 
 MAX_MISSED_INTERVALS: Final = 3
 
 
 @dataclass(slots=True)
 class Health:
-    """What is known of the daemon's own well-being."""
+    """What is known of the daemon's own state.
 
-    heartbeat_at: datetime
+    Liveness goes by a clock that is never set (seconds); readiness by the wall clock.
+    """
+
+    heartbeat_at: float
     interval: timedelta
-    cycle_since: datetime | None = None
+    poll_due: float | None = None
+    cycle_since: float | None = None
     last_success_at: datetime | None = None
+    last_poll_at: datetime | None = None
     last_report: CycleReport | None = None
+    last_list: CycleReport | None = None
     key_accepted: bool | None = None
     next_poll_at: datetime | None = None
     rules_rejected: str | None = None
     waiting_for_quota_until: datetime | None = None
 
-    def heartbeat(self, now: datetime) -> None:
-        """Note that the loop came round."""
-        self.heartbeat_at = now
+    def why_not_alive(self, monotonic: float) -> str | None:
+        """Return why the main loop is not alive; never about LeadLex, None when it is.
 
-    def is_alive(self, now: datetime) -> bool:
-        """Say whether the loop beats and no cycle hangs; never about LeadLex."""
-        if now - self.heartbeat_at > HEARTBEAT_TIMEOUT:
-            return False
-        return self.cycle_since is None or now - self.cycle_since <= CYCLE_TIMEOUT
+        It is alive while it runs, and either a cycle runs that is not stuck or a poll
+        is planned that is not overdue.
+        """
+        if monotonic - self.heartbeat_at > HEARTBEAT_TIMEOUT:
+            return "the event loop is stuck"
+        if self.cycle_since is not None:
+            is_stuck = monotonic - self.cycle_since > CYCLE_TIMEOUT
+            return "a cycle is stuck" if is_stuck else None
+        if self.poll_due is None:
+            return "no poll is planned"
+        if monotonic - self.poll_due > POLL_GRACE:
+            return "the planned poll is overdue"
+        return None
 
     def reasons_not_ready(self, now: datetime) -> list[str]:
-        """Say everything that keeps the daemon from being ready; empty when ready."""
+        """Return everything that keeps the daemon from being ready, if anything."""
         reasons = []
         if self.key_accepted is False:
             reasons.append("LeadLex refuses the API key")

@@ -1,44 +1,47 @@
 """The daemon's HTTP side: metrics, health and a page, all of them read-only.
 
-It binds what it is told, loopback by default, answers GET and HEAD, and knows nothing
-that could change anything.
+It binds the configured address, loopback by default, answers GET and HEAD, and can
+change nothing.  What reads the ledger runs in one thread apart, on a connection of its
+own, so that readers cannot delay a poll.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from ipaddress import ip_address
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from triaged.clock import Clock
 from triaged.daemon.health import Health
-from triaged.daemon.http_limits import (
-    BACKLOG,
-    IDLE_SECONDS,
-    MAX_HEADER_BYTES,
-    LimitedHttpProtocol,
-    RequestFilter,
-)
-from triaged.daemon.metrics import Metrics
-from triaged.daemon.rules_watcher import RulesWatcher
+from triaged.daemon.internal_errors import InternalErrors, Where
+from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.daemon.status_page import (
     CONTENT_SECURITY_POLICY,
-    StatusPageData,
-    render_page,
+    StatusPages,
+    stylesheet,
 )
-from triaged.errors import ConfigError, Problem
-from triaged.ledger.dismissals import DismissalFilter
-from triaged.ledger.flags import FlagName
+from triaged.errors import TriagedError
+from triaged.ledger.views import open_views
 from triaged.workspace import Workspace
 
-_RECENT: Final = 20
+MAX_CONNECTIONS: Final = 1000
+MAX_HEADER_BYTES: Final = 8192
+IDLE_SECONDS: Final = 5
+
 _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -47,56 +50,72 @@ _SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_LOCAL_NAMES: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
+
+T = TypeVar("T")
+
+
+class ListenError(TriagedError):
+    """The address cannot be bound now; a later start may succeed."""
+
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(host, port, why)
+        self.address = f"{host}:{port}"
+        self.why = why
+
+    def __str__(self) -> str:
+        """Name the setting, the address and the reason."""
+        return f"TRIAGED_LISTEN: {self.address} cannot be bound: {self.why}"
 
 
 class DaemonView(Protocol):
     """What is shown of a daemon."""
 
+    workspace: Workspace
     health: Health
-    rules_watcher: RulesWatcher
-    dry_run: bool
     metrics: Metrics
+    errors: InternalErrors
 
-    def refresh_metrics(self) -> None:
-        """Bring metrics that others may have changed up to date."""
+    def live_state(self) -> LiveState:
+        """Return what page and metrics show, without asking the ledger.
+
+        It is called in another thread.
+        """
         ...
 
 
 class HttpServer:
     """Serves one daemon's state within the daemon's own loop."""
 
-    def __init__(self, shown: DaemonView, workspace: Workspace) -> None:
-        self._shown = shown
-        self._workspace = workspace
-        self._server: _Server | None = None
-        self._serving: asyncio.Task[None] | None = None
-        app = Starlette(
-            routes=[
-                Route("/metrics", self._metrics),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
-                Route("/", self._page),
-            ]
+    def __init__(self, daemon: DaemonView) -> None:
+        self._daemon = daemon
+        self._clock: Clock = daemon.workspace.clock
+        self._state_dir: Path = daemon.workspace.settings.state_dir
+        self._label = daemon.workspace.settings.workspace
+        self._registry = make_registry(
+            WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
-        # A redirect would name the host that the request claims to be for.
-        app.router.redirect_slashes = False
-        self._app = app
+        self._pages = StatusPages(partial(open_views, self._state_dir, self._label))
+        # One thread: readers wait for each other, and for nothing else.
+        self._thread = ThreadPoolExecutor(1, "http")
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
 
     def start(self, listener: socket.socket) -> None:
         """Serve on a socket that is bound already."""
         is_local = ip_address(listener.getsockname()[0]).is_loopback
         config = uvicorn.Config(
-            RequestFilter(self._app, is_local=is_local),
-            http=LimitedHttpProtocol,
+            self._app(is_local=is_local),
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             headers=list(_SECURITY_HEADERS.items()),
-            # Whoever sends us nonsense must not fill the log.
+            # Nonsense from strangers must not fill the log.
             log_level="error",
-            backlog=BACKLOG,
+            limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=1,
@@ -108,44 +127,79 @@ class HttpServer:
         """Stop serving."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            await self._serving
+            await asyncio.wait({self._serving})
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _metrics(self, request: Request) -> Response:
-        self._shown.refresh_metrics()
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        body = encode(self._shown.metrics.registry)
-        return Response(body, media_type=content_type)
+    def _app(self, *, is_local: bool) -> Starlette:
+        # A site that has its own name lead to loopback must not read tasks in a
+        # visitor's browser.  An address open to others has a proxy with its own name.
+        names = list(_LOCAL_NAMES) if is_local else ["*"]
+        guarded = [
+            Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+        ]
+        app = Starlette(
+            routes=[
+                Route("/metrics", self._metrics),
+                Route("/healthz", self._healthz),
+                Route("/readyz", self._readyz),
+                Route("/style.css", self._style),
+                Route("/", self._page, middleware=guarded),
+                Route("/tasks/{task_id:path}", self._task, middleware=guarded),
+            ]
+        )
+        # A redirect would name the host that the request claims to be for.
+        app.router.redirect_slashes = False
+        return app
 
     async def _healthz(self, _: Request) -> Response:
-        alive = self._shown.health.is_alive(self._workspace.clock.now())
-        text, status = ("ok\n", 200) if alive else ("the loop hangs\n", 503)
-        return PlainTextResponse(text, status)
+        why = self._daemon.health.why_not_alive(self._clock.monotonic())
+        return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200)
 
     async def _readyz(self, _: Request) -> Response:
-        shown = self._shown.health.to_dict(self._workspace.clock.now())
-        status = 200 if shown["ready"] else 503
-        return JSONResponse(shown, status)
+        document = self._daemon.health.to_dict(self._clock.now())
+        return JSONResponse(document, 200 if document["ready"] else 503)
+
+    async def _style(self, _: Request) -> Response:
+        return Response(stylesheet(), media_type="text/css")
+
+    async def _metrics(self, request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        body = await self._in_thread(Where.METRICS, lambda: encode(self._registry))
+        if body is None:
+            return _failed()
+        return Response(body, media_type=content_type)
 
     async def _page(self, _: Request) -> Response:
-        ledger, now = self._workspace.ledger, self._workspace.clock.now()
-        paused = ledger.flags.get(FlagName.PAUSED)
-        breaker = ledger.flags.get(FlagName.BREAKER)
-        facts = StatusPageData(
-            workspace=ledger.workspace,
-            now=now,
-            dry_run=self._shown.dry_run,
-            health=self._shown.health,
-            quota=self._workspace.rate_limiter.snapshot(),
-            ruleset=self._shown.rules_watcher.rules.ruleset,
-            paused=None if paused is None else paused.reason,
-            breaker=None if breaker is None else breaker.reason,
-            spent=ledger.dismissals.count_by_rule(now),
-            held=tuple(ledger.holds.all().items()),
-            observed=ledger.observations.count_on(now),
-            recent=ledger.dismissals.query(DismissalFilter(last=_RECENT)),
-            left=ledger.decisions.latest_left(_RECENT),
+        page = await self._in_thread(
+            Where.PAGE, lambda: self._pages.status(self._daemon.live_state())
         )
-        return HTMLResponse(render_page(facts))
+        return _failed() if page is None else HTMLResponse(page)
+
+    async def _task(self, request: Request) -> Response:
+        task_id = request.path_params["task_id"]
+        found = await self._in_thread(
+            Where.PAGE, lambda: self._pages.task(task_id, self._daemon.live_state())
+        )
+        if found is None:
+            return _failed()
+        return HTMLResponse(found.html, found.status)
+
+    def _snapshot(self) -> Snapshot:
+        with open_views(self._state_dir, self._label) as views:
+            return with_totals(self._daemon.live_state(), views.totals())
+
+    async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
+        """Run what reads the ledger; None when it raised, which is counted."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._thread, work)
+        except Exception as error:  # noqa: BLE001 - a reader's answer, not the daemon
+            self._daemon.errors.record(where, error)
+            return None
+
+
+def _failed() -> Response:
+    return PlainTextResponse("internal error; see the log\n", 500)
 
 
 class _Server(uvicorn.Server):
@@ -160,14 +214,13 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind an address; port 0 is any free one.
 
     Raises:
-        ConfigError: the address cannot be bound.
+        ListenError: the address cannot be bound, or not yet.
     """
     try:
         return _bound(host, port)
     except OSError as error:
-        why = f"{host}:{port} cannot be bound: {error.strerror}"
-        problem = Problem("settings", 0, 0, "TRIAGED_LISTEN", why)
-        raise ConfigError([problem]) from error
+        why = error.strerror or type(error).__name__
+        raise ListenError(host, port, why) from error
 
 
 def _bound(host: str, port: int) -> socket.socket:

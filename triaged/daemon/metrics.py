@@ -1,278 +1,285 @@
-"""Prometheus metrics of one workspace: every label set is closed and there at start.
+"""Prometheus metrics of one workspace, from one table of definitions.
 
-Contract section 5 fixes names and labels.  What was dismissed, attempted and observed
-is counted in the ledger, in the transaction of what it counts; here it is only shown,
-so that no crash loses an event or counts it twice.
+What was dismissed, attempted and observed is counted in the ledger, in the transaction
+of what it counts; a scrape reads those totals, so that no crash loses an event or
+counts it twice.  Label sets are closed and there from the start.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Gauge,
     Histogram,
+    Metric,
+    PlatformCollector,
+    ProcessCollector,
     disable_created_metrics,
 )
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from triaged import __version__
+from triaged.daemon.internal_errors import Where
+from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
-from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
-from triaged.quota import QuotaSnapshot
-from triaged.rules.rule import Ruleset
+from triaged.ledger.views import LedgerTotals
+from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
 from triaged.triage.report import CycleReport, CycleResult
 
-M = TypeVar("M", Counter, Gauge)
-
 OTHER: Final = "other"
 OPERATIONS: Final = ("list", "dismiss")
-
-# Totals are older than the process, so a moment of creation would be a wrong one.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+WINDOWS: Final = ("minute", "day")
 
 _CYCLE_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _REQUEST_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+# Totals are older than the process, so a moment of creation would be a wrong one.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Definition(NamedTuple):
+    """One metric: counters end in ``_total``, everything else is a gauge."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+DEFINITIONS: Final = (
+    Definition("dismissals_total", "Confirmed dismissals.", ("rule", "reason")),
+    Definition(
+        "dismissal_attempts_total", "Dismissals sent, by outcome.", ("outcome",)
+    ),
+    Definition(
+        "observed_total",
+        "Tasks that an observing rule or a dry run would have dismissed.",
+        ("rule", "reason"),
+    ),
+    Definition("tasks_pending", "Pending tasks in the last list.", ("type",)),
+    Definition(
+        "oldest_pending_timestamp_seconds",
+        "When the oldest pending task was created; 0 when there is none.",
+    ),
+    Definition("tasks_left", "Tasks left in the last cycle.", ("cause",)),
+    Definition("cycles_total", "Cycles run.", ("result",)),
+    Definition(
+        "last_cycle_timestamp_seconds",
+        "When a cycle last ended with this result.",
+        ("result",),
+    ),
+    Definition("api_requests_total", "Calls to LeadLex.", ("operation", "status")),
+    Definition("api_rate_limited_total", "429 answers.", ("window",)),
+    Definition("quota_limit", "Calls a day allowed."),
+    Definition("quota_remaining", "Calls left today, the reserve included."),
+    Definition("quota_reserved", "Calls of the day that are never spent."),
+    Definition("quota_reset_timestamp_seconds", "When the day's quota is full again."),
+    Definition("minute_limit", "Calls a minute allowed, given or learned."),
+    Definition("poll_interval_seconds", "The poll interval in force now."),
+    Definition(
+        "config_last_reload_successful", "Whether the last rules file was loaded."
+    ),
+    Definition(
+        "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
+    ),
+    Definition("config_info", "The rules in force.", ("sha256",)),
+    Definition("breaker_open", "Whether the breaker is open."),
+    Definition("paused", "Whether dismissing is paused."),
+    Definition("dry_run", "Whether this is a dry run, which dismisses nothing."),
+    Definition("api_key_accepted", "Whether LeadLex accepted the key last time."),
+    Definition("clock_skew_seconds", "The server's clock minus this machine's."),
+    Definition("dismissals_unresolved", "Dismissals whose outcome is not known yet."),
+    Definition(
+        "rule_last_match_timestamp_seconds", "When a rule last matched.", ("rule",)
+    ),
+    Definition(
+        "rule_false_positives_total",
+        "Tasks that people approved though the rule would have dismissed them.",
+        ("rule",),
+    ),
+    Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
+    Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
+    Definition("build_info", "The program's version.", ("version",)),
+)
+
+Samples = Iterator[tuple[str, tuple[str, ...], float]]
+
 
 class Metrics:
-    """The metrics of one workspace on a registry of their own."""
+    """What this process counts itself, since its start."""
 
-    def __init__(self, workspace: str, registry: CollectorRegistry) -> None:
-        self.registry = registry
-        self._workspace = workspace
-        self._rules: dict[str, str] = {}
-        self._shown: dict[tuple[object, ...], int] = {}
-        self._config_sha256 = ""
-        self._dismissals = self._counter(
-            "dismissals", "Confirmed dismissals.", "rule", "reason"
+    def __init__(self, workspace: str) -> None:
+        self.workspace = workspace
+        self._calls = Counter(
+            {(o, s): 0 for o in OPERATIONS for s in ("200", "429", "error")}
         )
-        self._attempts = self._counter(
-            "dismissal_attempts", "Dismissals asked for, by what became.", "outcome"
-        )
-        self._observed = self._counter(
-            "observed",
-            "Tasks that an observing rule or a dry run would have dismissed.",
-            "rule",
-            "reason",
-        )
-        self._false_positives = self._counter(
-            "rule_false_positives",
-            "Tasks that people approved though the rule would have dismissed them.",
-            "rule",
-        )
-        self._pending = self._gauge("tasks_pending", "Pending tasks listed.", "type")
-        self._oldest = self._gauge(
-            "oldest_pending_timestamp_seconds",
-            "When the oldest pending task was made; 0 when there is none.",
-        )
-        self._left = self._gauge("tasks_left", "Tasks left in the last cycle.", "cause")
-        self._cycles = self._counter("cycles", "Cycles run.", "result")
+        self._rate_limited = Counter(dict.fromkeys(WINDOWS, 0))
+        self._cycles = Counter(dict.fromkeys(CycleResult, 0))
+        self._last_cycle = dict.fromkeys(CycleResult, 0.0)
+        self._last_match: dict[str, float] = {}
+        self._key_accepted = False
+        self._reload_successful = False
+        self._reloaded_at = 0.0
         self._cycle_seconds = Histogram(
             "triaged_cycle_duration_seconds",
             "Time a cycle took.",
             ["workspace"],
-            registry=registry,
+            registry=None,
             buckets=_CYCLE_BUCKETS,
-        )
-        self._last_cycle = self._gauge(
-            "last_cycle_timestamp_seconds", "When a cycle last ended so.", "result"
-        )
-        self._requests = self._counter(
-            "api_requests", "Calls to LeadLex.", "operation", "status"
         )
         self._request_seconds = Histogram(
             "triaged_api_request_duration_seconds",
             "Time a call to LeadLex took.",
             ["workspace", "operation"],
-            registry=registry,
+            registry=None,
             buckets=_REQUEST_BUCKETS,
         )
-        self._rate_limited = self._counter("api_rate_limited", "429 answers.", "window")
-        self._quota_limit = self._gauge("quota_limit", "Calls a day allowed.")
-        self._quota_remaining = self._gauge("quota_remaining", "Calls left today.")
-        self._quota_reserved = self._gauge("quota_reserved", "Calls never spent.")
-        self._quota_reset = self._gauge(
-            "quota_reset_timestamp_seconds", "When the day's quota is full again."
-        )
-        self._interval = self._gauge(
-            "poll_interval_seconds", "The poll interval in force now."
-        )
-        self._reload_ok = self._gauge(
-            "config_last_reload_successful", "Whether the last rules file loaded."
-        )
-        self._reload_at = self._gauge(
-            "config_last_reload_success_timestamp_seconds", "When rules last loaded."
-        )
-        self._config = self._gauge("config_info", "The rules in force.", "sha256")
-        self._breaker = self._gauge("breaker_open", "Whether the breaker is open.")
-        self._paused = self._gauge("paused", "Whether dismissing is paused.")
-        self._key_accepted = self._gauge(
-            "api_key_accepted", "Whether LeadLex accepted the key last time."
-        )
-        self._skew = self._gauge(
-            "clock_skew_seconds", "The server's clock less this machine's."
-        )
-        self._unresolved = self._gauge(
-            "dismissals_unresolved", "Dismissals whose outcome is not known yet."
-        )
-        self._last_match = self._gauge(
-            "rule_last_match_timestamp_seconds", "When a rule last held.", "rule"
-        )
-        self._build = self._gauge("build_info", "The program's version.", "version")
-        self._create_series()
+        self._cycle_seconds.labels(workspace)
+        for operation in OPERATIONS:
+            self._request_seconds.labels(workspace, operation)
 
-    def rules_loaded(self, ruleset: Ruleset, *, at: datetime) -> None:
-        """Give each rule its series and drop those of rules that are gone."""
-        wanted = {r.name: r.reason for r in ruleset.rules if r.reason is not None}
-        for rule, reason in self._rules.items():
-            if wanted.get(rule) != reason:
-                for counter in (self._dismissals, self._observed):
-                    counter.remove(self._workspace, rule, reason)
-                    self._shown.pop((counter, rule, reason), None)
-            if rule not in wanted:
-                self._last_match.remove(self._workspace, rule)
-                self._false_positives.remove(self._workspace, rule)
-                self._shown.pop((self._false_positives, rule), None)
-        for rule, reason in wanted.items():
-            self._series(self._dismissals, rule, reason)
-            self._series(self._observed, rule, reason)
-            self._series(self._last_match, rule)
-            self._series(self._false_positives, rule)
-        self._rules = wanted
-        self._show_config(ruleset.sha256, at)
+    def rules_loaded(self, at: datetime) -> None:
+        """Note that a rules file was loaded."""
+        self._reload_successful = True
+        self._reloaded_at = at.timestamp()
 
     def rules_rejected(self) -> None:
-        """Say that the file on disk is not the one in force."""
-        self._series(self._reload_ok).set(0)
+        """Note that the file on disk is not the one in force."""
+        self._reload_successful = False
 
-    def sync_counters(self, ledger: Ledger) -> None:
-        """Show the ledger's totals as they are now."""
-        for (outcome, _), total in ledger.counters.values("attempts").items():
-            self._raise_to(self._attempts, total, outcome)
-        for name, counter in (
-            ("dismissals", self._dismissals),
-            ("observed", self._observed),
-        ):
-            for (rule, reason), total in ledger.counters.values(name).items():
-                if self._rules.get(rule) == reason:
-                    self._raise_to(counter, total, rule, reason)
-        against = ledger.feedback.count_false_positives()
-        for rule in self._rules.keys() & against.keys():
-            self._raise_to(self._false_positives, against[rule], rule)
-
-    def record_call(self, exchange: ApiCall) -> None:
+    def record_call(self, call: ApiCall) -> None:
         """Count one call to LeadLex."""
-        status = str(exchange.status) if exchange.status is not None else "error"
-        self._series(self._requests, exchange.operation, status).inc()
-        self._request_seconds.labels(self._workspace, exchange.operation).observe(
-            exchange.seconds
+        status = str(call.status) if call.status is not None else "error"
+        self._calls[call.operation, status] += 1
+        self._request_seconds.labels(self.workspace, call.operation).observe(
+            call.seconds
         )
-        if exchange.status is not None:
-            refused = exchange.status in {401, 403}
-            self._series(self._key_accepted).set(0 if refused else 1)
+        if call.status is not None:
+            self._key_accepted = call.status not in {401, 403}
 
     def record_rate_limited(self, window: str) -> None:
-        """Count one 429 answer under the window it is blamed on."""
-        self._series(self._rate_limited, window).inc()
+        """Count one 429 answer under the window that it names."""
+        self._rate_limited[window] += 1
 
     def record_cycle(self, report: CycleReport, *, at: datetime) -> None:
-        """Take over what a cycle saw and did."""
-        self._series(self._cycles, report.result).inc()
-        self._cycle_seconds.labels(self._workspace).observe(report.duration_seconds)
-        self._series(self._last_cycle, report.result).set(at.timestamp())
-        if not report.listed:
-            return
-        self._show_tasks(report.pending, report.left_by_cause)
-        oldest = report.oldest_at
-        self._series(self._oldest).set(0 if oldest is None else oldest.timestamp())
-        self._series(self._breaker).set(report.breaker is not None)
-        for rule in report.matched_rules & self._rules.keys():
-            self._series(self._last_match, rule).set(at.timestamp())
+        """Count one cycle, and note which rules matched in it."""
+        self._cycles[report.result] += 1
+        self._last_cycle[report.result] = at.timestamp()
+        self._cycle_seconds.labels(self.workspace).observe(report.duration_seconds)
+        for rule in report.matched_rules:
+            self._last_match[rule] = at.timestamp()
 
-    def set_quota(self, view: QuotaSnapshot, *, interval: timedelta) -> None:
-        """Show the day's quota and the poll interval in force."""
-        self._series(self._quota_limit).set(view.daily_limit)
-        self._series(self._quota_remaining).set(view.remaining)
-        self._series(self._quota_reserved).set(view.reserved)
-        self._series(self._quota_reset).set(view.reset_at)
-        self._series(self._interval).set(interval.total_seconds())
+    def collect(self, snapshot: Snapshot) -> Iterator[Metric]:
+        """Return every metric of the table, and the histograms."""
+        found: dict[str, list[tuple[tuple[str, ...], float]]] = {}
+        for name, labels, value in self._samples(snapshot):
+            found.setdefault(name, []).append((labels, value))
+        for name, text, labels in DEFINITIONS:
+            made = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            family = made(f"triaged_{name}", text, labels=["workspace", *labels])
+            for values, value in found[name]:
+                family.add_metric([self.workspace, *values], value)
+            yield family
+        yield from self._cycle_seconds.collect()
+        yield from self._request_seconds.collect()
 
-    def set_state(
-        self, *, paused: bool, unresolved: int, clock_skew: timedelta
-    ) -> None:
-        """Show what people and clocks did to the daemon."""
-        self._series(self._paused).set(paused)
-        self._series(self._unresolved).set(unresolved)
-        self._series(self._skew).set(clock_skew.total_seconds())
+    def _samples(self, snapshot: Snapshot) -> Samples:
+        yield from self._counted()
+        yield from _totals(snapshot.ruleset, snapshot.totals)
+        yield from _last_list(snapshot.health.last_list)
+        yield from _state(snapshot)
+        for rule in snapshot.ruleset.rules:
+            for mode in Mode:
+                yield "rule_mode", (rule.name, mode), float(rule.mode is mode)
+            if rule.reason is not None:
+                last = self._last_match.get(rule.name, 0.0)
+                yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
-    def _raise_to(self, counter: Counter, total: int, *labels: str) -> None:
-        """Bring a counter up to a total; it may only grow."""
-        key = (counter, *labels)
-        growth = total - self._shown.get(key, 0)
-        if growth > 0:
-            self._series(counter, *labels).inc(growth)
-            self._shown[key] = total
+    def _counted(self) -> Samples:
+        for call, number in self._calls.copy().items():
+            yield "api_requests_total", call, number
+        for window, number in self._rate_limited.copy().items():
+            yield "api_rate_limited_total", (window,), number
+        for result in CycleResult:
+            yield "cycles_total", (result,), self._cycles[result]
+            yield "last_cycle_timestamp_seconds", (result,), self._last_cycle[result]
+        yield "api_key_accepted", (), self._key_accepted
+        yield "config_last_reload_successful", (), self._reload_successful
+        yield "config_last_reload_success_timestamp_seconds", (), self._reloaded_at
 
-    def _show_tasks(
-        self, pending: Mapping[str, int], left: Mapping[LeaveCause, int]
-    ) -> None:
-        by_type = dict.fromkeys((*DOCUMENTED_TYPES, OTHER), 0)
-        for name, number in pending.items():
-            by_type[name if name in DOCUMENTED_TYPES else OTHER] += number
-        for name, number in by_type.items():
-            self._series(self._pending, name).set(number)
-        for cause in LeaveCause:
-            self._series(self._left, cause).set(left.get(cause, 0))
 
-    def _show_config(self, sha256: str, at: datetime) -> None:
-        if self._config_sha256:
-            self._config.remove(self._workspace, self._config_sha256)
-        self._config_sha256 = sha256
-        self._series(self._config, sha256).set(1)
-        self._series(self._reload_ok).set(1)
-        self._series(self._reload_at).set(at.timestamp())
+def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
+    for outcome in Outcome:
+        yield "dismissal_attempts_total", (outcome,), totals.attempts.get(outcome, 0)
+    for rule in ruleset.rules:
+        if rule.reason is not None:
+            key = (rule.name, rule.reason)
+            yield "dismissals_total", key, totals.dismissals.get(key, 0)
+            yield "observed_total", key, totals.observed.get(key, 0)
+            false = totals.false_positives.get(rule.name, 0)
+            yield "rule_false_positives_total", (rule.name,), false
+    yield "dismissals_unresolved", (), totals.unresolved
+    yield "paused", (), totals.paused is not None
+    yield "breaker_open", (), totals.breaker is not None
 
-    def _create_series(self) -> None:
-        """Create every series, so that a rate sees the first event."""
-        closed: tuple[tuple[Counter | Gauge, Iterable[str]], ...] = (
-            (self._attempts, Outcome),
-            (self._cycles, CycleResult),
-            (self._last_cycle, CycleResult),
-            (self._rate_limited, ("minute", "day")),
-            (self._pending, (*DOCUMENTED_TYPES, OTHER)),
-            (self._left, LeaveCause),
-        )
-        for metric, labels in closed:
-            for label in labels:
-                metric.labels(self._workspace, label)
-        for operation in OPERATIONS:
-            self._request_seconds.labels(self._workspace, operation)
-            for status in ("200", "429", "error"):
-                self._series(self._requests, operation, status)
-        self._cycle_seconds.labels(self._workspace)
-        for gauge in (self._breaker, self._paused, self._skew, self._unresolved):
-            self._series(gauge).set(0)
-        for gauge in (self._quota_limit, self._quota_remaining, self._quota_reserved):
-            self._series(gauge).set(0)
-        for gauge in (self._quota_reset, self._interval, self._reload_at, self._oldest):
-            self._series(gauge).set(0)
-        self._series(self._reload_ok).set(0)
-        self._series(self._key_accepted).set(0)
-        self._series(self._build, __version__).set(1)
 
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(
-            f"triaged_{name}", text, ["workspace", *labels], registry=self.registry
-        )
+def _last_list(report: CycleReport | None) -> Samples:
+    """Return the gauges of the last cycle with a list; without one everything is 0."""
+    pending: Mapping[str, int] = report.pending if report else {}
+    by_type = dict.fromkeys((*DOCUMENTED_TYPES, OTHER), 0)
+    for name, number in pending.items():
+        by_type[name if name in DOCUMENTED_TYPES else OTHER] += number
+    for name, number in by_type.items():
+        yield "tasks_pending", (name,), number
+    for cause in LeaveCause:
+        left = report.left_by_cause.get(cause, 0) if report else 0
+        yield "tasks_left", (cause,), left
+    oldest = report.oldest_at if report else None
+    seconds = 0.0 if oldest is None else oldest.timestamp()
+    yield "oldest_pending_timestamp_seconds", (), seconds
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(
-            f"triaged_{name}", text, ["workspace", *labels], registry=self.registry
-        )
 
-    def _series(self, metric: M, *labels: str) -> M:
-        return metric.labels(self._workspace, *labels)
+def _state(snapshot: Snapshot) -> Samples:
+    quota = snapshot.quota
+    yield "quota_limit", (), quota.daily_limit
+    yield "quota_remaining", (), quota.remaining
+    yield "quota_reserved", (), quota.reserved
+    yield "quota_reset_timestamp_seconds", (), quota.reset_at
+    yield "minute_limit", (), quota.minute_limit
+    yield "poll_interval_seconds", (), snapshot.health.interval.total_seconds()
+    yield "clock_skew_seconds", (), snapshot.clock_skew.total_seconds()
+    yield "dry_run", (), snapshot.dry_run
+    yield "config_info", (snapshot.ruleset.sha256,), 1
+    yield "build_info", (__version__,), 1
+    for where in Where:
+        yield "internal_errors_total", (where,), snapshot.errors.get(where, 0)
+
+
+class WorkspaceCollector(Collector):
+    """Collects the metrics of one workspace from a snapshot taken at each scrape."""
+
+    def __init__(self, metrics: Metrics, read: Callable[[], Snapshot]) -> None:
+        self._metrics = metrics
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Return all metrics as of now."""
+        return self._metrics.collect(self._read())
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing: to register must not read the ledger."""
+        return iter(())
+
+
+def make_registry(collector: Collector, *, process: bool) -> CollectorRegistry:
+    """Return a registry of our own; ``process`` adds this process and its Python."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    if process:
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+    return registry

@@ -1,22 +1,25 @@
-"""The daemon: one workspace, a schedule, signals, and a way out that loses nothing."""
+"""The daemon: one workspace, its supervisor, signals, and an end that loses nothing."""
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.daemon.health import Health
-from triaged.daemon.http_server import listen
+from triaged.daemon.http_server import HttpServer, listen
+from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.daemon.signals import signal_events
+from triaged.daemon.snapshot import LiveState
+from triaged.daemon.supervisor import Supervisor
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError, QuotaExhausted
 from triaged.leadlex.errors import KeyRejected
@@ -25,29 +28,28 @@ from triaged.ledger.flags import FlagName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
+from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
-HEARTBEAT_SECONDS: Final = 1
-FILE_CHECK_SECONDS: Final = 3
-HEAD_START_SECONDS: Final = 0.05
+FILE_CHECK_SECONDS: Final = 3.0
 PRUNE_INTERVAL: Final = timedelta(hours=6)
 
-# A refused key will not mend itself; each question costs a call of the quota.
+# A refused key stays refused; each question costs a call of the quota.
 KEY_RETRY_INTERVAL: Final = timedelta(minutes=15)
-
-# Longer than one call may take, shorter than systemd's patience of 90 s.
-DRAIN_SECONDS: Final = 70
-
-if TYPE_CHECKING:
-    from triaged.daemon.scheduler import Scheduler
 
 log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
 async def open_daemon(
-    settings: Settings, clock: Clock, *, dry_run: bool, notifier: SystemdNotifier
+    settings: Settings,
+    clock: Clock,
+    *,
+    dry_run: bool,
+    notifier: SystemdNotifier,
+    errors: InternalErrors | None = None,
+    on_attempt: Callable[[Attempt], None] = lambda _: None,
 ) -> AsyncIterator["Daemon"]:
     """Open a workspace with its metrics, and make the daemon that runs it.
 
@@ -55,14 +57,21 @@ async def open_daemon(
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
     """
-    metrics = Metrics(settings.workspace, CollectorRegistry())
+    metrics = Metrics(settings.workspace)
     async with open_workspace(
         settings,
         clock,
         on_call=metrics.record_call,
         on_refused=metrics.record_rate_limited,
     ) as workspace:
-        yield Daemon(workspace, metrics, dry_run=dry_run, notifier=notifier)
+        yield Daemon(
+            workspace,
+            metrics,
+            dry_run=dry_run,
+            notifier=notifier,
+            errors=errors or InternalErrors(),
+            on_attempt=on_attempt,
+        )
 
 
 class Daemon:
@@ -75,34 +84,42 @@ class Daemon:
         *,
         dry_run: bool,
         notifier: SystemdNotifier,
+        errors: InternalErrors,
+        on_attempt: Callable[[Attempt], None],
     ) -> None:
-        self.workspace = self._workspace = workspace
+        self.workspace = workspace
         self.metrics = metrics
-        self.dry_run = dry_run
+        self.errors = errors
+        self._dry_run = dry_run
         self._notifier = notifier
-        self._clock = workspace.clock
-        self._cycle = workspace.cycle(dry_run=dry_run)
+        self._clock = clock = workspace.clock
+        self._cycle = workspace.cycle(dry_run=dry_run, on_attempt=on_attempt)
         self._stop = asyncio.Event()
         self._reload_requested = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
-        self._stretched_to: timedelta | None = None
+        self._is_stretched = False
         self._pruned_at: datetime | None = None
+        self._files_checked_at = clock.monotonic()
         self._last_key = workspace.key.reveal()
         self._fatal_error: LedgerError | KeyRejected | None = None
         self.health = Health(
-            heartbeat_at=self._clock.now(), interval=workspace.settings.poll_interval
+            heartbeat_at=clock.monotonic(), interval=workspace.settings.poll_interval
         )
+        self._quota = workspace.rate_limiter.snapshot()
         self.rules_watcher = RulesWatcher(
             workspace.settings.rules,
             on_loaded=self._rules_loaded,
             on_rejected=metrics.rules_rejected,
         )
-        self._schedule: Scheduler | None = None
         self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
         self._process = RunningProcess(
-            settings=workspace.settings,
-            started_at=self._clock.now(),
-            dry_run=dry_run,
+            settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
+        )
+        self.supervisor = Supervisor(
+            clock=clock,
+            health=self.health,
+            errors=errors,
+            cycle=self._run_cycle,
+            tick=self._tick,
         )
 
     async def run(self) -> None:
@@ -110,28 +127,27 @@ class Daemon:
 
         Raises:
             ConfigError: the rules file cannot be used.
-            RulesTestsFailed: a test in it fails.
+            RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
-            KeyRefused: the key was never accepted since the start.
+            KeyRejected: the key was never accepted since the start.
             LedgerError: the ledger cannot be written any more.
+            ListenError: the address cannot be bound.
         """
-        settings = self._workspace.settings
-        with DaemonLock(
-            settings.state_dir,
-            workspace=settings.workspace,
-            since=self._process.started_at,
+        settings, loop = self.workspace.settings, asyncio.get_running_loop()
+        with (
+            DaemonLock(
+                settings.state_dir,
+                workspace=settings.workspace,
+                since=self._process.started_at,
+            ),
+            signal_events(loop, self._stop, self._reload_requested),
         ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
             # Bound before anything is done: a taken port must not cost a dismissal.
             listener = listen(settings.listen_host, settings.listen_port)
-            with (
-                contextlib.closing(listener),
-                signal_events(
-                    asyncio.get_running_loop(), self._stop, self._reload_requested
-                ),
-            ):
+            with contextlib.closing(listener):
                 await self._serve(listener)
         if self._fatal_error is not None:
             raise self._fatal_error
@@ -141,95 +157,84 @@ class Daemon:
         """Ask the daemon to drain and end, as SIGTERM does."""
         self._stop.set()
 
+    def live_state(self) -> LiveState:
+        """Return what page and metrics show, without asking the ledger."""
+        return LiveState(
+            workspace=self.workspace.settings.workspace,
+            now=self._clock.now(),
+            dry_run=self._dry_run,
+            ruleset=self.rules_watcher.rules.ruleset,
+            health=replace(self.health),
+            quota=self._quota,
+            clock_skew=self.workspace.rate_limiter.clock_skew,
+            errors=self.errors.counts(),
+        )
+
     async def _serve(self, listener: socket.socket) -> None:
-        self._running = asyncio.create_task(self._run_cycle())
-        try:
-            # The first list leaves before what takes long to import.
-            await self._clock.sleep(HEAD_START_SECONDS)
-            async with self._http_server(listener):
-                self._start_schedule()
-                log.info(
-                    "daemon.started",
-                    version=__version__,
-                    rules=self.rules_watcher.rules.ruleset.sha256,
-                    dry_run=self.dry_run,
-                    api_url=self._workspace.settings.api_url,
-                )
-                self._notifier.ready()
-                await self._stop.wait()
-                self._notifier.stopping()
-                if self._schedule is not None:
-                    self._schedule.pause()
-                await self._drain()
-        finally:
-            if self._schedule is not None:
-                self._schedule.close()
-
-    def _start_schedule(self) -> None:
-        from triaged.daemon.scheduler import Scheduler  # noqa: PLC0415 - takes long to import
-
-        self._schedule = Scheduler()
-        self._schedule.every(HEARTBEAT_SECONDS, self._heartbeat, name="beat")
-        self._schedule.every(FILE_CHECK_SECONDS, self._check_files, name="watch")
-        if self._running is None and self.health.next_poll_at is not None:
-            self._schedule_cycle(self.health.next_poll_at)
-
-    @contextlib.asynccontextmanager
-    async def _http_server(self, listener: socket.socket) -> AsyncIterator[None]:
-        from triaged.daemon.http_server import HttpServer  # noqa: PLC0415 - takes long to import
-
-        server = HttpServer(self, self._workspace)
+        server = HttpServer(self)
         server.start(listener)
-        host, port = listener.getsockname()[:2]
-        log.info("http.listening", host=host, port=port)
         try:
-            yield
+            host, port = listener.getsockname()[:2]
+            log.info("http.listening", host=host, port=port)
+            self._log_start()
+            with self.errors.survived(Where.NOTIFY):
+                self._notifier.ready()
+            polling = asyncio.create_task(self.supervisor.run(self._stop))
+            await self._stop.wait()
+            with self.errors.survived(Where.NOTIFY):
+                self._notifier.stopping()
+            await polling
         finally:
             await server.stop()
 
-    async def _drain(self) -> None:
-        if self._running is None:
-            return
-        log.info("cycle.draining")
-        _, late = await asyncio.wait({self._running}, timeout=DRAIN_SECONDS)
-        if late:
-            log.error("cycle.drain_timed_out", timeout_seconds=DRAIN_SECONDS)
+    def _log_start(self) -> None:
+        """Log the start, and above all why nothing may be dismissed."""
+        settings = self.workspace.settings
+        log.info(
+            "daemon.started",
+            version=__version__,
+            rules=self.rules_watcher.rules.ruleset.sha256,
+            dry_run=self._dry_run,
+            api_url=settings.api_url,
+        )
+        if self._dry_run:
+            log.warning("daemon.dry_run", effect="nothing is dismissed")
+        paused = self.workspace.ledger.flags.get(FlagName.PAUSED)
+        if paused is not None:
+            log.warning(
+                "daemon.paused",
+                effect="nothing is dismissed until `triaged resume`",
+                since=paused.since.isoformat(timespec="seconds"),
+                note=paused.reason,
+                by=paused.set_by,
+            )
 
-    def _schedule_cycle(self, at: datetime) -> None:
-        self.health.next_poll_at = at
-        if self._schedule is not None:
-            self._schedule.at(at, self._run_cycle, name="cycle")
-
-    async def _run_cycle(self) -> None:
-        self._running = asyncio.current_task()
-        self.health.cycle_since = self._clock.now()
+    async def _run_cycle(self) -> datetime:
+        """Run one cycle and return when to poll next."""
         try:
             report = await self._cycle.run(
                 lambda: self.rules_watcher.rules, stop=self._stop
             )
-            self._on_cycle_finished(report)
+            self._take_report(report)
             next_at = self._next_poll(report)
             self._save_state(next_at)
         except LedgerError as error:
-            # Without memory nothing may be dismissed; a restart will not help either,
-            # but it is loud, and the service manager's to decide.
-            self._fatal_error = error
-            self._stop.set()
-            return
-        except Exception:  # the one loop that must survive
-            log.exception("cycle.crashed")
-            next_at = self._clock.now() + self.health.interval
-        finally:
-            self._running = None
-            self.health.cycle_since = None
-        if not self._stop.is_set():
-            self._schedule_cycle(next_at)
+            # Without a ledger nothing may be dismissed; ending is loud, and the
+            # service manager decides what next.
+            self._end_with(error)
+            return self._clock.now() + self.health.interval
+        with self.errors.survived(Where.LOG):
+            log_cycle(report)
+            self._false_positives.log_new()
+        with self.errors.survived(Where.NOTIFY):
+            self._notifier.status(self._status(next_at))
+        return next_at
 
     def _save_state(self, next_poll_at: datetime) -> None:
         """Leave in the ledger what `triaged status` shows."""
         health, now = self.health, self._clock.now()
         self._process.save(
-            self._workspace.ledger,
+            self.workspace.ledger,
             self.rules_watcher.rules.ruleset,
             health.last_report,
             at=now,
@@ -240,100 +245,96 @@ class Daemon:
             key_accepted=health.key_accepted,
         )
 
-    def _on_cycle_finished(self, report: CycleReport) -> None:
+    def _end_with(self, error: LedgerError | KeyRejected) -> None:
+        self._fatal_error = error
+        self._stop.set()
+
+    def _take_report(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health
-        log_cycle(report)
         health.last_report = report
+        health.last_poll_at = now
         if report.listed:
+            health.last_list = report
             health.last_success_at = now
             health.key_accepted = True
-            self._prune(now)
         if isinstance(report.error, KeyRejected):
             if health.key_accepted is None:
-                self._fatal_error = report.error
-                self._stop.set()
+                self._end_with(report.error)
             health.key_accepted = False
         health.waiting_for_quota_until = (
             report.error.until if isinstance(report.error, QuotaExhausted) else None
         )
-        self.metrics.record_cycle(report, at=now)
-        self.refresh_metrics()
+        with self.errors.survived(Where.METRICS):
+            self.metrics.record_cycle(report, at=now)
+        self._quota = self.workspace.rate_limiter.snapshot()
+        if report.listed:
+            self._prune(now)
 
     def _next_poll(self, report: CycleReport) -> datetime:
-        """Say when to poll next, and say it loudly when that is later than wished."""
-        now, wished = self._clock.now(), self._workspace.settings.poll_interval
-        at = self._workspace.rate_limiter.next_poll(wished, backlog=report.backlog)
+        """Return when to poll next; log when that is later than requested."""
+        now, requested = self._clock.now(), self.workspace.settings.poll_interval
+        at = self.workspace.rate_limiter.next_poll(requested, backlog=report.backlog)
         if isinstance(report.error, QuotaExhausted):
             at = max(at, report.error.until)
             self.health.waiting_for_quota_until = at
         if isinstance(report.error, KeyRejected):
             at = max(at, now + KEY_RETRY_INTERVAL)
-        interval = max(at - now, wished)
+        interval = max(at - now, requested)
         self.health.interval = interval
-        if interval > wished * 1.05 and self._stretched_to is None:
+        is_stretched = interval > requested * 1.05
+        if is_stretched and not self._is_stretched:
             log.warning(
                 "poll_interval.stretched",
-                configured_seconds=wished.total_seconds(),
+                configured_seconds=requested.total_seconds(),
                 effective_seconds=round(interval.total_seconds()),
             )
-            self._stretched_to = interval
-        elif interval <= wished * 1.05:
-            self._stretched_to = None
-        self.metrics.set_quota(
-            self._workspace.rate_limiter.snapshot(), interval=interval
-        )
-        self._notifier.status(self._status(at))
+        self._is_stretched = is_stretched
         return at
 
     def _status(self, next_at: datetime) -> str:
-        view = self._workspace.rate_limiter.snapshot()
+        view = self._quota
         left = f"{view.remaining} of {view.daily_limit} calls left"
         return f"next poll {next_at:%H:%M:%S} UTC, {left}"
 
-    def refresh_metrics(self) -> None:
-        """Bring metrics that others may have changed up to date."""
-        workspace = self._workspace
-        ledger, telemetry = workspace.ledger, self.metrics
-        telemetry.sync_counters(ledger)
-        self._false_positives.log_new()
-        telemetry.set_state(
-            paused=ledger.flags.get(FlagName.PAUSED) is not None,
-            unresolved=ledger.dismissals.count_unresolved(),
-            clock_skew=workspace.rate_limiter.clock_skew,
-        )
-
-    async def _heartbeat(self) -> None:
-        now = self._clock.now()
-        self.health.heartbeat(now)
-        if self.health.is_alive(now):
-            self._notifier.watchdog()
+    async def _tick(self) -> None:
+        """Do what is due each second; an error in one step costs that step."""
+        monotonic = self._clock.monotonic()
+        if self.health.why_not_alive(monotonic) is None:
+            with self.errors.survived(Where.NOTIFY):
+                self._notifier.watchdog()
+        with self.errors.survived(Where.METRICS):
+            self._quota = self.workspace.rate_limiter.snapshot()
+        is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
+        if is_due or self._reload_requested.is_set():
+            self._files_checked_at = monotonic
+            with self.errors.survived(Where.CYCLE):
+                await self._check_files()
 
     async def _check_files(self) -> None:
         now = self._clock.now()
         if self._reload_requested.is_set():
             self._reload_requested.clear()
-            self.rules_watcher.reload(now=now)
+            await self.rules_watcher.reload(now=now, pause=self._clock.sleep)
         else:
             self.rules_watcher.poll(now=now)
         self.health.rules_rejected = self.rules_watcher.rejected
-        key = self._workspace.key.reveal()
+        key = self.workspace.key.reveal()
         if key != self._last_key:
             self._last_key = key
             log.info("api_key.rotated")
-            if self.health.key_accepted is False and self._running is None:
-                self._schedule_cycle(now)
+            if self.health.key_accepted is False and self.supervisor.running is None:
+                self.supervisor.plan(now)
 
     def _prune(self, now: datetime) -> None:
-        """Forget what is old, now that the server has said what time it is."""
+        """Delete what is old, now that the server has shown what time it is."""
         if self._pruned_at and timedelta(0) <= now - self._pruned_at < PRUNE_INTERVAL:
             return
-        rows = self._workspace.prune(now)
+        rows = self.workspace.prune(now)
         if rows is None:
             return
         self._pruned_at = now
         if rows:
             log.info("ledger.pruned", rows=rows)
 
-    def _rules_loaded(self, rules: CompiledRules) -> None:
-        self.metrics.rules_loaded(rules.ruleset, at=self._clock.now())
-        self.metrics.sync_counters(self._workspace.ledger)
+    def _rules_loaded(self, _: CompiledRules) -> None:
+        self.metrics.rules_loaded(self._clock.now())

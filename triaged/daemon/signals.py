@@ -1,4 +1,4 @@
-"""Signals as events, for as long as somebody wants them."""
+"""Signals as events, for as long as they are wanted."""
 
 import asyncio
 import contextlib
@@ -14,6 +14,7 @@ def signal_events(
     wanted = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if reload is not None:
         wanted[signal.SIGHUP] = reload
+    before = {number: signal.getsignal(number) for number in wanted}
     for number, event in wanted.items():
         loop.add_signal_handler(number, event.set)
     try:
@@ -21,3 +22,4 @@ def signal_events(
     finally:
         for number in wanted:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number])

@@ -1,215 +1,281 @@
-"""The page for people at ``/``: plain HTML, read-only, no script, nothing fetched.
+"""The pages for people: plain HTML, read-only, no script, nothing fetched elsewhere.
 
-It shows neither key nor metadata; every text that came from outside is escaped.
+They show neither the key nor metadata beyond what a condition looked at; every text
+that came from outside is escaped.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
-from html import escape
-from typing import Final
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
 
-from triaged.daemon.health import Health
-from triaged.ledger.decisions import DecisionRecord
-from triaged.ledger.dismissals import DismissalRecord
-from triaged.ledger.holds import Hold
-from triaged.quota import QuotaSnapshot
-from triaged.rules.rule import Ruleset
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from triaged import __version__
+from triaged.daemon import charts
+from triaged.daemon.banner import banner
+from triaged.daemon.page_words import (
+    cause_words,
+    minute,
+    outcome_words,
+    short_id,
+    shorten,
+    utc,
+    when,
+)
+from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
+from triaged.ledger.views import (
+    DailyCount,
+    HeldTask,
+    LedgerViews,
+    day_of,
+    next_day,
+)
+from triaged.rules.rule import Rule
+from triaged.rules.task import HumanDecision, LeaveCause
 from triaged.text import escape_unprintable
-from triaged.triage.report import CycleReport
+from triaged.triage.agreement import Agreement
+from triaged.triage.stored_explanation import stored_explanation
 
-# The style's hash could be pinned, but a page without scripts has no use for more.
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
-    " form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
 )
 
-_HELD_SHOWN: Final = 50
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_LISTED: Final = 12
+_CANDIDATES: Final = 10
+_SHORTEST_PREFIX: Final = 8
+# Readers within a second share one page, and what changes slowly is counted less often.
+_PAGE_LIFETIME: Final = timedelta(seconds=1)
+_HISTORY_LIFETIME: Final = timedelta(minutes=1)
 
-_STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
-       padding: 1rem; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0;
-         border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
-th, td { min-width: 5.5rem; } td[data-label^="When"] { white-space: nowrap; }
-meter { width: 100%; height: 1.2rem; }
-.warning { border-left: .3rem solid #c60; padding-left: .7rem; }
-.quiet { opacity: .7; }
-@media (max-width: 38rem) {
-  thead { display: none; } tr { display: block; padding: .4rem 0;
-    border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); }
-  td { display: flex; gap: .6rem; border: 0; padding: .1rem 0; text-align: left; }
-  td::before { content: attr(data-label); flex: 0 0 8rem; opacity: .7; }
-}
-"""
+# What these causes leave will go by itself, or wait for something else than a person.
+_WAITING: Final = frozenset(
+    {
+        LeaveCause.HELD,
+        LeaveCause.OVER_CAP,
+        LeaveCause.BREAKER,
+        LeaveCause.PAUSED,
+        LeaveCause.NOT_PENDING,
+    }
+)
+
+OpenViews = Callable[[], AbstractContextManager[LedgerViews]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """A page about one task, and the HTTP status that goes with it."""
+
+    html: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextTask:
+    """A held task, and when it may be dismissed."""
+
+    task: HeldTask
+    due: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusPageData:
-    """Everything the page shows, as of one moment."""
+class RuleRow:
+    """One rule in the table."""
 
-    workspace: str
-    now: datetime
-    dry_run: bool
-    health: Health
-    quota: QuotaSnapshot
-    ruleset: Ruleset
-    paused: str | None
-    breaker: str | None
-    spent: Mapping[str | None, int]
-    observed: Mapping[str, int]
-    held: Sequence[tuple[Hold, datetime]]
-    recent: Sequence[DismissalRecord]
-    left: Sequence[DecisionRecord]
+    rule: Rule
+    action: str
+    dismissed_today: int
+    observed_today: int
+    agreement: charts.Interval | None
+    sparkline: list[charts.Bar]
 
 
-def render_page(facts: StatusPageData) -> str:
-    """Write the whole page."""
-    title = f"triaged · {_text(facts.workspace)}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="15"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f"{_state(facts)}{_quota(facts.quota)}{_rules(facts)}{_held(facts)}"
-        f"{_recent(facts.recent)}{_recently_left(facts.left)}"
-        f'<p class="quiet">As of {_moment(facts.now)} · '
-        '<a href="/metrics">metrics</a> · <a href="/readyz">readiness</a></p>'
-        "</body></html>"
+@dataclass(frozen=True, slots=True)
+class _History:
+    """What changes slowly: past days and what people did."""
+
+    read_at: datetime
+    past: list[DailyCount]
+    feedback: Mapping[tuple[str, str], int]
+
+
+class StatusPages:
+    """Renders the pages of one daemon; for one thread."""
+
+    def __init__(self, open_views: OpenViews) -> None:
+        self._open_views = open_views
+        self._page: tuple[datetime, str] | None = None
+        self._past: _History | None = None
+
+    def status(self, live: LiveState) -> str:
+        """Return the status page, at most a second old.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        if self._page and _is_fresh(self._page[0], live.now, _PAGE_LIFETIME):
+            return self._page[1]
+        with self._open_views() as views:
+            facts = self._facts(with_totals(live, views.totals()), views)
+        page = _render("status.html", **facts)
+        self._page = (live.now, page)
+        return page
+
+    def task(self, task_id: str, live: LiveState) -> TaskPage:
+        """Return the page of one task, found by its id or the beginning of it.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._open_views() as views:
+            found = _stored(views, task_id)
+            candidates: list[str] = []
+            if found is None and len(task_id) >= _SHORTEST_PREFIX:
+                candidates = views.task_ids(task_id, _CANDIDATES)
+            if len(candidates) == 1:
+                found = _stored(views, candidates[0])
+        page = _render(
+            "task.html",
+            workspace=live.workspace,
+            task_id=task_id,
+            found=found,
+            candidates=candidates,
+        )
+        return TaskPage(page, 200 if found else 404)
+
+    def _facts(self, snapshot: Snapshot, views: LedgerViews) -> dict[str, Any]:
+        history = self._history(snapshot.now, views)
+        today = views.dismissed_by_day(day_of(snapshot.now), next_day(snapshot.now))
+        daily = [*history.past, *today]
+        rules = _rules(snapshot, daily, today, views, history.feedback)
+        last = snapshot.health.last_list
+        left = dict(last.left_by_cause) if last else {}
+        return {
+            "workspace": snapshot.workspace,
+            "version": __version__,
+            "now": snapshot.now,
+            "banner": banner(snapshot),
+            "health": snapshot.health,
+            "quota": snapshot.quota,
+            "quota_bar": charts.quota_bar(snapshot.quota),
+            "pending": sum(last.pending.values()) if last else None,
+            "dismissed_today": sum(count.count for count in today),
+            "observed_today": sum(row.observed_today for row in rules),
+            "held": left.get(LeaveCause.HELD, 0),
+            "for_people": sum(n for c, n in left.items() if c not in _WAITING),
+            "left": sorted(left.items(), key=lambda item: -item[1]),
+            "over_cap": left.get(LeaveCause.OVER_CAP, 0),
+            "chart": charts.daily_chart(daily, snapshot.now),
+            "rules": rules,
+            "next": _next(snapshot, views),
+            "recent": views.recent(_LISTED),
+            "recently_left": views.recently_left(_LISTED),
+        }
+
+    def _history(self, now: datetime, views: LedgerViews) -> _History:
+        known = self._past
+        if (
+            known is None
+            or not _is_fresh(known.read_at, now, _HISTORY_LIFETIME)
+            or day_of(known.read_at) != day_of(now)
+        ):
+            since = day_of(now) - timedelta(days=charts.DAYS - 1)
+            past = views.dismissed_by_day(since, day_of(now))
+            known = self._past = _History(now, past, views.feedback())
+        return known
+
+
+def _stored(views: LedgerViews, task_id: str) -> dict[str, Any] | None:
+    return stored_explanation(
+        views.dismissals, views.decisions, views.rulesets, task_id
     )
 
 
-def _state(facts: StatusPageData) -> str:
-    warnings = list(facts.health.reasons_not_ready(facts.now))
-    if facts.paused is not None:
-        warnings.append("Dismissing is paused: " + (facts.paused or "by hand"))
-    if facts.breaker is not None:
-        warnings.append(f"The breaker is open: {facts.breaker}")
-    if facts.health.rules_rejected:
-        warnings.append(
-            "The rules file on disk is refused; the rules loaded before stay in force: "
-            + facts.health.rules_rejected
+def _is_fresh(made_at: datetime, now: datetime, lifetime: timedelta) -> bool:
+    return timedelta(0) <= now - made_at < lifetime
+
+
+def _rules(
+    snapshot: Snapshot,
+    daily: list[DailyCount],
+    today: list[DailyCount],
+    views: LedgerViews,
+    feedback: Mapping[tuple[str, str], int],
+) -> list[RuleRow]:
+    observed = views.observed_on(snapshot.now)
+    rows = []
+    for rule in snapshot.ruleset.rules:
+        agreement = Agreement(
+            feedback.get((rule.name, HumanDecision.DISMISSED), 0),
+            feedback.get((rule.name, HumanDecision.APPROVED), 0),
         )
-    said = "".join(f'<p class="warning">{_text(text)}</p>' for text in warnings)
-    last, pending = facts.health.last_report, "no list yet"
-    if last is not None and last.listed:
-        pending = f"{sum(last.pending.values())} tasks pending"
-    mode = "dry run: nothing is dismissed" if facts.dry_run else "at work"
-    paused = "not paused" if facts.paused is None else "paused"
-    breaker = "closed" if facts.breaker is None else "open"
-    return (
-        f"{said}<p>{mode} · {paused} · breaker {breaker} · {pending} · next poll "
-        f"{_moment(facts.health.next_poll_at)}</p>{_left(last)}"
+        rows.append(
+            RuleRow(
+                rule=rule,
+                action="leave" if rule.reason is None else f"dismiss: {rule.reason}",
+                dismissed_today=sum(c.count for c in today if c.rule == rule.name),
+                observed_today=observed.get(rule.name, 0),
+                agreement=charts.interval(agreement),
+                sparkline=charts.sparkline(daily, rule.name, snapshot.now),
+            )
+        )
+    return rows
+
+
+def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
+    """Return the held tasks that may be dismissed first."""
+    found = [
+        NextTask(task, task.since + rule.hold)
+        for rule in snapshot.ruleset.rules
+        if rule.hold
+        for task in views.held(rule.name, _LISTED)
+    ]
+    return sorted(found, key=lambda one: (one.due, one.task.task_id))[:_LISTED]
+
+
+@cache
+def stylesheet() -> str:
+    """Return the one stylesheet of all pages."""
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+
+
+def _render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+    return _environment().get_template(template).render(**facts)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
     )
+    environment.filters |= {
+        "cause": cause_words,
+        "outcome": outcome_words,
+        "minute": minute,
+        "short_id": short_id,
+        "shorten": shorten,
+        "utc": utc,
+        "when": when,
+        "number": lambda value: f"{value:,}",
+        "quote": lambda text: quote(text, safe=""),
+    }
+    return environment
 
 
-def _left(last: CycleReport | None) -> str:
-    """Say why the last cycle left what it left."""
-    if last is None or not last.left_by_cause:
-        return ""
-    counts = sorted(last.left_by_cause.items(), key=lambda left: -left[1])
-    said = ", ".join(f"{number:,} {cause}" for cause, number in counts)
-    return f"<p>Left in the last cycle: {said}.</p>"
-
-
-def _quota(quota: QuotaSnapshot) -> str:
-    return (
-        "<h2>Quota of the day</h2>"
-        f'<meter min="0" max="{quota.daily_limit}" low="{quota.reserved}" '
-        f'value="{quota.remaining}"></meter>'
-        f"<p>{quota.remaining:,} of {quota.daily_limit:,} calls left,"
-        f" {quota.reserved:,} of them kept for people and other tools.</p>"
-    )
-
-
-def _rules(facts: StatusPageData) -> str:
-    rows = [
-        (
-            rule.name,
-            "leave" if rule.reason is None else f"dismiss as {rule.reason}",
-            str(rule.mode),
-            f"{facts.spent.get(rule.name, 0):,}",
-            f"{facts.observed.get(rule.name, 0):,}",
-        )
-        for rule in facts.ruleset.rules
-    ]
-    headings = ("Rule", "Does", "Mode", "Dismissed today", "Observed today")
-    return "<h2>Rules</h2>" + _table(headings, rows)
-
-
-def _held(facts: StatusPageData) -> str:
-    """Show which tasks a hold keeps waiting, and when it lets them go."""
-    if not facts.held:
-        return ""
-    holds = {rule.name: rule.hold for rule in facts.ruleset.rules}
-    rows = [
-        (holding.task_id, holding.rule, _moment(since + holds[holding.rule]))
-        for holding, since in sorted(facts.held, key=lambda held: held[1])
-        if holding.rule in holds
-    ]
-    return "<h2>Held</h2>" + _table(("Task", "Rule", "Until"), rows[:_HELD_SHOWN])
-
-
-def _recent(entries: Sequence[DismissalRecord]) -> str:
-    if not entries:
-        return "<h2>Last dismissals</h2><p>None yet.</p>"
-    rows = [
-        (
-            f"{entry.decided_at:%Y-%m-%d %H:%M:%S}",
-            _short(entry.task.get("description")),
-            entry.rule or f"by {entry.source}",
-            entry.reason,
-            entry.outcome or "under way",
-        )
-        for entry in entries
-    ]
-    headings = ("When (UTC)", "Description", "Rule", "Reason", "Outcome")
-    return "<h2>Last dismissals</h2>" + _table(headings, rows)
-
-
-def _recently_left(judgements: Sequence[DecisionRecord]) -> str:
-    """Show which tasks it was decided last to leave, and why."""
-    if not judgements:
-        return "<h2>Last decisions to leave</h2><p>None yet.</p>"
-    rows = [
-        (
-            f"{record.decided_at:%Y-%m-%d %H:%M:%S}",
-            record.task_id,
-            _short(record.task.get("description")),
-            record.cause or "",
-            record.rule or "—",
-        )
-        for record in judgements
-    ]
-    headings = ("When (UTC)", "Task", "Description", "Cause", "Rule")
-    return "<h2>Last decisions to leave</h2>" + _table(headings, rows)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(f"<tr>{_cells(headings, row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cells(headings: Sequence[str], row: Sequence[str]) -> str:
-    """Write cells that carry their heading, which a phone shows beside them."""
-    return "".join(
-        f'<td data-label="{escape(heading)}">{_text(cell)}</td>'
-        for heading, cell in zip(headings, row, strict=True)
-    )
-
-
-def _moment(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "not planned yet"
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else ""
-    return text if len(text) <= 160 else text[:160] + "…"  # noqa: PLR2004
-
-
-def _text(text: str) -> str:
-    return escape(escape_unprintable(text))
+def _printable(value: object) -> object:
+    """Show control characters as escapes, in every text that a template prints."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return escape_unprintable(value)
+    return value

@@ -92,7 +92,7 @@ class DismissalRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinalOutcome:
-    """An outcome after which a task is not tried again: which, on what content, when."""
+    """An outcome after which a task is not tried again: on what content, and when."""
 
     outcome: Outcome
     content_sha256: str
@@ -182,7 +182,8 @@ class Dismissals:
     def count_unresolved(self) -> int:
         """Count the dismissals whose outcome is not known yet."""
         row = self._database.row(
-            f"SELECT COUNT(*) AS n FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
+            "SELECT COUNT(*) AS n FROM dismissal"  # noqa: S608
+            f" WHERE workspace = ? AND {_UNRESOLVED}",
             (self._workspace,),
         )
         return int(row["n"]) if row else 0

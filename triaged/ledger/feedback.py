@@ -23,8 +23,8 @@ _BY_TRIAGED: Final = (
 class Observation:
     """A task that a rule would have dismissed, and what became of it.
 
-    ``human_decision`` is None while it is not known; ``dismissed_by_triaged`` says that a
-    rule dismissed the task later.
+    ``human_decision`` is None while it is not known; ``dismissed_by_triaged`` tells
+    that a rule dismissed the task later.
     """
 
     rule: str
@@ -74,7 +74,8 @@ class FeedbackStore:
             "SELECT DISTINCT o.task_id FROM observation o WHERE o.workspace = ?"  # noqa: S608
             f" AND o.seen_at <= ? AND NOT {_BY_TRIAGED} AND NOT EXISTS"
             " (SELECT 1 FROM human_decision w WHERE w.workspace = o.workspace"
-            " AND w.task_id = o.task_id AND (w.decision IS NOT NULL OR w.lookups >= ?))",
+            " AND w.task_id = o.task_id"
+            " AND (w.decision IS NOT NULL OR w.lookups >= ?))",
             (self._workspace, format_timestamp(seen_before), MAX_LOOKUPS),
         )
         return frozenset(row["task_id"] for row in rows)

@@ -87,7 +87,7 @@ def parse(data: bytes, file: str) -> LoadedRules:
 def run_tests(
     loaded: LoadedRules, *, now: datetime, decide: DecideFunction = decide_plainly
 ) -> TestReport:
-    """Run the tests of a file; those without a moment of their own at this one."""
+    """Run the tests of a file; those without a time of their own at ``now``."""
     return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)
 
 

@@ -12,7 +12,7 @@ from triaged.rulesfile.document import Expectation, RuleTest
 
 
 class DecideFunction(Protocol):
-    """What says what becomes of each listed task, in the order listed."""
+    """A function that decides on each listed task, in the order listed."""
 
     def __call__(
         self, ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
@@ -31,7 +31,7 @@ class Failure:
     got: str
 
     def __str__(self) -> str:
-        """Say which test, what was expected and what came."""
+        """Say which test failed, what it expected and what the rules decided."""
         return f"test {self.test!r}: expected {self.expected}; got {self.got}"
 
 
@@ -50,7 +50,7 @@ def run_tests(
     now: datetime,
     decide: DecideFunction = decide_plainly,
 ) -> TestReport:
-    """Run each test, at its own moment or else at this one."""
+    """Run each test, at its own time or else at ``now``."""
     failures = [
         failure
         for test in tests
@@ -88,7 +88,7 @@ def _show_expected(expect: Expectation) -> str:
         rule=expect.rule,
         reason=expect.reason,
         cause=expect.cause,
-        observed="nobody" if observed == "" else observed,
+        observed="no rule" if observed == "" else observed,
     )
 
 
@@ -104,7 +104,7 @@ def _show_got(decision: Decision) -> str:
 
 
 def _show_absent(task: Task) -> str:
-    """Name what the task has not: the usual reason why a test is left in doubt."""
+    """Name what the task lacks: the usual reason why a result is unknown."""
     fields = {
         "type": task.type,
         "description": task.description,

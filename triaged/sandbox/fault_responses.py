@@ -106,6 +106,11 @@ def _forbidden() -> Response:
     return responses.api_error(status, "insufficient_permissions", message)
 
 
+def _rejected() -> Response:
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return responses.api_error(status, "unprocessable", "Request rejected")
+
+
 def _server_error() -> Response:
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return responses.api_error(status, "internal_error", "Something went wrong")
@@ -134,4 +139,5 @@ _BEFORE_EFFECT: Final[dict[FaultKind, Callable[[], Response]]] = {
     FaultKind.FORBIDDEN: _forbidden,
     FaultKind.HTML_404: lambda: responses.html(HTTPStatus.NOT_FOUND, "Not Found"),
     FaultKind.NOT_PENDING: lambda: responses.not_pending("dismissed"),
+    FaultKind.REJECTED: _rejected,
 }

@@ -40,6 +40,7 @@ class FaultKind(StrEnum):
     FORBIDDEN = "403"
     HTML_404 = "html-404"
     NOT_PENDING = "not-pending"
+    REJECTED = "422"
     NO_FILTER = "no-filter"
     PAGED = "paged"
     NULL_TASKS = "null-tasks"
@@ -68,6 +69,7 @@ DESCRIPTIONS: Final[dict[FaultKind, str]] = {
     FaultKind.FORBIDDEN: "403: the key lacks a permission",
     FaultKind.HTML_404: "404 with an HTML page",
     FaultKind.NOT_PENDING: "400: the task is no longer pending",
+    FaultKind.REJECTED: "422: the request is rejected",
     FaultKind.NO_FILTER: "lists only: the status filter is ignored",
     FaultKind.PAGED: "lists only: one page (=TASKS, else 20), meta.total and Link",
     FaultKind.NULL_TASKS: "lists only: null in place of the tasks",

@@ -28,7 +28,7 @@ REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 class Assessment:
     """What a cycle would do with a list of tasks, and everything it was decided on.
 
-    ``fingerprints`` identify each rule with a hold: a changed rule holds from the start.
+    ``fingerprints`` identify each rule with a hold: a changed one starts again.
     """
 
     rules: CompiledRules

@@ -1,8 +1,8 @@
 """The one way to a dismissal: last check, quota, intent, call, outcome.
 
-The dispatcher holds the only reference to the dismiss call; the daemon and every command
-go through it.  What may be dismissed was decided before, by rules and guard or by a
-person.  What was decided early may be forbidden by the time it is sent, so one
+The dispatcher holds the only reference to the dismiss call; the daemon and every
+command go through it.  What may be dismissed was decided before, by rules and guard or
+by a person.  What was decided early may be forbidden by the time it is sent, so one
 transaction per dismissal, directly before its call, checks everything again, charges
 the quota and records the intent; and what people and rules forbid is checked once more
 when the first byte is about to be sent.
@@ -81,7 +81,7 @@ class Dismisser(Protocol):
         *,
         before_send: Callable[[], None] | None = None,
     ) -> Confirmation:
-        """Dismiss a task for good; what ``before_send`` raises keeps it from leaving."""
+        """Dismiss a task; what ``before_send`` raises keeps the call from leaving."""
         ...
 
 

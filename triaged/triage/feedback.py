@@ -84,7 +84,7 @@ class FeedbackCollector:
         self._mark_refreshed(now)
 
     async def refresh_if_due(self, pending: Collection[str], *, now: datetime) -> None:
-        """Look up once a day what became of observed tasks that are not pending any more.
+        """Look up once a day what people did with observed tasks that are gone.
 
         Raises:
             KeyRejected: the key was rejected; any other failure waits for a day.

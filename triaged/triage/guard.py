@@ -28,9 +28,10 @@ class History:
     """What the ledger knows that bears on whether a dismissal may go ahead.
 
     ``handled`` are tasks that were dismissed or found handled before,
-    ``recently_rejected`` those whose dismissal the server rejected, ``unresolved`` those
-    with an attempt that may still take effect.  ``held_since`` is by task id and rule, or
-    None where there is no ledger; ``dismissed_today`` counts by rule (None: by a person).
+    ``recently_rejected`` those whose dismissal the server rejected, ``unresolved``
+    those with an attempt that may still take effect.  ``held_since`` is by task id and
+    rule, or None where there is no ledger; ``dismissed_today`` counts by rule (None: by
+    a person).
     """
 
     vetoed: frozenset[str] = frozenset()

@@ -1,8 +1,8 @@
 """What a person asks to be dismissed: the same guard, dispatcher and ledger as rules.
 
 A person's request stands above the limits that exist because rules act unattended
-(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a veto,
-the cap of the day, the quota, or a clock that is wrong.
+(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a
+veto, the cap of the day, the quota, or a clock that is wrong.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
-from triaged.leadlex.errors import LexiError, RateLimited, Unreachable
+from triaged.leadlex.errors import LexiError, NoResponse, RateLimited, Unreachable
 from triaged.leadlex.models import PENDING, TaskList
 from triaged.ledger import Ledger
 from triaged.quota import (
@@ -227,6 +227,10 @@ class RateLimitedReader:
             listed = await self._reader.list_tasks(status)
         except LexiError as error:
             self._rate_limiter.on_error(permit, error)
+            raise
+        except BaseException:
+            # Whatever ended the call, it is not in flight any more.
+            self._rate_limiter.on_error(permit, NoResponse("list"))
             raise
         self._rate_limiter.on_response(permit, listed.rate_limit)
         return replace(listed, requested_at=requested_at)

@@ -96,7 +96,7 @@ def _resolve(record: DismissalRecord, task: Task | None) -> Resolution:
 
 
 def _listed_reason(task: Mapping[str, Json]) -> str | None:
-    """Return the reason code that a list shows for a dismissed task, if it shows one."""
+    """Return the reason code that a list shows for a dismissed task, if any."""
     for key in _REASON_KEYS:
         value = task.get(key)
         if isinstance(value, str) and value:

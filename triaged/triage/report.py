@@ -32,8 +32,8 @@ class CycleReport:
     """What one cycle saw and did.
 
     ``listed`` tells whether there was a list at all; ``incomplete_list`` why tasks may
-    be missing from it; ``error`` what cut the cycle short.  ``wanted`` counts by rule and
-    cause what rules want dismissed and the guard keeps.
+    be missing from it; ``error`` what cut the cycle short.  ``wanted`` counts by rule
+    and cause what rules want dismissed and the guard keeps.
     """
 
     id: str
@@ -80,7 +80,7 @@ class CycleState:
         self.incomplete_list = incomplete
 
     def is_idle(self) -> bool:
-        """Return whether nothing is left to do, so that a call may be spent elsewhere."""
+        """Return whether nothing is left to do, so a call may be spent elsewhere."""
         return self._result() is CycleResult.OK
 
     def report(self, duration_seconds: float) -> CycleReport:

@@ -1,5 +1,6 @@
 """What a pattern says that was probably meant otherwise: warned of, not refused."""
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from triaged.rules.patterns.syntax import (
     nodes,
 )
 
+_ESCAPED_TWICE: Final = re.compile(r"(?<!\\)\\\\([bBdDsSwW])(?=$|[\s*+?{)|$\[])")
 _SINGLE_QUOTES: Final = "\u2018\u2019\u201a\u201b"
 _WITHIN_WORDS: Final = dict.fromkeys(map(ord, " -:!#_./"))
 _DOUBLE_QUOTES: Final = "\u201c\u201d\u201e\u201f"
@@ -33,6 +35,7 @@ def find_doubts(source: str, tree: Node) -> Iterator[str]:
                 f"the curly quote {curly} is not the straight {straight} that people"
                 f" type; for either, write [{straight}{curly}]"
             )
+    yield from _quoting_doubts(source)
     for node in nodes(tree):
         if isinstance(node, Sequence):
             yield from _shell_doubts(node)
@@ -67,6 +70,23 @@ def _bracket_doubts(text: str) -> Iterator[str]:
         )
     if "A-z" in text:
         yield rf"A-z in {text} includes [ \ ] ^ _ `; write A-Za-z"
+
+
+def _quoting_doubts(source: str) -> Iterator[str]:
+    """Find what is written for other quotes, or for another language."""
+    if (escaped := _ESCAPED_TWICE.search(source)) is not None:
+        yield (
+            f"{escaped[0]} means a backslash and {escaped[1]}; between single quotes"
+            f" a backslash is written once: \\{escaped[1]}"
+        )
+    plain = re.sub(r"^\(\?\w+\)", "", source)
+    if len(plain) > 2 and plain[0] == plain[-1] and plain[0] in "\"'":  # noqa: PLR2004
+        yield (
+            f"the quotes {plain[0]} around the text are part of the pattern; drop them"
+            " if only the text is meant"
+        )
+    if re.search(r"^%\w|[^\W\d]%$", plain) is not None:
+        yield "% is an ordinary character here; drop it if any text is meant"
 
 
 def _looks_like_word(inside: str) -> bool:

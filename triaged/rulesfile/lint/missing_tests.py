@@ -5,13 +5,14 @@ engine judges each change: a test that is proposed passes with the rules as they
 and fails with the mutant.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final
 
 from triaged.rules.context import duplicate_conditions
+from triaged.rules.evaluate import TriState
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, Decision, Json, LeaveCause, is_number
 from triaged.rulesfile.document import RuleTest, TestTask
@@ -25,6 +26,10 @@ from triaged.rulesfile.lint.example import (
 from triaged.rulesfile.lint.mutation import Mutant
 from triaged.rulesfile.lint.sample_tasks import NOW
 from triaged.rulesfile.lint.yaml_flow import can_flow, flow
+
+# More tests than a person adds at a time, and seconds after which no more are sought.
+MAX_TESTS: Final = 100
+MAX_SECONDS: Final = 10.0
 
 # How many tests of the file are changed for one mutant, and in how many ways each.
 _MODELS: Final = 3
@@ -55,10 +60,49 @@ class MissingTests:
         self._examples = [e for test in tests if (e := example_of(test)) is not None]
         self._taken = {test.name for test in tests}
 
-    def propose(self, mutant: Mutant) -> NewTest | None:
-        """Propose a test for a mutant that survives, and keep its name for it."""
+    def propose(
+        self, mutants: Iterable[Mutant], *, elapsed: Callable[[], float]
+    ) -> Iterator[tuple[Mutant, NewTest | None]]:
+        """Propose a test for each mutant that survives, and keep its name for it.
+
+        ``elapsed`` tells how many seconds this has taken so far.
+        """
+        left = MAX_TESTS
+        for _, group in groupby(mutants, key=lambda mutant: mutant.subject):
+            changed: list[tuple[Example, TriState]] | None = None
+            for mutant in group:
+                if left == 0 or elapsed() > MAX_SECONDS:
+                    yield mutant, None
+                    continue
+                changed = self._changed(mutant) if changed is None else changed
+                test = self._propose(mutant, changed)
+                left -= test is not None
+                yield mutant, test
+
+    def _changed(self, mutant: Mutant) -> list[tuple[Example, TriState]]:
+        """Return tasks of the tests that the match is meant for, each changed.
+
+        What the match as written says of each comes with it.
+        """
+        tight = mutant.tight
+        meant = (e for e in self._examples if truth_in(e, tight) is not False)
+        return [
+            (example, truth_in(example, tight))
+            for model in islice(meant, _MODELS)
+            for example in islice(_changes(model, self._examples), _CHANGES)
+            if can_flow(dict(example.task.fields))
+        ]
+
+    def _propose(
+        self, mutant: Mutant, changed: Sequence[tuple[Example, TriState]]
+    ) -> NewTest | None:
         found: tuple[Example, Decision] | None = None
-        for example in self._candidates(mutant):
+        for example, tight in changed:
+            # A rule that asks for less acts on more; protection that offers less, on
+            # less.
+            acts = tight is True if mutant.rule is not None else tight is False
+            if acts or truth_in(example, mutant.loose) is tight:
+                continue
             decision = self._decide(example, self._ruleset)
             if decision[1:] == self._decide(example, mutant.ruleset)[1:]:
                 continue
@@ -67,17 +111,6 @@ class MissingTests:
                 return self._entry(mutant, example, decision)
             found = found or (example, decision)
         return None if found is None else self._entry(mutant, *found)
-
-    def _candidates(self, mutant: Mutant) -> Iterator[Example]:
-        """Give changed tasks that the mutant judges otherwise than the rule does."""
-        # A rule that asks for less acts on more; protection that offers less, on less.
-        meant = (e for e in self._examples if truth_in(e, mutant.tight) is not False)
-        for model in islice(meant, _MODELS):
-            for example in islice(_changes(model, self._examples), _CHANGES):
-                tight = truth_in(example, mutant.tight)
-                differs = tight is not truth_in(example, mutant.loose)
-                if differs and can_flow(dict(example.task.fields)):
-                    yield example
 
     def _decide(self, example: Example, ruleset: Ruleset) -> Decision:
         return decide_first(ruleset, example.tasks(), self._duplicates, now=NOW)

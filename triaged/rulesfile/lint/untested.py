@@ -106,14 +106,14 @@ def _expects(test: RuleTest, rule: Rule) -> bool:
 
 
 def _result(test: RuleTest, match: Condition) -> TriState:
-    """Evaluate a match for the task of a test, at its moment or a later one."""
+    """Evaluate a match for the task of a test, at its own time or a later one."""
     now = test.now or _default_time(test)
     tasks = test.tasks(now)
     return evaluate(match, tasks[0], build_context([match], tasks, now=now))
 
 
 def _default_time(test: RuleTest) -> datetime:
-    """Choose a moment for a test that leaves it open, after all that it names."""
+    """Choose a time for a test that leaves it open, after all that it names."""
     listed = (test.task, *test.other_tasks)
     moments = (task.to_task(NOW, task_id="").created_at for task in listed)
     return max([NOW, *(m + timedelta(days=1) for m in moments if m is not None)])

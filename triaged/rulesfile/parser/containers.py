@@ -45,7 +45,8 @@ def unique_items(
             report_unexpected("a text as key", key, report, suggest_quotes(key.value))
         elif key.value in seen:
             first = seen[key.value].line
-            message = f"key {quote_for_message(key.value)} again; it is in line {first} already"
+            shown = quote_for_message(key.value)
+            message = f"key {shown} again; it is in line {first} already"
             report.error(key.place, message)
         else:
             seen[key.value] = key.place
@@ -174,7 +175,8 @@ class DictOf(Generic[T]):
         values: dict[str, T] = {}
         for key, place, child in unique_items(node, report):
             if not all(part.strip() for part in key.split(".")):
-                message = f"key {quote_for_message(key)} has an empty part; write a dotted path"
+                shown = quote_for_message(key)
+                message = f"key {shown} has an empty part; write a dotted path"
                 report.error(place, message)
             value = self.value.read(child, report)
             if not isinstance(value, Invalid):

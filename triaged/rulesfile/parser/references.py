@@ -106,7 +106,8 @@ class NameDeclaration:
         before = known.setdefault(text, node.place)
         if before is None or before is node.place:
             return text
-        message = f"{self.label} {quote_for_message(text)} again; it is taken by line {before.line}"
+        shown = quote_for_message(text)
+        message = f"{self.label} {shown} again; it is taken by line {before.line}"
         return report.error(node.place, f"{message}, choose another")
 
     def schema(self) -> Schema:

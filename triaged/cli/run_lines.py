@@ -1,0 +1,57 @@
+"""What ``triaged run`` shows of a dismissal on a terminal: one readable line."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from triaged.cli.output import truncate
+from triaged.ledger.dismissals import Outcome
+from triaged.text import escape_unprintable
+from triaged.triage.requests import Attempt
+
+# The events that these lines stand for.
+READABLE_EVENTS: Final = frozenset(
+    {"task.dismissed", *(f"dismissal.{outcome}" for outcome in Outcome)}
+)
+
+_WORDS: Final = {
+    Outcome.CONFIRMED: "dismissed",
+    Outcome.ALREADY_HANDLED: "already handled",
+    Outcome.GONE: "no longer there",
+    Outcome.REJECTED: "rejected by LeadLex",
+    Outcome.UNKNOWN: "outcome not known yet",
+    Outcome.FAILED: "failed",
+}
+
+
+def attempt_line(attempt: Attempt, *, at: datetime) -> str:
+    """Return which task, which rule and why, as one line."""
+    order = attempt.request
+    what = truncate(order.task.description or order.task.id or "—")
+    rule = f"rule {order.rule}" if order.rule else "by hand"
+    because = "; ".join(_matched(json.loads(order.trace), order.rule))
+    error = f": {attempt.error}" if attempt.error is not None else ""
+    text = f"{_WORDS[attempt.outcome]} “{what}” ({rule}, {order.reason}){error}"
+    line = (
+        f"{at.astimezone():%H:%M:%S} {text}{f' because {because}' if because else ''}"
+    )
+    return escape_unprintable(line) + "\n"
+
+
+def _matched(trace: dict[str, Any], rule: str | None) -> Iterator[str]:
+    """Return the conditions of a rule that matched."""
+    for result in trace["rules"]:
+        if result["rule"] == rule:
+            yield from _leaves(result["match"])
+
+
+def _leaves(result: dict[str, Any]) -> Iterator[str]:
+    if result["result"] is not True:
+        return
+    children = result.get("children", ())
+    if result["condition"] == "not" or not children:
+        yield f"{result['condition']}: {result['expected']}"
+        return
+    for child in children:
+        yield from _leaves(child)

@@ -1,0 +1,137 @@
+"""What the daemon is doing now, in one word and one sentence: a pure function."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from triaged.daemon.snapshot import Snapshot
+
+
+class Tone(StrEnum):
+    """The colour of the banner."""
+
+    GOOD = "good"
+    NEUTRAL = "neutral"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """One word, the sentence below it, and what else a person should know."""
+
+    word: str
+    tone: Tone
+    sentence: str
+    notices: tuple[str, ...]
+
+
+def banner(snapshot: Snapshot) -> Banner:
+    """Return the most important state; the others that hold become notices."""
+    states = list(_states(snapshot))
+    word, tone, sentence = states[0]
+    notices = [f"{other[0].capitalize()}: {other[2]}" for other in states[1:]]
+    if snapshot.health.rules_rejected:
+        first = snapshot.health.rules_rejected.splitlines()[0]
+        notices.append(
+            "The rules file on disk was rejected; the rules loaded before it stay in"
+            f" force. {first}"
+        )
+    if snapshot.totals.unresolved:
+        number = snapshot.totals.unresolved
+        what = "dismissal has" if number == 1 else "dismissals have"
+        notices.append(f"{number:,} {what} no known outcome yet; the next list tells.")
+    return Banner(word, tone, sentence, tuple(notices))
+
+
+State = tuple[str, Tone, str]
+
+
+def _states(snapshot: Snapshot) -> list[State]:
+    """Return all states that hold, the most important first; there is always one."""
+    held = [state for state in _problems(snapshot) if state is not None]
+    if held:
+        return held
+    return [
+        (
+            "working",
+            Tone.GOOD,
+            "Tasks that the rules match are dismissed; everything else is left.",
+        )
+    ]
+
+
+def _problems(snapshot: Snapshot) -> list[State | None]:
+    return [
+        _key(snapshot),
+        _paused(snapshot),
+        _breaker(snapshot),
+        _quota(snapshot),
+        _degraded(snapshot),
+        _dry_run(snapshot),
+    ]
+
+
+def _key(snapshot: Snapshot) -> State | None:
+    if snapshot.health.key_accepted is not False:
+        return None
+    sentence = (
+        "LeadLex refuses the API key. Nothing is listed or dismissed until a new key"
+        " is accepted; the key file is re-read."
+    )
+    return ("key refused", Tone.BAD, sentence)
+
+
+def _paused(snapshot: Snapshot) -> State | None:
+    paused = snapshot.totals.paused
+    if paused is None:
+        return None
+    by = f" by {paused.set_by}" if paused.set_by else ""
+    note = f": {paused.reason}" if paused.reason else ""
+    sentence = (
+        f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{by}{note}. Tasks"
+        " are still listed and judged; none is dismissed until `triaged resume`."
+    )
+    return ("paused", Tone.WARNING, sentence)
+
+
+def _breaker(snapshot: Snapshot) -> State | None:
+    breaker = snapshot.totals.breaker
+    if breaker is None:
+        return None
+    sentence = f"The rules want too much at once, so nothing goes: {breaker.reason}."
+    return ("breaker open", Tone.BAD, sentence)
+
+
+def _dry_run(snapshot: Snapshot) -> State | None:
+    if not snapshot.dry_run:
+        return None
+    sentence = "This daemon decides and records, and dismisses nothing."
+    return ("dry run", Tone.NEUTRAL, sentence)
+
+
+def _quota(snapshot: Snapshot) -> State | None:
+    until = snapshot.health.waiting_for_quota_until
+    if until is None or snapshot.now >= until:
+        return None
+    sentence = (
+        "The day's share of API calls is spent; polling and dismissing continue at"
+        f" {until:%Y-%m-%d %H:%M} UTC."
+    )
+    return ("waiting for quota", Tone.WARNING, sentence)
+
+
+def _degraded(snapshot: Snapshot) -> State | None:
+    health = snapshot.health
+    if health.last_report is None:
+        sentence = "The first list of tasks has not been read yet."
+        return ("starting", Tone.NEUTRAL, sentence)
+    if health.key_accepted is False or health.waiting_for_quota_until is not None:
+        return None
+    reasons = health.reasons_not_ready(snapshot.now)
+    error = health.last_report.error
+    if not reasons and error is not None:
+        reasons = [f"the last cycle was cut short: {error}"]
+    if not reasons:
+        return None
+    first = "; ".join(reasons)
+    return ("degraded", Tone.BAD, f"{first[0].upper()}{first[1:]}.")

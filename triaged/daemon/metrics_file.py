@@ -1,0 +1,72 @@
+"""Metrics of one cycle as a file for node_exporter's textfile collector."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client import write_to_textfile
+
+from triaged.daemon.health import Health
+from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.snapshot import Snapshot
+from triaged.errors import TriagedError
+from triaged.ledger.views import open_views
+from triaged.rules.rule import Ruleset
+from triaged.triage.report import CycleReport
+from triaged.workspace import Workspace
+
+
+class MetricsFileError(TriagedError):
+    """The cycle ran, and its metrics could not be written."""
+
+    def __init__(self, file: Path, why: str) -> None:
+        super().__init__(file, why)
+        self.file = file
+        self.why = why
+
+    def __str__(self) -> str:
+        """Name the file and the reason."""
+        return f"{self.file}: the metrics could not be written: {self.why}"
+
+
+def write_metrics_file(
+    file: Path,
+    metrics: Metrics,
+    workspace: Workspace,
+    ruleset: Ruleset,
+    report: CycleReport,
+    *,
+    dry_run: bool,
+) -> None:
+    """Write what one cycle did, all at once: a reader sees the old file or the new.
+
+    Raises:
+        MetricsFileError: the file cannot be written.
+    """
+    now, settings = workspace.clock.now(), workspace.settings
+    metrics.rules_loaded(now)
+    metrics.record_cycle(report, at=now)
+    with open_views(settings.state_dir, settings.workspace) as views:
+        totals = views.totals()
+    snapshot = Snapshot(
+        workspace=settings.workspace,
+        now=now,
+        dry_run=dry_run,
+        ruleset=ruleset,
+        health=Health(
+            heartbeat_at=0.0,
+            interval=timedelta(0),
+            last_report=report,
+            last_list=report if report.listed else None,
+        ),
+        quota=workspace.rate_limiter.snapshot(),
+        clock_skew=workspace.rate_limiter.clock_skew,
+        errors={},
+        totals=totals,
+    )
+    collector = WorkspaceCollector(metrics, lambda: snapshot)
+    try:
+        # Without process_*: those would be taken for node_exporter's own.
+        write_to_textfile(str(file), make_registry(collector, process=False))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise MetricsFileError(file, why) from error

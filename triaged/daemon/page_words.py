@@ -1,0 +1,74 @@
+"""Codes, ids and moments as the page shows them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from triaged.ledger.dismissals import Outcome
+from triaged.rules.task import LeaveCause
+
+_CAUSES: Final[Mapping[str, str]] = {
+    LeaveCause.NO_RULE: "no rule matched",
+    LeaveCause.LEAVE_RULE: "kept by a rule",
+    LeaveCause.PROTECTED: "protected",
+    LeaveCause.YOUNG: "too young",
+    LeaveCause.HELD: "on hold",
+    LeaveCause.OVER_CAP: "waiting for a cap",
+    LeaveCause.BREAKER: "breaker open",
+    LeaveCause.PAUSED: "paused",
+    LeaveCause.VETOED: "vetoed",
+    LeaveCause.NOT_PENDING: "no longer pending",
+    LeaveCause.MALFORMED: "cannot be read",
+}
+_OUTCOMES: Final[Mapping[str | None, str]] = {
+    None: "in flight",
+    Outcome.CONFIRMED: "dismissed",
+    Outcome.ALREADY_HANDLED: "already handled",
+    Outcome.GONE: "no longer there",
+    Outcome.REJECTED: "rejected by LeadLex",
+    Outcome.UNKNOWN: "not known yet",
+    Outcome.FAILED: "failed",
+}
+_WHOLE_ID: Final = 12
+_ID_PREFIX: Final = 8
+_DESCRIPTION: Final = 160
+
+
+def cause_words(cause: str) -> str:
+    """Return why a task was left, in words."""
+    return _CAUSES.get(cause, cause.replace("_", " "))
+
+
+def outcome_words(outcome: str | None) -> str:
+    """Return what became of a dismissal, in words."""
+    return _OUTCOMES.get(outcome, str(outcome))
+
+
+def short_id(task_id: str) -> str:
+    """Return the beginning of a long id."""
+    return task_id if len(task_id) <= _WHOLE_ID else task_id[:_ID_PREFIX] + "…"
+
+
+def shorten(text: str) -> str:
+    """Return a description that fits a table."""
+    return text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "…"
+
+
+def utc(moment: datetime) -> str:
+    """Return a moment in UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def minute(moment: datetime) -> str:
+    """Return a moment in UTC, to the minute, for a narrow column."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def when(moment: datetime | None) -> str:
+    """Return a moment in the daemon's local time and in UTC."""
+    if moment is None:
+        return "—"
+    local = moment.astimezone()
+    if not local.utcoffset():
+        return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
+    return f"{local:%H:%M:%S %Z} ({moment.astimezone(UTC):%H:%M:%S} UTC)"
