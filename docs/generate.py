@@ -97,8 +97,10 @@ def rules_page() -> str:
     """Describe each key of the rules file, from its JSON Schema."""
     schema = json_schema()
     parts = [
-        "Every key, from the JSON Schema that `triaged schema` prints."
-        " `[]` stands for each entry of a list, `*` for a metadata key."
+        (
+            "Every key, from the JSON Schema that `triaged schema` prints."
+            " `[]` stands for each entry of a list, `*` for a metadata key."
+        )
     ]
     for name, part in schema["properties"].items():
         rows = [row for row in _keys(part, name) if row[1]]
@@ -157,8 +159,10 @@ def _value(schema: dict[str, Any]) -> str:
 def commands_page() -> str:
     """Describe each command and its flags, from click."""
     parts = [
-        "`triaged COMMAND --help` prints the same."
-        " Flags that name a variable are [settings](settings.md)."
+        (
+            "`triaged COMMAND --help` prints the same."
+            " Flags that name a variable are [settings](settings.md)."
+        )
     ]
     for name in COMMAND_MODULES:
         command = _command(name)
@@ -242,8 +246,8 @@ def log_events_page() -> str:
     ]
     return _page(
         "Log events",
-        "Logs are events on stderr: JSON, or lines for people on a terminal. Every event"
-        " has `event`, `level`, `timestamp` and `workspace`; those of a cycle have"
+        "Logs are events on stderr: JSON, or lines for people on a terminal. Every"
+        " event has `event`, `level`, `timestamp` and `workspace`; those of a cycle have"
         " `cycle` too. Texts and metadata of tasks are not logged.",
         _table(("event", "level", "keys", "meaning"), rows),
     )
@@ -309,7 +313,9 @@ def json_page() -> str:
         rows = list(_fields(document, ""))
         if rows:
             of = f" ({variant})" if variant else ""
-            parts.append(f"## {name}{of}\n\n" + _table(("field", "type", "example"), rows))
+            parts.append(
+                f"## {name}{of}\n\n" + _table(("field", "type", "example"), rows)
+            )
     return _page("JSON outputs", *parts)
 
 
@@ -359,8 +365,10 @@ def _kind(value: object) -> str:
 def recipes_page() -> str:
     """Show each recipe, headed by the comment on its first line."""
     parts = [
-        "Each recipe is a whole rules file with its tests, in `docs/recipes`. Copy the"
-        " rules into your own file, add `mode: observe`, and adapt the tests."
+        (
+            "Each recipe is a whole rules file with its tests, in `docs/recipes`. Copy the"
+            " rules into your own file, add `mode: observe`, and adapt the tests."
+        )
     ]
     for path in sorted((DOCS / "recipes").glob("*.yaml")):
         heading, _, body = path.read_text().partition("\n")
@@ -373,7 +381,12 @@ def recipes_page() -> str:
 def plan_picture() -> str:
     """Draw what ``triaged plan`` prints, without fonts from elsewhere."""
     folder = GOLDEN / "mixed"
-    given = ["--tasks", str(folder / "tasks.json"), "--rules", str(folder / "rules.yaml")]
+    given = [
+        "--tasks",
+        str(folder / "tasks.json"),
+        "--rules",
+        str(folder / "rules.yaml"),
+    ]
     done = CliRunner().invoke(app, ["plan", *given, "--now", "2026-03-01T00:00:00Z"])
     console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
     console.print(Text("$ triaged plan", style="bold green"))
