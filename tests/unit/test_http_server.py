@@ -10,8 +10,8 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.e2e.harness import KEY, RULES
 from tests.clocks import ManualClock
+from tests.e2e.harness import KEY, RULES
 from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen
 from triaged.daemon.internal_errors import InternalErrors, Where

@@ -47,6 +47,11 @@ def format_timestamp(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def end_of_day(moment: datetime) -> datetime:
+    """Return the last moment of a UTC day; the next day may be beyond the calendar."""
+    return moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+
+
 def parse_stored_timestamp(text: str) -> datetime:
     """Read a moment as the ledger keeps it."""
     return datetime.fromisoformat(text)

@@ -5,12 +5,17 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Database,
+    end_of_day,
+    format_timestamp,
+    parse_stored_timestamp,
+)
 from triaged.rules.task import Task
 
 
@@ -247,11 +252,11 @@ class Dismissals:
             row["rule"]: row["n"]
             for row in self._database.rows(
                 "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
-                f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
+                f" AND decided_at >= ? AND decided_at <= ? AND {_SPENT} GROUP BY rule",
                 (
                     self._workspace,
                     format_timestamp(start),
-                    format_timestamp(start + timedelta(days=1)),
+                    format_timestamp(end_of_day(start)),
                 ),
             )
         }

@@ -3,10 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Database,
+    end_of_day,
+    format_timestamp,
+    parse_stored_timestamp,
+)
 from triaged.rules.task import HumanDecision, ProposedDismissal, Task
 
 # SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
@@ -106,11 +111,11 @@ class Observations:
         start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         rows = self._database.rows(
             "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
-            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            " AND seen_at >= ? AND seen_at <= ? GROUP BY rule",
             (
                 self._workspace,
                 format_timestamp(start),
-                format_timestamp(start + timedelta(days=1)),
+                format_timestamp(end_of_day(start)),
             ),
         )
         return {row["rule"]: row["n"] for row in rows}

@@ -1,12 +1,11 @@
 """The rules of a file as they are now, for commands that run while it may be edited."""
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from triaged.errors import ConfigError, Problem
 from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.sources import fingerprint
 
 
 class FollowedRules:
@@ -22,7 +21,7 @@ class FollowedRules:
         self._rules = rules
         self._now = now
         self._is_followed = path.is_file()
-        self._seen = self._content() if self._is_followed else b""
+        self._seen = fingerprint(path) if self._is_followed else ""
 
     def __call__(self) -> CompiledRules:
         """Return the rules in force.
@@ -33,16 +32,8 @@ class FollowedRules:
         """
         if not self._is_followed:
             return self._rules
-        content = self._content()
+        content = fingerprint(self._path)
         if content != self._seen:
             self._rules, _ = load_rules(self._path, now=self._now())
             self._seen = content
         return self._rules
-
-    def _content(self) -> bytes:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).digest()
-        except OSError as error:
-            why = error.strerror or type(error).__name__
-            problem = Problem(str(self._path), 0, 0, "", f"cannot be read: {why}")
-            raise ConfigError([problem]) from error

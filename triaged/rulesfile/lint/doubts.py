@@ -11,12 +11,13 @@ from triaged.rules.conditions import (
     MetadataMatches,
     Pattern,
     Regex,
+    iter_leaves,
 )
 from triaged.rules.patterns.doubts import find_case_doubt
 from triaged.rules.patterns.syntax import parse
 from triaged.rules.task import Json
 from triaged.rulesfile.document import RulesDocument
-from triaged.rulesfile.lint.sample_tasks import leaf_conditions, metadata_paths
+from triaged.rulesfile.lint.sample_tasks import metadata_paths
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
 # Below this, names that differ in one letter are different names: min and max, x and y.
@@ -118,7 +119,7 @@ def _words(key: str) -> list[str]:
 
 
 def _patterns(condition: Condition) -> Iterator[Pattern]:
-    for leaf in leaf_conditions(condition):
+    for leaf in iter_leaves(condition):
         match leaf:
             case DescriptionMatches(patterns) | MetadataMatches(_, Regex(patterns)):
                 yield from patterns

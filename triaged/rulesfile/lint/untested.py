@@ -108,6 +108,7 @@ def _expects(test: RuleTest, rule: Rule) -> bool:
 def _result(test: RuleTest, match: Condition) -> TriState:
     """Evaluate a match for the task of a test, at its own time or a later one."""
     now = test.now or _default_time(test)
+    match = test.adapt(match)
     tasks = test.tasks(now)
     return evaluate(match, tasks[0], build_context([match], tasks, now=now))
 
