@@ -51,7 +51,6 @@ LOG_EVENTS: Final = {
     "api_key.unreadable": "The key's file cannot be used; the last good key stays.",
     "breaker.closed": "The breaker closed: dismissing resumes.",
     "breaker.opened": "The breaker opened: nothing is dismissed.",
-    "cycle.crashed": "An error of the program ended a cycle; the next one comes.",
     "cycle.drain_timed_out": "A cycle did not end in time at the stop.",
     "cycle.draining": "Asked to stop; the dismissals that were sent are awaited.",
     "cycle.finished": "A cycle ended, with its counts.",
@@ -247,8 +246,8 @@ def log_events_page() -> str:
     return _page(
         "Log events",
         "Logs are events on stderr: JSON, or lines for people on a terminal. Every"
-        " event has `event`, `level`, `timestamp` and `workspace`; those of a cycle have"
-        " `cycle` too. Texts and metadata of tasks are not logged.",
+        " event has `event`, `level`, `timestamp` and `workspace`; those of a cycle"
+        " have `cycle` too. Texts and metadata of tasks are not logged.",
         _table(("event", "level", "keys", "meaning"), rows),
     )
 
@@ -366,8 +365,8 @@ def recipes_page() -> str:
     """Show each recipe, headed by the comment on its first line."""
     parts = [
         (
-            "Each recipe is a whole rules file with its tests, in `docs/recipes`. Copy the"
-            " rules into your own file, add `mode: observe`, and adapt the tests."
+            "Each recipe is a whole rules file with its tests, in `docs/recipes`. Copy"
+            " the rules into your own file, add `mode: observe`, and adapt the tests."
         )
     ]
     for path in sorted((DOCS / "recipes").glob("*.yaml")):
