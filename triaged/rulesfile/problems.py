@@ -11,7 +11,7 @@ from triaged.errors import ConfigError, Problem, Severity
 from triaged.rules.conditions import Words
 from triaged.rulesfile.lists import ListContent, ListFileError
 
-# Beyond this many the file is no rules file, and nobody reads on.
+# Beyond this many the file is no rules file, and no reader reads on.
 MAX_PROBLEMS: Final = 100
 _SHOWN: Final = 60
 _PLAIN_KEY: Final = re.compile(r"[\w.-]{1,60}")
@@ -86,7 +86,7 @@ class ProblemCollector:
         return INVALID
 
     def warn(self, place: Location, message: str) -> None:
-        """Note what should be mended but does not keep the file from loading."""
+        """Report what should be fixed but does not keep the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def raise_if_wrong(self) -> None:
