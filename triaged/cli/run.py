@@ -31,6 +31,7 @@ from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
 from triaged.quota.budget import infeasible_reason
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.report import CycleReport, CycleResult, FalsePositiveLog, log_cycle
@@ -167,7 +168,9 @@ async def _run_once(
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                report = await cycle.run(lambda: rules, stop=stop)
+                # A cycle may wait for the quota, and the rules be changed meanwhile.
+                in_force = FollowedRules(settings.rules, rules, clock.now)
+                report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()
             process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:

@@ -1,7 +1,7 @@
 """What a list says of dismissals whose outcome is not known: pure functions.
 
-A list settles something only when it is complete, and only what was sent so long before
-it that it cannot take effect any more.
+A list resolves something only when it is complete, and only what was sent so long
+before it that it cannot take effect any more.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
