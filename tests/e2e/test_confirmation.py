@@ -81,7 +81,7 @@ def test_where_nobody_can_answer_nothing_is_dismissed(
     done = program.run(*command.split(), stdin="")
 
     assert done.returncode == 2
-    assert "nobody answered, so nothing was dismissed; scripts say --yes" in done.stderr
+    assert "no answer, so nothing was dismissed; scripts use --yes" in done.stderr
     assert sandbox.world.store.effects == []
 
 
