@@ -187,8 +187,8 @@ def _combine(
     what: str, truth: TriState, parts: tuple[ConditionResult, ...]
 ) -> ConditionResult:
     met = sum(part.result is True for part in parts)
-    seen = f"{met} of {len(parts)} hold"
-    wanted = {"all": "every one", "any": "at least one", "not": "that it does not hold"}
+    seen = f"{met} of {len(parts)} conditions matched"
+    wanted = {"all": "all of them", "any": "at least one", "not": "no match"}
     return ConditionResult(what, truth, wanted[what], seen, parts)
 
 
