@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.e2e.harness import Program, a_listed, add
 from tests.sandbox_server import RunningSandbox
+from triaged.sandbox.faults import parse_fault
 
 
 def test_apply_does_what_was_reviewed_less_what_changed(
@@ -88,6 +89,26 @@ def test_dismiss_takes_what_is_named_and_nothing_protected(
     assert "protected" in done.stdout
     assert "vetoed" in done.stdout
     assert program.json("history")[0]["source"] == "hand"
+
+
+def test_a_list_in_doubt_is_not_acted_on(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A list with an error beside its tasks is refused; one that may lack some is not.
+
+    What may be missing is told, and the plan is incomplete.
+    """
+    add(sandbox, [a_listed("t0"), a_listed("t1")])
+    sandbox.world.faults.add(parse_fault("list:partial-error:1"))
+    doubtful = program.run("dismiss", "--all", "--reason", "testing", "--yes")
+    sandbox.world.faults.add(parse_fault("list:paged=1:1"))
+    paged = program.run("plan")
+
+    assert doubtful.returncode == 1
+    assert "an error beside its tasks" in doubtful.stderr
+    assert sandbox.world.store.effects == []
+    assert paged.returncode == 4
+    assert "tasks may be missing" in paged.stderr
 
 
 def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
