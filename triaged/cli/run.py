@@ -34,7 +34,13 @@ from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.triage.report import CycleReport, CycleResult, FalsePositiveLog, log_cycle
+from triaged.triage.report import (
+    CycleReport,
+    CycleResult,
+    FalsePositiveLog,
+    log_cycle,
+    log_lock_wait,
+)
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import open_workspace
@@ -163,6 +169,7 @@ async def _run_once(
             clock,
             on_call=metrics.record_call if metrics else lambda _: None,
             on_refused=metrics.record_rate_limited if metrics else lambda _: None,
+            on_lock_wait=log_lock_wait,
         ) as workspace:
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)

@@ -19,7 +19,7 @@ from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
-from triaged.triage.requests import DismissRequest, DispatchResult
+from triaged.triage.requests import DismissRequest, DispatchResult, HaltReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,11 @@ async def dispatch_manual(
         LedgerError: nothing can be recorded, so nothing is done.
         ConfigError, RuleTestsFailed: no rules are in force.
     """
-    async with lock.acquired():
+    async with lock.acquired(stop.is_set) as is_held:
+        if not is_held:
+            return DispatchResult(
+                attempts=(), remaining=len(wanted), halt=HaltReason.STOPPING
+            )
         dispatcher.ledger.verify()
         dispatcher.rate_limiter.expire_dismissals()
         in_force = rules()
