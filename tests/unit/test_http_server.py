@@ -231,6 +231,8 @@ async def test_an_error_costs_one_answer(door: Door, path: str, where: Where) ->
 
 async def test_readers_do_not_hold_the_loop(door: Door) -> None:
     """With tens of thousands of tasks on hold and 40 readers, the loop stays free."""
+    holding = RULES.replace("dismiss: testing", "dismiss: testing\n    hold: 24h", 1)
+    door.daemon.ruleset = parse(holding.encode(), "rules.yaml").ruleset
     now = door.daemon.workspace.clock.now()
     ledger = door.daemon.workspace.ledger
     with ledger.transaction():

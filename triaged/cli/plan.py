@@ -149,7 +149,8 @@ def make_preview(
     settings: Settings, file: Path | None, now: datetime | None
 ) -> Preview:
     """Decide on the tasks of a file, or on those that are pending now."""
-    rules, _ = load_rules(settings.rules, now=now or SystemClock().now())
+    # The tests in the file have ages of their own; --now is for the tasks.
+    rules, _ = load_rules(settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
     tasks = read_tasks(file)

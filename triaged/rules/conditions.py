@@ -132,6 +132,11 @@ class In:
 
     values: tuple[Json, ...]
     file: ListFile | None = None
+    texts: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        texts = (value for value in self.values if isinstance(value, str))
+        object.__setattr__(self, "texts", frozenset(texts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from triaged.rules.conditions import (
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -33,6 +34,7 @@ from triaged.rules.conditions import (
 )
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import (
+    REPLACEMENT,
     Json,
     Task,
     get_path,
@@ -119,7 +121,7 @@ def _created(condition: CreatedAt, task: Task, now: datetime) -> TriState:
     )
 
 
-def _evaluate_test(  # noqa: C901 (one case for each test)
+def _evaluate_test(  # noqa: C901, PLR0912 (one case for each test)
     test: MetadataTest, value: Json
 ) -> TriState:
     if is_unreadable(value):
@@ -131,6 +133,11 @@ def _evaluate_test(  # noqa: C901 (one case for each test)
     match test:
         case Equals(wanted):
             return json_equal(value, wanted)
+        case In(file=ListFile(), texts=texts):
+            # A list in a file is long, and all of it is text.
+            if isinstance(value, str) and REPLACEMENT in value:
+                return None
+            return isinstance(value, str) and value in texts
         case In(values):
             return kleene_any(json_equal(value, wanted) for wanted in values)
         case Regex(patterns):

@@ -1,4 +1,4 @@
-"""Why the rules said what they said: the same judgement, as a tree people can read."""
+"""Why the rules decided as they did: the evaluation as a tree that people can read."""
 
 import json
 from collections.abc import Sequence
@@ -103,10 +103,10 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
     """Judge every rule for one task and say which of them decided."""
     decision = decide_one(ruleset, task, context)
     spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
-    verdicts: list[RuleResult] = []
+    results: list[RuleResult] = []
     reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
     for rule in ruleset.rules:
-        verdicts.append(
+        results.append(
             RuleResult(
                 rule=rule.name,
                 mode=rule.mode,
@@ -118,9 +118,9 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
         )
         reached = reached and rule.name != decision.rule
     protect = tuple(
-        explain_condition(shield, task, context) for shield in ruleset.protect
+        explain_condition(protection, task, context) for protection in ruleset.protect
     )
-    return Explanation(decision, context.now, protect, tuple(verdicts))
+    return Explanation(decision, context.now, protect, tuple(results))
 
 
 def explain_condition(  # noqa: C901 (one case for each condition)
@@ -129,14 +129,14 @@ def explain_condition(  # noqa: C901 (one case for each condition)
     """Answer as ``evaluate`` does, with the whole tree of what was seen and wanted."""
     match condition:
         case AllOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("all", kleene_all(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("all", kleene_all(v.result for v in results), results)
         case AnyOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("any", kleene_any(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("any", kleene_any(v.result for v in results), results)
         case Not(part):
-            verdict = explain_condition(part, task, context)
-            return _combine("not", kleene_not(verdict.result), (verdict,))
+            result = explain_condition(part, task, context)
+            return _combine("not", kleene_not(result.result), (result,))
         case TypeIn(types):
             what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
         case DescriptionMatches(patterns):
@@ -178,9 +178,9 @@ def describe_condition(condition: Condition) -> str:
     known: dict[DuplicateOf, dict[str, bool]] = {
         duplicate: {} for duplicate in iter_duplicates(condition)
     }
-    nobody = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
-    verdict = explain_condition(condition, parse_task({}), nobody)
-    return f"{verdict.condition} {verdict.expected}"
+    empty_context = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
+    result = explain_condition(condition, parse_task({}), empty_context)
+    return f"{result.condition} {result.expected}"
 
 
 def _combine(
@@ -192,14 +192,14 @@ def _combine(
     return ConditionResult(what, truth, wanted[what], seen, parts)
 
 
-def _distance(verdict: ConditionResult) -> float:
+def _distance(result: ConditionResult) -> float:
     """Measure how far a verdict is from true: 0 is true, 1 is as false as can be."""
-    if verdict.result is True:
+    if result.result is True:
         return 0.0
-    if not verdict.children or verdict.condition == "not":
-        return 1.0 if verdict.result is False else 0.5
-    distances = [_distance(part) for part in verdict.children]
-    if verdict.condition == "any":
+    if not result.children or result.condition == "not":
+        return 1.0 if result.result is False else 0.5
+    distances = [_distance(part) for part in result.children]
+    if result.condition == "any":
         return min(distances)
     return sum(distances) / len(distances)
 

@@ -78,10 +78,10 @@ def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | No
     return None
 
 
-def _is_part(neighbour: str) -> bool:
+def _is_part(adjacent: str) -> bool:
     """Say whether a neighbour, if joined, makes a phrase part of a longer word."""
-    letter = neighbour.removeprefix(_JOINED)
-    return letter != neighbour and (
+    letter = adjacent.removeprefix(_JOINED)
+    return letter != adjacent and (
         letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"
     )
 

@@ -105,7 +105,7 @@ async def dispatch_manual(
     """Dismiss what a person chose, once no other process on this ledger dismisses.
 
     The dispatcher checks each again: while the person was thinking, a daemon may have
-    spent the day's cap, or somebody else may have vetoed or protected the task.
+    spent the day's cap, or another person may have vetoed or protected the task.
 
     Raises:
         LedgerError: nothing can be recorded, so nothing is done.

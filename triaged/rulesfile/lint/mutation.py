@@ -62,12 +62,14 @@ class Mutant:
 
 def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
     """Weaken each protect entry and loosen each condition of each dismissing rule."""
-    for index, shield in enumerate(ruleset.protect):
-        weaker = list(_narrower(shield)) or [(describe_condition(shield), _NOTHING)]
+    for index, protection in enumerate(ruleset.protect):
+        weaker = list(_narrower(protection)) or [
+            (describe_condition(protection), _NOTHING)
+        ]
         for dropped, match in weaker:
             protect = _replaced(ruleset.protect, index, match)
             weak = replace(ruleset, protect=protect)
-            yield Mutant(f"protect[{index}]", None, dropped, shield, match, weak)
+            yield Mutant(f"protect[{index}]", None, dropped, protection, match, weak)
     for index, rule in enumerate(ruleset.rules):
         if rule.reason is None or rule.mode is Mode.OFF:
             continue

@@ -145,12 +145,12 @@ _RULE: Final = Record(
         Field(
             "promote",
             Mapped(_PROMOTE, _promotion),
-            "When an observing rule begins to act.",
+            "When an observing rule begins to act. Not available yet.",
         ),
         Field(
             "audit",
             Number(0, 1, decimal=True, hint="0.05 is one in twenty"),
-            "This share of its matches is left to people.",
+            "This share of its matches is left to people. Not available yet.",
         ),
         Field("match", MATCH_REF, "Which tasks the rule is about.", required=True),
         Field(
