@@ -36,6 +36,7 @@ VARYING: Final = {
 }
 LOGGED: Final = {
     r"20\d\d-\d\d-\d\dT[0-9:.]+Z": "TIME",
+    r"(?m)^\d\d:\d\d:\d\d ": "TIME ",
     r"\b[0-9a-f]{12}\b": "CYCLE",
     r'(seconds"?[:=] ?)[0-9.]+': r"\g<1>0",
 }
