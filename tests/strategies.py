@@ -3,8 +3,9 @@
 The values are few on purpose: what rules ask for must meet what tasks have.
 """
 
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
@@ -13,11 +14,16 @@ from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
+    Blank,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
+    Hours,
+    Ignore,
     In,
     Keep,
     LessThan,
@@ -27,6 +33,8 @@ from triaged.rules.conditions import (
     Not,
     Regex,
     TypeIn,
+    Weekday,
+    Words,
 )
 from triaged.rules.patterns.re2_pattern import Re2Pattern, compile_pattern
 from triaged.rules.rule import Mode, Rule, Ruleset
@@ -39,7 +47,12 @@ _PATTERNS: Final = tuple(
     for source in ("(?i)test", r"^board\b", "ceos?", "a.*b", r"\d{2}", "\u00e9", "x$")
 )
 _WORDS: Final = ("TEST", "test", "board", "CEO", "ceos", "a", "b", "42", "\u00e9", "x")
-_SCALARS: Final[tuple[Json, ...]] = (20, 20.0, 21, 0, True, False, "api", "test", "20")
+_SCALARS: Final[tuple[Json, ...]] = (
+    *(20, 20.0, 21, 0, True, False, "api", "test", "20"),
+    *(" ", "\u00e9", float("inf")),
+)
+_PHRASES: Final = ("test", "BOARD", "ceo ceos", "b x", "42", "e\u0301", "a")
+_ZONES: Final = ("UTC", "Europe/Berlin", "Pacific/Kiritimati")
 
 _moments = st.one_of(
     st.sampled_from((-1, 0, 1, 2, 7, 30)).map(
@@ -108,8 +121,41 @@ def value_tests(*, missing: bool = True) -> st.SearchStrategy[MetadataTest]:
         st.builds(Regex, patterns()),
         st.builds(GreaterThan, bounds),
         st.builds(LessThan, bounds),
+        text_tests(),
     )
     return plain | st.builds(Missing, st.booleans()) if missing else plain
+
+
+def text_tests() -> st.SearchStrategy[Words | Blank]:
+    """Give tests on a text."""
+    phrases = st.lists(st.sampled_from(_PHRASES), min_size=1, max_size=3).map(tuple)
+    return st.builds(Words, phrases) | st.builds(Blank, st.booleans())
+
+
+def created() -> st.SearchStrategy[CreatedAt]:
+    """Give conditions on the local time of creation."""
+    days = st.lists(st.sampled_from(Weekday), max_size=3, unique=True).map(tuple)
+    times = st.sampled_from((time(0), time(8), time(18, 30)))
+    hours = st.none() | st.builds(Hours, times, times)
+    return st.tuples(st.sampled_from(_ZONES), days, hours).map(
+        lambda drawn: CreatedAt(ZoneInfo(drawn[0]), *drawn)
+    )
+
+
+def duplicates_of() -> st.SearchStrategy[DuplicateOf]:
+    """Give conditions on other tasks."""
+    fields = st.sampled_from(("type", "description", "metadata.source"))
+    of = st.lists(fields, min_size=1, max_size=2, unique=True).map(tuple)
+    exact = st.builds(DuplicateOf, of, st.sampled_from(Keep))
+    ignore = st.lists(st.sampled_from(Ignore), max_size=2, unique=True).map(tuple)
+    similar = st.builds(
+        DuplicateOf,
+        st.just(("type", "description")),
+        st.sampled_from(Keep),
+        ignore,
+        st.none() | st.sampled_from((0.7, 0.9, 1.0)),
+    )
+    return exact | similar
 
 
 def conditions(
@@ -121,15 +167,15 @@ def conditions(
     leaves: st.SearchStrategy[Condition] = st.one_of(
         st.builds(TypeIn, kinds),
         st.builds(DescriptionMatches, patterns()),
+        st.builds(DescriptionIs, text_tests()),
         st.builds(AgeBetween, days, days),
+        created(),
         st.builds(
             MetadataMatches, st.sampled_from(PATHS), value_tests(missing=missing)
         ),
     )
     if duplicates:
-        fields = st.sampled_from(("type", "description", "metadata.source"))
-        of = st.lists(fields, min_size=1, max_size=2, unique=True).map(tuple)
-        leaves |= st.builds(DuplicateOf, of, st.sampled_from(Keep))
+        leaves |= duplicates_of()
     return st.recursive(leaves, _combinations, max_leaves=6)
 
 

@@ -168,6 +168,26 @@ async def test_the_kept_copy_stays_while_the_other_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_copy_stays_when_the_kept_task_was_dismissed(tmp_path: Path) -> None:
+    """A list that still has the kept task does not let its last copy go too."""
+    harness = TriageHarness(tmp_path)
+    harness.rules(
+        "version: 1\nsafety: {max_share_of_pending: 1.0}\nrules:\n"
+        "- {name: twice, match: {duplicate: {of: [description]}}, dismiss: duplicate}\n"
+        "- {name: old, match: {age: {over: 30d}}, dismiss: not_relevant}\n"
+    )
+    old = (T0 - timedelta(days=40)).isoformat()
+    harness.leadlex.add("old", description="same", created_at=old)
+    await harness.cycle()
+    harness.leadlex.tasks["old"]["status"] = "pending"
+    harness.leadlex.add("new", description="same")
+    await harness.cycle()
+    harness.ledger.close()
+
+    assert harness.leadlex.dismissed == ["old"]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("is_replaced", [False, True])
 async def test_a_ledger_that_was_replaced_stops_everything(
     harness: TriageHarness, tmp_path: Path, *, is_replaced: bool
@@ -189,6 +209,18 @@ async def test_a_ledger_that_was_replaced_stops_everything(
         await harness.cycle()
 
     assert len(harness.leadlex.dismissed) == before <= MAX_CONCURRENT
+
+
+def test_no_veto_is_confirmed_in_a_ledger_that_is_gone(
+    harness: TriageHarness, tmp_path: Path
+) -> None:
+    """A page that is open on a deleted ledger says so, rather than to keep a task."""
+    (tmp_path / FILE).unlink()
+
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.vetoes.add("t1", at=T0)
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.flags.set(FlagName.PAUSED, at=T0)
 
 
 def test_a_ledger_belongs_to_one_api(tmp_path: Path) -> None:

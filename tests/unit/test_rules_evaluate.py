@@ -1,5 +1,6 @@
 """What each condition means, at its edges, and how truths combine."""
 
+import json
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from triaged.rules.conditions import (
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -30,13 +32,12 @@ from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.evaluate import (
     TriState,
     evaluate,
-    get_path,
     kleene_all,
     kleene_any,
     kleene_not,
 )
 from triaged.rules.patterns.re2_pattern import compile_pattern
-from triaged.rules.task import Json, Task, json_equal
+from triaged.rules.task import Json, Task, get_path, json_equal, parse_task
 
 ALONE: Final = EvaluationContext(T0, {})
 HUGE: Final = 10**400
@@ -160,7 +161,7 @@ def test_metadata(test: MetadataTest, value: Json, truth: TriState) -> None:
     assert _metadata(test, value) is truth
 
 
-@pytest.mark.parametrize("metadata", [None, "text", {}, {"other": 1}])
+@pytest.mark.parametrize("metadata", [None, {}, {"other": 1}])
 def test_metadata_absent(metadata: Json) -> None:
     """A key is unknown, and missing, where there is no metadata or no such key."""
     task = a_task(metadata=metadata)
@@ -173,8 +174,6 @@ def test_metadata_absent(metadata: Json) -> None:
     ("metadata", "path", "value"),
     [
         ({"a": {"b": {"c": 1}}}, "a.b.c", 1),
-        ({"a": {"b": 1}}, "a.b.c", None),
-        ({"a": [1]}, "a.0", None),
         ({"a": None}, "a.b", None),
         ({"a.b": 1, "a": {"b": 2}}, "a.b", 1),
         ({"a": {"b": 2}}, "a", {"b": 2}),
@@ -185,6 +184,93 @@ def test_metadata_absent(metadata: Json) -> None:
 def test_paths(metadata: dict[str, Json] | None, path: str, value: Json) -> None:
     """A dotted path goes down objects alone, and a key of that very name goes first."""
     assert get_path(metadata, path) == value
+
+
+_DEEP: Final = json.loads('{"a":' * 40 + "1" + "}" * 40)
+_TESTS: Final = (
+    Equals("x"),
+    In(("x", 20)),
+    Regex(CEOS),
+    GreaterThan(1),
+    LessThan(1),
+    Missing(expected=True),
+    Missing(expected=False),
+)
+
+
+@pytest.mark.parametrize("test", _TESTS, ids=repr)
+@pytest.mark.parametrize(
+    ("metadata", "path"),
+    [
+        ({"k": float("inf")}, "k"),
+        ({"k": float("nan")}, "k"),
+        ({"k": 10**5000}, "k"),
+        ({"k": {"limit": float("-inf")}}, "k.limit"),
+        ({"k": _DEEP}, "k" + ".a" * 33),
+        ({"k": _DEEP}, "k" + ".a" * 36),
+        ({"k": "text"}, "k.limit"),
+        ({"k": [1]}, "k.0"),
+        ({"k": 5}, "k.a.b"),
+        (dict.fromkeys(("k\ud800", "k\ufffd"), 1), "k\ufffd"),
+        ({"\u00e9": 1, "e\u0301": 2}, "\u00e9"),
+        ({"k": dict.fromkeys(("\ud800", "\udc00"), 1)}, "k.\ufffd"),
+        ("text", "k"),
+        ([{"k": 1}], "k"),
+        (7, "k.limit"),
+    ],
+)
+def test_what_cannot_be_read_is_unknown(
+    test: MetadataTest, metadata: Json, path: str
+) -> None:
+    """Something is there: it is not missing, and nothing else is known of it."""
+    task = a_task(metadata=metadata)
+    stored = parse_task(json.loads(json.dumps(task.raw)))
+
+    for listed in (task, stored):
+        assert evaluate(MetadataMatches(path, test), listed, ALONE) is None
+
+
+@pytest.mark.parametrize(
+    ("test", "value", "truth"),
+    [
+        (Equals([1, 2]), [1, float("inf")], None),
+        (Equals([1, 2]), [3, float("inf")], False),
+        (Equals({"a": [1]}), {"a": [float("nan")]}, None),
+        (Equals("a\ufffd"), "a\ud800", None),
+        (In(("a", [1])), [float("inf")], None),
+        (In(([float(3)], "b")), [3], True),
+        (Missing(expected=True), "a\ud800", False),
+        (Missing(expected=True), [float("inf")], False),
+    ],
+)
+def test_a_part_that_cannot_be_read_clouds_a_comparison(
+    test: MetadataTest, value: Json, truth: TriState
+) -> None:
+    """A value of which a part is lost may be equal, unless the rest differs."""
+    assert _metadata(test, value) is truth
+
+
+@pytest.mark.parametrize(
+    ("value", "truth"),
+    [
+        ("a", True),
+        ("b", False),
+        (1, False),
+        ("1", True),
+        (["a"], False),
+        ("a\ud800", None),
+        (float("inf"), None),
+        (None, None),
+    ],
+)
+def test_a_list_in_a_file_answers_as_one_in_the_rules(
+    value: Json, truth: TriState
+) -> None:
+    """Where the entries were written makes no difference."""
+    entries = ("a", "1")
+
+    assert _metadata(In(entries), value) is truth
+    assert _metadata(In(entries, ListFile("ids.txt", "", (1, 2))), value) is truth
 
 
 @given(conditions(), tasks())

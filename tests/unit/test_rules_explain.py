@@ -148,7 +148,7 @@ def test_words_of_duplicates() -> None:
 
     assert kept.expected == "same type, description as another task, oldest kept"
     assert kept.actual == "unique, or the kept one"
-    assert copy.actual == "a copy of a kept task"
+    assert copy.actual == "a copy of 1, which is kept (1 alike)"
     assert blank.actual == "a field that it compares is missing"
 
 

@@ -13,11 +13,14 @@ from triaged.cli.options import RULES_OPTIONS, Format, with_format, with_setting
 from triaged.cli.output import echo, echo_json
 from triaged.clock import Clock, SystemClock
 from triaged.errors import ConfigError, Problem, Severity
+from triaged.rules.describe import rule_to_json, rule_to_sentence
 from triaged.rulesfile.lint.missing_tests import MissingTests, NewTest
 from triaged.rulesfile.lint.mutation import Mutant, find_survivors
 from triaged.rulesfile.loader import LoadedRules, compile_rules, load, run_rule_tests
+from triaged.rulesfile.problems import quote_for_message, suggest
 from triaged.rulesfile.test_runner import TestReport
 from triaged.settings import Settings
+from triaged.text import escape_unprintable
 
 
 @click.command
@@ -30,6 +33,9 @@ from triaged.settings import Settings
     is_flag=True,
     help="Loosen each condition in turn; print the test to add where none notices.",
 )
+@click.option(
+    "--explain-rule", metavar="NAME", help="Print the rule as a sentence, and end."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
 @with_settings(*RULES_OPTIONS)
@@ -39,10 +45,14 @@ def check(
     files: tuple[Path, ...],
     strict: bool,
     mutate: bool,
+    explain_rule: str | None,
     verbose: bool,
     form: Format,
 ) -> None:
     """Validate rules files and run the tests in them."""
+    if explain_rule is not None:
+        _explain_rule(explain_rule, files or (settings.rules,), form)
+        return
     clock = SystemClock()
     now = clock.now()
     checked = _Checked()
@@ -68,6 +78,28 @@ def check(
             echo("triaged init writes a rules file to start with")
         _print_summary(checked, paths, code)
     sys.exit(code)
+
+
+def _explain_rule(name: str, files: Sequence[Path], form: Format) -> None:
+    """Print a rule of the first of these files that has one of that name."""
+    known: list[str] = []
+    for path in files:
+        try:
+            ruleset = load(path).ruleset
+        except ConfigError as error:
+            for problem in error.problems:
+                echo(str(problem))
+            sys.exit(exit_codes.CONFIG)
+        if (rule := ruleset.rule(name)) is not None:
+            sentence = rule_to_sentence(rule)
+            if form is Format.JSON:
+                echo_json({"rule": rule_to_json(rule), "sentence": sentence})
+            else:
+                echo(escape_unprintable(sentence))
+            return
+        known += [rule.name for rule in ruleset.rules]
+    unknown = f"unknown rule {quote_for_message(name)}{suggest(name, known)}"
+    raise click.BadParameter(unknown, param_hint="--explain-rule")
 
 
 @dataclass(slots=True)

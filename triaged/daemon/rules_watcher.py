@@ -1,7 +1,5 @@
 """The rules in force: one way to load them, and nothing bad ever replaces them."""
 
-import hashlib
-import os
 import stat
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -12,6 +10,7 @@ import structlog
 
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
+from triaged.rulesfile.sources import fingerprint
 
 # A rejection logged once is overlooked; one logged each minute is noise.
 REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
@@ -20,9 +19,6 @@ REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
 # looks a file that goes on changing is given before the watch takes over.
 RELOAD_LOOK_SECONDS: Final = 0.25
 RELOAD_LOOKS: Final = 40
-
-# More than a rules file may have: enough to see that it is too long.
-_MAX_READ: Final = 2 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -135,7 +131,7 @@ class RulesWatcher:
             return True
         if self._changed_since(look):
             return False
-        # In force before it is logged: whoever reads the line may rely on it.
+        # In force before it is logged: a reader of the line may rely on it.
         self._activate(rules, look)
         log.info("rules.reloaded", sha256=rules.ruleset.sha256)
         return True
@@ -164,13 +160,10 @@ class RulesWatcher:
         try:
             if _is_pipe(self._path):
                 return _Look("not a regular file")
-            with self._path.open("rb") as file:
-                content = file.read(_MAX_READ)
-                seen = os.fstat(file.fileno())
+            seen = self._path.stat()
         except OSError as error:
             return _Look(f"unreadable: {error.strerror}")
-        digest = hashlib.sha256(content).hexdigest()
-        return _Look(digest, seen.st_size, seen.st_mtime_ns)
+        return _Look(fingerprint(self._path), seen.st_size, seen.st_mtime_ns)
 
 
 def _is_pipe(path: Path) -> bool:

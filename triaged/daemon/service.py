@@ -27,7 +27,12 @@ from triaged.ledger import DaemonLock
 from triaged.ledger.flags import FlagName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
-from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
+from triaged.triage.report import (
+    CycleReport,
+    FalsePositiveLog,
+    log_cycle,
+    log_lock_wait,
+)
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
@@ -87,7 +92,7 @@ class Daemon:
         errors: InternalErrors,
         on_attempt: Callable[[Attempt], None],
     ) -> None:
-        self.workspace = workspace
+        self.workspace = workspace = replace(workspace, on_lock_wait=self._lock_awaited)
         self.metrics = metrics
         self.errors = errors
         self._dry_run = dry_run
@@ -245,12 +250,17 @@ class Daemon:
             key_accepted=health.key_accepted,
         )
 
+    def _lock_awaited(self, owner: str) -> None:
+        self.health.waiting_for_process = owner
+        log_lock_wait(owner)
+
     def _end_with(self, error: LedgerError | KeyRejected) -> None:
         self._fatal_error = error
         self._stop.set()
 
     def _take_report(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health
+        health.waiting_for_process = None
         health.last_report = report
         health.last_poll_at = now
         if report.listed:

@@ -1,7 +1,7 @@
 """Judges whether a list answer is what it seems: all tasks of one status, as of now.
 
 LeadLex documents neither pages nor filters that fail, so each sign of them counts; a
-list that may be incomplete settles nothing.
+list that may be incomplete resolves nothing.
 """
 
 import re

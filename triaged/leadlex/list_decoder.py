@@ -1,9 +1,9 @@
 """A list answer, read task by task while it comes in, and within limits.
 
 A list is cut into its entries by brackets and quotes, and each entry is decoded by
-``json`` on its own, so that an entry that cannot be decoded costs only itself.  Neither
-msgspec nor ijson can do that: a lone surrogate, NaN or deep nesting in one entry makes
-the whole answer unreadable to both.
+``json`` on its own, so that an entry that cannot be decoded costs only itself.  msgspec
+does not do that: a lone surrogate, NaN or deep nesting in one entry makes the whole
+answer unreadable to it.
 """
 
 import json

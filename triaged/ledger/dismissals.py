@@ -5,12 +5,17 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Database,
+    format_timestamp,
+    parse_stored_timestamp,
+    utc_day,
+)
 from triaged.rules.task import Task
 
 
@@ -242,17 +247,12 @@ class Dismissals:
 
     def count_by_rule(self, day: datetime) -> dict[str | None, int]:
         """Count by rule what was dismissed, or may have been, on a UTC day."""
-        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         return {
             row["rule"]: row["n"]
             for row in self._database.rows(
                 "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
                 f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
-                (
-                    self._workspace,
-                    format_timestamp(start),
-                    format_timestamp(start + timedelta(days=1)),
-                ),
+                (self._workspace, *utc_day(day)),
             )
         }
 

@@ -204,14 +204,17 @@ class DispatchLock:
         self._on_wait = on_wait
 
     @contextlib.asynccontextmanager
-    async def acquired(self) -> AsyncIterator[None]:
+    async def acquired(
+        self, give_up: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[bool]:
         """Wait until no other process dismisses, and keep it that way.
 
         ``on_wait`` is told once which process holds the lock, when that takes longer
-        than two seconds.
+        than two seconds.  Yields False when ``give_up`` ended the wait: a process that
+        is stopped may hold the lock for ever.
         """
         started, reported = self._clock.monotonic(), False
-        while not self._lock.acquire():
+        while not (is_held := self._lock.acquire()) and not give_up():
             waited = self._clock.monotonic() - started
             if waited >= _REPORT_AFTER_SECONDS and not reported:
                 owner = self._lock.owner()
@@ -219,6 +222,6 @@ class DispatchLock:
                 reported = True
             await self._clock.sleep(_POLL_SECONDS)
         try:
-            yield
+            yield is_held
         finally:
             self._lock.release()

@@ -74,8 +74,8 @@ class Step:
 
 def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
     """Give the steps that can act, in the order in which they are asked."""
-    for shield in ruleset.protect:
-        types, sources, rest = _extract_filters(shield)
+    for protection in ruleset.protect:
+        types, sources, rest = _extract_filters(protection)
         yield Step(
             types=types,
             required_patterns=sources,
@@ -189,7 +189,6 @@ def _required_patterns(condition: Condition) -> tuple[str, ...] | None:
 MAX_PATTERNS: Final = 5_000
 
 _NO_RULE: Final = LeaveCause.NO_RULE
-_new: Final = tuple.__new__
 
 
 class Prefilter(Protocol):
@@ -254,8 +253,7 @@ class CompiledRuleset:
             if steps or task.id is None or task.status != "pending":
                 decisions.append(_decide_one(steps, task, context))
             else:
-                # As Decision(…) would, in half the time: most tasks end here.
-                decisions.append(_new(Decision, (task, _NO_RULE, None, None, ())))
+                decisions.append(Decision(task, _NO_RULE))
         if len({task.id for task in tasks}) < len(tasks):
             for index in ambiguous_rows(tasks):
                 decisions[index] = Decision(tasks[index], LeaveCause.MALFORMED)

@@ -1,31 +1,12 @@
 """What judging one task needs to know of the moment and of the other listed tasks."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, assert_never
 
-from triaged.rules.conditions import (
-    AgeBetween,
-    AllOf,
-    AnyOf,
-    Condition,
-    DescriptionMatches,
-    DuplicateOf,
-    Keep,
-    MetadataMatches,
-    Not,
-    TypeIn,
-)
-from triaged.rules.task import Json, Task, json_equal
-
-
-class Partner(NamedTuple):
-    """The task that stays of which another is a copy, and how alike the two are."""
-
-    kept: str
-    score: float = 1.0
+from triaged.rules.conditions import Condition, DuplicateOf, iter_leaves
+from triaged.rules.duplicates import Partner, find_duplicates
+from triaged.rules.task import Task, json_equal
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +39,7 @@ def build_context(
     wanted = {dup for condition in conditions for dup in iter_duplicates(condition)}
     if wanted and (unclear := ambiguous_rows(tasks)):
         tasks = [task for row, task in enumerate(tasks) if row not in unclear]
-    found = {dup: _find_duplicates(dup, tasks, now) for dup in wanted}
+    found = {dup: find_duplicates(dup, tasks, now) for dup in wanted}
     return EvaluationContext(
         now,
         {
@@ -80,25 +61,14 @@ def duplicate_conditions(conditions: Iterable[Condition]) -> tuple[DuplicateOf, 
 
 def iter_duplicates(condition: Condition) -> Iterator[DuplicateOf]:
     """Find every duplicate condition inside a condition."""
-    match condition:
-        case DuplicateOf():
-            yield condition
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from iter_duplicates(part)
-        case Not(part):
-            yield from iter_duplicates(part)
-        case TypeIn() | DescriptionMatches() | AgeBetween() | MetadataMatches():
-            return
-        case _:
-            assert_never(condition)
+    return (leaf for leaf in iter_leaves(condition) if isinstance(leaf, DuplicateOf))
 
 
 def ambiguous_rows(tasks: Sequence[Task]) -> frozenset[int]:
     """Find the rows whose id does not say which task is meant.
 
-    An id listed again is one task, judged once; where its rows differ nobody knows
-    which of them is true, so none is judged.
+    An id listed again is one task, evaluated once; where its rows differ, or cannot
+    be compared, it is unknown which of them is true, so none is evaluated.
     """
     rows: dict[str, list[int]] = {}
     for index, task in enumerate(tasks):
@@ -111,30 +81,3 @@ def ambiguous_rows(tasks: Sequence[Task]) -> frozenset[int]:
             same = all(json_equal(first, dict(tasks[i].raw)) for i in indices[1:])
             unclear.update(indices[1:] if same else indices)
     return frozenset(unclear)
-
-
-def _find_duplicates(
-    duplicate: DuplicateOf, tasks: Sequence[Task], now: datetime
-) -> Mapping[str, Partner | None]:
-    """Say of each task that can be compared which one is kept for it, if any."""
-    groups: dict[tuple[str, ...], list[tuple[datetime, str]]] = defaultdict(list)
-    for task in tasks:
-        if not task.is_pending or task.created_at is None or task.created_at > now:
-            continue
-        texts = tuple(_normalize(task.raw, path) for path in duplicate.of)
-        if task.id is not None and all(texts):
-            groups[texts].append((task.created_at, task.id))
-    found: dict[str, Partner | None] = {}
-    for members in groups.values():
-        kept = min(members) if duplicate.keep is Keep.OLDEST else max(members)
-        for member in members:
-            found[member[1]] = None if member == kept else Partner(kept[1])
-    return found
-
-
-def _normalize(fields: Mapping[str, Json], path: str) -> str:
-    """Return the text at a dotted path for comparison; empty when there is none."""
-    value: Json = dict(fields)
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return " ".join(value.split()).casefold() if isinstance(value, str) else ""

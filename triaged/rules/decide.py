@@ -1,7 +1,8 @@
-"""What the rules say of each task: a pure function of rules, tasks and the moment.
+"""What the rules say of each task: a pure function of rules, tasks and the time.
 
-Caps, holds and the other belts are the guard's, which sees these decisions next.
-``decide`` is the plain reading; ``index`` answers the same faster.
+Caps, holds and the other safety limits are applied by the guard, which sees these
+decisions next.  ``decide`` is the plain evaluator; ``compiled`` gives the same answers
+faster.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,10 @@ def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Deci
     """Decide on one task: protection first, then the rules in order."""
     if (cause := ineligible_cause(task)) is not None:
         return Decision(task, cause)
-    if any(evaluate(shield, task, context) is not False for shield in ruleset.protect):
+    if any(
+        evaluate(protection, task, context) is not False
+        for protection in ruleset.protect
+    ):
         return Decision(task, LeaveCause.PROTECTED)
     observed: list[ProposedDismissal] = []
     for rule in ruleset.rules:

@@ -4,21 +4,25 @@
 the meaning of the rules language; everything faster must agree with it.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta, tzinfo
 from typing import TypeAlias, assert_never
 
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
+    Blank,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -26,22 +30,37 @@ from triaged.rules.conditions import (
     Pattern,
     Regex,
     TypeIn,
+    Words,
 )
 from triaged.rules.context import EvaluationContext
-from triaged.rules.task import Json, Task, is_number, json_equal
+from triaged.rules.task import (
+    REPLACEMENT,
+    Json,
+    Task,
+    get_path,
+    is_number,
+    is_unreadable,
+    json_equal,
+)
 
 TriState: TypeAlias = bool | None
 
 
-def evaluate(condition: Condition, task: Task, context: EvaluationContext) -> TriState:
+def evaluate(  # noqa: C901 (one case for each condition)
+    condition: Condition, task: Task, context: EvaluationContext
+) -> TriState:
     """Say whether the condition holds for the task; None when that is unknown."""
     match condition:
         case TypeIn(types):
             return None if task.type is None else task.type in types
         case DescriptionMatches(patterns):
             return _any_match(patterns, task.description)
+        case DescriptionIs(test):
+            return _evaluate_test(test, task.description)
         case AgeBetween(over, under):
             return _aged(task, context.now, over, under)
+        case CreatedAt():
+            return _created(condition, task, context.now)
         case MetadataMatches(path, test):
             return _evaluate_test(test, get_path(task.metadata, path))
         case DuplicateOf():
@@ -67,21 +86,6 @@ def age_of(task: Task, now: datetime) -> timedelta | None:
     return now - task.created_at
 
 
-def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
-    """Return the value at a dotted path; None when absent, as for null."""
-    if metadata is None:
-        return None
-    if path in metadata:
-        return metadata[path]
-    first, *rest = path.split(".")
-    value = metadata.get(first)
-    for key in rest:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
-
-
 def _any_match(patterns: tuple[Pattern, ...], text: str | None) -> TriState:
     if text is None:
         return None
@@ -97,7 +101,31 @@ def _aged(
     return (over is None or age > over) and (under is None or age < under)
 
 
-def _evaluate_test(test: MetadataTest, value: Json) -> TriState:
+def local_time(task: Task, zone: tzinfo, now: datetime) -> datetime | None:
+    """Return when the task was created by a local clock; None as for its age."""
+    if task.created_at is None or task.created_at > now:
+        return None
+    try:
+        return task.created_at.astimezone(zone)
+    except OverflowError:  # the first and the last day of the calendar
+        return None
+
+
+def _created(condition: CreatedAt, task: Task, now: datetime) -> TriState:
+    moment = local_time(task, condition.zone, now)
+    if moment is None:
+        return None
+    weekdays, hours = condition.weekdays, condition.hours
+    return (not weekdays or moment.weekday() in weekdays) and (
+        hours is None or moment.time() in hours
+    )
+
+
+def _evaluate_test(  # noqa: C901, PLR0912 (one case for each test)
+    test: MetadataTest, value: Json
+) -> TriState:
+    if is_unreadable(value):
+        return None
     if isinstance(test, Missing):
         return (value is None) is test.expected
     if value is None:
@@ -105,16 +133,30 @@ def _evaluate_test(test: MetadataTest, value: Json) -> TriState:
     match test:
         case Equals(wanted):
             return json_equal(value, wanted)
+        case In(file=ListFile(), texts=texts):
+            # A list in a file is long, and all of it is text.
+            if isinstance(value, str) and REPLACEMENT in value:
+                return None
+            return isinstance(value, str) and value in texts
         case In(values):
-            return any(json_equal(value, wanted) for wanted in values)
+            return kleene_any(json_equal(value, wanted) for wanted in values)
         case Regex(patterns):
             return _any_match(patterns, value if isinstance(value, str) else None)
+        case Words(index=index):
+            return index.find(value) is not None if isinstance(value, str) else None
+        case Blank(expected):
+            return is_blank(value) is expected if isinstance(value, str) else None
         case GreaterThan(bound):
             return value > bound if is_number(value) else None
         case LessThan(bound):
             return value < bound if is_number(value) else None
         case _:
             assert_never(test)
+
+
+def is_blank(text: str) -> bool:
+    """Say whether a text is empty or white space only."""
+    return not text.strip()
 
 
 def kleene_all(truths: Iterable[TriState]) -> TriState:

@@ -1,6 +1,7 @@
-"""Why the rules said what they said: the same judgement, as a tree people can read."""
+"""Why the rules decided as they did: the evaluation as a tree that people can read."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
@@ -9,13 +10,17 @@ from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
+    Blank,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -23,21 +28,31 @@ from triaged.rules.conditions import (
     Pattern,
     Regex,
     TypeIn,
+    Words,
 )
 from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.decide import decide_one
+from triaged.rules.duplicates import Partner
 from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import (
     TriState,
     age_of,
     evaluate,
-    get_path,
     kleene_all,
     kleene_any,
     kleene_not,
+    local_time,
 )
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Decision, Json, LeaveCause, Task, parse_task
+from triaged.rules.task import (
+    Decision,
+    Json,
+    LeaveCause,
+    Task,
+    get_path,
+    is_unreadable,
+    parse_task,
+)
 
 # What is shown of one value; the whole task is stored beside the explanation.
 _SHOWN: Final = 300
@@ -88,10 +103,10 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
     """Judge every rule for one task and say which of them decided."""
     decision = decide_one(ruleset, task, context)
     spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
-    verdicts: list[RuleResult] = []
+    results: list[RuleResult] = []
     reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
     for rule in ruleset.rules:
-        verdicts.append(
+        results.append(
             RuleResult(
                 rule=rule.name,
                 mode=rule.mode,
@@ -103,40 +118,51 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
         )
         reached = reached and rule.name != decision.rule
     protect = tuple(
-        explain_condition(shield, task, context) for shield in ruleset.protect
+        explain_condition(protection, task, context) for protection in ruleset.protect
     )
-    return Explanation(decision, context.now, protect, tuple(verdicts))
+    return Explanation(decision, context.now, protect, tuple(results))
 
 
-def explain_condition(
+def explain_condition(  # noqa: C901 (one case for each condition)
     condition: Condition, task: Task, context: EvaluationContext
 ) -> ConditionResult:
     """Answer as ``evaluate`` does, with the whole tree of what was seen and wanted."""
     match condition:
         case AllOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("all", kleene_all(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("all", kleene_all(v.result for v in results), results)
         case AnyOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("any", kleene_any(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("any", kleene_any(v.result for v in results), results)
         case Not(part):
-            verdict = explain_condition(part, task, context)
-            return _combine("not", kleene_not(verdict.result), (verdict,))
+            result = explain_condition(part, task, context)
+            return _combine("not", kleene_not(result.result), (result,))
         case TypeIn(types):
             what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
         case DescriptionMatches(patterns):
             what, wanted = "description", _format_patterns(patterns)
             seen = _format_value(task.description)
+        case DescriptionIs(test):
+            what, wanted = "description", _format_test(test)
+            seen = _format_found(test, task.description)
+        case CreatedAt(zone=zone):
+            what, wanted = "created", _format_created(condition)
+            moment = local_time(task, zone, context.now)
+            seen = (
+                _format_age(task, context.now)
+                if moment is None
+                else f"{moment:%a %Y-%m-%d %H:%M:%S%z}"
+            )
         case AgeBetween(over, under):
             what, wanted = "age", _format_range(over, under)
             seen = _format_age(task, context.now)
         case MetadataMatches(path, test):
             what, wanted = f"metadata.{path}", _format_test(test)
-            seen = _format_value(get_path(task.metadata, path))
-        case DuplicateOf(of, keep):
-            what = "duplicate"
-            wanted = f"same {', '.join(of)} as another task, {keep} kept"
-            seen = _format_duplicate(evaluate(condition, task, context))
+            seen = _format_found(test, get_path(task.metadata, path))
+        case DuplicateOf():
+            what, wanted = "duplicate", _format_wanted_duplicate(condition)
+            partner = context.partner(condition, task.id)
+            seen = _format_duplicate(evaluate(condition, task, context), partner)
         case _:
             assert_never(condition)
     return ConditionResult(what, evaluate(condition, task, context), wanted, seen)
@@ -152,9 +178,9 @@ def describe_condition(condition: Condition) -> str:
     known: dict[DuplicateOf, dict[str, bool]] = {
         duplicate: {} for duplicate in iter_duplicates(condition)
     }
-    nobody = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
-    verdict = explain_condition(condition, parse_task({}), nobody)
-    return f"{verdict.condition} {verdict.expected}"
+    empty_context = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
+    result = explain_condition(condition, parse_task({}), empty_context)
+    return f"{result.condition} {result.expected}"
 
 
 def _combine(
@@ -166,14 +192,14 @@ def _combine(
     return ConditionResult(what, truth, wanted[what], seen, parts)
 
 
-def _distance(verdict: ConditionResult) -> float:
+def _distance(result: ConditionResult) -> float:
     """Measure how far a verdict is from true: 0 is true, 1 is as false as can be."""
-    if verdict.result is True:
+    if result.result is True:
         return 0.0
-    if not verdict.children or verdict.condition == "not":
-        return 1.0 if verdict.result is False else 0.5
-    distances = [_distance(part) for part in verdict.children]
-    if verdict.condition == "any":
+    if not result.children or result.condition == "not":
+        return 1.0 if result.result is False else 0.5
+    distances = [_distance(part) for part in result.children]
+    if result.condition == "any":
         return min(distances)
     return sum(distances) / len(distances)
 
@@ -181,6 +207,8 @@ def _distance(verdict: ConditionResult) -> float:
 def _format_value(value: Json) -> str:
     if value is None:
         return "absent"
+    if isinstance(value, dict) and is_unreadable(value):
+        return f"there, but unreadable: {next(iter(value.values()))}"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
@@ -212,10 +240,14 @@ def _format_test(test: MetadataTest) -> str:
     match test:
         case Equals(value):
             return f"equals {_format_value(value)}"
-        case In(values):
-            return "in " + ", ".join(_format_value(value) for value in values)
+        case In(values, file):
+            return f"in {_format_list(values, file)}"
         case Regex(patterns):
             return _format_patterns(patterns)
+        case Words(phrases, file):
+            return f"words {_format_list(phrases, file)}"
+        case Blank(expected):
+            return "blank" if expected else "not blank"
         case GreaterThan(bound):
             return f"over {bound}"
         case LessThan(bound):
@@ -226,6 +258,49 @@ def _format_test(test: MetadataTest) -> str:
             assert_never(test)
 
 
-def _format_duplicate(truth: TriState) -> str:
+def _format_list(values: Sequence[Json], file: ListFile | None) -> str:
+    if file is not None:
+        return f"one of the {len(values)} entries of {file.name}"
+    return ", ".join(_format_value(value) for value in values)
+
+
+def _format_found(test: MetadataTest, value: Json) -> str:
+    """Show a value, and which entry of a list it has or is."""
+    seen = _format_value(value)
+    match test:
+        case Words(phrases, file, index=index) if isinstance(value, str):
+            number = index.find(value)
+            if number is not None:
+                return f"{seen}, with {_format_entry(phrases, file, number)}"
+        case In(values, file) if file is not None and value in values:
+            return f"{seen}, {_format_entry(values, file, values.index(value))}"
+        case _:
+            pass
+    return seen
+
+
+def _format_entry(values: Sequence[Json], file: ListFile | None, number: int) -> str:
+    entry = _format_value(values[number])
+    return entry if file is None else f"{entry} ({file.name}:{file.lines[number]})"
+
+
+def _format_created(condition: CreatedAt) -> str:
+    days = "/".join(day.name.lower() for day in condition.weekdays)
+    hours = "" if condition.hours is None else str(condition.hours)
+    return " ".join(part for part in (days, hours, condition.timezone) if part)
+
+
+def _format_wanted_duplicate(condition: DuplicateOf) -> str:
+    wanted = f"same {', '.join(condition.of)} as another task, {condition.keep} kept"
+    if condition.similarity is not None:
+        wanted += f", descriptions {condition.similarity:g} alike or more"
+    if condition.ignore:
+        wanted += f", {' and '.join(condition.ignore)} ignored"
+    return wanted
+
+
+def _format_duplicate(truth: TriState, partner: Partner | None) -> str:
+    if partner is not None:
+        return f"a copy of {partner.kept}, which is kept ({partner.score:g} alike)"
     words = {True: "a copy of a kept task", False: "unique, or the kept one"}
     return "a field that it compares is missing" if truth is None else words[truth]

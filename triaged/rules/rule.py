@@ -17,10 +17,23 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """When an observing rule may begin to act.
+
+    It may once people have settled this many of the tasks that it observed, and the
+    lower end of the interval of their agreement with it is at least this.
+    """
+
+    agreement: float
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule: a match, and what to do with the tasks that it holds for.
 
-    ``reason`` is the code to dismiss with, or None for a rule that leaves.
+    ``reason`` is the code to dismiss with, or None for a rule that leaves; ``audit``
+    is the share of its matches that is left to people.
     """
 
     name: str
@@ -29,12 +42,14 @@ class Rule:
     mode: Mode = Mode.ENFORCE
     hold: timedelta = timedelta(0)
     max_per_day: int | None = None
+    promote: Promotion | None = None
+    audit: float | None = None
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyLimits:
-    """The belts; all on unless the file loosens them, and none can be taken off."""
+    """Safety limits, on by default; they can be changed but not disabled."""
 
     max_dismissals_per_cycle: int = 25
     max_dismissals_per_day: int = 200

@@ -1,13 +1,15 @@
-"""What the engine talks about: tasks, decisions and why a task was left.
+"""The values that rules are about: tasks, decisions and why a task was left.
 
 Nothing here knows where a task came from or what will become of a decision.
 """
 
 import json
 import math
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias, TypeGuard
 
@@ -29,6 +31,17 @@ DOCUMENTED_REASONS: Final = (
 
 # Metadata is small in practice; deeper nesting is an attack on our own recursion.
 MAX_METADATA_DEPTH: Final = 32
+
+# Python writes no longer integers as text: about 4,200 digits.
+_MAX_INTEGER_BITS: Final = 14_000
+
+# What stands in place of a value that is there but cannot be represented.
+_UNREADABLE: Final = "$unreadable"
+
+# What stands in a text for a part of it that was not valid Unicode.
+REPLACEMENT: Final = "\ufffd"
+
+_LEAP_SECOND: Final = re.compile(r"(?<=\d\d:\d\d:)60(?![0-9])", re.ASCII)
 
 _HASHED_FIELDS: Final = (
     "id",
@@ -61,7 +74,8 @@ class Task:
     """One task as listed at one moment: a snapshot, never live.
 
     A field that is absent, null or of the wrong JSON type is None: it cannot be
-    judged, so every condition about it is unknown.
+    judged, so every condition about it is unknown.  Texts and metadata are in Unicode
+    NFC, as the texts of the rules are; ``raw`` has them as listed.
     """
 
     id: str | None
@@ -119,52 +133,100 @@ def parse_task(value: Json) -> Task:
     Text that is not valid Unicode is kept with replacement characters, except in
     the id: an id that would change on the way to a URL is no id.
     """
-    fields: Mapping[str, Json] = value if isinstance(value, dict) else {}
-    listed_id = _text(fields.get("id"))
-    listed_status = _text(fields.get("status"))
-    try:
-        fields = {
-            replace_invalid_unicode(key): _clean(item, 0)
-            for key, item in fields.items()
-        }
-    except _TooDeepError:
-        fields = {"id": _clean(listed_id, 0), "status": _clean(listed_status, 0)}
-    metadata = fields.get("metadata")
+    listed: Mapping[str, Json] = value if isinstance(value, dict) else {}
+    cleaned = _clean(dict(listed), -1)
+    fields: Mapping[str, Json] = cleaned if isinstance(cleaned, dict) else {}
     return Task(
-        id=_valid_id(listed_id),
+        id=_valid_id(listed.get("id")),
         type=_text(fields.get("type")),
         status=_text(fields.get("status")),
         description=_text(fields.get("description")),
         created_at=parse_timestamp(fields.get("created_at")),
-        metadata=metadata if isinstance(metadata, dict) else None,
+        metadata=_metadata(fields.get("metadata")),
         raw=fields,
     )
 
 
 def parse_timestamp(value: Json) -> datetime | None:
-    """Read an ISO 8601 moment; None unless it is a text with a time zone."""
+    """Read a moment in ISO 8601 or RFC 3339; None unless it has a time zone.
+
+    A leap second counts as the second after it, which is how clocks show it.
+    """
     if not isinstance(value, str):
         return None
+    text = value.strip().upper()
+    whole = _LEAP_SECOND.sub("59", text)
     try:
-        moment = datetime.fromisoformat(value.strip())
-        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+        moment = datetime.fromisoformat(whole)
+        if moment.tzinfo is None:
+            return None
+        return moment.astimezone(UTC) + timedelta(seconds=whole != text)
     except (ValueError, OverflowError):
         return None
 
 
-def json_equal(left: Json, right: Json) -> bool:
-    """Compare as JSON: numbers by value, and never across types."""
+def unreadable(why: str) -> Json:
+    """Return what stands for a value that is there but cannot be represented.
+
+    It is JSON, so that a task that was stored reads back as it was listed.
+    """
+    return {_UNREADABLE: why}
+
+
+def is_unreadable(value: Json) -> bool:
+    """Say whether a value is there but cannot be represented: unknown, not missing."""
+    return isinstance(value, dict) and _UNREADABLE in value
+
+
+def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
+    """Return the value at a dotted path; None when absent, as for null.
+
+    A path that leads into something other than a mapping gives an unreadable value:
+    something is there, so nothing can be called missing.
+    """
+    if metadata is None:
+        return None
+    if path in metadata:
+        return metadata[path]
+    if _UNREADABLE in metadata:
+        return dict(metadata)
+    first, *rest = path.split(".")
+    value = metadata.get(first)
+    for key in rest:
+        if value is None or is_unreadable(value):
+            return value
+        if not isinstance(value, dict):
+            return unreadable("the path leads into a value that is no mapping")
+        value = value.get(key)
+    return value
+
+
+def json_equal(left: Json, right: Json) -> bool | None:
+    """Compare as JSON: numbers by value, and never across types.
+
+    None where a part of either cannot be read, unless another part differs already.
+    """
+    if is_unreadable(left) or is_unreadable(right):
+        return None
     if is_number(left) and is_number(right):
         return left == right
     if type(left) is not type(right):
         return False
+    if isinstance(left, str) and isinstance(right, str):
+        lost = REPLACEMENT in left or REPLACEMENT in right
+        return None if lost else left == right
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(json_equal, left, right))
+        same = len(left) == len(right)
+        return same and _all_equal(zip(left, right, strict=True))
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(
-            json_equal(value, right[key]) for key, value in left.items()
-        )
+        same = left.keys() == right.keys()
+        return same and _all_equal((left[key], right[key]) for key in left)
     return left == right
+
+
+def _all_equal(pairs: Iterable[tuple[Json, Json]]) -> bool | None:
+    found = {json_equal(one, other) for one, other in pairs}
+    return False if False in found else None if None in found else True
 
 
 def is_number(value: Json) -> TypeGuard[int | float]:
@@ -172,12 +234,31 @@ def is_number(value: Json) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class _TooDeepError(Exception):
-    """A task's content is nested beyond what anybody would write."""
+def nfc(text: str) -> str:
+    """Compose a text: an accent is one form, however it was typed."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
+    return nfc(value) if isinstance(value, str) else None
+
+
+def _metadata(value: Json) -> Mapping[str, Json] | None:
+    """Return metadata in NFC; what is there but no mapping hides what it has."""
+    composed = _composed(value)
+    if composed is None or isinstance(composed, dict):
+        return composed
+    return {_UNREADABLE: "metadata is no mapping"}
+
+
+def _composed(value: Json) -> Json:
+    if isinstance(value, str):
+        return nfc(value)
+    if isinstance(value, list):
+        return [_composed(item) for item in value]
+    if isinstance(value, dict):
+        return _unique((nfc(key), _composed(item)) for key, item in value.items())
+    return value
 
 
 def _valid_id(value: Json) -> str | None:
@@ -195,18 +276,32 @@ def replace_invalid_unicode(text: str) -> str:
 
 
 def _clean(value: Json, depth: int) -> Json:
-    if isinstance(value, str):
-        return replace_invalid_unicode(value)
-    if depth > MAX_METADATA_DEPTH:
-        raise _TooDeepError
-    if isinstance(value, dict):
-        return {
-            replace_invalid_unicode(k): _clean(v, depth + 1) for k, v in value.items()
-        }
-    if isinstance(value, list):
-        return [_clean(item, depth + 1) for item in value]
-    # JSON numbers may overflow a float; infinity is nobody's limit.
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    match value:
+        case str():
+            return replace_invalid_unicode(value)
+        case dict() | list() if depth > MAX_METADATA_DEPTH:
+            return unreadable(f"nested deeper than {MAX_METADATA_DEPTH} levels")
+        case dict():
+            return _unique(
+                (replace_invalid_unicode(key), _clean(item, depth + 1))
+                for key, item in value.items()
+            )
+        case list():
+            return [_clean(item, depth + 1) for item in value]
+        case float() if not math.isfinite(value):
+            return unreadable("a number beyond what can be represented")
+        case int() if value.bit_length() > _MAX_INTEGER_BITS:
+            return unreadable("an integer of too many digits")
+        case _:
+            return value
+
+
+def _unique(items: Iterable[tuple[str, Json]]) -> dict[str, Json]:
+    """Make an object; a key that two others have become says nothing certain."""
+    made: dict[str, Json] = {}
+    for key, value in items:
+        made[key] = unreadable("two keys read the same") if key in made else value
+    return made
 
 
 class HumanDecision(StrEnum):

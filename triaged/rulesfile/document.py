@@ -1,11 +1,11 @@
 """What a rules file says, with the places: for the checks of the whole file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from triaged.rules.conditions import Condition
-from triaged.rules.rule import Rule, SafetyLimits
+from triaged.rules.conditions import Condition, Leaf, list_file, map_leaves, with_list
+from triaged.rules.rule import Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Json, LeaveCause, Task, parse_task
 from triaged.rulesfile.problems import Location
 
@@ -74,11 +74,34 @@ class RuleTest:
     place: Location
     expect_place: Location
     other_tasks: tuple[TestTask, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     now: datetime | None = None
 
     def tasks(self, now: datetime) -> list[Task]:
         """Return what would be listed at this moment, the task in question first."""
         return build_task_list(self.task, self.other_tasks, now)
+
+    def adapt(self, condition: Condition) -> Condition:
+        """Return a condition with the lists of the test in place of the files."""
+        return map_leaves(condition, self._adapt_leaf) if self.files else condition
+
+    def adapt_ruleset(self, ruleset: Ruleset) -> Ruleset:
+        """Return the rules with the lists of the test in place of the files."""
+        if not self.files:
+            return ruleset
+        return replace(
+            ruleset,
+            protect=tuple(map(self.adapt, ruleset.protect)),
+            rules=tuple(
+                replace(rule, match=self.adapt(rule.match)) for rule in ruleset.rules
+            ),
+        )
+
+    def _adapt_leaf(self, leaf: Leaf) -> Leaf:
+        file = list_file(leaf)
+        if file is None or file.name not in self.files:
+            return leaf
+        return with_list(leaf, self.files[file.name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,5 @@
 """The one way in which rules are loaded: by ``check``, at start and at every reload."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,18 +14,26 @@ from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Decision, T
 from triaged.rulesfile import test_runner as rule_tests
 from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.checks import find_errors, find_warnings
+from triaged.rulesfile.lists import ListContent, ListFileError, parse_list
 from triaged.rulesfile.parser.file import read_file
 from triaged.rulesfile.parser.nodes import MAX_BYTES, compose
 from triaged.rulesfile.problems import ProblemCollector, sorted_by_location
+from triaged.rulesfile.sources import (
+    bundle,
+    content_hash,
+    list_names,
+    read_lists,
+    unbundle,
+)
 from triaged.rulesfile.test_runner import DecideFunction, TestReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRules:
-    """All that one rules file gives; ``text`` is the file as it was.
+    """All that one rules file gives; ``source`` is the file as it was, and its lists.
 
     ``reasons`` and ``task_types`` are the documented ones and the file's own;
-    ``lines`` tells where each rule stands.
+    ``lines`` tells where each rule stands, and ``lists`` which files it reads.
     """
 
     ruleset: Ruleset
@@ -37,6 +44,7 @@ class LoadedRules:
     reasons: tuple[str, ...]
     task_types: tuple[str, ...]
     lines: Mapping[str, int]
+    lists: tuple[str, ...] = ()
 
 
 def load(path: Path) -> LoadedRules:
@@ -52,16 +60,21 @@ def load(path: Path) -> LoadedRules:
         why = getattr(error, "strerror", None) or str(error)
         problem = Problem(str(path), 0, 0, "", f"cannot be read: {why}")
         raise ConfigError([problem]) from error
-    return parse(data, str(path))
+    return parse(data, str(path), read_lists(path, list_names(data)))
 
 
-def parse(data: bytes, file: str) -> LoadedRules:
-    """Make rules of a file's bytes; ``file`` is its name in messages.
+def parse(
+    data: bytes, file: str, lists: Mapping[str, bytes | ListFileError] | None = None
+) -> LoadedRules:
+    """Make rules of a file's bytes and of the lists that it names.
+
+    ``file`` is its name in messages.
 
     Raises:
         ConfigError: they cannot be used; with every problem.
     """
     report = ProblemCollector(file)
+    report.lists = {name: _parsed(name, read) for name, read in (lists or {}).items()}
     draft = read_file(compose(data, report), report)
     types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
     find_errors(draft, types, report)
@@ -72,16 +85,34 @@ def parse(data: bytes, file: str) -> LoadedRules:
             rules=tuple(placed.rule for placed in draft.rules),
             protect=tuple(placed.condition for placed in draft.protect),
             safety=draft.safety,
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=content_hash(data, lists or {}),
         ),
         tests=draft.tests,
         warnings=sorted_by_location(report.warnings),
-        source=data.decode("utf-8-sig"),
+        source=bundle(data, lists or {}),
         file=file,
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
         task_types=types,
         lines={placed.rule.name: placed.place.line for placed in draft.rules},
+        lists=tuple(lists or ()),
     )
+
+
+def parse_bundle(source: str, file: str) -> LoadedRules:
+    """Make rules again of what was loaded once, lists included, without any file.
+
+    Raises:
+        ConfigError: they cannot be used; with every problem.
+    """
+    data, lists = unbundle(source)
+    return parse(data, file, lists)
+
+
+def _parsed(name: str, read: bytes | ListFileError) -> ListContent | ListFileError:
+    try:
+        return read if isinstance(read, ListFileError) else parse_list(read, name)
+    except ListFileError as error:
+        return error
 
 
 def run_tests(
@@ -129,8 +160,10 @@ def run_rule_tests(
     """Run the tests of a rules file on the very engine that will decide."""
 
     def decide(
-        _: Ruleset, tasks: Sequence[Task], /, *, now: datetime
+        ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
     ) -> Sequence[Decision]:
+        if ruleset is not loaded.ruleset:  # the test has lists of its own
+            return decide_plainly(ruleset, tasks, now=now)
         return rules.engine.decide(tasks, now=now)
 
     return run_tests(loaded, now=now, decide=decide)

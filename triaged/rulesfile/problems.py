@@ -2,14 +2,16 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NoReturn
 
 from triaged.errors import ConfigError, Problem, Severity
+from triaged.rules.conditions import In, Words
+from triaged.rulesfile.lists import ListContent, ListFileError
 
-# Beyond this many the file is no rules file, and nobody reads on.
+# Beyond this many the file is no rules file, and no reader reads on.
 MAX_PROBLEMS: Final = 100
 _SHOWN: Final = 60
 _PLAIN_KEY: Final = re.compile(r"[\w.-]{1,60}")
@@ -59,8 +61,10 @@ class Location:
 class ProblemCollector:
     """What is being found out about one file: problems, warnings and names.
 
-    ``names`` says for each kind of name which are known, and None when that itself
-    could not be read: then any will do, so that one mistake is reported once.
+    ``declared_names`` says for each kind of name which are known, and None when that
+    itself could not be read: then any will do, so that one mistake is reported once.
+    ``lists`` has the list files that the file names, or why one cannot be used;
+    rules that ask for one file share what was read of it.
     """
 
     file: str
@@ -69,6 +73,9 @@ class ProblemCollector:
     declared_names: dict[str, dict[str, Location | None] | None] = field(
         default_factory=dict
     )
+    lists: Mapping[str, ListContent | ListFileError] = field(default_factory=dict)
+    shared_words: dict[str, Words] = field(default_factory=dict)
+    shared_lists: dict[str, In] = field(default_factory=dict)
 
     def error(self, place: Location, message: str) -> Invalid:
         """Note what keeps the file from loading, and return the sentinel."""
@@ -80,7 +87,7 @@ class ProblemCollector:
         return INVALID
 
     def warn(self, place: Location, message: str) -> None:
-        """Note what should be mended but does not keep the file from loading."""
+        """Report what should be fixed but does not keep the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def raise_if_wrong(self) -> None:

@@ -63,7 +63,7 @@ def _run(
     test: RuleTest, ruleset: Ruleset, *, now: datetime, decide: DecideFunction
 ) -> Failure | None:
     moment = test.now or now
-    decision = decide(ruleset, test.tasks(moment), now=moment)[0]
+    decision = decide(test.adapt_ruleset(ruleset), test.tasks(moment), now=moment)[0]
     if _matches(test.expect, decision):
         return None
     got = _show_got(decision) + _show_absent(decision.task)

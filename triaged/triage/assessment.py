@@ -13,8 +13,8 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import FinalOutcome, Outcome
 from triaged.ledger.flags import FlagName
 from triaged.ledger.holds import Hold
-from triaged.rules.canonical import rule_fingerprint
 from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules

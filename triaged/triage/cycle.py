@@ -70,7 +70,9 @@ class Cycle:
         started, started_at = self._clock.monotonic(), self._clock.now()
         state = CycleState(uuid.uuid4().hex[:12], started_at)
         with structlog.contextvars.bound_contextvars(cycle=state.id):
-            async with self._dispatch_lock.acquired():
+            async with self._dispatch_lock.acquired(stop.is_set) as is_held:
+                if not is_held:
+                    return state.report(self._clock.monotonic() - started)
                 self._ledger.verify()
                 self._rate_limiter.expire_dismissals()
                 try:

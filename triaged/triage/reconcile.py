@@ -1,7 +1,7 @@
 """What a list says of dismissals whose outcome is not known: pure functions.
 
-A list settles something only when it is complete, and only what was sent so long before
-it that it cannot take effect any more.
+A list resolves something only when it is complete, and only what was sent so long
+before it that it cannot take effect any more.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -71,7 +71,7 @@ def resolve_missing(
     known = set(confirmed)
     found: list[Resolution] = []
     # The last attempt first: before it was made, the task was seen pending.
-    for record in reversed(missing):
+    for record in sorted(missing, key=lambda each: each.decided_at, reverse=True):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
             if record.task_id in known:

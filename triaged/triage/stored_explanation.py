@@ -9,7 +9,7 @@ from triaged.rules.context import EvaluationContext, duplicate_conditions
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
 from triaged.rules.task import Decision, parse_task
-from triaged.rulesfile.loader import parse
+from triaged.rulesfile.loader import parse_bundle
 
 
 def stored_explanation(
@@ -51,7 +51,7 @@ def _evaluated_again(
     text = rulesets.source(record.rules_sha256)
     if text is None:
         return None
-    ruleset = parse(text.encode(), "rules in the ledger").ruleset
+    ruleset = parse_bundle(text, "rules in the ledger").ruleset
     task = parse_task(record.task)
     duplicates = duplicate_conditions(ruleset.conditions())
     copies = zip(duplicates, record.duplicate_flags, strict=True)

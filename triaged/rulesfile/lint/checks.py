@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from triaged.rules.conditions import CreatedAt, iter_leaves
 from triaged.rules.rule import Mode
 from triaged.rules.task import Task
 from triaged.rulesfile.document import (
@@ -62,7 +63,7 @@ def find_warnings(
         for placed in draft.rules
         if placed.rule.reason is None and placed.rule.mode is Mode.ENFORCE
     ]
-    in_doubt += [(shield, "protected") for shield in draft.protect]
+    in_doubt += [(protection, "protected") for protection in draft.protect]
     tasks = sample_tasks(types, draft.safety.min_age)
     for placed_match, word in in_doubt:
         _warn_unknown(placed_match, word, tasks, report)
@@ -81,7 +82,12 @@ def _check_matches_everything(
         if placed.rule.reason is None or not holds_for_all(match, tasks, seen):
             continue
         paths = sorted(set(metadata_paths(match)))
-        others = sample_tasks(types, min_age, paths=paths) if paths else []
+        timed = any(isinstance(leaf, CreatedAt) for leaf in iter_leaves(match))
+        others = (
+            sample_tasks(types, min_age, paths=paths, all_week=timed)
+            if paths or timed
+            else []
+        )
         if holds_for_all(match, others, sample_context([match], others)):
             report.error(
                 placed.match_place,

@@ -11,12 +11,13 @@ from triaged.rules.conditions import (
     MetadataMatches,
     Pattern,
     Regex,
+    iter_leaves,
 )
 from triaged.rules.patterns.doubts import find_case_doubt
 from triaged.rules.patterns.syntax import parse
 from triaged.rules.task import Json
 from triaged.rulesfile.document import RulesDocument
-from triaged.rulesfile.lint.sample_tasks import leaf_conditions, metadata_paths
+from triaged.rulesfile.lint.sample_tasks import metadata_paths
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
 # Below this, names that differ in one letter are different names: min and max, x and y.
@@ -25,12 +26,12 @@ _SHORTEST: Final = 4
 
 def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
     """Warn of metadata keys in two spellings, and of words protected in one case."""
-    for shield in draft.protect:
-        for pattern in _patterns(shield.condition):
+    for protection in draft.protect:
+        for pattern in _patterns(protection.condition):
             word = find_case_doubt(parse(pattern.source))
             if word is not None:
                 report.warn(
-                    shield.place,
+                    protection.place,
                     f"pattern {quote_for_message(pattern.source)} protects {word!r} in"
                     f" this case only; begin it with (?i) to protect"
                     f" {word.swapcase()!r} too",
@@ -65,8 +66,10 @@ def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _used_paths(draft: RulesDocument) -> Iterator[tuple[str, Location]]:
-    for shield in draft.protect:
-        yield from ((path, shield.place) for path in metadata_paths(shield.condition))
+    for protection in draft.protect:
+        yield from (
+            (path, protection.place) for path in metadata_paths(protection.condition)
+        )
     for placed in draft.rules:
         match = placed.rule.match
         yield from ((path, placed.match_place) for path in metadata_paths(match))
@@ -118,7 +121,7 @@ def _words(key: str) -> list[str]:
 
 
 def _patterns(condition: Condition) -> Iterator[Pattern]:
-    for leaf in leaf_conditions(condition):
+    for leaf in iter_leaves(condition):
         match leaf:
             case DescriptionMatches(patterns) | MetadataMatches(_, Regex(patterns)):
                 yield from patterns

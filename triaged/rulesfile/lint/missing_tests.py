@@ -11,6 +11,7 @@ from datetime import timedelta
 from itertools import groupby, islice
 from typing import Final
 
+from triaged.rules.conditions import CreatedAt, iter_leaves
 from triaged.rules.context import duplicate_conditions
 from triaged.rules.evaluate import TriState
 from triaged.rules.rule import Mode, Ruleset
@@ -122,8 +123,12 @@ class MissingTests:
         title = f"{mutant.rule or mutant.subject}: {word} {mutant.dropped}"
         name = _free_name(title, self._taken)
         self._taken.add(name)
+        # The age of a task says nothing of its day unless the moment is known.
+        leaves = (*iter_leaves(mutant.tight), *iter_leaves(mutant.loose))
+        timed = any(isinstance(leaf, CreatedAt) for leaf in leaves)
+        moment: dict[str, Json] = {"now": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"} if timed else {}
         expect = _expect(decision, observing=observing)
-        return NewTest({"name": name, **example.as_json(), "expect": expect})
+        return NewTest({"name": name, **moment, **example.as_json(), "expect": expect})
 
 
 def _changes(model: Example, examples: Sequence[Example]) -> Iterator[Example]:

@@ -14,12 +14,15 @@ from triaged.rules.conditions import (
     AllOf,
     AnyOf,
     Condition,
+    CreatedAt,
+    DescriptionIs,
     DescriptionMatches,
     MetadataMatches,
     Missing,
     Not,
     Regex,
     TypeIn,
+    Words,
 )
 from triaged.rules.context import EvaluationContext, build_context, duplicate_conditions
 from triaged.rules.evaluate import evaluate
@@ -59,12 +62,14 @@ class Mutant:
 
 def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
     """Weaken each protect entry and loosen each condition of each dismissing rule."""
-    for index, shield in enumerate(ruleset.protect):
-        weaker = list(_narrower(shield)) or [(describe_condition(shield), _NOTHING)]
+    for index, protection in enumerate(ruleset.protect):
+        weaker = list(_narrower(protection)) or [
+            (describe_condition(protection), _NOTHING)
+        ]
         for dropped, match in weaker:
             protect = _replaced(ruleset.protect, index, match)
             weak = replace(ruleset, protect=protect)
-            yield Mutant(f"protect[{index}]", None, dropped, shield, match, weak)
+            yield Mutant(f"protect[{index}]", None, dropped, protection, match, weak)
     for index, rule in enumerate(ruleset.rules):
         if rule.reason is None or rule.mode is Mode.OFF:
             continue
@@ -132,13 +137,15 @@ class _Runner:
         return [
             (test, task, context)
             for test, task, context in self._seen
-            if _acts(mutant, mutant.tight, task, context) is (mutant.rule is None)
+            if _acts(mutant, test.adapt(mutant.tight), task, context)
+            is (mutant.rule is None)
         ]
 
     def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
         """Say whether all tests pass with the mutant as well."""
         return not any(
-            _acts(mutant, mutant.loose, task, context) is not (mutant.rule is None)
+            _acts(mutant, test.adapt(mutant.loose), task, context)
+            is not (mutant.rule is None)
             and self._fails(test, mutant)
             for test, task, context in affected
         )
@@ -189,6 +196,10 @@ def _finer(condition: Condition) -> Iterator[tuple[str, Condition]]:
         case AgeBetween(over, under) if over is not None and under is not None:
             yield f"{describe_condition(condition)}: over", AgeBetween(under=under)
             yield f"{describe_condition(condition)}: under", AgeBetween(over=over)
+        case CreatedAt(zone, name, weekdays, hours) if weekdays and hours:
+            what = describe_condition(condition)
+            yield f"{what}: weekday", CreatedAt(zone, name, hours=hours)
+            yield f"{what}: hours", CreatedAt(zone, name, weekdays)
         case Not(part):
             for dropped, narrower in _narrower(part):
                 yield f"not: {dropped}", Not(narrower)
@@ -211,19 +222,26 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
         case AnyOf(parts) if len(parts) > 1:
             for part, rest in _each_left_out(parts):
                 yield describe_condition(part), AnyOf(rest)
-        case DescriptionMatches(patterns) if len(patterns) > 1:
-            for pattern, fewer in _each_left_out(patterns):
-                dropped = describe_condition(DescriptionMatches((pattern,)))
-                yield dropped, DescriptionMatches(fewer)
-        case MetadataMatches(path, Regex(patterns)) if len(patterns) > 1:
-            for pattern, fewer in _each_left_out(patterns):
-                dropped = describe_condition(MetadataMatches(path, Regex((pattern,))))
-                yield dropped, MetadataMatches(path, Regex(fewer))
-        case TypeIn(types) if len(types) > 1:
-            for name, others in _each_left_out(types):
-                yield describe_condition(TypeIn((name,))), TypeIn(others)
+        case DescriptionMatches(patterns):
+            yield from _fewer(patterns, DescriptionMatches)
+        case DescriptionIs(Words(phrases, None)):
+            yield from _fewer(phrases, lambda some: DescriptionIs(Words(some)))
+        case MetadataMatches(path, Regex(patterns)):
+            yield from _fewer(patterns, lambda some: MetadataMatches(path, Regex(some)))
+        case MetadataMatches(path, Words(phrases, None)):
+            yield from _fewer(phrases, lambda some: MetadataMatches(path, Words(some)))
+        case TypeIn(types):
+            yield from _fewer(types, TypeIn)
         case _:
             return
+
+
+def _fewer(
+    options: tuple[T, ...], make: Callable[[tuple[T, ...]], Condition]
+) -> Iterator[tuple[str, Condition]]:
+    if len(options) > 1:
+        for option, others in _each_left_out(options):
+            yield describe_condition(make((option,))), make(others)
 
 
 def _each_left_out(options: tuple[T, ...]) -> Iterator[tuple[T, tuple[T, ...]]]:

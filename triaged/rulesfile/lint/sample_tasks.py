@@ -5,12 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from triaged.rules.conditions import (
-    AllOf,
-    AnyOf,
     Condition,
     DuplicateOf,
     MetadataMatches,
-    Not,
+    iter_leaves,
 )
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.evaluate import evaluate
@@ -30,18 +28,25 @@ _DESCRIPTIONS: Final = (
     "Export the quarterly board report, then e-mail it to j.doe@example.com; " * 20,
 )
 _AGES: Final = tuple(timedelta(hours=1) * n for n in (1, 24 * 30, 24 * 1000))
+# By any clock these are all days of the week and all hours of the day.
+_AGES_ALL_WEEK: Final = tuple(timedelta(hours=25) * n for n in range(1, 32))
 # What no author expects at a path: equal to nothing, and of a type of its own.
 _UNEXPECTED_VALUE: Final[Json] = {"odd": ["value"]}
 
 
 def sample_tasks(
-    types: Iterable[str], min_age: timedelta, *, paths: Sequence[str] = ()
+    types: Iterable[str],
+    min_age: timedelta,
+    *,
+    paths: Sequence[str] = (),
+    all_week: bool = False,
 ) -> list[Task]:
     """Return tasks of every type, description and age that a rule could act on.
 
     Each metadata path given holds an odd value; other metadata there are none.
     """
-    ages = [min_age + timedelta(seconds=1), *(age for age in _AGES if age > min_age)]
+    some = _AGES_ALL_WEEK if all_week else _AGES
+    ages = [min_age + timedelta(seconds=1), *(age for age in some if age > min_age)]
     return [
         parse_task(
             {
@@ -80,21 +85,9 @@ def is_unknown_for_some(
     return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
-def leaf_conditions(condition: Condition) -> Iterator[Condition]:
-    """Give every condition without parts inside a condition, in order."""
-    match condition:
-        case AllOf(parts) | AnyOf(parts):
-            for part in parts:
-                yield from leaf_conditions(part)
-        case Not(part):
-            yield from leaf_conditions(part)
-        case _:
-            yield condition
-
-
 def metadata_paths(condition: Condition) -> Iterator[str]:
     """Give every metadata path that evaluating the condition looks at."""
-    for leaf in leaf_conditions(condition):
+    for leaf in iter_leaves(condition):
         match leaf:
             case MetadataMatches(path):
                 yield path

@@ -24,6 +24,7 @@ from triaged.rules.conditions import (
     Regex,
     TypeIn,
 )
+from triaged.rules.describe import canonical_json, condition_to_json
 from triaged.rules.rule import Mode
 from triaged.rules.task import Json, json_equal
 from triaged.rulesfile.document import LocatedRule
@@ -89,8 +90,7 @@ def _subsumed_by(part: Condition, want: Condition) -> bool:
         case MetadataMatches(path, test), MetadataMatches(wanted_path, wanted_test):
             return path == wanted_path and _narrower(test, wanted_test)
         case _:
-            # The texts tell true from 1, which are equal to Python.
-            return part == want and repr(part) == repr(want)
+            return _form(part) == _form(want)
 
 
 def _narrower(test: MetadataTest, want: MetadataTest) -> bool:
@@ -160,8 +160,12 @@ def _keys(parts: _Parts) -> Iterator[str]:
                 for option in options:
                     yield from _keys(_conjuncts(option))
             case _:
-                yield repr(part)
+                yield _form(part)
 
 
 def _key(value: Json) -> str:
     return repr(float(value)) if isinstance(value, int) else repr(value)
+
+
+def _form(condition: Condition) -> str:
+    return canonical_json(condition_to_json(condition))

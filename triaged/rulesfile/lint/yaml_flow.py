@@ -1,6 +1,6 @@
 """JSON values as YAML on one line, the way this program's own files are written.
 
-What is written here is read again as the very same value; nothing needs to be mended
+What is written here is read again as the very same value; nothing needs to be edited
 when it is pasted into a rules file.
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from triaged.rules.task import Json
+from triaged.rules.task import Json, nfc
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence
 from triaged.rulesfile.parser.scalars import (
     Kind,
@@ -13,6 +13,7 @@ from triaged.rulesfile.parser.scalars import (
     suggest_fix,
     suggest_quotes,
 )
+from triaged.rulesfile.parser.synonyms import Synonyms, in_this_language
 from triaged.rulesfile.parser.values import FieldType, Schema, report_unexpected
 from triaged.rulesfile.problems import (
     INVALID,
@@ -37,12 +38,12 @@ def unique_items(
     for key, value in node.pairs:
         if not isinstance(key, Scalar):
             report_unexpected(
-                "a text as key", key, report, "check the braces, or quote it"
+                "a string as key", key, report, "check the braces, or quote it"
             )
         elif key.plain and key.value == "<<":
             report.error(key.place, "merge key <<: refused; write the keys out")
         elif kind_at(key) is not Kind.STRING:
-            report_unexpected("a text as key", key, report, suggest_quotes(key.value))
+            report_unexpected("a string as key", key, report, suggest_quotes(key.value))
         elif key.value in seen:
             first = seen[key.value].line
             shown = quote_for_message(key.value)
@@ -90,6 +91,7 @@ class Record:
     fields: tuple[Field, ...]
     advice: str = ""
     key_advice: str = ""
+    synonyms: Synonyms = field(default_factory=dict)
     more: Schema = field(default_factory=dict)
 
     def read(self, node: Node, report: ProblemCollector) -> ParsedMapping | Invalid:
@@ -132,7 +134,13 @@ class Record:
         meant = set()
         for name, (place, _) in found.items():
             if name not in known:
-                meant.add(closest_match(name, known))
+                instead = in_this_language(name, self.synonyms)
+                key = instead.removeprefix("write ").partition(":")[0]
+                meant.add(key or closest_match(name, known))
+                if instead:
+                    found_key = f"unknown key {quote_for_message(name)}"
+                    report.error(place, f"{found_key}; {instead}")
+                    continue
                 why = f"; {self.key_advice}" if self.key_advice else ""
                 offer = suggest(name, known)
                 report.error(
@@ -237,7 +245,7 @@ class JsonValue:
     def _scalar(self, node: Scalar, report: ProblemCollector) -> "Json | Invalid":
         match kind_at(node):
             case Kind.STRING:
-                return node.value
+                return nfc(node.value)
             case Kind.NULL if self.null:
                 return None
             case Kind.NULL:
@@ -252,7 +260,7 @@ class JsonValue:
             case Kind.DECIMAL:
                 meant = repr(float(node.value))
                 advice = (
-                    f"as a number write {meant}, as a text {yaml_quote(node.value)}"
+                    f"as a number write {meant}, as a string {yaml_quote(node.value)}"
                 )
                 return report_unexpected(self.label, node, report, advice)
             case _:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from triaged.rules.rule import Mode, Rule, SafetyLimits
+from triaged.rules.rule import Mode, Promotion, Rule, SafetyLimits
 from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Json
 from triaged.rulesfile.document import LocatedMatch, LocatedRule, RulesDocument
 from triaged.rulesfile.parser.containers import (
@@ -16,6 +16,7 @@ from triaged.rulesfile.parser.match import MATCH_REF, MATCH_TYPE
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
 from triaged.rulesfile.parser.references import EnumType, NameDeclaration, NameReference
 from triaged.rulesfile.parser.scalars import Kind, describe, kind_at
+from triaged.rulesfile.parser.synonyms import IN_RULE
 from triaged.rulesfile.parser.tests import TEST
 from triaged.rulesfile.parser.values import (
     Boolean,
@@ -82,6 +83,32 @@ def _safety(
     return SafetyLimits(**given.values)
 
 
+_PROMOTE: Final = Record(
+    "a mapping with agreement and tasks",
+    (
+        Field(
+            "agreement",
+            Number(0, 1, decimal=True, hint="0.9 is nine tenths"),
+            "The least agreement with people, by the lower end of its interval.",
+            required=True,
+        ),
+        Field(
+            "tasks",
+            Integer(1),
+            "How many observed tasks people must have settled.",
+            required=True,
+        ),
+    ),
+    advice="write promote: {agreement: 0.9, tasks: 40}",
+)
+
+
+def _promotion(
+    given: ParsedMapping, _place: Location, _report: ProblemCollector
+) -> Promotion:
+    return Promotion(**given.values)
+
+
 _RULE: Final = Record(
     "a rule",
     (
@@ -115,6 +142,16 @@ _RULE: Final = Record(
             Integer(0, hint=_UNLIMITED_HINT),
             "Dismiss at most so many tasks by this rule in one UTC day.",
         ),
+        Field(
+            "promote",
+            Mapped(_PROMOTE, _promotion),
+            "When an observing rule begins to act. Not available yet.",
+        ),
+        Field(
+            "audit",
+            Number(0, 1, decimal=True, hint="0.05 is one in twenty"),
+            "This share of its matches is left to people. Not available yet.",
+        ),
         Field("match", MATCH_REF, "Which tasks the rule is about.", required=True),
         Field(
             "dismiss",
@@ -132,6 +169,7 @@ _RULE: Final = Record(
             "Leave the tasks to people; later rules do not see them.",
         ),
     ),
+    synonyms=IN_RULE,
     more={"oneOf": [{"required": ["dismiss"]}, {"required": ["leave"]}]},
 )
 
@@ -156,6 +194,11 @@ class _Rule:
         return _RULE.schema()
 
 
+_FOR_DISMISSALS: Final = ("hold", "max_per_day", "promote", "audit")
+# Nothing acts on these: a rule that has one would do other than it says.
+_NOT_AVAILABLE: Final = ("promote", "audit")
+
+
 def _check_action(given: ParsedMapping, report: ProblemCollector) -> bool:
     dismisses, leaves = "dismiss" in given.locations, "leave" in given.locations
     if dismisses and leaves:
@@ -164,11 +207,15 @@ def _check_action(given: ParsedMapping, report: ProblemCollector) -> bool:
     if not dismisses and not leaves and not given.suggested_keys & {"dismiss", "leave"}:
         message = "neither dismiss nor leave; write dismiss: REASON or leave: true"
         report.error(given.place, message)
-    useless = [name for name in ("hold", "max_per_day") if name in given.locations]
+    useless = [name for name in _FOR_DISMISSALS if name in given.locations]
+    unavailable = [name for name in _NOT_AVAILABLE if name in given.locations]
+    for missing in unavailable if dismisses else ():
+        message = f"{missing} is not available yet; drop it"
+        report.error(given.locations[missing], message)
     for name in useless if leaves and not dismisses else ():
         message = f"a rule that leaves has no use for {name}; drop it"
         report.error(given.locations[name], message)
-    return dismisses != leaves and not (leaves and useless)
+    return dismisses != leaves and not (leaves and useless) and not unavailable
 
 
 def _located(
@@ -212,7 +259,7 @@ _FILE: Final = Record(
         Field(
             "safety",
             Mapped(_SAFETY, _safety),
-            "Belts, all on by default; a cap of 0 dismisses nothing.",
+            "Safety limits, all on by default; a cap of 0 dismisses nothing.",
         ),
         Field(
             "protect",

@@ -1,34 +1,20 @@
 """The match language: from the nodes of one match to a condition."""
 
-from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Final
 
 from triaged.rules.conditions import (
-    AgeBetween,
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
     DuplicateOf,
-    Equals,
-    GreaterThan,
-    In,
+    Ignore,
     Keep,
-    LessThan,
-    MetadataMatches,
-    MetadataTest,
-    Missing,
     Not,
-    Regex,
     TypeIn,
 )
-from triaged.rules.duration import format_duration
-from triaged.rules.patterns.re2_pattern import Re2Pattern
 from triaged.rules.task import DOCUMENTED_TYPES
 from triaged.rulesfile.parser.containers import (
-    DictOf,
     Field,
-    JsonValue,
     ListOf,
     Mapped,
     OneOrMany,
@@ -36,14 +22,14 @@ from triaged.rulesfile.parser.containers import (
     Record,
     Ref,
 )
-from triaged.rulesfile.parser.nodes import Mapping, Node, Sequence
+from triaged.rulesfile.parser.nodes import Node, Sequence
+from triaged.rulesfile.parser.operators import METADATA, DescriptionType
 from triaged.rulesfile.parser.references import EnumType, NameReference
+from triaged.rulesfile.parser.synonyms import IN_MATCH
+from triaged.rulesfile.parser.times import AGE, CREATED
 from triaged.rulesfile.parser.values import (
-    Boolean,
-    Duration,
     FieldType,
     Number,
-    RegexType,
     Schema,
     String,
     report_unexpected,
@@ -57,16 +43,12 @@ from triaged.rulesfile.problems import (
     suggest,
 )
 
-T = TypeVar("T")
-
 TYPE: Final = NameReference(
     "task type",
     "types",
     DOCUMENTED_TYPES,
     hint="other types must be declared in task_types",
 )
-_PATTERNS: Final = OneOrMany("a pattern", RegexType())
-
 # What of a task can be compared as text; status is the same for all pending tasks.
 _COMPARABLE: Final = ("type", "description", "metadata.…")
 
@@ -75,111 +57,6 @@ def _type_is(
     types: tuple[str, ...], _place: Location, _report: ProblemCollector
 ) -> TypeIn:
     return TypeIn(types)
-
-
-def _described(
-    patterns: tuple[Re2Pattern, ...], _place: Location, _report: ProblemCollector
-) -> DescriptionMatches:
-    return DescriptionMatches(patterns)
-
-
-def _aged(
-    given: ParsedMapping, place: Location, report: ProblemCollector
-) -> AgeBetween | Invalid:
-    over: timedelta | None = given.get("over")
-    under: timedelta | None = given.get("under")
-    if over is not None and under is not None and over >= under:
-        bounds = f"over {format_duration(over)} and under {format_duration(under)}"
-        return report.error(place, f"no age is {bounds}; swap them or drop one")
-    return AgeBetween(over, under)
-
-
-AGE: Final = Mapped(
-    Record(
-        "a mapping with over, under or both",
-        (
-            Field("over", Duration(), "Older than this, strictly."),
-            Field("under", Duration(), "Younger than this, strictly."),
-        ),
-        advice="write age: {over: 14d}",
-    ),
-    _aged,
-)
-
-# --- metadata -----------------------------------------------------------------------
-
-_NUMBER: Final = Number(decimal=True)
-_VALUE: Final = JsonValue()
-_OPERATORS: Final = Record(
-    "a value or a mapping of operators",
-    (
-        Field("equals", _VALUE, "The value is this one, of the same JSON type."),
-        Field("in", ListOf("a list of values", _VALUE), "The value is one of these."),
-        Field("regex", _PATTERNS, "The value is a text in which a pattern occurs."),
-        Field("over", _NUMBER, "The value is a number above this one."),
-        Field("under", _NUMBER, "The value is a number below this one."),
-        Field("missing", Boolean(), "The key is absent or null; false: it is there."),
-    ),
-    key_advice="a value inside a mapping has a dotted path, such as filters.country",
-)
-
-
-def _tests(
-    given: ParsedMapping, place: Location, report: ProblemCollector
-) -> tuple[MetadataTest, ...] | Invalid:
-    over, under = given.get("over"), given.get("under")
-    if over is not None and under is not None and over >= under:
-        bounds = f"over {over} and under {under}"
-        return report.error(place, f"no number is {bounds}; swap them or drop one")
-    if given.get("missing") and len(given.values) > 1:
-        others = ", ".join(name for name in given.values if name != "missing")
-        message = f"missing: true leaves nothing for {others} to judge; drop one"
-        return report.error(place, message)
-    return tuple(_test(name, value) for name, value in given.values.items())
-
-
-def _test(name: str, value: object) -> MetadataTest:
-    """Make one operator's condition; the shapes above vouch for the value's type."""
-    made = {
-        "equals": Equals,
-        "in": In,
-        "regex": Regex,
-        "over": GreaterThan,
-        "under": LessThan,
-        "missing": Missing,
-    }[name]
-    test: MetadataTest = made(value)
-    return test
-
-
-_TESTS: Final = Mapped(_OPERATORS, _tests)
-
-
-class _MetadataTests:
-    """What a metadata value must be: itself, or operators that all must hold."""
-
-    def read(
-        self, node: Node, report: ProblemCollector
-    ) -> tuple[MetadataTest, ...] | Invalid:
-        if isinstance(node, Mapping):
-            return _TESTS.read(node, report)
-        if isinstance(node, Sequence):
-            what = "a value or a mapping of operators"
-            return report_unexpected(what, node, report, "use in: [first, second]")
-        value = _VALUE.read(node, report)
-        return INVALID if isinstance(value, Invalid) else (Equals(value),)
-
-    def schema(self) -> Schema:
-        bare: Schema = {"type": ["string", "number", "boolean"]}
-        return {"anyOf": [bare, _TESTS.schema()]}
-
-
-def _metadata(
-    tests: dict[str, tuple[MetadataTest, ...]],
-    _place: Location,
-    _report: ProblemCollector,
-) -> tuple[MetadataMatches, ...]:
-    return tuple(MetadataMatches(path, test) for path in tests for test in tests[path])
 
 
 # --- duplicate ----------------------------------------------------------------------
@@ -213,7 +90,7 @@ class _FieldPath:
 
 
 _DUPLICATE: Final = Record(
-    "a mapping with of, and keep if you like",
+    "a mapping with of, and keep, ignore or similarity if you like",
     (
         Field(
             "of",
@@ -225,6 +102,16 @@ _DUPLICATE: Final = Record(
             "keep",
             EnumType("task to keep", tuple(Keep)),
             "Which of several equal tasks stays; the oldest unless told otherwise.",
+        ),
+        Field(
+            "ignore",
+            OneOrMany("numbers or punctuation", EnumType("part", tuple(Ignore))),
+            "What of the description does not count: numbers, punctuation.",
+        ),
+        Field(
+            "similarity",
+            Number(0.7, 1, decimal=True, hint="0.9 is nine tenths"),
+            "How alike descriptions must be, from 0.7 to 1; equal unless given.",
         ),
     ),
     advice="write duplicate: {of: [type, description]}",
@@ -240,7 +127,17 @@ def _duplicate(
         return report.error(
             place, f"of names {quote_for_message(twice[0])} twice; once will do"
         )
-    return DuplicateOf(of, given.get("keep", Keep.OLDEST))
+    for key in ("ignore", "similarity"):
+        if key in given.locations and "description" not in of:
+            message = f"{key} is about descriptions; add description to of, or drop it"
+            return report.error(given.locations[key], message)
+    ignore: tuple[Ignore, ...] = given.get("ignore", ())
+    return DuplicateOf(
+        of,
+        given.get("keep", Keep.OLDEST),
+        tuple(one for one in Ignore if one in ignore),
+        given.get("similarity"),
+    )
 
 
 # --- the whole match ----------------------------------------------------------------
@@ -304,25 +201,25 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
             ),
             Field(
                 "description",
-                Mapped(_PATTERNS, _described),
+                DescriptionType(),
                 "An RE2 pattern that occurs in the description, or a list of which any"
-                " will do. Case counts unless the pattern starts with (?i).",
+                " will do; case counts unless the pattern starts with (?i). Or text"
+                " operators (regex, words, equals, blank) that all must hold.",
+            ),
+            Field(
+                "created",
+                CREATED,
+                "When it was created by a local clock, such as {weekday: [sat, sun]}.",
             ),
             Field(
                 "age", AGE, "How long ago the task was created, such as {over: 14d}."
             ),
             Field(
                 "metadata",
-                Mapped(
-                    DictOf(
-                        "a mapping of metadata keys",
-                        _MetadataTests(),
-                        hint="write metadata: {key: value}",
-                    ),
-                    _metadata,
-                ),
+                METADATA,
                 "Metadata keys or dotted paths, each with a value or with operators"
-                " (equals, in, regex, over, under, missing) that all must hold.",
+                " (equals, in, regex, words, blank, over, under, missing) that all must"
+                " hold.",
             ),
             Field(
                 "duplicate",
@@ -334,6 +231,7 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
             Field("not", _NotType(), "A match that must not hold."),
         ),
         advice="write keys such as type: or description:",
+        synonyms=IN_MATCH,
     ),
     _all_of_keys,
 )

@@ -27,7 +27,7 @@ _UNPRINTABLE: Final = re.compile(
 
 # What the parser says, and what a person can do about it.
 _HINTS: Final = (
-    ("found unexpected ':'", "put a space behind the colon, or quote the text"),
+    ("found unexpected ':'", "put a space behind the colon, or quote the string"),
     ("found unknown escape", "write patterns between single quotes"),
     ("mapping values are not allowed", "put text that contains ': ' in quotes"),
     ("cannot start any token", "indent with spaces, and quote text that starts so"),
@@ -229,7 +229,9 @@ class _Composer:
             self._reject_anchor(place, f"&{event.anchor}")
         if event.tag is not None:
             found = quote_for_message(event.tag.replace("tag:yaml.org,2002:", "!!"))
-            message = f"tag {found}: tags are refused; leave it out, or quote the text"
+            message = (
+                f"tag {found}: tags are refused; leave it out, or quote the string"
+            )
             self.report.error(place, message)
         return place
 
@@ -238,5 +240,5 @@ class _Composer:
         self.report.error(
             place,
             f"{word} {found}: anchors and aliases are refused; write the value out,"
-            f" or quote it if it is a text",
+            f" or quote it if it is a string",
         )

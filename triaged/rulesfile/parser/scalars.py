@@ -35,8 +35,8 @@ class Kind(Enum):
     The values are the words for messages.
     """
 
-    STRING = "a text"
-    NULL = "nothing"
+    STRING = "a string"
+    NULL = "null"
     BOOLEAN = "a boolean"
     INTEGER = "a number"
     DECIMAL = "a decimal number"
@@ -93,9 +93,9 @@ def kind_at(node: Scalar) -> Kind:
 def _describe_scalar(node: Scalar) -> str:
     value, kind = node.value, kind_at(node)
     if kind is Kind.STRING:
-        return f"{quote_for_message(value)} (a text)" if value else "an empty text"
+        return f"{quote_for_message(value)} (a string)" if value else "an empty string"
     if kind is Kind.NULL:
-        return f"nothing ({value})" if value else "nothing"
+        return f"null ({value})" if value else "null"
     if kind is Kind.AMBIGUOUS:
         return f"{_truncate(value)} ({_yaml11_meaning(value)})"
     return f"{_truncate(value)} ({_kind_name(kind)})"
@@ -146,7 +146,7 @@ def _yaml11_meaning(value: str) -> str:
     if tag in {"int", "float"}:
         return f"YAML 1.1 reads it as {_read_number(value, tag)}"
     if tag == "str":
-        return "some readers take it for a number, others for a text"
+        return "some readers take it for a number, others for a string"
     return "it means something special to YAML"
 
 

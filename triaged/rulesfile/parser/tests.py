@@ -2,9 +2,10 @@
 
 from typing import Any, Final, cast
 
-from triaged.rules.task import DOCUMENTED_REASONS, Json, LeaveCause
+from triaged.rules.task import DOCUMENTED_REASONS, Json, LeaveCause, nfc
 from triaged.rulesfile.document import Expectation, RuleTest, TestTask
 from triaged.rulesfile.parser.containers import (
+    DictOf,
     Field,
     JsonValue,
     ListOf,
@@ -19,6 +20,7 @@ from triaged.rulesfile.parser.references import (
     NameReference,
     read_choice,
 )
+from triaged.rulesfile.parser.synonyms import IN_TEST
 from triaged.rulesfile.parser.values import (
     Duration,
     Schema,
@@ -27,10 +29,12 @@ from triaged.rulesfile.parser.values import (
     report_unexpected,
 )
 from triaged.rulesfile.problems import (
+    INVALID,
     Invalid,
     Location,
     ProblemCollector,
     quote_for_message,
+    suggest,
 )
 
 _DECISIONS: Final = ("dismiss", "leave")
@@ -163,6 +167,31 @@ def _expectation(
     return Expectation(dismiss=dismiss, **asked)
 
 
+class _Files:
+    """Lists by the names of the files that they stand in for."""
+
+    _lists = DictOf(
+        "a mapping of file names",
+        ListOf("a list of entries", String("an entry")),
+        hint="write files: {clients.txt: [first, second]}",
+    )
+
+    def read(
+        self, node: Node, report: ProblemCollector
+    ) -> dict[str, tuple[str, ...]] | Invalid:
+        lists = self._lists.read(node, report)
+        if isinstance(lists, Invalid):
+            return INVALID
+        unknown = [name for name in lists if name not in report.lists]
+        for name in unknown:
+            message = f"no rule reads a list from {quote_for_message(name)}"
+            report.error(node.place, f"{message}{suggest(name, report.lists)}")
+        return INVALID if unknown else {k: tuple(map(nfc, v)) for k, v in lists.items()}
+
+    def schema(self) -> Schema:
+        return self._lists.schema()
+
+
 _ONE_TASK: Final = Mapped(_TASK, _task)
 _TEST: Final = Record(
     "a test",
@@ -181,12 +210,18 @@ _TEST: Final = Record(
             "Further tasks listed beside it, for duplicate.",
         ),
         Field(
+            "files",
+            _Files(),
+            "Lists that stand in for the files of the rules in this test.",
+        ),
+        Field(
             "expect",
             Mapped(_EXPECT, _expectation),
             "What must become of the task; only the keys given are compared.",
             required=True,
         ),
     ),
+    synonyms=IN_TEST,
 )
 
 

@@ -33,6 +33,13 @@ from triaged.rulesfile.problems import (
     quote_for_message,
 )
 
+_UNIT: Final = r"(?:s|m|h|d|w|secs?|mins?|hrs?|seconds?|minutes?|hours?|days?|weeks?)"
+_SPOKEN: Final = re.compile(
+    rf"\s*(?:[0-9]{{1,9}}\s*{_UNIT}(?:\s*,?\s*(?:and\s+)?|\s*$))+", re.IGNORECASE
+)
+_SPOKEN_PART: Final = re.compile(rf"([0-9]{{1,9}})\s*({_UNIT})\b", re.IGNORECASE)
+_LONG_UNIT: Final = re.compile(r"\b(?:month|year|quarter)s?\b", re.IGNORECASE)
+
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Json]
 
@@ -67,7 +74,7 @@ def report_unexpected(
 class String:
     """A text, not blank unless ``blank``, of a certain form where ``form`` says so."""
 
-    label: str = "a text"
+    label: str = "a string"
     pattern: str = ""
     rule: str = ""
     allow_blank: bool = False
@@ -110,7 +117,7 @@ class Number:
     @property
     def label(self) -> str:
         """Name it, bounds included."""
-        name = "a number" if self.decimal else "a whole number"
+        name = "a number" if self.decimal else "an integer"
         if self.maximum is not None:
             return f"{name} from {self.minimum} to {self.maximum}"
         return name if self.minimum is None else f"{name}, {self.minimum} or more"
@@ -200,7 +207,7 @@ class Duration:
         try:
             duration = parse_duration(node.value)
         except ValueError:
-            advice = "units are s, m, h, d and w"
+            advice = _in_units(node.value) or "units are s, m, h, d and w"
             return report_unexpected(self.label, node, report, advice)
         if duration > _LONGEST:
             most = format_duration(_LONGEST)
@@ -211,11 +218,21 @@ class Duration:
         return {"type": "string", "pattern": "^([0-9]{1,9}[smhdw])+$"}
 
 
+def _in_units(text: str) -> str:
+    """Say how to write a duration in words; empty where it is none."""
+    if _LONG_UNIT.search(text):
+        return "months and years differ in length; count days: 30d, 365d"
+    if not _SPOKEN.fullmatch(text):
+        return ""
+    parts = _SPOKEN_PART.findall(text)
+    return "write " + "".join(f"{count}{unit[0].lower()}" for count, unit in parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Timestamp:
     """A moment in ISO 8601 with its time zone."""
 
-    label: str = "a moment such as 2026-03-01T09:30:00Z"
+    label: str = "a timestamp such as 2026-03-01T09:30:00Z"
 
     def read(self, node: Node, report: ProblemCollector) -> datetime | Invalid:
         if not isinstance(node, Scalar):
@@ -224,7 +241,7 @@ class Timestamp:
         if moment is None:
             return report_unexpected(self.label, node, report, self._advice(node.value))
         if moment.year not in _YEARS:
-            return report_unexpected("a moment from 1970 to 2999", node, report)
+            return report_unexpected("a timestamp from 1970 to 2999", node, report)
         return moment
 
     def _advice(self, text: str) -> str:

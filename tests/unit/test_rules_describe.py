@@ -4,12 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from triaged.rules.canonical import (
-    canonical_json,
-    condition_to_json,
-    rule_fingerprint,
-    rule_to_json,
-)
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
@@ -19,6 +13,12 @@ from triaged.rules.conditions import (
     MetadataMatches,
     Not,
     TypeIn,
+)
+from triaged.rules.describe import (
+    canonical_json,
+    condition_to_json,
+    rule_fingerprint,
+    rule_to_json,
 )
 from triaged.rules.rule import Mode, Rule
 
@@ -40,6 +40,8 @@ def test_the_form_is_the_language_s() -> None:
         "mode": "enforce",
         "hold": "1d12h",
         "max_per_day": None,
+        "promote": None,
+        "audit": None,
         "match": {"all": [{"type": ["a"]}, {"not": {"age": {"over": "14d"}}}]},
         "dismiss": "testing",
     }

@@ -1,0 +1,326 @@
+"""Rules in writing: a canonical JSON form, and an English sentence.
+
+The form has the words of the rules file.  Rules with the same conditions have the same
+form, whatever their classes are called and however the file is laid out: fingerprints
+are taken from it.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Final, assert_never
+
+from triaged.rules.conditions import (
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Blank,
+    Condition,
+    CreatedAt,
+    DescriptionIs,
+    DescriptionMatches,
+    DuplicateOf,
+    Equals,
+    GreaterThan,
+    In,
+    Keep,
+    Leaf,
+    LessThan,
+    ListFile,
+    MetadataMatches,
+    MetadataTest,
+    Missing,
+    Not,
+    Regex,
+    TypeIn,
+    Weekday,
+    Words,
+)
+from triaged.rules.duration import format_duration
+from triaged.rules.rule import Mode, Rule
+from triaged.rules.task import Json, is_number
+
+
+def rule_to_json(rule: Rule) -> dict[str, Json]:
+    """Return a rule with every key that it has, defaults included."""
+    action: dict[str, Json] = (
+        {"leave": True} if rule.reason is None else {"dismiss": rule.reason}
+    )
+    return {
+        "name": rule.name,
+        "note": rule.note,
+        "mode": rule.mode.value,
+        "hold": format_duration(rule.hold),
+        "max_per_day": rule.max_per_day,
+        "promote": None if rule.promote is None else asdict(rule.promote),
+        "audit": rule.audit,
+        "match": condition_to_json(rule.match),
+        **action,
+    }
+
+
+def rule_fingerprint(rule: Rule) -> str:
+    """Return a SHA-256 of which tasks a rule means and what it does with them."""
+    form = rule_to_json(rule)
+    meaning: dict[str, Json] = {
+        key: value
+        for key, value in form.items()
+        if key in {"match", "dismiss", "leave"}
+    }
+    return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
+
+
+def canonical_json(value: Json) -> str:
+    """Write JSON in one way: keys sorted, no spaces, equal numbers alike."""
+    return json.dumps(_plain_numbers(value), sort_keys=True, separators=(",", ":"))
+
+
+def condition_to_json(  # noqa: C901 (one case for each condition)
+    condition: Condition,
+) -> dict[str, Json]:
+    """Return a condition as a match of the rules file says it."""
+    match condition:
+        case TypeIn(types):
+            return {"type": list(types)}
+        case DescriptionMatches(patterns):
+            return {"description": {"regex": [p.source for p in patterns]}}
+        case DescriptionIs(test):
+            return {"description": test_to_json(test)}
+        case CreatedAt():
+            return {"created": _created_to_json(condition)}
+        case AgeBetween(over, under):
+            bounds = (("over", over), ("under", under))
+            given = {k: format_duration(v) for k, v in bounds if v is not None}
+            return {"age": {**given}}
+        case MetadataMatches(path, test):
+            return {"metadata": {path: test_to_json(test)}}
+        case DuplicateOf():
+            return {"duplicate": _duplicate_to_json(condition)}
+        case AllOf(parts):
+            return {"all": [condition_to_json(part) for part in parts]}
+        case AnyOf(parts):
+            return {"any": [condition_to_json(part) for part in parts]}
+        case Not(part):
+            return {"not": condition_to_json(part)}
+        case _:
+            assert_never(condition)
+
+
+def test_to_json(test: MetadataTest) -> dict[str, Json]:
+    """Return a test of a value as the rules file says it."""
+    match test:
+        case Equals(value):
+            return {"equals": value}
+        case In(values, file):
+            return {"in": list(values) if file is None else _file_to_json(file)}
+        case Words(phrases, file):
+            return {"words": list(phrases) if file is None else _file_to_json(file)}
+        case Blank(expected):
+            return {"blank": expected}
+        case Regex(patterns):
+            return {"regex": [pattern.source for pattern in patterns]}
+        case GreaterThan(bound):
+            return {"over": bound}
+        case LessThan(bound):
+            return {"under": bound}
+        case Missing(expected):
+            return {"missing": expected}
+        case _:
+            assert_never(test)
+
+
+def _created_to_json(condition: CreatedAt) -> dict[str, Json]:
+    form: dict[str, Json] = {"timezone": condition.timezone}
+    if condition.weekdays:
+        form["weekday"] = [day.name.lower() for day in condition.weekdays]
+    if condition.hours is not None:
+        form["hours"] = str(condition.hours)
+    return form
+
+
+def _duplicate_to_json(condition: DuplicateOf) -> dict[str, Json]:
+    form: dict[str, Json] = {"of": list(condition.of), "keep": condition.keep.value}
+    if condition.ignore:
+        form["ignore"] = [one.value for one in condition.ignore]
+    if condition.similarity is not None:
+        form["similarity"] = condition.similarity
+    return form
+
+
+def _file_to_json(file: ListFile) -> dict[str, Json]:
+    return {"file": file.name, "sha256": file.sha256}
+
+
+def _plain_numbers(value: Json) -> Json:
+    """Write 20.0 as 20: both are the same number to every condition."""
+    if isinstance(value, dict):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if is_number(value) and value == int(value):
+        return int(value)
+    return value
+
+
+# --- as a sentence ------------------------------------------------------------------
+
+_DAYS: Final = dict(
+    zip(
+        Weekday,
+        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+        strict=True,
+    )
+)
+_UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
+# Longer lists are counted, not spelled out.
+_LISTED: Final = 8
+
+
+def rule_to_sentence(rule: Rule) -> str:
+    """Say in English what a rule does, for people who do not read the rules file."""
+    tasks = _tasks(rule.match, "a task")
+    if rule.reason is None:
+        said = [f"Leave to people {tasks}, and every task of which this is unknown."]
+    else:
+        said = [f"Dismiss as {rule.reason} {tasks}."]
+    if rule.hold:
+        said.append(f"This must have been so for {_duration(rule.hold)}.")
+    if rule.max_per_day is not None:
+        said.append(f"At most {rule.max_per_day} a day.")
+    if rule.mode is Mode.OBSERVE:
+        said.append("For now it is only recorded what the rule would do.")
+    if rule.mode is Mode.OFF:
+        said.append("The rule is switched off.")
+    return " ".join(said)
+
+
+def _tasks(condition: Condition, noun: str) -> str:
+    """Name the tasks that a condition holds for, as a noun with all that limits it."""
+    clauses: list[str] = []
+    exceptions: list[str] = []
+    for part in _conjuncts(condition):
+        match part:
+            case TypeIn(types) if noun in {"a task", "one"}:
+                noun = f"{_article(types[0])} {_either(types)}"
+            case TypeIn(types):
+                clauses.append(f"of type {_either(types)}")
+            case AllOf():
+                pass
+            case AnyOf(parts):
+                options = [_tasks(option, "one") for option in parts]
+                clauses.append(f"that is either {_either(options)}")
+            case Not(AnyOf(parts)):
+                exceptions.append(_either([_tasks(one, "one") for one in parts]))
+            case Not(inner):
+                exceptions.append(_tasks(inner, "one"))
+            case _:
+                clauses.append(_clause(part))
+    limits = f" {_list(clauses, 'and')}" if clauses else ""
+    return f"{noun}{limits}" + "".join(f", except {one}" for one in exceptions)
+
+
+def _conjuncts(condition: Condition) -> list[Condition]:
+    if not isinstance(condition, AllOf):
+        return [condition]
+    parts = [part for inner in condition.parts for part in _conjuncts(inner)]
+    # The type is the noun, wherever it stands.
+    return sorted(parts, key=lambda part: not isinstance(part, TypeIn))
+
+
+def _clause(leaf: Leaf) -> str:
+    match leaf:
+        case TypeIn(types):
+            return f"of type {_either(types)}"
+        case DescriptionMatches(patterns):
+            return f"whose description {_test_to_words(Regex(patterns))}"
+        case DescriptionIs(test):
+            return f"whose description {_test_to_words(test)}"
+        case AgeBetween(over, under):
+            bounds = [f"older than {_duration(over)}"] if over is not None else []
+            bounds += [f"younger than {_duration(under)}"] if under is not None else []
+            return " but ".join(bounds)
+        case CreatedAt():
+            return _created_to_words(leaf)
+        case MetadataMatches(path, test):
+            return f"whose metadata.{path} {_test_to_words(test)}"
+        case DuplicateOf():
+            return _duplicate_to_words(leaf)
+        case _:
+            assert_never(leaf)
+
+
+def _test_to_words(test: MetadataTest) -> str:
+    match test:
+        case Equals(value):
+            return f"is {_value(value)}"
+        case In(values, file):
+            return f"is {_some_of(values, file, 'entries')}"
+        case Regex(patterns):
+            return f"matches {_either([f'/{p.source}/' for p in patterns])}"
+        case Words(phrases, file):
+            return f"contains {_some_of(phrases, file, 'words or phrases')}"
+        case Blank(expected):
+            return "is blank" if expected else "is not blank"
+        case GreaterThan(bound):
+            return f"is over {bound}"
+        case LessThan(bound):
+            return f"is under {bound}"
+        case Missing(expected):
+            return "is missing" if expected else "is not missing"
+        case _:
+            assert_never(test)
+
+
+def _created_to_words(condition: CreatedAt) -> str:
+    said = "created"
+    if condition.weekdays:
+        said += f" on {_either([_DAYS[day] for day in condition.weekdays])}"
+    if condition.hours is not None:
+        hours = condition.hours
+        said += f" from {hours.start:%H:%M} until before {hours.end:%H:%M}"
+    return f"{said} by the clock of {condition.timezone}"
+
+
+def _duplicate_to_words(condition: DuplicateOf) -> str:
+    age = "older" if condition.keep is Keep.OLDEST else "newer"
+    said = f"that has the same {' and '.join(condition.of)} as {_article(age)} {age}"
+    said += " pending task"
+    if condition.similarity is not None:
+        said += f" (descriptions at least {condition.similarity:.0%} alike)"
+    if condition.ignore:
+        said += f", not counting {' and '.join(condition.ignore)}"
+    return said
+
+
+def _some_of(values: Sequence[Json], file: ListFile | None, what: str) -> str:
+    if file is not None:
+        return f"one of the {len(values)} {what} of {file.name}"
+    if len(values) > _LISTED:
+        return f"one of {len(values)} {what}"
+    return _either([_value(value) for value in values])
+
+
+def _value(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _either(options: Sequence[str]) -> str:
+    return _list(options, "or")
+
+
+def _list(items: Sequence[str], word: str) -> str:
+    *first, last = items
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
+
+
+def _duration(duration: timedelta) -> str:
+    parts = re.findall(r"([0-9]+)([dhms])", format_duration(duration))
+    named = [f"{n} {_UNITS[unit]}{'' if n == '1' else 's'}" for n, unit in parts]
+    return " and ".join(named)

@@ -1,0 +1,103 @@
+"""Whole words and phrases in a text, however it is capitalised, accented or spaced.
+
+A phrase is found by its words, one dictionary lookup each, so that what a text costs
+does not grow with the number of phrases.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+_TOKEN: Final = re.compile(r"\w+|[^\w ]")
+# Stands before a token that follows the one before it without a space.
+_JOINED: Final = "\0"
+# Stands behind the last token, and joins nothing.
+_STOP: Final = " "
+# The key of a node under which the number of the phrase that ends there stands.
+_END: Final = ""
+# Rules ask for words in the same description one after the other.
+_REMEMBERED: Final = 64
+
+
+def fold(text: str) -> str:
+    """Return a text as it is compared: case folded in full, NFC, white space single."""
+    if text.isascii():
+        folded = text.lower()
+    else:
+        decomposed = unicodedata.normalize("NFD", text)
+        folded = unicodedata.normalize("NFC", decomposed.casefold())
+    return " ".join(folded.split())
+
+
+def has_word(text: str) -> bool:
+    """Say whether there is a letter or digit in a text."""
+    return any(character.isalnum() for character in text)
+
+
+class WordIndex:
+    """Phrases, ready to be looked for in any text, all at once."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        self._root: dict[str, Any] = {}
+        for number, phrase in enumerate(phrases):
+            first, *rest = _split(phrase)[:-1]
+            node = self._root.setdefault(first, {})
+            self._root[_JOINED + first] = node
+            for token in rest:
+                node = node.setdefault(token, {})
+            node.setdefault(_END, number)
+
+    def find(self, text: str) -> int | None:
+        """Return the number of the phrase that comes first in the text, if any."""
+        tokens = _tokens(text)
+        begins = self._root.get
+        for start, token in enumerate(tokens):
+            node = begins(token)
+            if node is not None and (_END in node or tokens[start + 1] in node):
+                found = _follow(node, tokens, start)
+                if found is not None:
+                    return found
+        return None
+
+
+def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | None:
+    """Return the shortest phrase that begins here and is not part of a longer word."""
+    for place in range(start + 1, len(tokens)):
+        after = tokens[place]
+        number: int | None = node.get(_END)
+        if number is not None and not _is_part(after[:2]):
+            before = tokens[start - 1] if tokens[start].startswith(_JOINED) else _STOP
+            return None if _is_part(_JOINED + before[-1]) else number
+        if after not in node:
+            return None
+        node = node[after]
+    return None
+
+
+def _is_part(adjacent: str) -> bool:
+    """Say whether a neighbour, if joined, makes a phrase part of a longer word."""
+    letter = adjacent.removeprefix(_JOINED)
+    return letter != adjacent and (
+        letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"
+    )
+
+
+def _split(text: str) -> list[str]:
+    """Return the words and signs of a text, and the mark of its end."""
+    tokens: list[str] = []
+    for chunk in fold(text.replace(_JOINED, " ")).split(" "):
+        if chunk.isalnum():
+            tokens.append(chunk)
+        else:
+            first, *rest = _TOKEN.findall(chunk) or [_STOP]
+            tokens.append(first)
+            tokens += [_JOINED + token for token in rest]
+    tokens.append(_STOP)
+    return tokens
+
+
+_tokens: Final = lru_cache(_REMEMBERED)(_split)
