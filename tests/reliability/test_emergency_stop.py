@@ -317,9 +317,13 @@ FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
 
 
 def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    found = SETTINGS | (FOR_ROOT if IS_ROOT else {})
+    found: dict[Callable[[Stage], Settings], str] = {**SETTINGS}
+    if IS_ROOT:
+        found |= FOR_ROOT
     if FULL:
-        found |= IN_FULL | (FOR_ROOT_IN_FULL if IS_ROOT else {})
+        found |= IN_FULL
+    if FULL and IS_ROOT:
+        found |= FOR_ROOT_IN_FULL
     return found
 
 
