@@ -317,14 +317,16 @@ FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
 
 
 def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    found: dict[Callable[[Stage], Settings], str] = {**SETTINGS}
+    groups = [SETTINGS]
     if IS_ROOT:
-        found |= FOR_ROOT
+        groups.append(FOR_ROOT)
     if FULL:
-        found |= IN_FULL
+        groups.append(IN_FULL)
     if FULL and IS_ROOT:
-        found |= FOR_ROOT_IN_FULL
-    return found
+        groups.append(FOR_ROOT_IN_FULL)
+    return {
+        setting: expected for group in groups for setting, expected in group.items()
+    }
 
 
 @pytest.mark.skipif(IS_ROOT and SETPRIV is None, reason="root without setpriv")
