@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -317,7 +317,7 @@ FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
 
 
 def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    groups = [SETTINGS]
+    groups: list[dict[Any, str]] = [SETTINGS]
     if IS_ROOT:
         groups.append(FOR_ROOT)
     if FULL:
