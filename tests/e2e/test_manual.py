@@ -78,6 +78,7 @@ def test_dismiss_takes_what_is_named_and_nothing_protected(
             a_listed("t4", "four", type="prospect_search"),
         ],
     )
+    program.run("plan")
     program.run("veto", "t1")
     command = ["--type", "prospect_search", "--description", "search"]
     done = program.run("dismiss", *command, "--reason", "bulk_cleanup", "--yes")
@@ -124,8 +125,9 @@ def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
 def test_a_pause_holds_the_daemon_and_its_successor(
     program: Program, sandbox: RunningSandbox
 ) -> None:
-    """Paused, nothing is dismissed, over restarts too, until somebody resumes."""
+    """Paused, nothing is dismissed, over restarts too, until it is resumed."""
     add(sandbox, [a_listed("t0")])
+    program.run("plan")  # a pause makes no ledger
     program.run("pause", "--note", "audit week")
     with program.daemon() as daemon:
         daemon.wait_for("cycle.finished", times=2)
@@ -138,8 +140,9 @@ def test_a_pause_holds_the_daemon_and_its_successor(
 
 
 def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None:
-    """A vetoed task is left with that cause, until the veto is taken back."""
+    """A vetoed task is left with that cause, until the veto is removed."""
     add(sandbox, [a_listed("t0")])
+    program.run("plan")  # a veto makes no ledger
     program.run("veto", "t0")
 
     assert program.json("plan")["decisions"][0]["cause"] == "vetoed"
