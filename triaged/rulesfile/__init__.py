@@ -1,1 +1,1 @@
-"""The rules file: from bytes to a ruleset and its tests, or to every problem."""
+"""The rules file: parses bytes into a ruleset and its tests, or lists every problem."""

@@ -1,4 +1,4 @@
-"""What a rules file says, with the places: for the checks of the whole file."""
+"""The parsed rules file with source locations, for checks of the file as a whole."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from triaged.rulesfile.problems import Location
 
 @dataclass(frozen=True, slots=True)
 class LocatedMatch:
-    """A match and where it stands."""
+    """A match and its location."""
 
     condition: Condition
     place: Location
@@ -20,7 +20,7 @@ class LocatedMatch:
 
 @dataclass(frozen=True, slots=True)
 class LocatedRule:
-    """A rule, where it stands, and where its match does."""
+    """A rule, its location, and the location of its match."""
 
     rule: Rule
     place: Location
@@ -29,13 +29,13 @@ class LocatedRule:
 
 @dataclass(frozen=True, slots=True)
 class TestTask:
-    """A task as a test writes it; its age is counted back from the test's moment."""
+    """A task as written in a test; its age is relative to the time of the test."""
 
     fields: Mapping[str, Json]
     age: timedelta | None = None
 
     def to_task(self, now: datetime, *, task_id: str) -> Task:
-        """Return the task as it would be listed at this moment."""
+        """Return the task as it would be listed at ``now``."""
         listed: dict[str, Json] = {"id": task_id, "status": "pending", **self.fields}
         if self.age is not None:
             listed["created_at"] = (now - self.age).isoformat()

@@ -1,4 +1,4 @@
-"""The rules of a file as they are now, for commands that run while it may be edited."""
+"""The current rules of a file, for commands during which it may be edited."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,11 +9,11 @@ from triaged.rulesfile.sources import fingerprint
 
 
 class FollowedRules:
-    """Returns the rules in force: those of the file, loaded again when it has changed.
+    """Returns the rules in force; reloads the file if it has changed.
 
-    ``rules`` are those that the command loaded before, however long ago: the file may
-    have changed or gone since.  What is not a regular file (a pipe) can be read once
-    only and is not followed.
+    ``rules`` are those that the command loaded at its start; the file may have been
+    changed or deleted since. Anything but a regular file (such as a pipe) can be read
+    only once and is not followed.
     """
 
     def __init__(
@@ -28,8 +28,9 @@ class FollowedRules:
         """Return the rules in force.
 
         Raises:
-            ConfigError: the file cannot be used any more.
+            ConfigError: the file can no longer be used.
             RuleTestsFailed: a test in it fails.
+
         """
         if self._is_followed and fingerprint(self._path) != self._rules.ruleset.sha256:
             self._rules, _ = load_rules(self._path, now=self._now())

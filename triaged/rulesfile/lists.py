@@ -1,4 +1,4 @@
-"""Lists in files of their own, one entry a line: clients, campaigns, ids."""
+"""Reads list files (clients, campaigns, ids), with one entry per line."""
 
 import errno
 import hashlib
@@ -18,14 +18,14 @@ _MAX_BYTES: Final = 4 << 20
 
 
 class ListFileError(ValueError):
-    """A list cannot be used; the message says why, and names the file."""
+    """A list file cannot be used; the message gives the file and the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListContent:
-    """The entries of a list in NFC, the line of each, and the hash of the whole.
+    """The entries of a list in NFC, their line numbers from 1, and the file's SHA-256.
 
-    ``wordless`` is the first entry that has no letter or digit, if there is one.
+    ``wordless`` is the first entry without a letter or digit, or None.
     """
 
     entries: tuple[str, ...]
@@ -35,10 +35,10 @@ class ListContent:
 
 
 def read_list(directory: Path, name: str) -> bytes:
-    """Read a list that lies in the directory of the rules file, or below it.
+    """Read a list file in or below the directory of the rules file.
 
     Raises:
-        ListFileError: there is no such file there, or it is too large.
+        ListFileError: the file is not found there, or too large.
     """
     _check_name(name)
     try:
@@ -64,7 +64,7 @@ def _check_name(name: str) -> None:
 
 
 def _read(path: Path, name: str) -> bytes:
-    # A named pipe would block, and a link may have been put there since.
+    # A named pipe would block, and a symlink may have been created after the check.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(number, "rb") as file:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -76,10 +76,11 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def parse_list(data: bytes, name: str) -> ListContent:
-    """Read the entries of a list: one a line; blank lines and ``#`` comments are none.
+    """Parse a list: one entry per line; blank lines and ``#`` comments are skipped.
 
     Raises:
         ListFileError: it is empty, too long, no UTF-8 or has an entry that cannot be.
+
     """
     try:
         text = data.decode("utf-8-sig")
@@ -111,7 +112,7 @@ def parse_list(data: bytes, name: str) -> ListContent:
 
 
 def check_entry(entry: str) -> str:
-    """Return what is wrong with an entry; empty when it will do."""
+    """Return what is wrong with an entry; empty if it is valid."""
     if len(entry) > MAX_ENTRY:
         return f"an entry of {len(entry)} characters; at most {MAX_ENTRY}"
     if any(unicodedata.category(c) == "Cc" and c != "\t" for c in entry):

@@ -1,4 +1,4 @@
-"""The one way in which rules are loaded: by ``check``, at start and at every reload."""
+"""Loads rules files; used by ``check``, at start and at every reload alike."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ from triaged.rulesfile.test_runner import DecideFunction, TestReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRules:
-    """All that one rules file gives; ``source`` is the file as it was, and its lists.
+    """The content of a rules file; ``source`` is the text of the file and its lists.
 
-    ``reasons`` and ``task_types`` are the documented ones and the file's own;
-    ``lines`` tells where each rule stands, and ``lists`` which files it reads.
+    ``reasons`` and ``task_types`` are the documented ones and those that the file
+    declares; ``lines`` maps each rule to its line, and ``lists`` names the list files.
     """
 
     ruleset: Ruleset
@@ -51,7 +51,8 @@ def load(path: Path) -> LoadedRules:
     """Load a rules file.
 
     Raises:
-        ConfigError: it cannot be read, or not be used; with every problem.
+        ConfigError: it cannot be read or is invalid; carries every problem.
+
     """
     try:
         with path.open("rb") as file:
@@ -66,12 +67,13 @@ def load(path: Path) -> LoadedRules:
 def parse(
     data: bytes, file: str, lists: Mapping[str, bytes | ListFileError] | None = None
 ) -> LoadedRules:
-    """Make rules of a file's bytes and of the lists that it names.
+    """Parse the bytes of a rules file and of the lists that it names.
 
     ``file`` is its name in messages.
 
     Raises:
         ConfigError: they cannot be used; with every problem.
+
     """
     report = ProblemCollector(file)
     report.lists = {name: _parsed(name, read) for name, read in (lists or {}).items()}
@@ -99,10 +101,11 @@ def parse(
 
 
 def parse_bundle(source: str, file: str) -> LoadedRules:
-    """Make rules again of what was loaded once, lists included, without any file.
+    """Parse rules from a bundle of a rules file and its lists, without reading files.
 
     Raises:
         ConfigError: they cannot be used; with every problem.
+
     """
     data, lists = unbundle(source)
     return parse(data, file, lists)
@@ -118,13 +121,13 @@ def _parsed(name: str, read: bytes | ListFileError) -> ListContent | ListFileErr
 def run_tests(
     loaded: LoadedRules, *, now: datetime, decide: DecideFunction = decide_plainly
 ) -> TestReport:
-    """Run the tests of a file; those without a time of their own at ``now``."""
+    """Run the tests of a file; tests that set no time run at ``now``."""
     return rule_tests.run_tests(loaded.tests, loaded.ruleset, now=now, decide=decide)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRules:
-    """One loaded rules file, ready to decide by."""
+    """A loaded rules file and its compiled ruleset."""
 
     ruleset: Ruleset
     engine: CompiledRuleset
@@ -132,17 +135,18 @@ class CompiledRules:
 
 
 def compile_rules(loaded: LoadedRules) -> CompiledRules:
-    """Make loaded rules ready to decide by."""
+    """Compile loaded rules."""
     engine = CompiledRuleset(loaded.ruleset, build_prefilter)
     return CompiledRules(ruleset=loaded.ruleset, engine=engine, source=loaded.source)
 
 
 def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules]:
-    """Load a rules file and run the tests in it: the same at start and at reload.
+    """Load a rules file and run its tests, as done at start and at every reload.
 
     Raises:
         ConfigError: the file cannot be used.
         RulesTestsFailed: a test in it fails.
+
     """
     loaded = load(path)
     rules = compile_rules(loaded)
@@ -157,12 +161,12 @@ def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules
 def run_rule_tests(
     loaded: LoadedRules, rules: CompiledRules, *, now: datetime
 ) -> TestReport:
-    """Run the tests of a rules file on the very engine that will decide."""
+    """Run the tests of a rules file with the compiled engine that also decides."""
 
     def decide(
         ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
     ) -> Sequence[Decision]:
-        if ruleset is not loaded.ruleset:  # the test has lists of its own
+        if ruleset is not loaded.ruleset:  # the test replaces the lists of the file
             return decide_plainly(ruleset, tasks, now=now)
         return rules.engine.decide(tasks, now=now)
 

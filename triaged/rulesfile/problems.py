@@ -1,4 +1,4 @@
-"""Where things are in a rules file, and what is wrong with it: all problems at once."""
+"""Source locations, and the collector that reports all problems together."""
 
 import difflib
 import re
@@ -11,14 +11,14 @@ from triaged.errors import ConfigError, Problem, Severity
 from triaged.rules.conditions import In, Words
 from triaged.rulesfile.lists import ListContent, ListFileError
 
-# Beyond this many the file is no rules file, and no reader reads on.
+# A file with more problems is probably not a rules file, and no reader needs more.
 MAX_PROBLEMS: Final = 100
 _SHOWN: Final = 60
 _PLAIN_KEY: Final = re.compile(r"[\w.-]{1,60}")
 
 
 class Invalid(Enum):
-    """What reading gives when it reported a problem instead of a value."""
+    """The sentinel that parsing returns after it reported a problem."""
 
     INVALID = "bad"
 
@@ -28,13 +28,13 @@ INVALID: Final = Invalid.INVALID
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The way from the root of the file to a value: keys and list indices."""
+    """The path from the root of the file to a value: keys and list indices."""
 
     parent: "Path | None"
     segment: str | int
 
     def __str__(self) -> str:
-        """Write it as ``rules[0].match.metadata.limit``."""
+        """Format the path as in ``rules[0].match.metadata.limit``."""
         steps: list[str] = []
         trail: Path | None = self
         while trail is not None:
@@ -45,7 +45,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a value stands: line and column from 1, and the way to it."""
+    """The location of a value: line and column, both from 1, and path."""
 
     line: int
     column: int
@@ -53,18 +53,18 @@ class Location:
 
     @property
     def path(self) -> str:
-        """The way to it as text; empty for the root."""
+        """The path as text; empty for the root."""
         return "" if self.trail is None else str(self.trail)
 
 
 @dataclass(slots=True)
 class ProblemCollector:
-    """What is being found out about one file: problems, warnings and names.
+    """Collects the problems, warnings and declared names of one file.
 
-    ``declared_names`` says for each kind of name which are known, and None when that
-    itself could not be read: then any will do, so that one mistake is reported once.
-    ``lists`` has the list files that the file names, or why one cannot be used;
-    rules that ask for one file share what was read of it.
+    ``declared_names`` maps each kind of name to the known names, or to None if the
+    declarations could not be read: then any name is accepted, so that one mistake is
+    reported once. ``lists`` maps the named list files to their content, or to the
+    error; rules that use the same file share its content.
     """
 
     file: str
@@ -78,7 +78,7 @@ class ProblemCollector:
     shared_lists: dict[str, In] = field(default_factory=dict)
 
     def error(self, place: Location, message: str) -> Invalid:
-        """Note what keeps the file from loading, and return the sentinel."""
+        """Report a problem that prevents loading, and return the sentinel."""
         self.problems.append(self._problem(place, message, Severity.ERROR))
         if len(self.problems) >= MAX_PROBLEMS:
             more = f"{MAX_PROBLEMS} problems; the rest of the file was not read"
@@ -87,23 +87,25 @@ class ProblemCollector:
         return INVALID
 
     def warn(self, place: Location, message: str) -> None:
-        """Report what should be fixed but does not keep the file from loading."""
+        """Report a problem that does not prevent the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def raise_if_wrong(self) -> None:
         """Raise all problems, in the order of the file, if there are any.
 
         Raises:
-            ConfigError: there are.
+            ConfigError: problems were reported.
+
         """
         if self.problems:
             self.abort()
 
     def abort(self) -> NoReturn:
-        """Return up on the file: what was reported makes the rest meaningless.
+        """Stop reading the file, because a reported problem makes the rest meaningless.
 
         Raises:
             ConfigError: always, with all problems so far.
+
         """
         raise ConfigError(sorted_by_location(self.problems))
 
@@ -114,28 +116,28 @@ class ProblemCollector:
 
 
 def sorted_by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort problems by where they are."""
+    """Return problems sorted by location."""
     return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.path)))
 
 
 def quote_for_message(text: str) -> str:
-    """Quote a text from the file for a message: one line, not too long, no tricks."""
+    """Quote text from the file for a message: one line, shortened, escaped."""
     cut = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     return yaml_quote(cut) if cut.isprintable() else repr(cut)
 
 
 def yaml_quote(text: str) -> str:
-    """Write a text as YAML does between single quotes."""
+    """Format a string as a single-quoted YAML scalar."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def closest_match(word: str, known: Collection[str]) -> str:
-    """Return the known name that was probably meant; empty when none is like it."""
+    """Return the known name that was probably meant; empty if none is similar."""
     return next(iter(difflib.get_close_matches(word[:_SHOWN], known, n=1)), "")
 
 
 def suggest(word: str, known: Collection[str]) -> str:
-    """Return which known name was probably meant, and which others there are."""
+    """Return a hint with the known name that was probably meant, or all known names."""
     close = closest_match(word, known)
     offer = f"; did you mean {quote_for_message(close)}?" if close else ""
     names = list(known)

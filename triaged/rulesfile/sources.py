@@ -1,6 +1,6 @@
-"""The files that rules come from: the rules file and the lists that it names.
+"""Reads and hashes the files of a ruleset: the rules file and its lists.
 
-Both count for the hash, so that a change of either is a change of the rules.
+The hash covers both, so a change of either is a change of the rules.
 """
 
 import base64
@@ -19,15 +19,15 @@ from triaged.rulesfile.parser.nodes import MAX_BYTES, compose
 from triaged.rulesfile.problems import ProblemCollector
 
 _LIST_KEYS: Final = frozenset({"words", "in"})
-# Lists are kept behind the rules as comments, which the rules do not see.
+# Lists are appended to the rules as comments, which the parser ignores.
 _BUNDLED: Final = re.compile(r"^#list ([0-9a-f]+) ([A-Za-z0-9+/=]*)$", re.MULTILINE)
 _SEPARATOR: Final = "\n#lists of the rules above, as they were:\n"
 
 
 def fingerprint(path: Path) -> str:
-    """Return the hash that a rules file and its lists would be loaded with now.
+    """Return the hash that a rules file and its lists would have if loaded now.
 
-    Where a file cannot be read it is another hash, which says why.
+    If a file cannot be read, the hash is derived from the error instead.
     """
     try:
         with path.open("rb") as file:
@@ -38,7 +38,7 @@ def fingerprint(path: Path) -> str:
 
 
 def content_hash(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
-    """Return a SHA-256 of a rules file and its lists; without lists, of the file."""
+    """Return the SHA-256 (hex) of a rules file and its lists, or of the file alone."""
     digest = hashlib.sha256(data)
     for name in sorted(lists):
         read = lists[name]
@@ -49,7 +49,7 @@ def content_hash(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str
 
 
 def read_lists(path: Path, names: tuple[str, ...]) -> dict[str, bytes | ListFileError]:
-    """Read the lists of a rules file, or why one cannot be read."""
+    """Read the lists of a rules file; the value is the error if one cannot be read."""
     return {name: _read(path.parent, name) for name in names}
 
 
@@ -94,7 +94,7 @@ def _named_in(node: nodes.Node) -> Iterator[str]:
 
 
 def bundle(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
-    """Return a rules file with its lists in one text, to be kept and read again."""
+    """Return a rules file and its lists as one string, which ``unbundle`` reads."""
     rules = data.decode("utf-8-sig", "replace")
     kept = [
         f"#list {name.encode().hex()} {base64.b64encode(zlib.compress(read)).decode()}"
@@ -105,7 +105,7 @@ def bundle(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
 
 
 def unbundle(source: str) -> tuple[bytes, dict[str, bytes | ListFileError]]:
-    """Return the rules file and the lists of a text that ``bundle`` made."""
+    """Return the rules file and the lists of a string made by ``bundle``."""
     rules, _, kept = source.partition(_SEPARATOR)
     return rules.encode(), {
         bytes.fromhex(name).decode(): zlib.decompress(base64.b64decode(content))

@@ -1,4 +1,4 @@
-"""The tests inside a rules file: whether the rules do what they expect."""
+"""Runs the tests in a rules file and reports unexpected decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class DecideFunction(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A test whose task got another decision than expected, in sentences."""
+    """A failed test: its name, the expected and the actual decision, in sentences."""
 
     test: str
     line: int
@@ -31,13 +31,13 @@ class Failure:
     got: str
 
     def __str__(self) -> str:
-        """Return which test failed, what it expected and what the rules decided."""
+        """Format which test failed, what it expected and what the rules decided."""
         return f"test {self.test!r}: expected {self.expected}; got {self.got}"
 
 
 @dataclass(frozen=True, slots=True)
 class TestReport:
-    """How the tests of a file went."""
+    """The results of the tests of a file."""
 
     passed: int
     failures: tuple[Failure, ...]
@@ -50,7 +50,7 @@ def run_tests(
     now: datetime,
     decide: DecideFunction = decide_plainly,
 ) -> TestReport:
-    """Run each test, at its own time or else at ``now``."""
+    """Run each test at its own time, or at ``now`` if it has none."""
     failures = [
         failure
         for test in tests
@@ -104,7 +104,7 @@ def _show_got(decision: Decision) -> str:
 
 
 def _show_absent(task: Task) -> str:
-    """Name what the task lacks: the usual reason why a result is unknown."""
+    """List the fields that the task lacks, the usual reason for an unknown result."""
     fields = {
         "type": task.type,
         "description": task.description,

@@ -1,1 +1,1 @@
-"""What ``check`` finds beyond errors: doubts, unreachable rules, missing tests."""
+"""The warnings of ``check``: doubtful patterns, unreachable rules, missing tests."""

@@ -1,4 +1,4 @@
-"""What can be said of a rules file only as a whole: errors first, then warnings."""
+"""Checks that need the whole rules file: errors first, then warnings."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ from triaged.rulesfile.problems import ProblemCollector
 def find_errors(
     draft: RulesDocument, types: Sequence[str], report: ProblemCollector
 ) -> None:
-    """Report what no single rule or test shows to be wrong."""
+    """Report errors that only a combination of rules and tests reveals."""
     _check_matches_everything(draft, types, report)
     for placed, wider in find_unreachable(draft.rules):
         report.error(
@@ -43,7 +43,7 @@ def find_errors(
 def _example_clause(
     placed: LocatedRule, wider: LocatedRule, tests: Sequence[RuleTest]
 ) -> str:
-    """Name a task from the tests that both rules match, if there is one."""
+    """Return a clause naming a test task that both rules match, or an empty one."""
     matches = (placed.rule.match, wider.rule.match)
     for test in tests:
         example = example_of(test)
@@ -55,7 +55,7 @@ def _example_clause(
 def find_warnings(
     draft: RulesDocument, types: Sequence[str], report: ProblemCollector
 ) -> None:
-    """Warn of what is untested, misspelled, or leaves more than its author may mean."""
+    """Warn of untested rules, misspelled keys, and rules that leave too many tasks."""
     find_untested(draft, report)
     find_doubts(draft, report)
     in_doubt = [
@@ -72,7 +72,7 @@ def find_warnings(
 def _check_matches_everything(
     draft: RulesDocument, types: Sequence[str], report: ProblemCollector
 ) -> None:
-    """Refuse a dismissal of whatever comes, by trying it on very different tasks."""
+    """Reject dismiss rules that match all of a set of very different sample tasks."""
     min_age = draft.safety.min_age
     tasks = sample_tasks(types, min_age)
     matches = [placed.rule.match for placed in draft.rules]

@@ -1,4 +1,4 @@
-"""What a rules file as a whole says that was probably meant otherwise."""
+"""Warnings about what a rules file as a whole probably does not mean."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,12 +20,12 @@ from triaged.rulesfile.document import RulesDocument
 from triaged.rulesfile.lint.sample_tasks import metadata_paths
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
-# Below this, names that differ in one letter are different names: min and max, x and y.
+# Shorter names that differ in one letter are different names: min and max, x and y.
 _SHORTEST: Final = 4
 
 
 def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
-    """Warn of metadata keys in two spellings, and of words protected in one case."""
+    """Warn of metadata keys in two spellings and of case-sensitive protected words."""
     for protection in draft.protect:
         for pattern in _patterns(protection.condition):
             word = find_case_doubt(parse(pattern.source))
@@ -53,8 +53,8 @@ def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
 
 
 def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yield the pairs of keys that are two spellings of one, earlier keys first."""
-    # Two such keys are alike when each lacks one letter at most.
+    """Yield the pairs of keys that look like two spellings, earlier keys first."""
+    # Two keys are similar if dropping at most one letter from each makes them equal.
     index: dict[str, list[str]] = defaultdict(list)
     for key in keys:
         plain = _plain(key)

@@ -1,4 +1,4 @@
-"""A task that serves as an example, the way a test in a rules file says it."""
+"""An example task, in the form of a test in a rules file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,29 +21,29 @@ _SECOND: Final = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A task, and what must be listed beside it, as a test in a rules file says it."""
+    """A task and the other listed tasks, in the form of a test in a rules file."""
 
     task: TestTask
     other_tasks: tuple[TestTask, ...] = ()
 
     def tasks(self) -> list[Task]:
-        """Return what would be listed, the task in question first."""
+        """Return the listed tasks, the one under test first."""
         return build_task_list(self.task, self.other_tasks, NOW)
 
     def as_json(self) -> dict[str, Json]:
-        """Return the task, and what is listed beside it, as a test has them."""
+        """Return the task and the other listed tasks, with the keys of a test."""
         other_tasks: list[Json] = [listed(other) for other in self.other_tasks]
         beside: dict[str, Json] = {"other_tasks": other_tasks} if other_tasks else {}
         return {"task": listed(self.task), **beside}
 
     def __str__(self) -> str:
-        """Write the task as it can be pasted into a test."""
+        """Format the task so that it can be pasted into a test."""
         beside = ", ".join(flow(listed(other)) for other in self.other_tasks)
         return flow(listed(self.task)) + (f" listed beside {beside}" if beside else "")
 
 
 def listed(task: TestTask) -> dict[str, Json]:
-    """Return a task's fields in the order in which people write them."""
+    """Return the fields of a task in the usual order."""
     fields = dict(task.fields)
     metadata = {k: fields.pop(k) for k in ("metadata",) if k in fields}
     age = {} if task.age is None else {"age": format_duration(task.age)}
@@ -51,7 +51,7 @@ def listed(task: TestTask) -> dict[str, Json]:
 
 
 def example_of(test: RuleTest) -> Example | None:
-    """Make an example of a test's task; None where its age depends on the calendar."""
+    """Build an example from a test; None if its age depends on the calendar."""
     tasks = [_without_moment(task, test) for task in (test.task, *test.other_tasks)]
     if any(task is None for task in tasks):
         return None
@@ -60,7 +60,7 @@ def example_of(test: RuleTest) -> Example | None:
 
 
 def truth_in(example: Example, condition: Condition) -> TriState:
-    """Return whether a condition holds for an example's task."""
+    """Evaluate a condition on the task of an example."""
     tasks = example.tasks()
     return evaluate(condition, tasks[0], build_context([condition], tasks, now=NOW))
 
@@ -72,9 +72,10 @@ def decide_first(
     *,
     now: datetime,
 ) -> Decision:
-    """Decide as ``decide`` does, on the first task alone.
+    """Decide like ``decide``, but on the first task only.
 
-    ``duplicates`` are those in the ruleset, looked up once for many a task.
+    ``duplicates`` are the duplicate conditions of the ruleset, found once by the
+    caller.
     """
     if 0 in ambiguous_rows(tasks):
         return Decision(tasks[0], LeaveCause.MALFORMED)
@@ -94,5 +95,5 @@ def _without_moment(task: TestTask, test: RuleTest) -> TestTask | None:
 
 
 def whole_seconds(age: timedelta) -> timedelta:
-    """Cut an age to whole seconds, which is what durations have."""
+    """Truncate an age to whole seconds, the resolution of durations."""
     return age // _SECOND * _SECOND

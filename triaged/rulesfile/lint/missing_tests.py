@@ -1,8 +1,8 @@
-"""The test that a rules file lacks: one that fails when a condition is dropped.
+"""Proposes missing tests: tests that fail when a condition is dropped.
 
-It is a test of the file with one thing changed, so that it reads like the others.  The
-engine judges each change: a test that is proposed passes with the rules as they are,
-and fails with the mutant.
+A proposal is an existing test with one change, so that it resembles the others. Each
+change is evaluated: a proposed test passes with the rules as written, and fails with
+the mutant.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ from triaged.rulesfile.lint.mutation import Mutant
 from triaged.rulesfile.lint.sample_tasks import NOW
 from triaged.rulesfile.lint.yaml_flow import can_flow, flow
 
-# More tests than a person adds at a time, and seconds after which no more are sought.
+# Limits of the proposals: their number, and the seconds spent on finding them.
 MAX_TESTS: Final = 100
 MAX_SECONDS: Final = 10.0
 
-# How many tests of the file are changed for one mutant, and in how many ways each.
+# Limits per mutant: the tests of the file to vary, and the variations of each.
 _MODELS: Final = 3
 _CHANGES: Final = 200
 _OTHER_VALUES: Final = 20
@@ -47,7 +47,7 @@ class NewTest:
     entry: dict[str, Json]
 
     def __str__(self) -> str:
-        """Write it as an item of ``tests``, with the indentation that it has there."""
+        """Format the test as an item of ``tests``, indented accordingly."""
         name, *rest = (f"{key}: {flow(value)}" for key, value in self.entry.items())
         return "\n".join([f"  - {name}", *(f"    {line}" for line in rest)])
 
@@ -64,9 +64,9 @@ class MissingTests:
     def propose(
         self, mutants: Iterable[Mutant], *, elapsed: Callable[[], float]
     ) -> Iterator[tuple[Mutant, NewTest | None]]:
-        """Propose a test for each mutant that survives, and keep its name for it.
+        """Yield each surviving mutant with a test proposed for it, or None.
 
-        ``elapsed`` tells how many seconds this has taken so far.
+        ``elapsed`` returns the seconds spent so far.
         """
         left = MAX_TESTS
         for _, group in groupby(mutants, key=lambda mutant: mutant.subject):
@@ -81,9 +81,9 @@ class MissingTests:
                 yield mutant, test
 
     def _changed(self, mutant: Mutant) -> list[tuple[Example, TriState]]:
-        """Return tasks of the tests that the match is meant for, each changed.
+        """Return variations of the test tasks that the match is meant for.
 
-        What the match as written says of each comes with it.
+        Each comes with the result of the match as written.
         """
         tight = mutant.tight
         meant = (e for e in self._examples if truth_in(e, tight) is not False)
@@ -99,15 +99,15 @@ class MissingTests:
     ) -> NewTest | None:
         found: tuple[Example, Decision] | None = None
         for example, tight in changed:
-            # A rule that asks for less acts on more; protection that offers less, on
-            # less.
+            # A loosened rule matches more tasks; weakened protection covers fewer.
             acts = tight is True if mutant.rule is not None else tight is False
             if acts or truth_in(example, mutant.loose) is tight:
                 continue
             decision = self._decide(example, self._ruleset)
             if decision[1:] == self._decide(example, mutant.ruleset)[1:]:
                 continue
-            # Best left because no rule matches: then the test is about this rule alone.
+            # Prefer tasks that no rule matches, so that the test is about this rule
+            # only.
             if mutant.rule is None or decision.cause is LeaveCause.NO_RULE:
                 return self._entry(mutant, example, decision)
             found = found or (example, decision)
@@ -123,7 +123,7 @@ class MissingTests:
         title = f"{mutant.rule or mutant.subject}: {word} {mutant.dropped}"
         name = _free_name(title, self._taken)
         self._taken.add(name)
-        # The age of a task says nothing of its day unless the moment is known.
+        # An age gives a weekday or hour only together with the time of the test.
         leaves = (*iter_leaves(mutant.tight), *iter_leaves(mutant.loose))
         timed = any(isinstance(leaf, CreatedAt) for leaf in leaves)
         moment: dict[str, Json] = {"now": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"} if timed else {}
@@ -132,7 +132,7 @@ class MissingTests:
 
 
 def _changes(model: Example, examples: Sequence[Example]) -> Iterator[Example]:
-    """Yield a task with one thing changed: to what other tests have there, or nearby."""
+    """Yield the task with one field set to a value of other tests or a similar one."""
     if model.other_tasks:
         yield Example(model.task)
         first, *rest = model.other_tasks
@@ -173,13 +173,13 @@ def _changed_metadata(
 
 
 def _known(fields: Sequence[Mapping[str, Json]], key: str) -> list[Json]:
-    """Return the different values that other tests have for a key."""
+    """Return the distinct values that other tests have for a key."""
     values = {repr(f[key]): f[key] for f in fields if key in f and f[key] != {}}
     return list(islice(values.values(), _OTHER_VALUES))
 
 
 def _near(field: str, value: Json) -> Iterator[Json]:
-    """Yield values that are nearly this one."""
+    """Yield values close to this one."""
     if field == "type":
         yield from DOCUMENTED_TYPES
     elif isinstance(value, str):

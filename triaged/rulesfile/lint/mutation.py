@@ -1,6 +1,6 @@
-"""Rules with one condition loosened, or protection weakened: tests must notice each.
+"""Mutation testing of rules: loosens conditions and expects a test to fail.
 
-A condition that can be dropped while all tests pass is one that no test is about.
+A condition that can be dropped while all tests pass is not tested.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +35,7 @@ from triaged.rulesfile.test_runner import run_tests
 
 T = TypeVar("T")
 
-# More conditions than this are not tried, nor any after this many seconds.
+# Limits of the mutants that are tried: their number, and the total seconds.
 MAX_MUTANTS: Final = 500
 MAX_SECONDS: Final = 20.0
 
@@ -45,11 +45,11 @@ _NOTHING: Final = AnyOf(())
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A ruleset with one rule that asks for less, or protection that covers less.
+    """A ruleset with one rule loosened, or one protect entry weakened.
 
-    ``subject`` names the rule or the protect entry, and ``dropped`` what is gone from
-    it; ``rule`` is None for protection.  ``tight`` is the match as written, ``loose``
-    the one that it has here.
+    ``subject`` names the rule or the protect entry, and ``dropped`` the condition
+    removed from it; ``rule`` is None for protection. ``tight`` is the match as written,
+    ``loose`` the match of the mutant.
     """
 
     subject: str
@@ -61,7 +61,7 @@ class Mutant:
 
 
 def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
-    """Weaken each protect entry and loosen each condition of each dismissing rule."""
+    """Yield a mutant for each protect entry and each condition of each dismiss rule."""
     for index, protection in enumerate(ruleset.protect):
         weaker = list(_narrower(protection)) or [
             (describe_condition(protection), _NOTHING)
@@ -97,9 +97,10 @@ def find_survivors(
     now: datetime,
     elapsed: Callable[[], float],
 ) -> Survivors:
-    """Try each mutant on the tests of a file, which pass with its ruleset.
+    """Run the tests of a file, which pass with its ruleset, on each mutant.
 
     ``elapsed`` tells how many seconds this has taken so far.
+
     """
     runner = _Runner(tests, ruleset, now=now)
     found: list[Mutant] = []
@@ -121,19 +122,19 @@ _SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
 
 
 class _Runner:
-    """The tests of a file, which pass with its ruleset, to be run with its mutants."""
+    """Runs the tests of a file, which pass with its ruleset, on its mutants."""
 
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime
     ) -> None:
         self._now = now
-        # Looking these up in a thousand rules takes longer than all the rest.  A mutant
-        # has no others.
+        # Mutants have the same duplicate conditions, and finding them in a thousand
+        # rules takes longer than everything else, so it is done once.
         self._duplicates = duplicate_conditions(ruleset.conditions())
         self._seen = [self._look(test) for test in tests]
 
     def affected(self, mutant: Mutant) -> list[_SeenTest]:
-        """Return the tests on which less of its rule or protect entry can tell."""
+        """Return the tests whose result the mutation can change."""
         return [
             (test, task, context)
             for test, task, context in self._seen
@@ -168,16 +169,16 @@ class _Runner:
 def _acts(
     mutant: Mutant, match: Condition, task: Task, context: EvaluationContext
 ) -> bool:
-    """Return whether a match acts: a rule's where true, protection's where not false."""
+    """Return whether a match applies: a rule's if true, protection's if not false."""
     result = evaluate(match, task, context)
     return result is not False if mutant.rule is None else result is True
 
 
 def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
-    """Yield every way to ask for one thing less, and what that thing is.
+    """Yield each dropped part of the condition, and the condition without it.
 
-    Where a part of it can be dropped, all of it is not: a test that notices the one
-    notices the other.
+    A part is not dropped as a whole if parts of it can be: a test that detects the
+    smaller change detects the larger one too.
     """
     finer = list(_finer(condition))
     yield from finer or [(describe_condition(condition), AllOf(()))]
@@ -217,7 +218,7 @@ def _finer_all(parts: tuple[Condition, ...]) -> Iterator[tuple[str, Condition]]:
 
 
 def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
-    """Yield every way to offer one alternative less, and what that alternative is."""
+    """Yield each dropped alternative of the condition, and the condition without it."""
     match condition:
         case AnyOf(parts) if len(parts) > 1:
             for part, rest in _each_left_out(parts):
@@ -254,7 +255,7 @@ def _replaced(items: tuple[T, ...], index: int, new: T) -> tuple[T, ...]:
 
 
 def _says_nothing_beside(part: Condition, rest: Sequence[Condition]) -> bool:
-    """Return whether a part that asks for a key stands beside another test of that key."""
+    """Return whether a presence test stands beside another test of the same key."""
     match part:
         case MetadataMatches(path, Missing(expected=False)):
             return any(isinstance(p, MetadataMatches) and p.path == path for p in rest)

@@ -1,4 +1,4 @@
-"""Made-up tasks, as different as pending tasks get, to see what a match is about."""
+"""Synthetic tasks, as diverse as possible, to find matches that are too wide."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,8 +16,8 @@ from triaged.rules.task import Json, Task, parse_task
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 
-# Each has little in common with the others but what nearly every description has; the
-# names of products keep [a-z] from being mistaken for a choice.
+# The descriptions share only what nearly every description has; product names with
+# digits and capitals keep [a-z] from passing as a specific condition.
 _DESCRIPTIONS: Final = (
     "Find 20 CEOs at law firms in New York",
     "Kampagne für Großkanzleien in Köln starten (LinkedIn)",
@@ -28,9 +28,9 @@ _DESCRIPTIONS: Final = (
     "Export the quarterly board report, then e-mail it to j.doe@example.com; " * 20,
 )
 _AGES: Final = tuple(timedelta(hours=1) * n for n in (1, 24 * 30, 24 * 1000))
-# By any clock these are all days of the week and all hours of the day.
+# In any time zone these cover all days of the week and all hours of the day.
 _AGES_ALL_WEEK: Final = tuple(timedelta(hours=25) * n for n in range(1, 32))
-# What no author expects at a path: equal to nothing, and of a type of its own.
+# A value that no rule expects at a path: it equals nothing and has an unusual type.
 _UNEXPECTED_VALUE: Final[Json] = {"odd": ["value"]}
 
 
@@ -43,7 +43,8 @@ def sample_tasks(
 ) -> list[Task]:
     """Return tasks of every type, description and age that a rule could act on.
 
-    Each metadata path given holds an odd value; other metadata there are none.
+    Each of the given metadata paths holds an unexpected value; there is no other
+    metadata.
     """
     some = _AGES_ALL_WEEK if all_week else _AGES
     ages = [min_age + timedelta(seconds=1), *(age for age in some if age > min_age)]
@@ -67,26 +68,26 @@ def sample_tasks(
 def sample_context(
     conditions: Iterable[Condition], tasks: Sequence[Task]
 ) -> EvaluationContext:
-    """Learn what the conditions must know of all the probes."""
+    """Build the evaluation context of the sample tasks for these conditions."""
     return build_context(conditions, tasks, now=NOW)
 
 
 def holds_for_all(
     condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
 ) -> bool:
-    """Return whether there is no task among them that the condition passes over."""
+    """Return whether the condition is true for all of the tasks."""
     return all(evaluate(condition, task, seen) is True for task in tasks)
 
 
 def is_unknown_for_some(
     condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
 ) -> bool:
-    """Return whether there is a task among them that the condition cannot judge."""
+    """Return whether the condition is unknown for at least one of the tasks."""
     return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
 def metadata_paths(condition: Condition) -> Iterator[str]:
-    """Yield every metadata path that evaluating the condition looks at."""
+    """Yield every metadata path that the condition reads."""
     for leaf in iter_leaves(condition):
         match leaf:
             case MetadataMatches(path):

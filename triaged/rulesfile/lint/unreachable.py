@@ -1,7 +1,7 @@
-"""Which rules can never act because an earlier one is plainly wider.
+"""Finds rules that can never apply because an earlier rule is wider.
 
-Plainly: seen from the conditions as written.  What this finds is certain; that there
-is nothing else is not.
+The comparison is syntactic: every finding is certain, but some unreachable rules are
+not found.
 """
 
 from collections import defaultdict
@@ -35,7 +35,7 @@ _Parts: TypeAlias = tuple[Condition, ...]
 def find_unreachable(
     rules: Sequence[LocatedRule],
 ) -> Iterator[tuple[LocatedRule, LocatedRule]]:
-    """Yield each rule that cannot act, with the first earlier one that is wider."""
+    """Yield each rule that can never apply, with the first earlier, wider rule."""
     earlier: dict[str, list[tuple[int, LocatedRule, _Parts]]] = defaultdict(list)
     for index, placed in enumerate(rules):
         rule, parts = placed.rule, _conjuncts(placed.rule.match)
@@ -45,7 +45,7 @@ def find_unreachable(
         wider = (
             (number, other)
             for number, other, wanted in candidates
-            # A leave rule acts on unknown too, where a dismiss rule lets it pass.
+            # A leave rule also applies to unknown results, a dismiss rule does not.
             if (rule.reason is not None or other.rule.reason is None)
             and subsumes(parts, wanted)
         )
@@ -58,9 +58,9 @@ def find_unreachable(
 
 
 def subsumes(parts: _Parts, wanted: _Parts) -> bool:
-    """Return whether tasks that meet all the parts plainly meet all that is wanted.
+    """Return whether the conjunction ``parts`` provably implies ``wanted``.
 
-    It holds for "not false" as well: what is wanted is false only where a part is.
+    This also holds for "not false": ``wanted`` is false only if one of ``parts`` is.
     """
     return all(
         any(_subsumed_by(part, want) for part in parts)
@@ -117,8 +117,8 @@ def _options(test: Equals | In) -> Sequence[Json]:
     return (test.value,) if isinstance(test, Equals) else test.values
 
 
-# With a thousand rules not every pair is compared: a wider rule is filed under the keys
-# of its choosiest part, and a rule within it has at least one of them.
+# To avoid comparing every pair of a thousand rules, a rule is indexed under the keys of
+# its most selective part; any rule that it subsumes has at least one of these keys.
 
 
 def _index_keys(parts: _Parts) -> set[str]:

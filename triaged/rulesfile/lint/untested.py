@@ -1,4 +1,4 @@
-"""What the tests of a file show of its rules: which are untested or come too late."""
+"""Finds rules without tests, and rules that the tests show to come too late."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from triaged.rulesfile.problems import ProblemCollector
 
 
 def find_untested(draft: RulesDocument, report: ProblemCollector) -> None:
-    """Warn of rules and protection without tests, and of rules below what decides."""
+    """Warn of untested rules and protection, and of rules that come too late."""
     for placed in draft.rules:
         if placed.rule.reason is not None and placed.rule.mode is not Mode.OFF:
             _warn_untested_rule(placed, draft.tests, report)
@@ -63,7 +63,7 @@ def _warn_untested_protection(draft: RulesDocument, report: ProblemCollector) ->
 
 
 def _warn_too_late(draft: RulesDocument, report: ProblemCollector) -> None:
-    """Warn of a rule that leaves tasks which a rule above it dismisses in the tests."""
+    """Warn of a leave rule whose test tasks an earlier rule dismisses."""
     for index, placed in enumerate(draft.rules):
         if placed.rule.reason is not None or placed.rule.mode is not Mode.ENFORCE:
             continue
@@ -106,7 +106,7 @@ def _expects(test: RuleTest, rule: Rule) -> bool:
 
 
 def _result(test: RuleTest, match: Condition) -> TriState:
-    """Evaluate a match for the task of a test, at its own time or a later one."""
+    """Evaluate a match on the task of a test, at the test's time or its default."""
     now = test.now or _default_time(test)
     match = test.adapt(match)
     tasks = test.tasks(now)
@@ -114,7 +114,7 @@ def _result(test: RuleTest, match: Condition) -> TriState:
 
 
 def _default_time(test: RuleTest) -> datetime:
-    """Choose a time for a test that leaves it open, after all that it names."""
+    """Return a time for a test without one, after every timestamp in it."""
     listed = (test.task, *test.other_tasks)
     moments = (task.to_task(NOW, task_id="").created_at for task in listed)
     return max([NOW, *(m + timedelta(days=1) for m in moments if m is not None)])

@@ -1,7 +1,6 @@
-"""JSON values as YAML on one line, the way this program's own files are written.
+"""Formats JSON values as YAML on one line, in the style of a rules file.
 
-What is written here is read again as the very same value; nothing needs to be edited
-when it is pasted into a rules file.
+The output parses to the same value, so it can be pasted into a rules file unchanged.
 """
 
 import json
@@ -14,14 +13,14 @@ from triaged.rules.task import Json
 from triaged.rulesfile.parser.scalars import MAX_DIGITS, Kind, kind_of
 from triaged.rulesfile.problems import yaml_quote
 
-# Nothing in these means anything to YAML, wherever they stand.
+# Strings that have no special meaning in YAML at any position.
 _PLAIN: Final = re.compile(
     r"[A-Za-z](?:[\w.%/+-]| (?=[\w.%/+-]))*|(?:[0-9]+[dhms])+", re.ASCII
 )
 
 
 def flow(value: Json) -> str:
-    """Write a value as YAML in flow style, with quotes only where they are needed."""
+    """Format a value as YAML in flow style, with quotes only where needed."""
     if isinstance(value, Mapping):
         pairs = (f"{_text(key)}: {flow(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
@@ -35,7 +34,7 @@ def flow(value: Json) -> str:
 
 
 def can_flow(value: Json) -> bool:
-    """Return whether a rules file can hold the value at all: it has its limits."""
+    """Return whether the value can be written in a rules file, given its limits."""
     if isinstance(value, Mapping):
         return all(key.strip() and can_flow(item) for key, item in value.items())
     if isinstance(value, list):
@@ -49,7 +48,7 @@ def can_flow(value: Json) -> bool:
     return not isinstance(value, str) or not _UNWRITABLE.search(value)
 
 
-# Half of a character is no text, and no file can hold it.
+# Lone surrogates cannot be encoded, so no file can contain them.
 _UNWRITABLE: Final = re.compile(r"[\ud800-\udfff]")
 
 

@@ -1,1 +1,1 @@
-"""From the bytes of a rules file to a document, with the place of everything."""
+"""Parses the bytes of a rules file into a document with source locations."""

@@ -1,4 +1,4 @@
-"""Shapes made of shapes: lists, mappings with known keys, mappings with any keys."""
+"""Composite field types: lists, mappings with known keys, mappings with any keys."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ U = TypeVar("U")
 def unique_items(
     node: Mapping, report: ProblemCollector
 ) -> Iterator[tuple[str, Location, Node]]:
-    """Yield each key once with its place and value; report the keys that cannot be."""
+    """Yield each key once, with its location and value; report invalid keys."""
     seen: dict[str, Location] = {}
     for key, value in node.pairs:
         if not isinstance(key, Scalar):
@@ -56,7 +56,7 @@ def unique_items(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key that a record knows, with what may stand there and what it is for."""
+    """A known key of a record, with the type of its value and its description."""
 
     name: str
     shape: FieldType[Any]
@@ -66,10 +66,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class ParsedMapping:
-    """What a record held: values and their places, in the order of the file.
+    """The parsed content of a record: values and locations, in the order of the file.
 
-    ``complete`` is False when something in it was reported; ``meant`` are the keys
-    that unknown ones were probably meant to be.
+    ``complete`` is False if a problem in it was reported; ``meant`` are the known keys
+    that misspelled ones probably stand for.
     """
 
     place: Location
@@ -79,13 +79,13 @@ class ParsedMapping:
     suggested_keys: frozenset[str]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        """Return the value of a key, or the default where the file has none."""
+        """Return the value of a key, or the default if the file does not have it."""
         return self.values.get(name, default)
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A mapping with known keys; ``advice`` helps when something else stands there."""
+    """A mapping with known keys; ``advice`` is added to the message on other values."""
 
     what: str
     fields: tuple[Field, ...]
@@ -101,7 +101,7 @@ class Record:
     def read_partly(
         self, node: Node, report: ProblemCollector
     ) -> ParsedMapping | Invalid:
-        """Read what can be read; the fields in the order in which they are declared."""
+        """Read all valid fields, in the order of their declaration."""
         if not isinstance(node, Mapping):
             return report_unexpected(self.what, node, report, self.advice)
         if not node.pairs:
@@ -168,7 +168,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class DictOf(Generic[T]):
-    """A mapping with keys of the author's own; not empty."""
+    """A non-empty mapping with arbitrary keys."""
 
     label: str
     value: FieldType[T]
@@ -202,7 +202,7 @@ class DictOf(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Ref(Generic[T]):
-    """A shape that contains itself: named in the schema, found when it is needed."""
+    """A reference to a recursive type, by its name in the schema; resolved lazily."""
 
     name: str
     find: Callable[[], FieldType[T]]
@@ -216,7 +216,7 @@ class Ref(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class JsonValue:
-    """Any JSON value that YAML leaves no doubt of; null where ``null`` says so."""
+    """Any JSON value that is unambiguous in YAML; null only if ``null`` is set."""
 
     null: bool = False
     label: str = "a value"
@@ -276,10 +276,10 @@ class JsonValue:
 
 @dataclass(frozen=True, slots=True)
 class ListOf(Generic[T]):
-    """A list, not empty unless ``empty``.
+    """A list; it may be empty only if ``empty`` is set.
 
-    ``partial`` gives what could be read where something could not: for lists whose
-    items are judged one by one.
+    With ``partial``, invalid items are reported and skipped, for lists whose items are
+    independent of each other.
     """
 
     label: str
@@ -322,7 +322,7 @@ class OneOrMany(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Mapped(Generic[T, U]):
-    """A shape whose value is made into another; ``build`` may report a problem."""
+    """A type whose value is converted by ``build``, which may report a problem."""
 
     shape: FieldType[T]
     build: Callable[[T, Location, ProblemCollector], U | Invalid]

@@ -1,4 +1,4 @@
-"""The whole rules file as one shape, and its schema for editors."""
+"""The type of the whole rules file, and its JSON Schema for editors."""
 
 from typing import Final
 
@@ -35,7 +35,7 @@ _UNLIMITED_HINT: Final = "no value means unlimited; 0 dismisses nothing"
 
 
 class _Version:
-    """The number of the format, which is 1."""
+    """The version of the file format, which is 1."""
 
     def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
         is_number = isinstance(node, Scalar) and kind_at(node) is Kind.INTEGER
@@ -175,7 +175,7 @@ _RULE: Final = Record(
 
 
 class _Rule:
-    """A rule: the record above, and what its keys must not say together."""
+    """A rule: the record above, with checks of how its keys may be combined."""
 
     def read(self, node: Node, report: ProblemCollector) -> LocatedRule | Invalid:
         given = _RULE.read_partly(node, report)
@@ -195,7 +195,7 @@ class _Rule:
 
 
 _FOR_DISMISSALS: Final = ("hold", "max_per_day", "promote", "audit")
-# Nothing acts on these: a rule that has one would do other than it says.
+# Not implemented: a rule with one of these keys would not do what it states.
 _NOT_AVAILABLE: Final = ("promote", "audit")
 
 
@@ -300,10 +300,10 @@ _FILE: Final = Record(
 
 
 def read_file(node: Node, report: ProblemCollector) -> RulesDocument:
-    """Read the whole file as far as possible.
+    """Read the whole file, as far as possible despite problems.
 
     Raises:
-        ConfigError: it is no rules file, or of another format.
+        ConfigError: it is not a rules file, or has another format version.
     """
     _check_version(node, report)
     report.declared_names["rules"] = {}
@@ -317,7 +317,7 @@ def read_file(node: Node, report: ProblemCollector) -> RulesDocument:
 
 
 def _check_version(node: Node, report: ProblemCollector) -> None:
-    """Check the version before all else: another format has other mistakes."""
+    """Check the version first, since other checks apply to this format only."""
     pairs = node.pairs if isinstance(node, Mapping) else ()
     for key, value in pairs:
         if isinstance(key, Scalar) and key.value == "version":
@@ -330,14 +330,15 @@ def _check_version(node: Node, report: ProblemCollector) -> None:
 
 
 def _collect_declarations(node: Node, report: ProblemCollector) -> None:
-    """Learn the file's own types and reasons before anything names them."""
+    """Collect the declared types and reasons before they are referred to."""
     pairs = node.pairs if isinstance(node, Mapping) else ()
     for kind, field in (("types", "task_types"), ("reasons", "reasons")):
         shape = next(known.shape for known in _FILE.fields if known.name == field)
         for key, value in pairs:
             if not isinstance(key, Scalar) or key.value != field:
                 continue
-            # Complaints are made when the key is read in its turn.
+            # Problems are discarded here; they are reported when the key is read in
+            # order.
             names = shape.read(value, ProblemCollector(report.file))
             known = report.declared_names[kind] or {}
             report.declared_names[kind] = (

@@ -1,4 +1,4 @@
-"""The match language: from the nodes of one match to a condition."""
+"""The match language: parses the nodes of a match into a condition."""
 
 from typing import Final
 
@@ -49,7 +49,7 @@ TYPE: Final = NameReference(
     DOCUMENTED_TYPES,
     hint="other types must be declared in task_types",
 )
-# What of a task can be compared as text; status is the same for all pending tasks.
+# Task fields that can be compared as text; all pending tasks have the same status.
 _COMPARABLE: Final = ("type", "description", "metadata.…")
 
 
@@ -172,7 +172,7 @@ class _NotType:
 def _all_of_keys(
     given: ParsedMapping, _place: Location, _report: ProblemCollector
 ) -> Condition:
-    """AND the keys of one match, in the order of the file; one key stands alone."""
+    """Combine the conditions of one match by AND, in the order of the file."""
     parts: list[Condition] = []
     for value in given.values.values():
         parts.extend(value if isinstance(value, tuple) else (value,))
@@ -183,7 +183,7 @@ def _match_type() -> FieldType[Condition]:
     return MATCH_TYPE
 
 
-# Where a match may stand; its definition is below, for a match may contain matches.
+# A reference to the match type, which is defined below because it is recursive.
 MATCH_REF: Final = Ref("match", _match_type)
 
 _MATCHES: Final[ListOf[Condition]] = ListOf(

@@ -1,7 +1,7 @@
-"""YAML as a tree that knows its places, less what a rules file must not contain.
+"""YAML as a tree with source locations, restricted to what a rules file may contain.
 
-The tree is composed from the C parser's events rather than by PyYAML's own composer,
-because that one resolves aliases and recurses before anybody can object.
+The tree is built from the events of the C parser, not by PyYAML's own composer, because
+that resolves aliases and recurses before they can be rejected.
 """
 
 import re
@@ -25,7 +25,7 @@ _UNPRINTABLE: Final = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
 
-# What the parser says, and what a person can do about it.
+# Messages of the parser, with advice on how to fix the file.
 _HINTS: Final = (
     ("found unexpected ':'", "put a space behind the colon, or quote the string"),
     ("found unknown escape", "write patterns between single quotes"),
@@ -42,7 +42,7 @@ _HINTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A text, number or the like; ``plain`` when it stands there without quotes."""
+    """A scalar value; ``plain`` if it is written without quotes."""
 
     place: Location
     value: str
@@ -59,7 +59,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """Keys and values as written, in order, equal keys included."""
+    """A mapping: keys and values as written, in order, including duplicate keys."""
 
     place: Location
     pairs: tuple[tuple["Node", "Node"], ...]
@@ -67,7 +67,7 @@ class Mapping:
 
 @dataclass(frozen=True, slots=True)
 class InvalidNode:
-    """Something already reported."""
+    """A node whose problem has been reported."""
 
     place: Location
 
@@ -76,10 +76,10 @@ Node: TypeAlias = Scalar | Sequence | Mapping | InvalidNode
 
 
 def compose(data: bytes, report: ProblemCollector) -> Node:
-    """Read the one document of a file.
+    """Parse the single YAML document of a file.
 
     Raises:
-        ConfigError: that cannot be, and there is no sense in reading on.
+        ConfigError: it is not valid YAML, so parsing cannot continue.
     """
     if len(data) > MAX_BYTES:
         report.error(Location(0, 0), f"{len(data)} bytes; at most {MAX_BYTES} (1 MiB)")
@@ -122,7 +122,7 @@ def _place_after(text: str) -> Location:
 
 
 def _parse_problem(error: yaml.YAMLError) -> tuple[Location, str]:
-    # Every error of the parser has these, but not every class that it might raise.
+    # Every parser error has a mark, but not every exception class declares one.
     place = _place_of(getattr(error, "problem_mark", None))
     problem = str(getattr(error, "problem", error))
     context = " " + (getattr(error, "context", None) or "")
@@ -135,7 +135,7 @@ def _parse_problem(error: yaml.YAMLError) -> tuple[Location, str]:
 
 
 class _Mark(Protocol):
-    """Where the parser is, in either of its two classes for that; from 0."""
+    """A position of the parser, from 0; PyYAML has two classes for it."""
 
     line: int
     column: int
@@ -148,14 +148,14 @@ def _place_of(mark: _Mark | None, trail: Path | None = None) -> Location:
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping while it is read; ``trail`` leads to itself."""
+    """A list or mapping being parsed; ``trail`` is the path to it."""
 
     place: Location
     mapping: bool
     children: list[Node] = field(default_factory=list)
 
     def step(self) -> Path | None:
-        """Return the way to the next child; a key stands where its mapping does."""
+        """Return the path of the next child; a key has the path of its mapping."""
         if not self.mapping:
             return Path(self.place.trail, len(self.children))
         if len(self.children) % 2 == 0:
@@ -172,17 +172,17 @@ class _Open:
 
 @dataclass(slots=True)
 class _Composer:
-    """Builds the tree, event by event."""
+    """Builds the tree from parser events."""
 
     report: ProblemCollector
     root: Node | None = None
     stack: list[_Open] = field(default_factory=list)
 
     def handle(self, event: yaml.Event) -> None:
-        """Take the next event.
+        """Process the next event.
 
         Raises:
-            ConfigError: there is no sense in going on.
+            ConfigError: parsing cannot continue.
         """
         match event:
             case yaml.AliasEvent():

@@ -1,4 +1,4 @@
-"""What can be asked of a value: of the description, and of metadata."""
+"""Parses the operators on values: on the description and on metadata."""
 
 from typing import Final
 
@@ -81,7 +81,7 @@ _FILE: Final = Record(
 def _read_file(
     node: Node, report: ProblemCollector, *, of_words: bool = False
 ) -> In | Invalid:
-    """Return the entries of the list file that a node names."""
+    """Return the entries of the list file that the node names, or report a problem."""
     given = _FILE.read(node, report)
     if isinstance(given, Invalid):
         return INVALID
@@ -189,7 +189,7 @@ _TEXT_OPERATORS: Final = Record(
 
 
 class DescriptionType:
-    """Patterns, any of which will do, or text operators that all must hold."""
+    """Patterns combined by OR, or text operators combined by AND."""
 
     def read(
         self, node: Node, report: ProblemCollector
@@ -214,7 +214,7 @@ class DescriptionType:
 
 
 def _leaves_room(given: ParsedMapping, report: ProblemCollector) -> bool:
-    """Report ``missing: true`` or ``blank: true`` beside what can then never hold."""
+    """Report ``missing: true`` or ``blank: true`` beside contradicting operators."""
     for name, test in given.values.items():
         others = ", ".join(other for other in given.values if other != name)
         if others and isinstance(test, Missing | Blank) and test.expected:
@@ -240,7 +240,7 @@ def _under(bound: float, _place: Location, _report: ProblemCollector) -> LessTha
 
 
 class _EqualsType:
-    """Any value that can stand in metadata."""
+    """Any value that metadata can contain."""
 
     def read(self, node: Node, report: ProblemCollector) -> Equals | Invalid:
         value = _VALUE.read(node, report)
@@ -291,7 +291,7 @@ _TESTS: Final = Mapped(_OPERATORS, _tests)
 
 
 class _MetadataTests:
-    """What a metadata value must be: itself, or operators that all must hold."""
+    """A test of a metadata value: a literal, or operators combined by AND."""
 
     def read(
         self, node: Node, report: ProblemCollector

@@ -1,4 +1,4 @@
-"""Shapes of names: words of a closed set, names declared, names that refer to those."""
+"""Field types of names: enumerations, declared names, and references to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ E = TypeVar("E", bound=StrEnum)
 def read_choice(
     what: str, words: Sequence[str], node: Node, report: ProblemCollector
 ) -> str | Invalid:
-    """Read one of a closed set of words, though YAML 1.1 may see more in it: off."""
+    """Read one of a closed set of words, even one that is a YAML 1.1 boolean (off)."""
     if isinstance(node, Scalar) and node.value in words:
         return node.value
     if not isinstance(node, Scalar) or kind_at(node) is not Kind.STRING:
@@ -54,9 +54,10 @@ class EnumType(Generic[E]):
 
 @dataclass(frozen=True, slots=True)
 class NameReference:
-    """A name that something else must have declared: a type, a reason, a rule.
+    """A reference to a declared name: a type, a reason or a rule.
 
-    ``documented`` are offered by editors; ``lenient`` makes an unknown one a warning.
+    ``documented`` names are suggested by editors; with ``lenient``, an unknown name is
+    a warning instead of an error.
     """
 
     label: str
@@ -89,7 +90,7 @@ class NameReference:
 
 @dataclass(frozen=True, slots=True)
 class NameDeclaration:
-    """A name that must be the only one of its kind, and is known from here on."""
+    """A declaration of a name that must be unique among its kind."""
 
     label: str
     kind: str

@@ -1,6 +1,6 @@
-"""What an unquoted scalar means to YAML 1.1, to YAML 1.2, and to a person.
+"""Classifies unquoted scalars by how YAML 1.1, YAML 1.2 and people read them.
 
-Only where all three agree is it taken for what it is; the rest must be quoted.
+A scalar is accepted only if all three agree; otherwise it must be quoted.
 """
 
 import re
@@ -13,7 +13,7 @@ import yaml
 from triaged.rulesfile.parser.nodes import Mapping, Scalar, Sequence
 from triaged.rulesfile.problems import quote_for_message, yaml_quote
 
-# Longer numbers are refused: nothing in a task is that exact.
+# Longer numbers are rejected; no number in a task is that precise.
 MAX_DIGITS: Final = 40
 
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)", re.ASCII)
@@ -30,9 +30,10 @@ _RESOLVER: Final = yaml.resolver.Resolver()
 
 
 class Kind(Enum):
-    """What an unquoted scalar is; a surprise is different things to different readers.
+    """The kind of an unquoted scalar; parsers disagree about a surprise.
 
-    The values are the words for messages.
+    The values are used in messages.
+
     """
 
     STRING = "a string"
@@ -46,7 +47,7 @@ class Kind(Enum):
 
 @lru_cache(maxsize=1024)
 def kind_of(value: str) -> Kind:
-    """Return what an unquoted scalar is."""
+    """Return the kind of an unquoted scalar."""
     tag = _tag(value)
     match tag:
         case "null":
@@ -68,12 +69,12 @@ _TRUTHS: Final = {"true": True, "false": False}
 
 
 def parse_bool(value: str) -> bool:
-    """Return what a boolean scalar says."""
+    """Return the value of a boolean scalar."""
     return _TRUTHS[value.lower()]
 
 
 def describe(node: Scalar | Sequence | Mapping) -> str:
-    """Return what was found, for a message: the value and what YAML takes it for."""
+    """Describe a node for a message: its value and how YAML reads it."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -86,7 +87,7 @@ def describe(node: Scalar | Sequence | Mapping) -> str:
 
 
 def kind_at(node: Scalar) -> Kind:
-    """Return what a scalar is; in quotes it is a text."""
+    """Return the kind of a scalar; a quoted scalar is a string."""
     return kind_of(node.value) if node.plain else Kind.STRING
 
 
@@ -102,12 +103,12 @@ def _describe_scalar(node: Scalar) -> str:
 
 
 def suggest_quotes(value: str) -> str:
-    """Return how to write an unquoted scalar so that it is a text."""
+    """Return advice on how to quote a scalar so that it is a string."""
     return f"quote it: {yaml_quote(_truncate(value))}"
 
 
 def suggest_fix(value: str) -> str:
-    """Return how to write a surprise so that it is one thing to everybody."""
+    """Return advice on how to write an ambiguous scalar unambiguously."""
     if value.lower() in _YES | _NO:
         meant = str(value.lower() in _YES).lower()
         return f"{suggest_quotes(value)}, or write {meant}"
@@ -137,7 +138,7 @@ def _tag(value: str) -> str:
 
 
 def _yaml11_meaning(value: str) -> str:
-    """Return what YAML 1.1, or some reader, takes a surprise for."""
+    """Return how YAML 1.1, or some parser, reads an ambiguous scalar."""
     if value.lower() in _YES | _NO:
         return f"YAML 1.1 reads it as {str(value.lower() in _YES).lower()}"
     if len(value) > MAX_DIGITS:
@@ -154,7 +155,7 @@ def _read_number(value: str, tag: str) -> str:
     node = yaml.ScalarNode(_TAG + tag, value)
     try:
         number = yaml.constructor.SafeConstructor().construct_object(node)
-    except ValueError:  # the resolver takes 0x_ for a number, the constructor does not
+    except ValueError:  # the resolver accepts 0x_ as a number, the constructor does not
         return "a number"
     return f"the number {number}"
 

@@ -1,4 +1,4 @@
-"""Words of other rule languages, each with the word of this one."""
+"""Keywords of other rule languages, with their equivalents in this one."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -84,6 +84,6 @@ IN_TEST: Final[Synonyms] = {
 
 
 def in_this_language(name: str, synonyms: Synonyms) -> str:
-    """Return what to do instead with a word of another language; empty if unknown."""
+    """Return advice on a keyword of another language; empty if it is unknown."""
     meant = synonyms.get(name.lower().replace("-", "_").replace(" ", "_"), "")
     return meant if not meant or meant.startswith("drop") else f"write {meant}"

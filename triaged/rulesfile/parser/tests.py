@@ -1,4 +1,4 @@
-"""The shape of the tests inside a rules file."""
+"""Parses the tests in a rules file."""
 
 from typing import Any, Final, cast
 
@@ -48,7 +48,7 @@ TESTABLE_CAUSES: Final = (
 
 
 class _Metadata:
-    """A task's metadata as the API would give it: any mapping, empty or not."""
+    """Task metadata as the API returns it: any mapping, possibly empty."""
 
     def read(self, node: Node, report: ProblemCollector) -> "Json | Invalid":
         if not isinstance(node, Mapping):
@@ -108,7 +108,7 @@ class _Decision:
 
 
 class _TestableCause:
-    """Why a task is left, as far as tests can see it."""
+    """The cause for leaving a task; only those that a test can produce."""
 
     def read(self, node: Node, report: ProblemCollector) -> LeaveCause | Invalid:
         listed = node.value if isinstance(node, Scalar) else ""
@@ -168,7 +168,7 @@ def _expectation(
 
 
 class _Files:
-    """Lists by the names of the files that they stand in for."""
+    """Entries by list file name, used in place of the files."""
 
     _lists = DictOf(
         "a mapping of file names",

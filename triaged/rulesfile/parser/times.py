@@ -1,4 +1,4 @@
-"""When a task was created: how long ago, and at what time by a local clock."""
+"""Parses conditions on creation time: the age, and the local weekday and hour."""
 
 import re
 from datetime import time, timedelta
@@ -30,7 +30,7 @@ from triaged.rulesfile.problems import (
 _CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _HOURS: Final = re.compile(rf"({_CLOCK})-({_CLOCK}|24:00)", re.ASCII)
 _WEEKDAYS: Final = tuple(day.name.lower() for day in Weekday)
-# These mean what the machine is set to, which is no place for a rule.
+# These depend on the settings of the machine, which rules must not.
 _LOCAL_ZONES: Final = frozenset({"localtime", "posixrules", "Factory"})
 
 

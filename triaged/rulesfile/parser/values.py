@@ -1,7 +1,7 @@
-"""Shapes of single values: each reads a node and describes itself as JSON Schema.
+"""Field types of single values: each parses a node and provides its JSON Schema.
 
-One declaration serves reader, editor and documentation, so they cannot drift apart.
-Reading reports what is wrong and goes on; it never raises for what a file contains.
+One declaration serves the parser, editors and the documentation, so they cannot
+diverge. Parsing reports problems and continues; invalid content never raises.
 """
 
 import re
@@ -43,27 +43,27 @@ _LONG_UNIT: Final = re.compile(r"\b(?:month|year|quarter)s?\b", re.IGNORECASE)
 T_co = TypeVar("T_co", covariant=True)
 Schema = dict[str, Json]
 
-# Longer than anybody waits; keeps every sum of a moment and a duration in range.
+# Keeps every sum of a timestamp and a duration within the range of datetime.
 _LONGEST: Final = timedelta(days=36_500)
 _YEARS: Final = range(1970, 3000)
 
 
 class FieldType(Protocol[T_co]):
-    """What may stand at one place of a rules file."""
+    """The type of a value in a rules file."""
 
     def read(self, node: Node, report: ProblemCollector) -> T_co | Invalid:
-        """Return the value, or report what is wrong with it."""
+        """Return the value, or report what is wrong with it and return ``Invalid``."""
         ...
 
     def schema(self) -> Schema:
-        """Describe what is accepted, as JSON Schema."""
+        """Return the JSON Schema of the accepted values."""
         ...
 
 
 def report_unexpected(
     what: str, node: Node, report: ProblemCollector, advice: str = ""
 ) -> Invalid:
-    """Report that something else was found than what was expected."""
+    """Report that the node is not of the expected kind."""
     if not isinstance(node, InvalidNode):
         tail = f"; {advice}" if advice else ""
         report.error(node.place, f"expected {what}, found {describe(node)}{tail}")
@@ -72,7 +72,7 @@ def report_unexpected(
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """A text, not blank unless ``blank``, of a certain form where ``form`` says so."""
+    """A string; blank only if ``blank`` is set, and matching ``form`` if given."""
 
     label: str = "a string"
     pattern: str = ""
@@ -107,7 +107,7 @@ class String:
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A number within bounds, both included; a whole one unless ``decimal``."""
+    """A number within inclusive bounds; an integer unless ``decimal`` is set."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -116,7 +116,7 @@ class Number:
 
     @property
     def label(self) -> str:
-        """Name it, bounds included."""
+        """The name of the type with its bounds, for messages."""
         name = "a number" if self.decimal else "an integer"
         if self.maximum is not None:
             return f"{name} from {self.minimum} to {self.maximum}"
@@ -158,7 +158,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number, this or more."""
+    """An integer with a lower bound."""
 
     minimum: int = 0
     hint: str = ""
@@ -173,7 +173,7 @@ class Integer:
 
 @dataclass(frozen=True, slots=True)
 class Boolean:
-    """``true`` or ``false``; only ``true`` where ``only_true`` says so."""
+    """``true`` or ``false``; only ``true`` if ``only_true`` is set."""
 
     must_be_true: bool = False
 
@@ -194,7 +194,7 @@ class Boolean:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A sum of integers with a unit each."""
+    """A duration: a sum of integers with a unit each."""
 
     label: str = "a duration such as 90s, 36h, 14d or 1d12h"
 
@@ -219,7 +219,7 @@ class Duration:
 
 
 def _in_units(text: str) -> str:
-    """Return how to write a duration in words; empty where it is none."""
+    """Return how to write a spelled-out duration in units; empty if it is not one."""
     if _LONG_UNIT.search(text):
         return "months and years differ in length; count days: 30d, 365d"
     if not _SPOKEN.fullmatch(text):
@@ -230,7 +230,7 @@ def _in_units(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Timestamp:
-    """A moment in ISO 8601 with its time zone."""
+    """An ISO 8601 timestamp with a time zone."""
 
     label: str = "a timestamp such as 2026-03-01T09:30:00Z"
 
