@@ -1,14 +1,14 @@
 """Everything the program raises on purpose.
 
 TriagedError
-├─ ConfigError        the rules file or the settings are wrong: all problems at once
-├─ RulesTestsFailed   the rules load, but a test in their file fails
-├─ LexiError          what was asked of LeadLex did not come about (leadlex.errors)
-├─ QuotaSpent         the day's share of calls is gone until a certain moment
-├─ LedgerError        cannot remember: therefore do not act
-│  └─ LedgerBusy      another process is writing: may be tried again
-├─ AlreadyRunning     another daemon holds the state directory
-└─ PlanRefused        this plan must not be applied
+├─ ConfigError        invalid rules file or settings: all problems together
+├─ RuleTestsFailed    the rules load, but a test in their file fails
+├─ LexiError          a call to LeadLex failed (leadlex.errors)
+├─ QuotaExhausted     no calls are left until a certain time
+├─ LedgerError        the ledger cannot be used: nothing may be done
+│  └─ LedgerBusy      another process is writing: may be retried
+├─ AlreadyRunning     another process has locked the state directory
+└─ PlanRejected       this plan must not be applied
 
 An error takes facts; its ``__str__`` makes the sentence.  None of them ever holds the
 API key.

@@ -1,1 +1,1 @@
-"""LeadLex over HTTP: the wire format without I/O, and the client that speaks it."""
+"""The LeadLex API: its wire format, without I/O, and the HTTP client."""

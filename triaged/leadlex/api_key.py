@@ -1,4 +1,4 @@
-"""The API key: where it comes from, and how it is kept out of everything we write."""
+"""The API key: where it is read from, and how it is kept out of all output."""
 
 import os
 import re
@@ -21,14 +21,15 @@ _QUOTES: Final = frozenset("\"'`")
 KEY_PREFIX: Final = "wbk_"
 _MAX_KEY_BYTES: Final = 4096
 
-# As ssh does: a file of our own is for us alone.  Another user's file may be read by a
-# group: systemd (an ACL) and Kubernetes (fsGroup) give the key to a service like that.
+# As ssh does: a file owned by this user must be accessible to this user only. A file
+# owned by another user may be group-readable, because systemd (by an ACL) and
+# Kubernetes (by fsGroup) provide secrets to a service that way.
 _FORBIDDEN_BITS_OWN: Final = 0o077
 _FORBIDDEN_BITS_FOREIGN: Final = 0o027
 
 
 class ApiKey:
-    """The API key; neither its repr nor its text ever shows it."""
+    """The API key; neither ``repr`` nor ``str`` shows it."""
 
     __slots__ = ("_value",)
 
@@ -36,7 +37,7 @@ class ApiKey:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the key itself, for the Authorization header alone."""
+        """Return the key itself; for use in the Authorization header only."""
         return self._value
 
     def __repr__(self) -> str:
@@ -44,10 +45,11 @@ class ApiKey:
 
 
 def parse_key(text: str) -> ApiKey:
-    """Take a text for a key if it can be one; the message never shows it.
+    """Parse an API key; the error message never contains the text.
 
     Raises:
         ValueError: it is empty, or not one word of printable ASCII.
+
     """
     key = text.strip()
     if not key:
@@ -56,7 +58,8 @@ def parse_key(text: str) -> ApiKey:
     if key[0] in _QUOTES or key[-1] in _QUOTES:
         message = "the API key is in quotation marks; write it without them"
         raise ValueError(message)
-    # Anything else would end up in an HTTP library's complaint, key included.
+    # The HTTP library would put any other character, with the key, into its error
+    # message.
     if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
         message = "the API key must be one word of printable ASCII"
         raise ValueError(message)
@@ -65,7 +68,7 @@ def parse_key(text: str) -> ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where the key comes from; a file is read at each use, for rotated keys."""
+    """The source of the key; a file is read at each use, so the key can be rotated."""
 
     value: ApiKey | None = None
     file: Path | None = None
@@ -74,16 +77,18 @@ class KeySource:
         """Return the key.
 
         Raises:
-            ConfigError: there is none, or what is there cannot be a key, or others
+            ConfigError: the key is missing or invalid, or others
                 can get at it.
+
         """
         if self.value is not None:
             return self.value
         if self.file is None:
             raise _problem("TRIAGED_API_KEY", _NO_KEY)
-        is_there = os.path.exists(self.file)  # noqa: PTH110 - it never raises
+        is_there = os.path.exists(self.file)  # noqa: PTH110 - Path.exists raises
         if str(self.file).startswith(KEY_PREFIX) and not is_there:
-            # The key in the wrong variable; to name this file would show it.
+            # Probably the key itself in the wrong variable: naming the "file" would
+            # show the key.
             raise _problem("TRIAGED_API_KEY_FILE", _NO_FILE)
         try:
             return parse_key(_read_private(self.file).decode("ascii", "replace"))
@@ -95,7 +100,7 @@ class KeySource:
 
 
 class ApiKeyProvider:
-    """The key as it is in its file now; the last good one while that is unusable."""
+    """The current key of the file, or the last valid one while it is unusable."""
 
     def __init__(self, source: KeySource) -> None:
         self._source = source
@@ -103,13 +108,14 @@ class ApiKeyProvider:
         self._unusable = ""
 
     def reveal(self) -> str:
-        """Return the key for one request; say once what keeps the file from use."""
+        """Return the key for one request; log once if the file becomes unusable."""
         try:
             self._last = self._source.read()
         except ConfigError as error:
             if self._unusable != str(error):
                 self._unusable = str(error)
-                # Imported here: commands that never ask the API start without it.
+                # Imported here: commands that do not call the API start faster without
+                # it.
                 import structlog  # noqa: PLC0415
 
                 structlog.get_logger().warning("api_key.unreadable", problem=str(error))
@@ -123,9 +129,11 @@ def _read_private(path: Path) -> bytes:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file, or others can get at it.
+        ValueError: it is not a regular file, or other users can read or change it.
+
     """
-    # Opened first, judged then: what was judged is what is read.  A pipe would block.
+    # Opened first and checked then, so that the checked file is the one that is read.
+    # Non-blocking, because opening a pipe would block.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:

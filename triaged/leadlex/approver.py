@@ -1,4 +1,4 @@
-"""The call that approves a task: for a person in a review, never for the daemon."""
+"""The call that approves a task: used by interactive review, never by the daemon."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ APPROVED: Final = "approved"
 
 
 class LexiApprover:
-    """Approves tasks, one person's answer at a time."""
+    """Approves single tasks, each on a decision of a person."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -21,8 +21,9 @@ class LexiApprover:
         """Approve a task; LeadLex then carries it out.
 
         Raises:
-            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
-                unknown whether the task was approved.
+            LexiError: the subclass tells the cause; after ``NoResponse`` and
+                ``MalformedResponse`` it is unknown whether the task was approved.
+
         """
         path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)

@@ -1,7 +1,7 @@
-"""Judges whether a list answer is what it seems: all tasks of one status, as of now.
+"""Decides whether a list response is complete and current for its status.
 
-LeadLex documents neither pages nor filters that fail, so each sign of them counts; a
-list that may be incomplete resolves nothing.
+LeadLex documents neither pagination nor failing filters, so any sign of either counts.
+A list that may be incomplete is not used to resolve outcomes.
 """
 
 import re
@@ -25,7 +25,7 @@ _MORE: Final = frozenset(
     | {"partial", "incomplete", "istruncated", "ispartial", "isincomplete"}
     | {"cursor", "endcursor", "continuation", "continuationtoken", "pagetoken"}
 )
-# Members that tell of the rate limit: their ``limit`` is of calls, not of rows.
+# Members about the rate limit: their ``limit`` counts calls, not rows.
 _NOT_OF_ROWS: Final = ("ratelimit", "quota", "usage")
 _MAX_DEPTH: Final = 4
 
@@ -37,10 +37,10 @@ _NOTHING: Final = frozenset({"", "0", "false", "none", "null", "no"})
 
 
 class Doubt(NamedTuple):
-    """Why a list may not be what it seems.
+    """Why a list may be incomplete or out of date.
 
-    ``rows`` says that its rows may be wrong or out of date, so that none of them must
-    be acted on; otherwise tasks may be missing beside them.
+    If ``rows`` is set, the rows themselves may be wrong or out of date, so no decision
+    may be based on them; otherwise only further tasks may be missing.
     """
 
     why: str
@@ -57,9 +57,9 @@ def find_doubt(
     is_cached: bool = False,
     broken: int = 0,
 ) -> Doubt | None:
-    """Say why a list may be incomplete or out of date; None if nothing points to it.
+    """Return why a list may be incomplete or out of date, or None.
 
-    ``members`` is what the answer says beside its tasks, by path.
+    ``members`` are the other members of the response besides its tasks, by path.
     """
     if is_cached:
         return Doubt("a cache gave an earlier answer", rows=True)
@@ -87,7 +87,7 @@ def _facts(members: Members) -> Iterator[tuple[str, Json]]:
 
 
 def _walk(name: str, value: Json, depth: int) -> Iterator[tuple[str, Json]]:
-    """Go through what an answer says of itself, by plain names."""
+    """Yield the members of a response with normalized names."""
     plain = _plain(name)
     if plain.startswith(_NOT_OF_ROWS):
         return
@@ -112,7 +112,7 @@ def _header_facts(headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
 
 
 def _page(name: str, value: Json, rows: int) -> str | None:
-    """Return what one fact has to do with further pages."""
+    """Return why one member hints at further pages, or None."""
     number = _number(value)
     if name in _TOTALS | {"count"} and number is not None and number > rows:
         return f"{rows} of {number:.0f} tasks are listed"

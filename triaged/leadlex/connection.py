@@ -1,6 +1,6 @@
-"""LeadLex over httpx: the connection, and a reader that cannot write.
+"""The HTTP connection to LeadLex, based on httpx.
 
-Whether a call may leave is not decided here, nor whether it is tried again.
+Quota checks and retries are left to the callers.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from triaged.leadlex.replay import ReplayDetector, StaleDetector
 from triaged.leadlex.sending import NotSentError, Sending
 from triaged.quota import RateLimitHeaders
 
-# Of these a chunk of 64 KiB is 64 MiB at most.
+# With these, a chunk of 64 KiB decompresses to 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -46,18 +46,18 @@ _REPLAYED: Final = "an earlier answer came again, instead of one to this request
 
 CONNECT_TIMEOUT: Final = 10.0
 READ_TIMEOUT: Final = 30.0
-# Per-read time-outs do not end a body that trickles; this does.
+# Seconds for a whole call; per-read timeouts do not stop a body that trickles in.
 TOTAL_TIMEOUT: Final = 60.0
 
 
 class Connection:
     """One HTTP connection pool to one LeadLex workspace.
 
-    The key goes to the configured base URL and nowhere else: redirects are not
-    followed, and a proxy from the environment is used for https only.
+    The key is sent to the configured base URL only: redirects are not followed, and a
+    proxy from the environment is used for https only.
 
     Raises:
-        ConfigError: a variable for proxies or TLS cannot be used.
+        ConfigError: an environment variable for proxies or TLS is invalid.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Connection:
         self.redactor = Redactor()
         self._replays = ReplayDetector()
         self._stale = StaleDetector()
-        # Only httpx's own transport tells when it begins to write.
+        # Only httpx's own transport reports when it begins to write.
         self._is_traced = transport is None or isinstance(
             transport, httpx.AsyncHTTPTransport
         )
@@ -87,12 +87,14 @@ class Connection:
         self._http = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
             follow_redirects=False,
-            # The environment is read by us, who name the variable that is wrong.
+            # This program reads the environment itself, to name the variable that is
+            # invalid.
             trust_env=False,
             verify=create_tls_context(os.environ) if is_secure else _no_ca_context(),
             proxy=_proxy_of(proxy),
             transport=transport,
-            # A cookie that no header can carry would spoil all later calls.
+            # An unencodable cookie would make all later calls fail, so cookies are
+            # rejected.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             headers={
                 "User-Agent": f"triaged/{__version__}",
@@ -121,14 +123,15 @@ class Connection:
         feed: Callable[[bytes], None] | None = None,
         before_send: Callable[[], None] | None = None,
     ) -> ApiResponse:
-        """Make one call and return a 2xx answer; its body goes to ``feed``, if given.
+        """Make one call and return a 2xx response; ``feed``, if given, gets its body.
 
-        ``before_send`` is called exactly once, when a connection is open and nothing of
-        the request has been written.  If it raises, nothing is sent, and the caller
-        gets that exception unchanged.
+        ``before_send`` is called exactly once, when a connection is open and no part of
+        the request has been written. If it raises, nothing is sent and the exception
+        propagates unchanged.
 
         Raises:
-            LexiError: anything else, by its leaf (see ``errors``).
+            LexiError: the call failed; the subclass tells how (see ``errors``).
+
         """
         started = self._clock.monotonic()
         key = self._key()
@@ -152,10 +155,10 @@ class Connection:
                 except ValueError as error:
                     if response.is_success:
                         raise malformed_response(operation, head, error) from error
-                    body = b""  # the status has the meaning
+                    body = b""  # the status alone is enough
         except NotSentError as stopped:
             hook_error = stopped.error
-        # httpx reads even the redirect that it does not follow: hence InvalidURL.
+        # httpx parses even a redirect that it does not follow: hence InvalidURL.
         except (
             httpx.HTTPError,
             httpx.StreamError,
@@ -170,7 +173,7 @@ class Connection:
             raise self._refusal(operation, replace(head, body=body))
         finally:
             self._report(operation, started, head)
-        # Outside the handler, so that it comes as it was raised, without a context.
+        # Raised outside the handler, so that the exception has no added context.
         raise hook_error
 
     @asynccontextmanager
@@ -192,7 +195,7 @@ class Connection:
         rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
         is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
         if is_cached := is_old or protocol.is_from_cache(headers):
-            # Its quota and its clock are those of an earlier moment.
+            # The rate limit and date of a replayed response are out of date.
             rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
         return ApiResponse(
             response.status_code,
@@ -214,7 +217,7 @@ class Connection:
                 headers={"Authorization": f"Bearer {key}"},
             )
         except (httpx.InvalidURL, UnicodeError) as error:
-            # An id too long for any URL costs itself, not the cycle.
+            # An id that is too long for a URL fails this task, not the cycle.
             raise RequestRejected(operation, message=_describe(error)) from error
 
     def _translate(
@@ -224,9 +227,9 @@ class Connection:
         head: ApiResponse | None,
         sending: Sending,
     ) -> LexiError:
-        """Name what a failure of the transport means for the call."""
+        """Return the error that a transport failure means for this call."""
         if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
-            # The status alone has the meaning; a body that was cut does not change it.
+            # The status alone determines the error, even if the body was cut off.
             return self._refusal(operation, head)
         never_sent = isinstance(error, _NEVER_SENT) or not sending.has_started
         kind = Unreachable if never_sent else NoResponse
@@ -258,17 +261,17 @@ class Connection:
 async def _read_body(
     response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
-    """Read a body to its end; a good one is fed on, and nothing is left to return.
+    """Read a whole body and return it; with ``feed``, a 2xx body is passed on instead.
 
     Raises:
-        ValueError: there is no end in sight, or ``feed`` wants no more of it.
+        ValueError: it exceeds the size limit, or ``feed`` rejects it.
     """
-    # Others, and each further layer, multiply beyond what a single chunk may hold.
+    # Other encodings, or several layers, may expand one chunk beyond any bound.
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
         raise ValueError(f"compressed as {encoding[:40]!r}, which was not asked for")
     if encoding == "x-gzip":
-        # RFC 9110 8.4.1.3 calls the two equal; httpx knows only one.
+        # RFC 9110 8.4.1.3 treats x-gzip as gzip; httpx supports only the latter.
         response.headers["content-encoding"] = "gzip"
     is_fed = feed is not None and response.is_success
     limit = protocol.MAX_LIST_BYTES if is_fed else protocol.MAX_BODY_BYTES
@@ -278,7 +281,7 @@ async def _read_body(
     async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > limit:
-            # An error keeps its frames, and they would keep what was read.
+            # A traceback keeps its frames alive, and with them the data that was read.
             body.clear()
             raise ValueError(f"longer than {limit // protocol.MIB} MiB")
         take(chunk)
@@ -303,7 +306,7 @@ def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
 
 
 def _no_ca_context() -> ssl.SSLContext:
-    """Return a context without authorities: plain http to loopback needs none."""
+    """Return a TLS context without CA certificates, for plain http to loopback."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 

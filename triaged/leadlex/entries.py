@@ -1,4 +1,4 @@
-"""Entries of a list answer: where one ends in the text, and what it takes in memory."""
+"""Entries of a list response: where one ends in the text, and its memory use."""
 
 import math
 import re
@@ -8,25 +8,25 @@ from typing import Final
 
 from triaged.rules.task import Json, Task
 
-# A value that is there but cannot be represented; for ``parse_task`` it is unreadable.
+# Replaces a value that cannot be represented; ``parse_task`` makes it unreadable.
 UNREADABLE: Final = math.nan
-# A text, with a group if it is closed, or what separates and nests values.
+# A JSON string, with a group if it is closed, or a separator or bracket.
 _MARK: Final = re.compile(r'"(?:[^"\\]++|\\.)*+(")?|[\[\]{},]', re.DOTALL)
-# Levels that json decodes in any case.
+# Nesting depth that json can always decode.
 _DEEP: Final = 100
 
 
 def integer(digits: str) -> Json:
-    """Read an integer of any length."""
+    """Parse an integer; one that Python cannot represent becomes ``UNREADABLE``."""
     try:
         return int(digits)
     except ValueError:
-        # Python reads no integer of more than 4,300 digits.
+        # Python rejects integers of more than 4,300 digits.
         return UNREADABLE
 
 
 def find_end(text: str, start: int) -> tuple[int | None, bool]:
-    """Return where a value ends, if that is in the text, and if it nests deeply."""
+    """Return the end offset of a value (or None), and whether it is deeply nested."""
     depth = deepest = 0
     for mark in _MARK.finditer(text, start):
         found = mark[0]
@@ -44,7 +44,7 @@ def find_end(text: str, start: int) -> tuple[int | None, bool]:
 
 
 def task_size(task: Task) -> int:
-    """Return the memory that a task takes."""
+    """Return the approximate memory use of a task, in bytes."""
     size = getsizeof(task) + _size(task.raw)
     if task.metadata is not task.raw.get("metadata"):
         size += _size(task.metadata)
@@ -52,7 +52,7 @@ def task_size(task: Task) -> int:
 
 
 def _size(value: object) -> int:
-    """Return the memory that a value takes, apart from keys, which are shared."""
+    """Return the memory use of a value in bytes, without keys, which are shared."""
     size = getsizeof(value)
     if isinstance(value, dict):
         inner: Iterable[object] = value.values()

@@ -1,7 +1,7 @@
-"""What the environment says of the way to LeadLex: a proxy, and TLS.
+"""The proxy and TLS settings of the environment for calls to LeadLex.
 
-All of it is read and checked before the first call, so that a variable that cannot be
-used is named, instead of failing inside a library.
+They are read and checked before the first call, so that an error names the invalid
+variable instead of occurring inside a library.
 """
 
 import ipaddress
@@ -35,7 +35,8 @@ def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
     """Return the proxy to the API; plain http stays on loopback and needs none.
 
     Raises:
-        ConfigError: the variable that applies cannot be used; its value is not shown.
+        ConfigError: the variable that applies is invalid; its value is not shown.
+
     """
     target = urlsplit(base_url)
     if target.scheme != "https":
@@ -54,15 +55,15 @@ def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
 
 
 def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
-    """Return whether ``NO_PROXY`` names a host: names, domains, addresses, networks."""
+    """Return whether ``NO_PROXY`` covers a host, by name, domain or IP network."""
     return any(_covers(entry, host, port) for entry in re.split(r"[\s,;]+", no_proxy))
 
 
 def create_tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a context that verifies the server, as OpenSSL's variables have it.
+    """Return a context that verifies the server, using OpenSSL's variables.
 
     Raises:
-        ConfigError: one of these variables cannot be used.
+        ConfigError: one of these variables is invalid.
     """
     if file := environ.get("SSL_CERT_FILE"):
         try:
@@ -94,16 +95,16 @@ def _check_keylog(path: str) -> None:
 
 
 def _first_set(environ: Mapping[str, str], *names: str) -> str | None:
-    """Return the variable that applies; as elsewhere, lower case goes first."""
+    """Return the variable that applies; lower case takes precedence, as usual."""
     spellings = [spelling for name in names for spelling in (name.lower(), name)]
     return next((it for it in spellings if environ.get(it, "").strip()), None)
 
 
 def _parse_proxy(text: str) -> ProxyServer:
-    """Read a proxy's URL; no message shows any of it but a well-known scheme.
+    """Parse a proxy URL; error messages show at most a well-known scheme.
 
     Raises:
-        ValueError: it is none that can be used.
+        ValueError: it is not a supported proxy URL.
     """
     scheme = text.partition("://")[0].lower()
     if scheme in _OTHER_PROXIES:
@@ -134,7 +135,7 @@ def _is_host(host: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Return whether one entry of ``NO_PROXY`` names a host; nonsense names none."""
+    """Return whether a ``NO_PROXY`` entry covers a host; an invalid one never does."""
     entry = entry.strip().lower().rpartition("://")[2].rstrip("/")
     host = host.lower().rstrip(".")
     if entry == "*":

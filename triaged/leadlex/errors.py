@@ -1,14 +1,15 @@
-"""What can go wrong with a call to LeadLex, one class for each consequence.
+"""Errors of LeadLex calls, one class for each consequence.
 
 LexiError          what was asked of LeadLex did not come about
-├─ Unreachable     nothing was sent: may be tried again
-├─ NoResponse      sent, no usable answer: a write is now unknown
-├─ MalformedResponse  an answer outside the protocol: a write is now unknown
+├─ Unreachable     nothing was sent: may be retried
+├─ NoResponse      sent, no usable response: the outcome of a write is unknown
+├─ MalformedResponse  invalid response: the outcome of a write is unknown
 ├─ RateLimited     429: no calls before the quota allows them
 ├─ KeyRejected     401, 403: the key or its permissions
 ├─ TaskNotFound    404: an outcome of a dismissal
 ├─ NotPending      400 validation_error: an outcome of a dismissal
-└─ RequestRejected any other refusal
+└─ RequestRejected any other rejection
+
 """
 
 from http import HTTPStatus
@@ -20,11 +21,11 @@ from triaged.quota import RateLimitHeaders
 
 
 class LexiError(TriagedError):
-    """What was asked of LeadLex did not come about.
+    """A call to LeadLex failed.
 
-    ``operation`` is ``list``, ``dismiss`` or ``approve``; ``status`` is the HTTP
-    status where there was one; ``message`` is the server's text, untrusted;
-    ``rate_limit`` is what the answer's headers said of the quota.
+    ``operation`` is ``list``, ``dismiss`` or ``approve``; ``status`` is the HTTP status
+    or None; ``message`` is text from the server, untrusted; ``rate_limit`` holds the
+    rate-limit headers of the response.
     """
 
     summary = "LeadLex did not do it"
@@ -48,7 +49,7 @@ class LexiError(TriagedError):
         self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
-        """Return what was asked, what came back and under which request id."""
+        """Format the operation, the response and its request id."""
         status = f" (HTTP {self.status})" if self.status is not None else ""
         detail = ": ".join(part for part in (self.code, self.message) if part)
         tail = f" [request {self.request_id}]" if self.request_id else ""
@@ -57,25 +58,25 @@ class LexiError(TriagedError):
 
 
 class Unreachable(LexiError):
-    """Nothing was sent: no connection came about."""
+    """Nothing was sent, because no connection could be established."""
 
     summary = "LeadLex cannot be reached"
 
 
 class NoResponse(LexiError):
-    """Sent, but no usable answer came: a time-out, a cut connection, a 5xx."""
+    """The request was sent without a usable response: a timeout, a reset or a 5xx."""
 
     summary = "LeadLex gave no usable answer"
 
 
 class MalformedResponse(LexiError):
-    """An answer came that is not what the protocol says."""
+    """The response does not conform to the protocol."""
 
     summary = "LeadLex answered something that the protocol does not know"
 
 
 class RateLimited(LexiError):
-    """The server refused because of its rate limit (429)."""
+    """The server rejected the call because of its rate limit (429)."""
 
     summary = "LeadLex refused: rate limit"
 
@@ -86,7 +87,7 @@ class KeyRejected(LexiError):
     summary = "LeadLex refused the API key"
 
     def __str__(self) -> str:
-        """Add which permissions to grant; two vocabularies are documented."""
+        """Add which permissions to grant; the API documents two sets of names."""
         hint = (
             "; the key needs the 'Lexi' permission (newer keys: read:ai to list,"
             " write:ai to dismiss)"
@@ -97,7 +98,7 @@ class KeyRejected(LexiError):
 
 
 class TaskNotFound(LexiError):
-    """There is no such task (any more)."""
+    """The task does not exist, or no longer."""
 
     summary = "LeadLex does not know the task"
 
@@ -109,7 +110,7 @@ class NotPending(LexiError):
 
 
 class RequestRejected(LexiError):
-    """The server refused for a reason of its own."""
+    """The server rejected the request for any other reason."""
 
     summary = "LeadLex refused the request"
 
@@ -117,12 +118,12 @@ class RequestRejected(LexiError):
 def malformed_response(
     operation: str, answer: ApiResponse, error: ValueError
 ) -> LexiError:
-    """Make the error for an answer that is outside the protocol."""
+    """Build the error for a response that does not conform to the protocol."""
     return MalformedResponse(operation, message=str(error)[:200], **facts(answer))
 
 
 def facts(head: ApiResponse | None) -> dict[str, Any]:
-    """Return what an answer says, as arguments of an error about it."""
+    """Return the facts of a response, as keyword arguments of a ``LexiError``."""
     if head is None:
         return {}
     return {

@@ -1,9 +1,8 @@
-"""A list answer, read task by task while it comes in, and within limits.
+"""Decodes a list response task by task while it is received, within limits.
 
-A list is cut into its entries by brackets and quotes, and each entry is decoded by
-``json`` on its own, so that an entry that cannot be decoded costs only itself.  msgspec
-does not do that: a lone surrogate, NaN or deep nesting in one entry makes the whole
-answer unreadable to it.
+The list is split into entries by brackets and quotes, and ``json`` decodes each entry
+separately, so that an invalid entry affects only one task. msgspec cannot do that: a
+lone surrogate, NaN or deep nesting in one entry makes it reject the whole response.
 """
 
 import json
@@ -18,15 +17,15 @@ from triaged.leadlex.entries import UNREADABLE, find_end, integer, task_size
 from triaged.leadlex.redaction import Redactor
 from triaged.rules.task import Json, Task, parse_task
 
-# A workspace of 100,000 long tasks fits; anything beyond is not a list answer.
+# A workspace of 100,000 tasks fits; anything larger is not a plausible response.
 MAX_TASKS: Final = 200_000
-# What the tasks of one list may take in memory, whatever the answer's size.
+# Limit of the memory used by the tasks of one list, whatever the response size.
 MAX_HELD_BYTES: Final = 256 * 1024 * 1024
-# A longer entry is not decoded: in [{},{},{}] three bytes become seventy.
+# Longer entries are not decoded: three bytes of [{},{},{}] take seventy in memory.
 MAX_DECODED_CHARS: Final = 1024 * 1024
-# An entry that is longer still is not waited for.
+# Entries longer than this abort the response.
 MAX_ENTRY_CHARS: Final = 4 * 1024 * 1024
-# Pagination, errors and the like; each is kept up to a length.
+# Limits of the other members (pagination, errors) that are kept.
 _MAX_MEMBERS: Final = 100
 _MAX_MEMBER_CHARS: Final = 65_536
 _MAX_SHARED_KEYS: Final = 1_000
@@ -35,34 +34,35 @@ _FEED_BYTES: Final = 64 * 1024
 _BLANKS: Final = re.compile(r"[ \t\n\r]*")
 
 
-# A step of the reading: it yields when it needs more text, and returns what it read.
+# A parser step: a generator that yields when it needs more text and returns its result.
 _Text: TypeAlias = Generator[None, None, str]
 _Bool: TypeAlias = Generator[None, None, bool]
 _Json: TypeAlias = Generator[None, None, Json]
-# A value, and of how many characters it was.
+# A value, and its length in characters.
 _Read: TypeAlias = tuple[Json, int]
 _Value: TypeAlias = Generator[None, None, _Read]
 _Nothing: TypeAlias = Generator[None, None, None]
 
 
 def reject_constant(name: str) -> NoReturn:
-    """Refuse what Python takes for JSON and RFC 8259 does not: NaN and Infinity."""
+    """Reject NaN and Infinity, which Python accepts as JSON but RFC 8259 does not."""
     message = f"{name} is not JSON"
     raise ValueError(message)
 
 
 class ListDecoder:
-    """Reads ``{"data": {"tasks": [...]}}``, given in pieces, into tasks.
+    """Decodes ``{"data": {"tasks": [...]}}``, given in pieces, into tasks.
 
-    ``members`` holds what else the answer says, by its path; ``broken`` counts the
-    entries that are not JSON: where such an entry ends is only likely.
+    ``members`` holds the other members of the response, by path; ``broken`` counts the
+    entries that are not valid JSON, whose end can only be guessed.
     """
 
     def __init__(self, redactor: Redactor | None = None) -> None:
         self._redactor = redactor or Redactor()
         self.members: dict[tuple[str, ...], Json] = {}
         self.broken = 0
-        # A wrong byte becomes a lone surrogate, which costs the text that it is in.
+        # An invalid byte becomes a lone surrogate, which affects only the string it is
+        # in.
         self._utf8 = getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._keys: dict[str, str] = {}
         self._json = json.JSONDecoder(
@@ -73,7 +73,8 @@ class ListDecoder:
         )
         self._tasks: list[Task] = []
         self._held = 0
-        # What is being read, from where on, and what has come since it was cut short.
+        # The text being parsed, the offset in it, and the text received since it ran
+        # out.
         self._text, self._at = "", 0
         self._fresh: list[str] = []
         self._waiting = 0
@@ -81,19 +82,19 @@ class ListDecoder:
         self._reading = self._answer()
 
     def feed(self, piece: bytes) -> None:
-        """Take the next bytes.
+        """Decode the next bytes.
 
         Raises:
-            ValueError: this cannot become a list of tasks any more.
+            ValueError: the response is not a list of tasks, or exceeds a limit.
         """
         for start in range(0, len(piece), _FEED_BYTES):
             self._push(self._utf8.decode(piece[start : start + _FEED_BYTES]))
 
     def close(self) -> list[Task]:
-        """Return the tasks, now that all bytes have come.
+        """Return the tasks, after all bytes have been fed.
 
         Raises:
-            ValueError: they are no list of tasks, or not a whole one.
+            ValueError: the response is not a list of tasks, or not complete.
         """
         self._ended = True
         self._push(self._utf8.decode(b"", final=True))
@@ -102,7 +103,7 @@ class ListDecoder:
         return self._tasks
 
     def discard(self) -> None:
-        """Free all that was read; an error keeps its frames, and they keep this."""
+        """Free all data; the frames of a traceback keep this decoder alive."""
         self._tasks, self._text, self._fresh = [], "", []
         self._keys.clear()
         self.members.clear()
@@ -113,7 +114,8 @@ class ListDecoder:
         left = len(self._text) - self._at
         if left + self._waiting > MAX_ENTRY_CHARS:
             raise ValueError(f"an entry of more than {MAX_ENTRY_CHARS:,} characters")
-        # What was cut is read again once it has doubled: the work stays linear.
+        # A truncated value is parsed again once the text has doubled, so the work stays
+        # linear.
         if self._waiting < left and not self._ended:
             return
         self._text = self._text[self._at :] + "".join(self._fresh)
@@ -128,7 +130,7 @@ class ListDecoder:
         self._whole = True
 
     def _object(self, path: tuple[str, ...], inside: tuple[str, ...]) -> _Nothing:
-        """Read an object that holds the tasks at this path."""
+        """Parse an object that contains the tasks at this path."""
         wanted, rest = path[0], path[1:]
         found = False
         more = yield from self._opens("{}", f"an object that has {wanted!r}")
@@ -155,7 +157,7 @@ class ListDecoder:
             value = "..."
         if len(self.members) == _MAX_MEMBERS:
             raise ValueError(f"more than {_MAX_MEMBERS} members beside the tasks")
-        # Of two with the same key, the one that says something counts.
+        # Of duplicate keys, a value that is not empty takes precedence.
         self.members[path] = self.members.get(path) or value
 
     def _entries(self) -> _Nothing:
@@ -174,14 +176,14 @@ class ListDecoder:
                 mib = MAX_HELD_BYTES // 1024**2
                 raise ValueError(f"tasks that take more than {mib} MiB of memory")
             self._tasks.append(task)
-            # As _take, which costs more.
+            # Inlined for speed.
             if self._skip() == ",":
                 self._at += 1
             else:
                 more = (yield from self._take(",]")) == ","
 
     def _entry(self) -> _Json:
-        """Read one entry; one that cannot be decoded is passed over to its end."""
+        """Parse one entry; an invalid one is skipped up to its end."""
         while True:
             self._skip()
             is_short = len(self._text) - self._at <= MAX_DECODED_CHARS
@@ -196,13 +198,14 @@ class ListDecoder:
         is_long = end - self._at > MAX_DECODED_CHARS
         if not is_long and (read := self._scan(",]")):
             return read[0]
-        # Only where the syntax is wrong, the end that was found is only likely.
+        # If only the size or depth is exceeded, the end is certain; otherwise it is a
+        # guess.
         self.broken += not (is_long or is_deep)
         self._at = end
         return UNREADABLE
 
     def _opens(self, brackets: str, wanted: str) -> _Bool:
-        """Take an opening bracket; say whether anything is between it and the other."""
+        """Consume an opening bracket; return whether the container is not empty."""
         opening, closing = tuple(brackets)
         found = yield from self._peek()
         if found != opening:
@@ -221,13 +224,13 @@ class ListDecoder:
         return found
 
     def _peek(self) -> _Text:
-        """Look at the next character that is not blank; empty at the end."""
+        """Return the next non-blank character, not consuming it; empty at the end."""
         while not (found := self._skip()) and not self._ended:
             yield
         return found
 
     def _value(self, ends: str) -> _Value:
-        """Read a value other than an entry, up to one of these ends."""
+        """Parse a value other than an entry, up to one of these delimiters."""
         while True:
             self._skip()
             if read := self._scan(ends):
@@ -237,13 +240,13 @@ class ListDecoder:
             yield
 
     def _skip(self) -> str:
-        """Skip blanks, and return what is next in the text that is there."""
+        """Skip blanks, and return the next available character."""
         blanks = _BLANKS.match(self._text, self._at)
         self._at = blanks.end() if blanks else self._at
         return self._text[self._at : self._at + 1]
 
     def _scan(self, ends: str) -> _Read | None:
-        """Decode one value; None while it is not there as a whole, or is no JSON."""
+        """Decode one value; None if it is incomplete or not valid JSON."""
         start = self._at
         try:
             value, self._at = self._json.raw_decode(self._text, start)
@@ -252,17 +255,17 @@ class ListDecoder:
         if self._redactor.may_hold_key(self._text[start : self._at]):
             value = self._redactor.redact_value(value)
         read, end = (value, self._at - start), self._at
-        # A number at the end of the text may go on in what comes next.
+        # A number at the end of the text may continue in the next piece.
         if (following := self._skip()) and following in ends:
             return read
         if not following:
-            # Blanks may go on for long; one of them is as good as all.
+            # Drop all blanks but one, since there may be any number.
             self._text = self._text[: end + 1]
         self._at = start
         return None
 
     def _object_of(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        """Make an object; of two equal keys neither is certain."""
+        """Build an object; the values of duplicate keys become unreadable."""
         known = self._keys.get
         made = {known(key) or self._share(key): value for key, value in pairs}
         if len(made) < len(pairs):

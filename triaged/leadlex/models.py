@@ -1,4 +1,4 @@
-"""What LeadLex answers, as values: tasks listed, writes confirmed, calls made."""
+"""LeadLex responses as values: listed tasks, confirmed writes, finished calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,12 +28,12 @@ class ApiCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskList:
-    """The tasks of one status, as listed at one moment.
+    """The tasks of one status, as listed at one time.
 
-    ``incomplete`` is None when the list is known to be whole, and otherwise says in
-    words why tasks may be missing from it: such a list resolves nothing.  With
-    ``rows_in_doubt`` its rows may be wrong or out of date as well: none is acted on.
-    ``requested_at`` is when it was asked for.
+    ``incomplete`` is None if the list is complete, and otherwise why tasks may be
+    missing from it: such a list does not resolve outcomes. With ``rows_in_doubt``, the
+    rows themselves may be wrong or out of date and must not be used. ``requested_at``
+    is when the list was requested.
     """
 
     tasks: list[Task]
@@ -46,7 +46,7 @@ class TaskList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
-    """A write that the server says it carried out."""
+    """A write that the server confirmed."""
 
     rate_limit: RateLimitHeaders
     request_id: str | None
@@ -54,7 +54,7 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """An answer: its status, its body as bytes and what its headers said."""
+    """A response: its status, its body as bytes, and the headers that are used."""
 
     status: int
     body: bytes

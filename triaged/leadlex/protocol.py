@@ -1,7 +1,7 @@
-"""JSON and headers to values and back, without any I/O.
+"""Converts between JSON, headers and values, without any I/O.
 
-Facts are those of ``leadlex-api.md`` (API V2): paths and bodies of its sections 2 and
-3, headers of 4, the error table of 5.  What is unknown there is read defensively.
+It follows ``leadlex-api.md`` (API V2): paths and bodies of sections 2 and 3, headers of
+section 4, the error table of section 5. Anything undocumented is parsed defensively.
 """
 
 import json
@@ -32,9 +32,9 @@ TASKS_PATH: Final = "/v1/lexi/tasks"
 STATUSES: Final = ("pending", "approved", "dismissed", "completed", "failed")
 
 MIB: Final = 1024 * 1024
-# A workspace of 100,000 long tasks fits; anything beyond is not a list answer.
+# A workspace of 100,000 tasks fits; anything larger is not a plausible response.
 MAX_LIST_BYTES: Final = 64 * MIB
-# An answer about one task, or a refusal, takes a hundredth of this.
+# A response about one task, or an error, takes a hundredth of this.
 MAX_BODY_BYTES: Final = MIB
 
 _MESSAGE_SHOWN: Final = 300
@@ -46,7 +46,7 @@ _NO_SUCH_PATH: Final = (
     " /functions/v1/api-gateway"
 )
 
-# What a server refuses for its form, before anything acts on it.
+# Statuses of requests that a server rejects for their form, before any effect.
 _NEVER_PASSED_ON: Final = frozenset(
     {
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -62,7 +62,7 @@ _OF_KEY: Final = re.compile(
 )
 _TASK_CODES: Final = frozenset({"not_found", "task_not_found"})
 _OF_ROUTE: Final = re.compile(r"(?i)\b(route|endpoint|path|url|function|method)\b")
-# Documented is "Task has already been dismissed".
+# The documented message is "Task has already been dismissed".
 _SETTLED: Final = re.compile(
     r"(?i)\b(already|no longer|not|isn't)\b.*"
     r"\b(pending|approved|dismissed|completed|failed|processed)\b"
@@ -71,24 +71,24 @@ _CACHE_HEADERS: Final = ("x-cache", "x-cache-status", "cf-cache-status", "cache-
 _HIT: Final = re.compile(r"(?i)(?<![a-z])(hit|stale)\b")
 _LONGEST_WAIT: Final = timedelta(days=7)
 _SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*", re.ASCII)
-_MAX_EPOCH: Final = 253_402_300_799  # the last second that a datetime holds
+_MAX_EPOCH: Final = 253_402_300_799  # the last second that a datetime can represent
 
 
 def dismiss_path(task_id: str) -> str:
-    """Return the path that dismisses a task; the id is opaque, so all is escaped."""
+    """Return the path that dismisses a task; the opaque id is escaped."""
     return f"{TASKS_PATH}/{quote(task_id, safe='')}/dismiss"
 
 
 def approve_path(task_id: str) -> str:
-    """Return the path that approves a task, for a person's answer in a review."""
+    """Return the path that approves a task; the opaque id is escaped."""
     return f"{TASKS_PATH}/{quote(task_id, safe='')}/approve"
 
 
 def parse_json(body: bytes) -> Json:
-    """Read JSON as RFC 8259 has it: UTF-8, no NaN, and no key twice in one object.
+    """Parse strict RFC 8259 JSON: UTF-8, no NaN, no duplicate keys in an object.
 
     Raises:
-        ValueError: it is not JSON, or nested or numbered beyond reason.
+        ValueError: it is not valid JSON, or its nesting or a number exceeds the limits.
     """
     try:
         value: Json = json.loads(
@@ -111,12 +111,13 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def decode_list(body: bytes) -> list[Task]:
-    """Read a list answer: ``{"data": {"tasks": [...]}}``.
+    """Parse a list response: ``{"data": {"tasks": [...]}}``.
 
-    A broken entry becomes a malformed task; it costs itself, not the list.
+    An invalid entry becomes a malformed task and does not affect the others.
 
     Raises:
-        ValueError: the answer as a whole is not a list of tasks.
+        ValueError: the response as a whole is not a list of tasks.
+
     """
     decoder = ListDecoder()
     decoder.feed(body)
@@ -124,10 +125,10 @@ def decode_list(body: bytes) -> list[Task]:
 
 
 def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
-    """Check that an answer confirms the change of this very task.
+    """Check that a response confirms the change of this task to this status.
 
     Raises:
-        ValueError: it says something else, or nothing, or has an error as well.
+        ValueError: it confirms anything else or nothing, or also contains an error.
     """
     answer = parse_json(body)
     if _member(answer, "error") or _member(answer, "errors"):
@@ -147,10 +148,11 @@ def error_from_response(
     request_id: str | None,
     redact: Callable[[str], str] = str,
 ) -> LexiError:
-    """Name what an answer other than 2xx means.
+    """Return the error that a response other than 2xx means.
 
-    Only the API's own envelope speaks for the API: a bare 401, 403 or 404 may come from
-    a proxy, a firewall or a wrong base URL and says nothing about the key or a task.
+    Only a body in the error format of the API is attributed to the API: a bare 401, 403
+    or 404 may come from a proxy, a firewall or a wrong base URL, and proves nothing
+    about the key or a task.
     """
     code, message = map(redact, read_error(body))
     kind = _kind_of(operation, status, code, message)
@@ -176,7 +178,7 @@ def _kind_of(operation: str, status: int, code: str, message: str) -> type[LexiE
         return KeyRejected if _OF_KEY.search(code) else RequestRejected
     if operation == LIST:
         return RequestRejected
-    # The two codes are generic, and their other meanings leave the outcome open.
+    # Both codes are generic, and their other meanings leave the outcome unknown.
     if status == HTTPStatus.NOT_FOUND and code.endswith("not_found"):
         is_of_task = code in _TASK_CODES and not _OF_ROUTE.search(message)
         return TaskNotFound if is_of_task else MalformedResponse
@@ -186,7 +188,7 @@ def _kind_of(operation: str, status: int, code: str, message: str) -> type[LexiE
 
 
 def read_error(body: bytes) -> tuple[str, str]:
-    """Return code and message of an error body; empty where it has none."""
+    """Return code and message of an error body; each is empty if absent."""
     try:
         error = _member(parse_json(body), "error")
         code, message = _member(error, "code"), _member(error, "message")
@@ -202,7 +204,7 @@ def _shown(value: Json) -> str:
 
 
 def is_from_cache(headers: Mapping[str, str]) -> bool:
-    """Return whether the headers tell that a cache gave the answer."""
+    """Return whether the headers show that a cache sent the response."""
     if headers.get("age", "").strip("0 ,\t"):
         return True
     if re.match(r"\s*11[0-3]\b", headers.get("warning", "")):
@@ -213,7 +215,7 @@ def is_from_cache(headers: Mapping[str, str]) -> bool:
 def read_rate_limit(
     headers: Mapping[str, str], *, received_at: datetime
 ) -> RateLimitHeaders:
-    """Read what the headers say of the quota; what is unusable is left out."""
+    """Parse the rate-limit headers; invalid ones are ignored."""
     date = _http_date(headers.get("date", ""))
     retry = headers.get("retry-after", "")
     return RateLimitHeaders(
@@ -228,7 +230,7 @@ def read_rate_limit(
 def _member(value: Json, key: str) -> Json:
     if not isinstance(value, dict):
         message = f"no object where {key!r} should be"
-        raise ValueError(message)  # noqa: TRY004 - a wrong body, not a wrong argument
+        raise ValueError(message)  # noqa: TRY004 - the body is wrong, not the argument
     return value.get(key)
 
 
@@ -246,16 +248,16 @@ def _epoch(text: str | None) -> datetime | None:
 
 
 def _retry_after(text: str, received_at: datetime, date: datetime) -> datetime | None:
-    """Read RFC 9110 10.2.3: seconds, or an HTTP date by the server's clock."""
+    """Parse Retry-After (RFC 9110 10.2.3): seconds, or a date of the server's clock."""
     if _SECONDS.fullmatch(text.strip()):
-        # Of two such headers the longer wait counts.
+        # If the header is repeated, the longest wait counts.
         seconds = max(map(float, text.split(",")))
         wait = timedelta(seconds=min(seconds, _LONGEST_WAIT.total_seconds()))
     elif moment := _http_date(text):
         wait = max(moment - date, timedelta(0))
     else:
         return None
-    # A longer wait than a week is more likely a mistake.
+    # A wait of more than a week is probably a mistake.
     return received_at + min(wait, _LONGEST_WAIT)
 
 

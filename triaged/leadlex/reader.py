@@ -1,4 +1,4 @@
-"""Lists tasks; it has no way to write."""
+"""The client that lists tasks; it has no method that writes."""
 
 from triaged.leadlex import protocol
 from triaged.leadlex.completeness import find_doubt
@@ -9,7 +9,7 @@ from triaged.leadlex.models import LIST, PENDING, TaskList
 
 
 class LexiReader:
-    """Reads the tasks of a workspace; it has no way to write."""
+    """Lists the tasks of a workspace; it has no method that writes."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -18,7 +18,8 @@ class LexiReader:
         """List the tasks of one status, with one call.
 
         Raises:
-            LexiError: the call did not come about, or the answer is no list.
+            LexiError: the call failed, or the response is not a list.
+
         """
         path = f"{protocol.TASKS_PATH}?status={status}"
         decoder = ListDecoder(self._connection.redactor)

@@ -1,7 +1,7 @@
-"""Keeps API keys out of everything that is written: logs, ledger, page, terminal.
+"""Redacts API keys from all output: logs, ledger, status page and terminal.
 
-An error page may repeat the Authorization header, a task's text may quote the key; and
-what a server says ends up in logs, on the page and in the ledger.
+An error page may echo the Authorization header and task text may quote the key, and
+text from the server is written to logs, the status page and the ledger.
 """
 
 import base64
@@ -13,17 +13,17 @@ from typing import Final, NamedTuple
 
 from triaged.rules.task import Json
 
-# A shorter one is a word, which tasks use too: to mask it would change what they say.
+# A shorter key could be an ordinary word, and masking it would change task texts.
 _MIN_LENGTH: Final = 8
-# Of a secret this long, a run this long is never anything else by chance.
+# In a secret this long, a run this long does not occur elsewhere by chance.
 _MIN_FOR_RUNS: Final = 16
 _RUN: Final = 12
-# As many characters of Base64 stand for a run.
+# The number of Base64 characters that encode a run.
 _ENCODED_RUN: Final = 16
 
 _PREFIX: Final = re.compile(r"[a-z]+_(?:[a-z]+_)?")
 _MASK: Final = "[API key]"
-# Characters as JSON, Python, URLs and HTML may write them, also one inside the other.
+# Escaped characters of JSON, Python, URLs and HTML, possibly nested.
 _ESCAPE: Final = re.compile(
     r"\\+u00(?P<json>[0-9a-fA-F]{2})|\\+x(?P<hex>[0-9a-fA-F]{2})"
     r"|%(?:25)*(?P<url>[0-9a-fA-F]{2})|&(?:amp;)*(?P<html>#?[0-9a-zA-Z]{1,8};)"
@@ -42,7 +42,7 @@ _HELD_AS_TEXT: Final = (
 
 
 class _Secret(NamedTuple):
-    """A text of which no run of this length may be shown, except within its prefix."""
+    """A secret of which no run of this length may be shown, except in its prefix."""
 
     text: str
     run: int
@@ -67,7 +67,7 @@ class _Secret(NamedTuple):
 
 
 class Redactor:
-    """Takes keys out of what comes from outside, in each form that servers echo."""
+    """Removes keys from external text, in every encoding in which servers echo them."""
 
     def __init__(self, *keys: str) -> None:
         self._keys: list[str] = []
@@ -77,7 +77,7 @@ class Redactor:
             self.add(key)
 
     def add(self, key: str) -> None:
-        """Redact this key from now on too; those before it stay redacted."""
+        """Redact this key too; keys added earlier remain redacted."""
         if key in self._keys:
             return
         self._keys.append(key)
@@ -85,13 +85,13 @@ class Redactor:
         self._needles = [block for it in self._secrets for _, block in it.blocks()]
 
     def may_hold_key(self, text: str) -> bool:
-        """Say quickly whether a text could hold a key; nearly always it cannot."""
+        """Return whether a text may contain a key: a fast check that misses none."""
         return self._has_needle(text) or (
             self._is_escaped(text) and self._has_needle(_unescape(text))
         )
 
     def redact_text(self, text: str) -> str:
-        """Return a text without the keys; one that escapes a key comes unescaped."""
+        """Return a text without the keys; a text with an escaped key is unescaped."""
         if self._has_needle(text):
             text = self._mask(text)
         if self._is_escaped(text) and self._has_needle(plain := _unescape(text)):
@@ -100,7 +100,7 @@ class Redactor:
         return text
 
     def redact_value(self, value: Json) -> Json:
-        """Return JSON of which no text holds a key."""
+        """Return a JSON value with keys removed from all of its strings."""
         match value:
             case str():
                 return self.redact_text(value)
@@ -115,9 +115,9 @@ class Redactor:
                 return value
 
     def redact_exception(self, error: BaseException) -> None:
-        """Take the keys out of an error and out of all that it comes from.
+        """Redact an exception and its whole chain of causes and contexts.
 
-        A protocol's error quotes what it could not read, and a traceback quotes it.
+        Protocol errors quote the invalid input, and tracebacks include the message.
         """
         seen: set[int] = set()
         links: list[BaseException | None] = [error]
@@ -178,19 +178,19 @@ def _secrets_of(key: str) -> Iterator[_Secret]:
 
 
 def _in_base64(secret: str) -> Iterable[str]:
-    """Encode a text as it looks inside a longer one, wherever it begins there."""
+    """Yield the Base64 forms of a secret at each alignment within a longer text."""
     forms: set[str] = set()
     for before in range(3):
         padded = b"\0" * before + secret.encode()
         whole = padded[: len(padded) // 3 * 3]
-        # The first group mixes with what stands before.
+        # The first group also depends on the preceding bytes.
         encoded = base64.b64encode(whole).decode()[4 if before else 0 :]
         forms |= {encoded, encoded.replace("+", "-").replace("/", "_")}
     return sorted(forms)
 
 
 def _unescape(text: str) -> str:
-    """Write escaped characters plainly, also those that are escaped more than once."""
+    """Replace escaped characters, including those that are escaped repeatedly."""
     for _ in range(_MAX_ROUNDS):
         before, text = text, _ESCAPE.sub(_character, text)
         if text == before:
@@ -206,7 +206,7 @@ def _character(found: re.Match[str]) -> str:
 
 
 def _common(one: str, other: str) -> int:
-    """Count with how many equal characters two texts begin."""
+    """Return the length of the common prefix of two texts."""
     for count, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return count

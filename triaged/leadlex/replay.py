@@ -1,8 +1,8 @@
-"""Tells an answer to this request from one that was given before.
+"""Detects responses that are repeated or out of date.
 
-A broken proxy may send an answer twice: on a connection that is used again only the
-order ties an answer to its request, so the second would pass for the next answer.  A
-cache may answer in LeadLex's place.
+A broken proxy may send a response twice. On a reused connection only the order ties a
+response to its request, so the second copy would be taken for the next response. A
+cache may also respond in place of LeadLex.
 """
 
 from collections.abc import Iterable
@@ -12,26 +12,26 @@ from typing import Final, TypeAlias
 _Head: TypeAlias = tuple[tuple[bytes, bytes], ...]
 
 _REQUEST_ID: Final = b"x-request-id"
-# More than can be on their way at once.
+# More than the number of calls that can be in flight.
 _REMEMBERED: Final = 64
-# ``Date`` counts seconds, so two answers of one second can have the same head.
+# ``Date`` has whole seconds, so two responses within a second may be identical.
 _SAME_SECOND: Final = 2.0
-# How far the ``Date`` of concurrent answers, and of servers beside each other, differs.
+# Tolerance in seconds for concurrent responses and for the clocks of several servers.
 _SKEW: Final = 120.0
-# How evenly the ``Date`` of a clock that was set back runs on.
+# Tolerance in seconds for consecutive dates of a clock that was set back.
 _STEADY: Final = 5.0
 
 
 class ReplayDetector:
-    """Remembers the heads of the last answers: with a request id, no two are equal."""
+    """Remembers recent response heads: with request ids, no two may be equal."""
 
     def __init__(self) -> None:
         self._heads: dict[_Head, float] = {}
 
     def is_replay(self, head: Iterable[tuple[bytes, bytes]], monotonic: float) -> bool:
-        """Return whether this very head came before, and remember it.
+        """Return whether the same head was received before, and remember it.
 
-        A server that gives all its answers one request id identifies none of them.
+        A request id that a server uses for all responses identifies none of them.
         """
         head = tuple((name.lower(), value) for name, value in head)
         names = dict(head)
@@ -50,17 +50,18 @@ class ReplayDetector:
 
 
 class StaleDetector:
-    """Tells by ``Date`` whether an answer is much older than those before it."""
+    """Detects by ``Date`` a response that is much older than those before it."""
 
     def __init__(self) -> None:
-        # The difference between the server's clock and ours, as seconds.
+        # The server's clock minus the local clock, in seconds.
         self._offset: float | None = None
         self._stale: tuple[float, float] | None = None
 
     def is_stale(self, date: datetime | None, monotonic: float) -> bool:
-        """Return whether an answer with this ``Date`` was made long before now.
+        """Return whether a response with this ``Date`` is out of date.
 
-        Two in a row whose ``Date`` runs on show that the server's clock was set back.
+        Two such responses in a row with advancing dates mean that the server's clock
+        was set back.
         """
         if date is None:
             return False

@@ -1,4 +1,4 @@
-"""The moment before a request leaves: the last at which a call can be stopped."""
+"""A hook directly before a request is sent: the last chance to stop a call."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ _SEND_EVENT: Final = "http11.send_request_headers.started"
 
 
 class NotSentError(Exception):
-    """Carries what ``before_send`` raised past httpx and ``asyncio.timeout``."""
+    """Carries an exception of ``before_send`` through httpx and ``asyncio.timeout``."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -22,7 +22,7 @@ class Sending:
         self.has_started = False
 
     def start(self) -> None:
-        """Run the hook; from here on the request may have reached LeadLex."""
+        """Run the hook; afterwards the request may have reached LeadLex."""
         if self._before_send is not None:
             try:
                 self._before_send()
@@ -31,7 +31,8 @@ class Sending:
         self.has_started = True
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Take an event of httpcore's ``trace`` extension."""
-        # A proxy's tunnel is opened by a request of its own, with the same extensions.
+        """Handle an event of httpcore's ``trace`` extension."""
+        # A proxy tunnel is opened by a separate CONNECT request with the same
+        # extensions.
         if event == _SEND_EVENT and info["request"].method != b"CONNECT":
             self.start()

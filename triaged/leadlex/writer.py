@@ -1,4 +1,4 @@
-"""The dismiss call; only the dispatcher is given one of these."""
+"""The client that dismisses tasks; only the dispatcher gets an instance."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
 class LexiWriter:
-    """The only way to dismiss; held by the dispatcher alone."""
+    """The only client method that dismisses; only the dispatcher has a reference."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -21,11 +21,11 @@ class LexiWriter:
         *,
         before_send: Callable[[], None] | None = None,
     ) -> Confirmation:
-        """Dismiss a task for good; ``before_send`` as in ``Connection.call``.
+        """Dismiss a task, irreversibly; ``before_send`` as in ``Connection.call``.
 
         Raises:
-            LexiError: by its leaf; after ``NoResponse`` and ``MalformedResponse`` it is
-                unknown whether the task was dismissed.
+            LexiError: the subclass tells the cause; after ``NoResponse`` and
+                ``MalformedResponse`` it is unknown whether the task was dismissed.
         """
         path = protocol.dismiss_path(task_id)
         answer = await self._connection.call(

@@ -145,7 +145,7 @@ def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules
 
     Raises:
         ConfigError: the file cannot be used.
-        RulesTestsFailed: a test in it fails.
+        RuleTestsFailed: a test in it fails.
 
     """
     loaded = load(path)
