@@ -78,8 +78,7 @@ class KeySource:
 
         Raises:
             ConfigError: the key is missing or invalid, or others
-                can get at it.
-
+                can read or change it.
         """
         if self.value is not None:
             return self.value

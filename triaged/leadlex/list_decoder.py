@@ -274,7 +274,7 @@ class ListDecoder:
         return made
 
     def _share(self, key: str) -> str:
-        """Keep a key for equal ones to come; tasks take a third less memory."""
+        """Return one shared object for equal keys; saves a third of the memory."""
         self._held += getsizeof(key)
         if len(self._keys) < _MAX_SHARED_KEYS:
             self._keys[key] = key

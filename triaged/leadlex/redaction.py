@@ -49,13 +49,13 @@ class _Secret(NamedTuple):
     prefix: int = 0
 
     def blocks(self) -> Iterator[tuple[int, str]]:
-        """Yield parts of which each such run holds one, with their places."""
+        """Yield (offset, block) pairs such that every run contains one of them."""
         size = (self.run + 1) // 2
         for start in range(0, len(self.text) - size + 1, size):
             yield start, self.text[start : start + size]
 
     def runs_in(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where in a text the runs are, as long as they are."""
+        """Yield the spans (start, end) of all maximal runs in a text."""
         for place, block in self.blocks():
             for found in re.finditer(re.escape(block), text):
                 at = found.start()

@@ -1,4 +1,4 @@
-"""What was decided, meant and done, durable; one database per state directory."""
+"""The durable record of decisions, intents and outcomes: one database per directory."""
 
 from triaged.ledger.ledger import Ledger
 from triaged.ledger.locks import DaemonLock, DispatchLock

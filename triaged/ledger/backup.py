@@ -1,7 +1,7 @@
-"""Copies of a ledger: consistent, checked, and private.
+"""Backs up a ledger: copies are consistent, verified, and readable by the owner only.
 
-SQLite's online backup copies page by page beside a daemon that goes on writing; the
-copy is what the ledger was at one moment.
+SQLite's online backup works page by page while a daemon keeps writing; the copy is a
+snapshot of the ledger at one time.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _DAMAGED: Final = "make another backup"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What a whole ledger file holds."""
+    """What a verified ledger file contains."""
 
     version: int
     dismissals: int
@@ -34,7 +34,8 @@ def back_up(directory: Path, target: Path, *, overwrite: bool) -> Verified:
     """Copy the ledger of a state directory and verify the copy.
 
     Raises:
-        LedgerError: there is no ledger, the target exists, or the copy is not whole.
+        LedgerError: there is no ledger, the target exists, or the copy is damaged.
+
     """
     source = directory / FILE
     if not source.is_file():
@@ -49,7 +50,8 @@ def back_up(directory: Path, target: Path, *, overwrite: bool) -> Verified:
         if overwrite:
             draft.replace(target)
         else:
-            # link, unlike rename, never replaces what another process just made.
+            # Unlike rename, link never replaces a file that another process just
+            # created.
             os.link(draft, target)
         _sync_directory(target.parent)
     except OSError as error:
@@ -62,14 +64,14 @@ def back_up(directory: Path, target: Path, *, overwrite: bool) -> Verified:
 
 
 def verify(path: Path) -> Verified:
-    """Check that a file is a whole ledger that this version can open.
+    """Check that a file is an undamaged ledger that this version can open.
 
     Raises:
-        LedgerError: it is not; says what is wrong.
+        LedgerError: it is not; the message tells what is wrong.
     """
     if not path.is_file():
         raise LedgerError(str(path), "there is no such file")
-    # Immutable: a copy is not written to, and nothing is put beside it.
+    # Immutable: SQLite then neither writes to the copy nor creates files beside it.
     with _opened(path, "mode=ro&immutable=1") as connection, _translated(path):
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application != APPLICATION_ID:
@@ -96,7 +98,7 @@ def _copy(source: Path, draft: Path) -> None:
         _translated(source),
     ):
         original.backup(copy)
-        # One file, without a write-ahead log beside it.
+        # Makes the copy a single file, without a write-ahead log.
         copy.execute("PRAGMA journal_mode=DELETE").fetchone()
 
 

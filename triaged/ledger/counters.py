@@ -1,4 +1,4 @@
-"""Durable counters, changed in the same transaction as what they count."""
+"""Durable counters, updated in the same transaction as the event that they count."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from triaged.ledger.database import Database
 
 
 class Counters:
-    """The counters of one workspace, each a name and two labels."""
+    """The counters of one workspace, each with a name and two labels."""
 
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
@@ -24,7 +24,7 @@ class Counters:
         )
 
     def values(self, name: str) -> Mapping[tuple[str, str], int]:
-        """Return all counters of one name by their two labels."""
+        """Return the values of all counters of one name, keyed by their labels."""
         rows = self._database.rows(
             "SELECT label, label2, value FROM counter WHERE workspace = ? AND name = ?",
             (self._workspace, name),

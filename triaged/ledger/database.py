@@ -1,8 +1,8 @@
-"""The database itself: opening it safely, its tables, transactions.
+"""The database: opening it safely, integrity checks and transactions.
 
-SQLite in WAL mode with ``synchronous=FULL``: what a transaction wrote is on the disk
-when it ends.  Statements keep to what PostgreSQL also understands; moments are ISO
-8601 texts in UTC of one length, so that they sort.
+SQLite runs in WAL mode with ``synchronous=FULL``: a committed transaction is on disk.
+Statements use only SQL that PostgreSQL also supports. Timestamps are stored as ISO 8601
+strings in UTC of equal length, so that they sort.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from triaged.errors import LedgerBusy, LedgerError
 from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
-# Transactions are short; only a stopped process holds the file for longer.
+# Transactions are short; only a suspended process locks the file for longer.
 BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
-# "trgd" in ASCII: tells our file from anybody else's.
+# "trgd" in ASCII: identifies a ledger file of this program.
 APPLICATION_ID: Final = 0x74726764
 
-# Text that is no text, in an error's own message too, is not SQLite's error.
+# Invalid UTF-8, even in an error message, raises UnicodeDecodeError instead.
 _SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-# The statements are right, so a file that rejects them has other tables.
+# The statements are correct, so a file that rejects them has other tables.
 _CORRUPTION: Final = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -41,28 +41,29 @@ _NO_ACCESS: Final = {
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Write a moment as the ledger keeps it."""
+    """Format a timestamp for storage in the ledger."""
     # strftime would write the year 999 with three digits.
     text = moment.astimezone(UTC).isoformat(timespec="microseconds")
     return text.removesuffix("+00:00") + "Z"
 
 
 def utc_day(moment: datetime) -> tuple[str, str]:
-    """Return the bounds of a moment's UTC day, as stored timestamps sort.
+    """Return the bounds of a timestamp's UTC day, in the format of the ledger.
 
-    The upper bound is no timestamp: the last day that can be written has no next one.
+    The upper bound is not a valid timestamp but sorts correctly: the last representable
+    day has no next day.
     """
     day = format_timestamp(moment)[:10]
     return day, f"{day}~"
 
 
 def parse_stored_timestamp(text: str) -> datetime:
-    """Read a moment as the ledger keeps it."""
+    """Parse a timestamp stored in the ledger."""
     return datetime.fromisoformat(text)
 
 
 class Database:
-    """One open database file; every fault of it becomes a ``LedgerError``."""
+    """An open database file; all of its errors are raised as ``LedgerError``."""
 
     def __init__(
         self,
@@ -71,11 +72,12 @@ class Database:
         create: bool = True,
         busy_seconds: float = BUSY_SECONDS,
     ) -> None:
-        """Open the ledger of a state directory, or make a new one.
+        """Open the ledger of a state directory, or create a new one.
 
         Raises:
             LedgerError: it is missing (without ``create``), damaged, of a newer
                 version, or cannot be written.
+
         """
         self.path = directory / FILE
         self._busy_seconds = busy_seconds
@@ -94,9 +96,9 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make what is inside one durable step; the outermost one commits.
+        """Run the body in one durable transaction; the outermost one commits.
 
-        It takes the write lock at once, so that what is read inside stays true.
+        The write lock is acquired at the start, so that data read inside cannot change.
         """
         if self._depth:
             yield
@@ -123,11 +125,13 @@ class Database:
     def verify(self) -> None:
         """Check that the open file is still the one at the ledger's path.
 
-        A file that was deleted or replaced while it is open can still be written, but
-        other processes do not see it: what they forbid there would not be seen here.
+        A file that was deleted or replaced while open can still be written, but other
+        processes use another file: a veto or pause that they record would be missed
+        here.
 
         Raises:
             LedgerError: the file was deleted or replaced.
+
         """
         if self._identify() != self._identity:
             raise LedgerError(
@@ -137,7 +141,7 @@ class Database:
             )
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run one statement and return how many rows it changed."""
+        """Run one statement and return the number of changed rows."""
         with self._translate_errors():
             return self._connection.execute(statement, values).rowcount
 
@@ -152,7 +156,7 @@ class Database:
             return self._connection.execute(statement, values).fetchall()
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
-        """Run a query and return its first row; None when there is none."""
+        """Run a query and return its first row, or None."""
         with self._translate_errors():
             found: sqlite3.Row | None = self._connection.execute(
                 statement, values
@@ -161,7 +165,7 @@ class Database:
 
     @contextlib.contextmanager
     def decoding(self) -> Iterator[None]:
-        """Take what a row of nonsense raises for the damage that it is."""
+        """Raise errors from decoding an invalid row as a damaged ledger."""
         try:
             yield
         except (ValueError, LookupError, TypeError, zlib.error) as error:
@@ -191,11 +195,11 @@ class Database:
         try:
             return self.path.exists()
         except OSError:
-            # Making it will say what is wrong with the place.
+            # Creating the file will report what is wrong with the directory.
             return False
 
     def _reject_orphan_wal(self, log: Path) -> None:
-        """Refuse a write-ahead log without its file: SQLite would play it to any."""
+        """Reject a log without its database: SQLite would apply it to any file."""
         with contextlib.suppress(OSError):
             if log.stat().st_size:
                 raise LedgerError(
@@ -205,8 +209,8 @@ class Database:
                 )
 
     def _create(self, directory: Path) -> None:
-        """Make the file under another name first: a file here is always whole."""
-        # Not by process id: each container has a process 1.
+        """Create the ledger under a temporary name, then move the complete file."""
+        # Random instead of the process id, since every container has a process 1.
         draft = directory / f".{FILE}.{os.urandom(16).hex()}"
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -231,7 +235,8 @@ class Database:
                 draft.unlink()
 
     def _open(self) -> sqlite3.Connection:
-        # A connection that may write changes a damaged file at its end: look first.
+        # A writable connection changes a damaged file when it closes: check read-only
+        # first.
         with (
             contextlib.closing(self._connect("ro")) as connection,
             self._translate_errors(),
@@ -255,7 +260,7 @@ class Database:
             if not stat.S_ISREG(status.st_mode):
                 raise sqlite3.DatabaseError("is no file")
             if status.st_size < _HEADER_BYTES:
-                # SQLite would take what is left of a file for a new database.
+                # SQLite would treat a truncated file as a new database.
                 raise sqlite3.DatabaseError("file is empty or cut off")
             return sqlite3.connect(
                 f"{self.path.absolute().as_uri()}?mode={mode}",
@@ -267,7 +272,7 @@ class Database:
             raise self._error(error) from error
 
     def _check(self, connection: sqlite3.Connection) -> int:
-        """Refuse what is not a whole ledger that we know; return its version."""
+        """Return the version; raise unless it is an undamaged, known ledger."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if application != APPLICATION_ID:
@@ -285,7 +290,7 @@ class Database:
 
 
 def _hint(error: Exception) -> str:
-    """Return what helps against an error: of the file, the place, or the moment."""
+    """Return advice on an error: about the file, the directory, or a busy database."""
     code = getattr(error, "sqlite_errorcode", None)
     if _is_damage(error, code):
         return (

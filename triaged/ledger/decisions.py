@@ -1,4 +1,4 @@
-"""The last decision on each task, as far as there is room for them."""
+"""Stores the latest decision on each task, up to a maximum number."""
 
 import json
 from collections.abc import Sequence
@@ -11,21 +11,22 @@ from triaged.ledger.database import Database, format_timestamp, parse_stored_tim
 from triaged.rules.task import Decision, LeaveCause
 
 if TYPE_CHECKING:
-    # Not at run time: commands that only read the ledger start faster without them.
+    # For type checking only: commands that only read the ledger start faster.
     from triaged.rules.conditions import DuplicateOf
     from triaged.rules.context import EvaluationContext
 
-# What is kept of decisions is bounded, whatever LeadLex lists: the newest stay.
+# Bounds the stored decisions, whatever LeadLex lists: the newest are kept.
 MAX_DECISIONS: Final = 20_000
 MAX_DECISION_BYTES: Final = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecisionRecord:
-    """The last decision on a task that differed from the one before.
+    """The latest decision on a task that differed from the previous one.
 
-    ``duplicate_flags`` says for each duplicate condition of the rules, in their order,
-    whether the task was a copy: all that its decision took from the other tasks.
+    ``duplicate_flags`` has one entry for each duplicate condition of the rules, in
+    order: whether the task was a copy. Nothing else of the other tasks affects a
+    decision.
     """
 
     task_id: str
@@ -55,9 +56,10 @@ class DecisionStore:
         duplicates: "Sequence[DuplicateOf]",
         at: datetime,
     ) -> int:
-        """Keep those of some decisions that are not kept yet; return how many.
+        """Store the decisions that are not stored yet; return their number.
 
         Reads only the records of these tasks.  At most 32,000 decisions at a time.
+
         """
         known = self._known([d.task.id for d in decisions if d.task.id is not None])
         rows = []
@@ -113,7 +115,7 @@ class DecisionStore:
         return {row["task_id"]: tuple(row)[1:] for row in rows}
 
     def trim(self) -> int:
-        """Delete the oldest decisions beyond what is kept; return how many."""
+        """Delete the oldest decisions beyond the maximum; return their number."""
         return self._database.execute(
             "DELETE FROM decision WHERE workspace = ? AND task_id IN ("
             " SELECT task_id FROM (SELECT task_id, ROW_NUMBER() OVER newest AS n,"
@@ -124,7 +126,7 @@ class DecisionStore:
         )
 
     def latest(self, task_id: str) -> DecisionRecord | None:
-        """Return the last decision on a task; None when there is none."""
+        """Return the latest decision on a task, or None."""
         row = self._database.row(
             "SELECT * FROM decision WHERE workspace = ? AND task_id = ?",
             (self._workspace, task_id),
@@ -133,7 +135,7 @@ class DecisionStore:
             return None if row is None else _record(row)
 
     def latest_left(self, limit: int) -> list[DecisionRecord]:
-        """Return the decisions to leave that were made last, newest first."""
+        """Return the latest decisions to leave a task, newest first."""
         rows = self._database.rows(
             "SELECT * FROM decision WHERE workspace = ? AND cause IS NOT NULL"
             " ORDER BY decided_at DESC, task_id LIMIT ?",
@@ -143,9 +145,9 @@ class DecisionStore:
             return [_record(row) for row in rows]
 
     def count_wanted(self) -> dict[LeaveCause, int]:
-        """Count the tasks that a rule wants dismissed, by what keeps them, as decided.
+        """Count the tasks that a rule would dismiss, by the cause that prevents it.
 
-        A decision with a reason code is one that a rule wanted to dismiss.
+        A stored decision with a reason code is one that a rule wanted to dismiss.
         """
         rows = self._database.rows(
             "SELECT cause, COUNT(*) AS n FROM decision WHERE workspace = ?"
@@ -156,7 +158,7 @@ class DecisionStore:
             return {LeaveCause(row["cause"]): row["n"] for row in rows}
 
     def prune(self, *, before: datetime) -> int:
-        """Delete decisions older than a moment; return how many."""
+        """Delete decisions older than ``before``; return their number."""
         return self._database.execute(
             "DELETE FROM decision WHERE workspace = ? AND decided_at < ?",
             (self._workspace, format_timestamp(before)),

@@ -39,18 +39,18 @@ class Source(StrEnum):
     HAND = "hand"
 
 
-# What counts as spent under a daily cap: it was, or may have been, carried out.
+# Counts towards a daily cap: it was, or may have been, carried out.
 _SPENT: Final = "(outcome IS NULL OR outcome IN ('unknown', 'confirmed'))"
 
 _UNRESOLVED: Final = "(outcome IS NULL OR outcome = 'unknown')"
 
-# SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
+# SQLite allows 32,766 parameters in one statement, PostgreSQL 65,535.
 _CHUNK: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A dismissal that is about to be requested, with everything that explains it."""
+    """A dismissal that is about to be requested, with its explanation."""
 
     task: Task
     rule: str | None
@@ -63,7 +63,7 @@ class Intent:
 
     @property
     def task_id(self) -> str:
-        """Return the id; an intent is only ever made for a task that has one."""
+        """Return the task id; intents exist only for tasks with an id."""
         if self.task.id is None:
             raise ValueError("a task without id cannot be dismissed")
         return self.task.id
@@ -73,8 +73,8 @@ class Intent:
 class DismissalRecord:
     """One dismissal as recorded.
 
-    ``recheck``: it failed as far as a list tells, and may still turn out to have taken
-    effect.
+    ``recheck`` is set if a list shows that it failed but it may still turn out to have
+    taken effect.
     """
 
     id: str
@@ -97,7 +97,7 @@ class DismissalRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinalOutcome:
-    """An outcome after which a task is not tried again: on what content, and when."""
+    """An outcome after which a task is not retried, with content hash and time."""
 
     outcome: Outcome
     content_sha256: str
@@ -106,9 +106,9 @@ class FinalOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DismissalFilter:
-    """Which dismissals to find; a field that is None does not restrict.
+    """A filter for dismissals; a field that is None does not restrict the result.
 
-    ``newest`` gives the last so many, and those newest first.
+    ``newest`` limits the result to the latest N, newest first.
     """
 
     since: datetime | None = None
@@ -162,8 +162,8 @@ class Dismissals:
     ) -> None:
         """Record the outcome of a dismissal; a final one is never changed.
 
-        An unknown one may be resolved later, and so may a failed one with ``recheck``:
-        its request was sent, and a list still showed the task as pending.
+        An unknown outcome may be resolved later. So may a failed one with ``recheck``:
+        its request was sent, but a list still showed the task as pending.
         """
         self._database.execute(
             "UPDATE dismissal SET outcome = ?, resolved_at = ?,"
@@ -181,11 +181,11 @@ class Dismissals:
         )
 
     def unresolved(self) -> list[DismissalRecord]:
-        """Return the dismissals whose outcome is not known yet, oldest first."""
+        """Return the dismissals with an unknown outcome, oldest first."""
         return self._entries(f"{_UNRESOLVED} ORDER BY decided_at, id", ())
 
     def count_unresolved(self) -> int:
-        """Count the dismissals whose outcome is not known yet."""
+        """Count the dismissals with an unknown outcome."""
         row = self._database.row(
             "SELECT COUNT(*) AS n FROM dismissal"  # noqa: S608
             f" WHERE workspace = ? AND {_UNRESOLVED}",
@@ -194,7 +194,7 @@ class Dismissals:
         return int(row["n"]) if row else 0
 
     def unresolved_task_ids(self) -> frozenset[str]:
-        """Return the tasks that an attempt may still, or may have, dismissed."""
+        """Return the ids of tasks with an unresolved dismissal."""
         rows = self._database.rows(
             f"SELECT task_id FROM dismissal WHERE workspace = ? AND {_UNRESOLVED}",  # noqa: S608
             (self._workspace,),
@@ -202,7 +202,7 @@ class Dismissals:
         return frozenset(row["task_id"] for row in rows)
 
     def is_unresolved(self, task_id: str) -> bool:
-        """Return whether an attempt to dismiss this task may still take effect."""
+        """Return whether this task has an unresolved dismissal."""
         row = self._database.row(
             "SELECT 1 FROM dismissal WHERE workspace = ? AND task_id = ?"  # noqa: S608
             f" AND {_UNRESOLVED}",
@@ -211,13 +211,13 @@ class Dismissals:
         return row is not None
 
     def to_recheck(self) -> list[DismissalRecord]:
-        """Return the failed dismissals that may turn out to have taken effect."""
+        """Return the failed dismissals that may still turn out to have taken effect."""
         return self._entries("recheck = 1 ORDER BY decided_at, id", ())
 
     def final_outcomes(self, task_ids: Sequence[str]) -> dict[str, list[FinalOutcome]]:
-        """Return, by task, the outcomes after which a task is not simply tried again.
+        """Return, by task id, the outcomes after which a task is not retried.
 
-        Failed ones are left out: nothing came of them.
+        Failed dismissals are left out, since they had no effect.
         """
         found: dict[str, list[FinalOutcome]] = {}
         for start in range(0, len(task_ids), _CHUNK):
@@ -238,7 +238,7 @@ class Dismissals:
         return found
 
     def confirmed(self, task_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of these tasks are known to be dismissed by this program."""
+        """Return which of these tasks were dismissed by this program and confirmed."""
         return frozenset(
             task_id
             for task_id, ends in self.final_outcomes(task_ids).items()
@@ -246,7 +246,7 @@ class Dismissals:
         )
 
     def count_by_rule(self, day: datetime) -> dict[str | None, int]:
-        """Count by rule what was dismissed, or may have been, on a UTC day."""
+        """Count, by rule, the tasks that were or may be dismissed on a UTC day."""
         return {
             row["rule"]: row["n"]
             for row in self._database.rows(
@@ -257,7 +257,7 @@ class Dismissals:
         }
 
     def query(self, search: DismissalFilter) -> list[DismissalRecord]:
-        """Return dismissals, oldest first unless the newest are wanted."""
+        """Return the matching dismissals, oldest first unless ``newest`` is set."""
         clauses: list[str] = ["1 = 1"]
         values: list[str | int] = []
         if search.since is not None:
@@ -276,7 +276,7 @@ class Dismissals:
         return self._entries(newest, values)
 
     def prune(self, *, before: datetime) -> int:
-        """Delete resolved dismissals older than a moment; return how many."""
+        """Delete resolved dismissals older than ``before``; return their number."""
         return self._database.execute(
             "DELETE FROM dismissal WHERE workspace = ? AND decided_at < ?"
             " AND outcome IS NOT NULL AND outcome != 'unknown'",

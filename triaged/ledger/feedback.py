@@ -1,4 +1,4 @@
-"""What people did with the tasks that a rule would have dismissed."""
+"""Stores what people did with the tasks that a rule would have dismissed."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final
 from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
 from triaged.rules.task import HumanDecision
 
-# A task that this many look-ups did not find is in none of the lists any more.
+# After this many lookups without a result, a task is no longer in any list.
 MAX_LOOKUPS: Final = 3
 
-# Dismissed by a rule, or perhaps: that says nothing about people.
+# Dismissed, or possibly dismissed, by a rule: not feedback from people.
 _BY_TRIAGED: Final = (
     "EXISTS (SELECT 1 FROM dismissal d WHERE d.workspace = o.workspace"
     " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
@@ -21,10 +21,10 @@ _BY_TRIAGED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """A task that a rule would have dismissed, and what became of it.
+    """A task that a rule would have dismissed, and what happened to it.
 
-    ``human_decision`` is None while it is not known; ``dismissed_by_triaged`` tells
-    that a rule dismissed the task later.
+    ``human_decision`` is None while unknown; ``dismissed_by_triaged`` is set if a rule
+    dismissed the task later.
     """
 
     rule: str
@@ -36,14 +36,14 @@ class Observation:
 
 
 class FeedbackStore:
-    """What people decided about the tasks of one workspace."""
+    """The human decisions on the tasks of one workspace."""
 
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
         self._workspace = workspace
 
     def record(self, words: Mapping[str, HumanDecision], *, at: datetime) -> None:
-        """Record what people decided; a task is decided on once."""
+        """Record human decisions; the first one for a task is kept."""
         self._database.execute_many(
             "INSERT INTO human_decision"
             " (workspace, task_id, decision, lookups, recorded_at)"
@@ -58,7 +58,7 @@ class FeedbackStore:
         )
 
     def record_not_found(self, task_ids: Collection[str], *, at: datetime) -> None:
-        """Record that a look-up did not find these tasks."""
+        """Record that a lookup did not find these tasks."""
         self._database.execute_many(
             "INSERT INTO human_decision"
             " (workspace, task_id, decision, lookups, recorded_at)"
@@ -69,7 +69,7 @@ class FeedbackStore:
         )
 
     def undecided(self, *, seen_before: datetime) -> frozenset[str]:
-        """Return the observed tasks whose human decision is still worth looking up."""
+        """Return the ids of observed tasks whose human decision must be looked up."""
         rows = self._database.rows(
             "SELECT DISTINCT o.task_id FROM observation o WHERE o.workspace = ?"  # noqa: S608
             f" AND o.seen_at <= ? AND NOT {_BY_TRIAGED} AND NOT EXISTS"
@@ -81,7 +81,7 @@ class FeedbackStore:
         return frozenset(row["task_id"] for row in rows)
 
     def observations(self) -> list[Observation]:
-        """Return everything observed, oldest first, with what became of it."""
+        """Return all observations, oldest first, with what happened to each task."""
         rows = self._database.rows(
             "SELECT o.rule, o.reason, o.task_id, o.seen_at, w.decision,"  # noqa: S608
             f" {_BY_TRIAGED} AS ours FROM observation o LEFT JOIN human_decision w"
@@ -104,7 +104,7 @@ class FeedbackStore:
         ]
 
     def add_false_positives(self, found: Iterable[tuple[str, str]]) -> None:
-        """Keep tasks, with the rule that wanted them gone, that a person approved."""
+        """Store (rule, task id) pairs of tasks that a person approved."""
         self._database.execute_many(
             "INSERT INTO false_positive (workspace, rule, task_id) VALUES (?, ?, ?)"
             " ON CONFLICT DO NOTHING",
@@ -112,7 +112,7 @@ class FeedbackStore:
         )
 
     def false_positives(self) -> frozenset[tuple[str, str]]:
-        """Return every false positive as rule and task id."""
+        """Return all false positives as (rule, task id) pairs."""
         rows = self._database.rows(
             "SELECT rule, task_id FROM false_positive WHERE workspace = ?",
             (self._workspace,),
@@ -129,7 +129,7 @@ class FeedbackStore:
         return {row["rule"]: row["n"] for row in rows}
 
     def prune(self, *, before: datetime) -> int:
-        """Delete what was recorded before a moment; return how many."""
+        """Delete feedback recorded before ``before``; return the number of rows."""
         return self._database.execute(
             "DELETE FROM human_decision WHERE workspace = ? AND recorded_at < ?",
             (self._workspace, format_timestamp(before)),

@@ -1,4 +1,4 @@
-"""Flags of a workspace: facts that stay set until they are cleared."""
+"""Flags of a workspace: durable states that stay set until they are cleared."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from triaged.ledger.database import Database, format_timestamp, parse_stored_tim
 
 
 class FlagName(StrEnum):
-    """Which flags there are."""
+    """The known flags."""
 
     PAUSED = "paused"
     BREAKER = "breaker"
@@ -17,7 +17,7 @@ class FlagName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """Since when a flag is set, why, and by whom (empty: by the program)."""
+    """When a flag was set, why, and by whom (empty: by the program)."""
 
     since: datetime
     reason: str
@@ -32,7 +32,7 @@ class Flags:
         self._workspace = workspace
 
     def get(self, name: FlagName) -> Flag | None:
-        """Return a flag; None when it is not set."""
+        """Return a flag, or None if it is not set."""
         row = self._database.row(
             "SELECT since, reason, set_by FROM flag WHERE workspace = ? AND name = ?",
             (self._workspace, name),
@@ -48,8 +48,7 @@ class Flags:
     ) -> bool:
         """Set a flag; return whether it was not set before.
 
-        A flag that is set already keeps its time; a new reason replaces the old one,
-        with who gave it.
+        A flag that is already set keeps its time; reason and author are replaced.
         """
         with self._database.transaction():
             is_new = self.get(name) is None

@@ -1,4 +1,4 @@
-"""Holds: since when a rule that waits has matched a task."""
+"""Stores holds: since when a rule with a hold has matched a task."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from triaged.ledger.database import Database, format_timestamp, parse_stored_tim
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A task that a rule with a hold wants, as long as both stay what they are."""
+    """A task that a rule with a hold matches; it ends when the task or rule changes."""
 
     task_id: str
     rule: str
@@ -24,7 +24,7 @@ class Holds:
         self._workspace = workspace
 
     def all(self) -> dict[Hold, datetime]:
-        """Return since when each hold has been running."""
+        """Return the start time of each hold."""
         rows = self._database.rows(
             "SELECT task_id, rule, fingerprint, since FROM hold WHERE workspace = ?",
             (self._workspace,),
@@ -38,7 +38,7 @@ class Holds:
             }
 
     def replace(self, holds: Mapping[Hold, datetime]) -> None:
-        """Keep exactly these holds: one that was not seen again has ended."""
+        """Store exactly these holds; all others have ended and are deleted."""
         known = self.all()
         ended = known.keys() - holds.keys()
         begun = holds.keys() - known.keys()

@@ -21,12 +21,12 @@ from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
 
 _LAST_CHARACTER: Final = "\U0010ffff"
-# Every table that names tasks.
+# Every table with task ids.
 _TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
 
 class Ledger:
-    """Everything durable of one workspace."""
+    """All durable state of one workspace."""
 
     def __init__(
         self,
@@ -42,7 +42,8 @@ class Ledger:
 
         Raises:
             LedgerBusy: another process wrote for longer than that.
-            LedgerError: it cannot be opened; says what to do.
+            LedgerError: it cannot be opened; the message tells what to do.
+
         """
         self._database = Database(directory, create=create, busy_seconds=busy_seconds)
         self.workspace = workspace
@@ -62,10 +63,10 @@ class Ledger:
     def open_existing(
         cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
     ) -> Self:
-        """Open a ledger that a daemon, or any other command, has made before.
+        """Open a ledger that a daemon or another command has created.
 
-        For what a person does to a running daemon: it never creates anything, so it
-        cannot be confirmed without effect.
+        For commands that act on a running daemon: nothing is created, so a command
+        cannot report success without an effect.
 
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
@@ -91,7 +92,8 @@ class Ledger:
         """Record which API this workspace belongs to, or check that it is the same.
 
         Raises:
-            ConfigError: the ledger holds what happened at another API.
+            ConfigError: the ledger belongs to another API URL.
+
         """
         with self.transaction():
             row = self._database.row(
@@ -119,7 +121,7 @@ class Ledger:
                 )
 
     def workspaces(self) -> dict[str, str]:
-        """Return the workspaces that the ledger knows, with the URL of their API."""
+        """Return the known workspaces with the URLs of their APIs."""
         rows = self._database.rows("SELECT name, api_url FROM workspace")
         return {row["name"]: row["api_url"] for row in rows}
 
@@ -142,15 +144,15 @@ class Ledger:
         self._database.verify()
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
-        """Make the statements inside one durable transaction; it may be nested."""
+        """Run the body in one durable transaction; it may be nested."""
         return self._database.transaction()
 
     def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
-        """Return ids of known tasks that begin with a prefix, in order."""
+        """Return the known task ids with a prefix, sorted."""
         found: set[str] = set()
         for table in _TASK_TABLES:
             rows = self._database.rows(
-                # A range, unlike SUBSTR, uses the index: a screen asks for many.
+                # A range uses the index, unlike SUBSTR; some callers look up many ids.
                 f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
                 " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
                 (self.workspace, prefix, prefix + _LAST_CHARACTER, limit),
@@ -159,7 +161,7 @@ class Ledger:
         return sorted(found)[:limit]
 
     def prune(self, *, before: datetime) -> int:
-        """Delete what is resolved and older than a moment; return how many rows."""
+        """Delete resolved data older than ``before``; return the number of rows."""
         with self.transaction():
             return sum(store.prune(before=before) for store in self._prunable())
 

@@ -1,6 +1,6 @@
-"""Locks on the state directory that the kernel releases with their process.
+"""Locks on the state directory, which the kernel releases when a process ends.
 
-A ``flock`` ends with its process, however that ends, so there is never a stale one.
+A ``flock`` ends with its process, however that ends, so there are no stale locks.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError
 
 DAEMON_LOCK: Final = "daemon.lock"
-_DISPATCH_LOCK: Final = "gate.lock"  # an older process must exclude a newer one
+_DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -25,7 +25,7 @@ _REPORT_AFTER_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LockOwner:
-    """Which process holds a lock, and for which workspace, as it wrote down itself."""
+    """The process that holds a lock, and its workspace, as written to the lock file."""
 
     pid: int
     host: str
@@ -34,7 +34,7 @@ class LockOwner:
     once: bool = False
 
     def __str__(self) -> str:
-        """Name the process and its machine."""
+        """Format the process id and the host name."""
         return f"process {self.pid} on {self.host}"
 
 
@@ -47,10 +47,10 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
-        """Try to acquire the lock; return whether that worked.
+        """Try to acquire the lock; return whether that succeeded.
 
         Raises:
-            LedgerError: the directory cannot be written, or the lock is a link.
+            LedgerError: the directory cannot be written, or the lock is a symlink.
         """
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class FileLock:
             return False
 
     def owner(self) -> LockOwner | None:
-        """Return which process holds the lock, as it wrote down; None if unreadable."""
+        """Return the owner written to the lock file; None if it cannot be read."""
         return _read_owner(self._path)
 
 
@@ -151,7 +151,7 @@ class DaemonLock:
 
     @staticmethod
     def owner(directory: Path) -> LockOwner | None:
-        """Return the daemon that runs on a state directory; None when none does."""
+        """Return the daemon that runs on a state directory, or None."""
         path = directory / DAEMON_LOCK
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -168,10 +168,11 @@ class DaemonLock:
         return None
 
     def verify(self) -> None:
-        """Check that no other process could hold this lock at the same time.
+        """Check that the lock file is still in place, so that the lock is exclusive.
 
         Raises:
             LedgerError: the file was deleted or replaced.
+
         """
         self._lock.verify()
 
@@ -179,9 +180,10 @@ class DaemonLock:
         """Acquire the lock.
 
         Raises:
-            AlreadyRunning: another process has it; says which.
+            AlreadyRunning: another process holds it; the message names it.
+
         """
-        # A command that looks whether a daemon runs holds the file for an instant.
+        # A command that checks for a running daemon locks the file for an instant.
         if not any(self._lock.acquire() for _ in range(_ATTEMPTS)):
             owner = self._lock.owner()
             who = str(owner) if owner else "another process"
@@ -194,9 +196,9 @@ class DaemonLock:
 
 
 class DispatchLock:
-    """Held while dismissals are under way, by the process that makes them.
+    """Held by a process while it sends dismissals.
 
-    Under it, an intent without an outcome belongs to a process that has died.
+    While it is held, an intent without an outcome belongs to a process that has died.
     """
 
     def __init__(
@@ -214,11 +216,11 @@ class DispatchLock:
     async def acquired(
         self, give_up: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[bool]:
-        """Wait until no other process dismisses, and keep it that way.
+        """Wait until no other process dismisses, and hold the lock in the body.
 
-        ``on_wait`` is told once which process holds the lock, when that takes longer
-        than two seconds.  Yields False when ``give_up`` ended the wait: a process that
-        is stopped may hold the lock for ever.
+        ``on_wait`` is called once with the owner of the lock if the wait takes longer
+        than two seconds. Yields False if ``give_up`` ended the wait, because a
+        suspended process may hold the lock forever.
         """
         started, reported = self._clock.monotonic(), False
         while not (is_held := self._lock.acquire()) and not give_up():

@@ -1,4 +1,4 @@
-"""Observations: what a rule would have dismissed if it had been allowed to."""
+"""Stores observations: tasks that an observing rule would have dismissed."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from triaged.ledger.database import (
 )
 from triaged.rules.task import HumanDecision, ProposedDismissal, Task
 
-# SQLite takes 32,766 values in one statement, PostgreSQL 65,535.
+# SQLite allows 32,766 parameters in one statement, PostgreSQL 65,535.
 _CHUNK = 5_000
 
 
@@ -22,8 +22,8 @@ _CHUNK = 5_000
 class ObservedTask:
     """A task that a rule would have dismissed.
 
-    ``task`` is its content as last decided on, where that is still kept;
-    ``human_decision`` is None while it is not known what people did with it.
+    ``task`` is its content at the latest decision, if that is still stored;
+    ``human_decision`` is None while unknown.
     """
 
     rule: str
@@ -35,7 +35,7 @@ class ObservedTask:
 
 
 class Observations:
-    """The observations of one workspace; each task once for each rule."""
+    """The observations of one workspace: each task at most once for each rule."""
 
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
@@ -44,7 +44,7 @@ class Observations:
     def record(
         self, seen: Sequence[tuple[Task, ProposedDismissal]], *, at: datetime
     ) -> list[ProposedDismissal]:
-        """Keep what would have been dismissed; return those not known before."""
+        """Record proposed dismissals; return the new ones."""
         new: list[ProposedDismissal] = []
         for start in range(0, len(seen), _CHUNK):
             chunk = seen[start : start + _CHUNK]
@@ -68,14 +68,14 @@ class Observations:
     def _known(self, task_ids: Sequence[str]) -> set[tuple[str, str]]:
         marks = ", ".join("?" * len(task_ids))
         rows = self._database.rows(
-            "SELECT task_id, rule FROM observation"  # noqa: S608 - only marks
+            "SELECT task_id, rule FROM observation"  # noqa: S608 - only placeholders
             f" WHERE workspace = ? AND task_id IN ({marks})",
             (self._workspace, *task_ids),
         )
         return {(row["task_id"], row["rule"]) for row in rows}
 
     def query(self, *, since: datetime | None = None, limit: int) -> list[ObservedTask]:
-        """Return what was observed last, newest first, with what is known of each."""
+        """Return the latest observations, newest first."""
         rows = self._database.rows(
             "SELECT o.rule, o.reason, o.task_id, o.seen_at, d.task, h.decision,"
             " h.recorded_at FROM observation o"
@@ -107,7 +107,7 @@ class Observations:
             ]
 
     def count_on(self, day: datetime) -> dict[str, int]:
-        """Count by rule what would have been dismissed, seen first on a UTC day."""
+        """Count, by rule, the tasks first observed on a UTC day."""
         rows = self._database.rows(
             "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
             " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
@@ -116,7 +116,7 @@ class Observations:
         return {row["rule"]: row["n"] for row in rows}
 
     def prune(self, *, before: datetime) -> int:
-        """Delete observations older than a moment; return how many."""
+        """Delete observations older than ``before``; return their number."""
         return self._database.execute(
             "DELETE FROM observation WHERE workspace = ? AND seen_at < ?",
             (self._workspace, format_timestamp(before)),

@@ -1,4 +1,4 @@
-"""The tables of the ledger, version by version, and the way from each to the newest."""
+"""The tables of the ledger, by version, and the migrations between versions."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import sqlite3
 import zlib
 from typing import Any, Final
 
-# Each version's change to the one before; never edited once it was released.
+# The change of each version to the previous one; never edited after a release.
 _V1: Final = """
 CREATE TABLE dismissal (
     id TEXT PRIMARY KEY,
@@ -102,8 +102,8 @@ CREATE TABLE word (
     PRIMARY KEY (workspace, task_id)
 );
 """
-# Words of the field instead of the project's own; who set a flag or a veto; which API a
-# workspace belongs to; failed calls that may still turn out to have taken effect.
+# Renames to standard terms. New: the author of a flag or veto, the API of a workspace,
+# and failed calls that may still turn out to have taken effect.
 _V3: Final = """
 ALTER TABLE dismissal RENAME COLUMN settled_at TO resolved_at;
 ALTER TABLE dismissal ADD COLUMN recheck INTEGER NOT NULL DEFAULT 0;
@@ -170,15 +170,15 @@ _TRACE_KEYS: Final = {
 
 
 def migrate(connection: sqlite3.Connection, *, target: int = VERSION) -> None:
-    """Bring an older ledger, or an empty file, to a version: all of it or nothing.
+    """Migrate an older ledger or an empty file to a version, atomically.
 
     Raises:
-        sqlite3.Error: a step failed; the ledger is as it was.
+        sqlite3.Error: a step failed; the ledger is unchanged.
     """
     connection.create_function("rename_trace_keys", 1, _rename_trace_keys)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have done it while this one waited.
+        # Another process may have migrated it while this one waited for the lock.
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         for migration in MIGRATIONS[version:target]:
             for statement in filter(str.strip, migration.split(";")):
@@ -187,7 +187,7 @@ def migrate(connection: sqlite3.Connection, *, target: int = VERSION) -> None:
         connection.execute("COMMIT")
     except sqlite3.Error:
         with contextlib.suppress(sqlite3.Error):
-            # A full disk has rolled back already.
+            # On a full disk SQLite has already rolled back.
             connection.execute("ROLLBACK")
         raise
 
@@ -196,7 +196,7 @@ def _rename_trace_keys(trace: bytes) -> bytes:
     try:
         document = json.loads(zlib.decompress(trace))
     except (ValueError, TypeError, zlib.error):
-        return trace  # damaged before; reading it says so
+        return trace  # already damaged; reading it will report that
     return zlib.compress(json.dumps(_renamed(document), ensure_ascii=False).encode())
 
 

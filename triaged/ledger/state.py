@@ -1,4 +1,4 @@
-"""Small states that outlive a process, as JSON, each replaced as a whole."""
+"""Small states that survive restarts, as JSON; each is replaced as a whole."""
 
 import json
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from triaged.ledger.database import Database, format_timestamp
 
 
 class StateName(StrEnum):
-    """Which states are kept."""
+    """The names of the stored states."""
 
     DAEMON = "daemon"
     REVIEW_POSITION = "review_position"
 
 
 class StateStore:
-    """The states of one workspace, and the state of its quota."""
+    """The states of one workspace, including the versioned state of its quota."""
 
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
         self._workspace = workspace
 
     def save(self, name: StateName, value: Any, *, at: datetime) -> None:  # noqa: ANN401 - any JSON
-        """Keep a state in place of the one before."""
+        """Store a state, replacing the previous one."""
         self._database.execute(
             "INSERT INTO state (workspace, name, value, saved_at) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (workspace, name) DO UPDATE SET"
@@ -33,7 +33,7 @@ class StateStore:
         )
 
     def load(self, name: StateName) -> Any:  # noqa: ANN401 - any JSON
-        """Return a state; None when there is none."""
+        """Return a state, or None."""
         row = self._database.row(
             "SELECT value FROM state WHERE workspace = ? AND name = ?",
             (self._workspace, name),
@@ -42,7 +42,7 @@ class StateStore:
             return None if row is None else json.loads(row["value"])
 
     def forget(self, name: StateName) -> None:
-        """Drop a state."""
+        """Delete a state."""
         self._database.execute(
             "DELETE FROM state WHERE workspace = ? AND name = ?",
             (self._workspace, name),
@@ -51,7 +51,7 @@ class StateStore:
     def load_quota(
         self, *, unless_version: int
     ) -> tuple[int, dict[str, Any] | None] | None:
-        """Return version and state of the quota; None when the version is known."""
+        """Return version and state of the quota; None for ``unless_version``."""
         row = self._database.row(
             "SELECT version FROM quota WHERE workspace = ?", (self._workspace,)
         )
@@ -65,7 +65,7 @@ class StateStore:
             return version, json.loads(row["state"]) if row else None
 
     def save_quota(self, version: int, state: Mapping[str, Any]) -> None:
-        """Keep the quota's state under its next version."""
+        """Store the state of the quota under its next version."""
         self._database.execute(
             "INSERT INTO quota (workspace, version, state) VALUES (?, ?, ?)"
             " ON CONFLICT (workspace) DO UPDATE SET"

@@ -1,4 +1,4 @@
-"""Vetoes: tasks that a person keeps from ever being dismissed."""
+"""Stores vetoes: tasks that a person has excluded from dismissal."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from triaged.ledger.database import Database, format_timestamp, parse_stored_tim
 
 @dataclass(frozen=True, slots=True)
 class Veto:
-    """A task that must not be dismissed, since when, and who said so."""
+    """A task that must not be dismissed, with the time and the author of the veto."""
 
     task_id: str
     since: datetime
@@ -23,8 +23,9 @@ class Vetoes:
         self._workspace = workspace
 
     def add(self, task_id: str, *, at: datetime, by: str = "") -> bool:
-        """Veto a task; return False when it was vetoed already."""
-        # A transaction checks that the open file is the one that others see.
+        """Veto a task; return False if it was already vetoed."""
+        # The transaction verifies that the open file is the one that other processes
+        # use.
         with self._database.transaction():
             return bool(
                 self._database.execute(

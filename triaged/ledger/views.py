@@ -1,6 +1,6 @@
-"""What the status page and the metrics read: bounded queries, on a connection apart.
+"""Bounded queries for the status page and metrics, on a separate connection.
 
-Nothing here changes the ledger, and nothing reads a whole table into memory.
+They never change the ledger and never read a whole table into memory.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
 from triaged.ledger.rulesets import Rulesets
 
-# A dismissal by a rule itself, or perhaps one: that is no feedback from people.
+# Dismissed, or possibly dismissed, by a rule: not feedback from people.
 _BY_TRIAGED: Final = (
     "EXISTS (SELECT 1 FROM dismissal d WHERE d.workspace = o.workspace"
     " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
@@ -36,7 +36,7 @@ _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 
 
 class ReadOnlyDatabase(Database):
-    """An open ledger that cannot be written, for one thread."""
+    """A read-only connection to a ledger, for use in one thread."""
 
     def __init__(self, directory: Path) -> None:
         """Open the ledger of a state directory.
@@ -53,10 +53,11 @@ class ReadOnlyDatabase(Database):
 
 @contextlib.contextmanager
 def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
-    """Open the views of one workspace on a connection of their own.
+    """Open the views of one workspace on a separate connection.
 
     Raises:
         LedgerError: the ledger cannot be opened.
+
     """
     database = ReadOnlyDatabase(directory)
     try:
@@ -67,7 +68,7 @@ def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTotals:
-    """The counters of one workspace, and the flags that a dashboard shows."""
+    """The counters and flags of one workspace that a dashboard shows."""
 
     attempts: Mapping[str, int]
     dismissals: Mapping[tuple[str, str], int]
@@ -80,7 +81,7 @@ class LedgerTotals:
 
 @dataclass(frozen=True, slots=True)
 class DailyCount:
-    """How many tasks a rule dismissed for a reason on one UTC day."""
+    """The number of tasks that a rule dismissed for a reason on one UTC day."""
 
     day: str
     rule: str | None
@@ -90,7 +91,7 @@ class DailyCount:
 
 @dataclass(frozen=True, slots=True)
 class HeldTask:
-    """A task on hold, since when, and its description."""
+    """A task on hold, its start time and its description."""
 
     task_id: str
     rule: str
@@ -100,7 +101,7 @@ class HeldTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentDismissal:
-    """One dismissal in a list: without its task and explanation."""
+    """A dismissal in a list, without its task content and explanation."""
 
     task_id: str
     decided_at: datetime
@@ -113,7 +114,7 @@ class RecentDismissal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecentlyLeft:
-    """One decision to leave in a list; ``rule`` is the one that had a part in it."""
+    """A decision to leave, in a list; ``rule`` is the one that contributed."""
 
     task_id: str
     decided_at: datetime
@@ -135,7 +136,7 @@ class LedgerViews:
         self._flags = Flags(database, workspace)
 
     def totals(self) -> LedgerTotals:
-        """Return all counters as of now."""
+        """Return the current values of all counters."""
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
@@ -175,7 +176,7 @@ class LedgerViews:
         return self._observations.count_on(day)
 
     def feedback(self) -> Mapping[tuple[str, str], int]:
-        """Count by rule and human decision what people did with observed tasks."""
+        """Count the observed tasks by rule and human decision."""
         rows = self._database.rows(
             "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
             " JOIN human_decision w ON w.workspace = o.workspace"
@@ -187,7 +188,7 @@ class LedgerViews:
         return {(row["rule"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
-        """Return the tasks that a rule holds, those that end first at the front."""
+        """Return the tasks that a rule holds, in the order in which their holds end."""
         rows = self._database.rows(
             f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
             " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
@@ -208,7 +209,7 @@ class LedgerViews:
             ]
 
     def recent(self, limit: int) -> list[RecentDismissal]:
-        """Return the last dismissals, newest first."""
+        """Return the latest dismissals, newest first."""
         rows = self._database.rows(
             "SELECT task_id, decided_at, rule, reason, source, outcome,"  # noqa: S608
             f" {_DESCRIPTION.format('task')} FROM dismissal WHERE workspace = ?"
@@ -230,9 +231,9 @@ class LedgerViews:
             ]
 
     def recently_left(self, limit: int) -> list[RecentlyLeft]:
-        """Return the last decisions to leave to people, newest first.
+        """Return the latest decisions to leave a task to people, newest first.
 
-        What is on hold or waits for a cap is not left for good.
+        Tasks on hold or over a cap are not included, since they are only delayed.
         """
         rows = self._database.rows(
             "SELECT task_id, decided_at, cause, rule,"  # noqa: S608
@@ -254,7 +255,7 @@ class LedgerViews:
             ]
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
-        """Return the known ids that begin with a text."""
+        """Return the known task ids with a prefix."""
         found: set[str] = set()
         for table in ("decision", "dismissal"):
             rows = self._database.rows(
@@ -275,12 +276,12 @@ class LedgerViews:
 
 
 def day_of(moment: datetime) -> datetime:
-    """Return the start of a moment's UTC day."""
+    """Return the start of a timestamp's UTC day."""
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def next_day(moment: datetime) -> datetime:
-    """Return the start of the UTC day after a moment's."""
+    """Return the start of the UTC day after a timestamp's day."""
     return day_of(moment) + timedelta(days=1)
 
 

@@ -83,7 +83,7 @@ def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
-    """The mutants that all tests pass with, and how many were tried of how many."""
+    """The mutants with which all tests pass, and the counts of tried and total."""
 
     found: tuple[Mutant, ...]
     tried: int
