@@ -1,1 +1,1 @@
-"""One cycle of triage, and dismissal by hand: assess, guard, dispatch, reconcile."""
+"""Triage cycles and manual dismissals: assess, guard, dispatch, reconcile."""

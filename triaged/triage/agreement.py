@@ -1,4 +1,4 @@
-"""How far a rule agrees with people: a share with its interval."""
+"""The agreement of a rule with people: a share with its confidence interval."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from triaged.rules.task import HumanDecision
 # The 97.5th percentile of the normal distribution, for a 95 % interval.
 _Z: Final = 1.959963984540054
 
-# The statuses that say what became of a task, dismissed first: most will be there.
+# The final statuses; dismissed first, since most observed tasks end there.
 DISMISSED_STATUS: Final = "dismissed"
 APPROVED_STATUSES: Final = ("approved", "completed", "failed")
 FINAL_STATUSES: Final = (DISMISSED_STATUS, *APPROVED_STATUSES)
@@ -25,28 +25,28 @@ class Agreement:
 
     @classmethod
     def of(cls, words: Iterable[HumanDecision]) -> "Agreement":
-        """Count what people said."""
+        """Count human decisions."""
         said = list(words)
         approved = sum(word is HumanDecision.APPROVED for word in said)
         return cls(len(said) - approved, approved)
 
     @property
     def total(self) -> int:
-        """Count the tasks on which people have spoken."""
+        """The number of tasks on which people have decided."""
         return self.dismissed + self.approved
 
     @property
     def value(self) -> float | None:
-        """Return the share that people dismissed too; None where they said nothing."""
+        """The share (0 to 1) that people dismissed too; None without any decisions."""
         return self.dismissed / self.total if self.total else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % Wilson interval of the share."""
+        """The 95 % Wilson interval of the share, or None."""
         return wilson_interval(self.dismissed, self.total) if self.total else None
 
     def __str__(self) -> str:
-        """Say the share and how sure it is."""
+        """Format the share with its confidence interval."""
         if self.value is None or self.interval is None:
             return "no decisions yet"
         low, high = self.interval
@@ -54,7 +54,7 @@ class Agreement:
 
 
 def human_decision_for(status: str) -> HumanDecision:
-    """Return what a person must have done for a task to have this status."""
+    """Return the human decision that leads to this final status."""
     return (
         HumanDecision.DISMISSED
         if status == DISMISSED_STATUS

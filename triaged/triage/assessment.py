@@ -1,6 +1,7 @@
-"""What the rules and the ledger say together of a list of tasks.
+"""Decides on a list of tasks by the rules, the ledger and the guard.
 
 It reads the ledger and writes nothing; cycles, plans and manual commands share it.
+
 """
 
 import hashlib
@@ -20,15 +21,16 @@ from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.guard import GuardResult, History, apply_guard, is_clock_wrong
 
-# After a rejection of its own kind (422 and the like) an early retry only costs a call.
+# After a rejection such as 422, an early retry would only waste a call.
 REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Assessment:
-    """What a cycle would do with a list of tasks, and everything it was decided on.
+    """What a cycle would do with a list of tasks, and all inputs of that decision.
 
-    ``fingerprints`` identify each rule with a hold: a changed one starts again.
+    ``fingerprints`` identify the rules with a hold: the holds of a changed rule start
+    again.
     """
 
     rules: CompiledRules
@@ -74,9 +76,9 @@ def assess(
 
 
 def next_holds(assessment: Assessment) -> dict[Hold, datetime]:
-    """Return the holds to keep: those that run on, and those that begin now.
+    """Return the holds to store: those that continue, and those that start now.
 
-    By a wrong clock none begins: a hold that did could be over at once.
+    With a wrong clock none starts, since it could end too early.
     """
     guarded, prints = assessment.guarded, assessment.fingerprints
     by_task = {d.task.id: d.task for d in guarded.decisions if d.task.id}
@@ -92,7 +94,7 @@ def next_holds(assessment: Assessment) -> dict[Hold, datetime]:
 
 
 def rule_fingerprints(ruleset: Ruleset) -> dict[str, str]:
-    """Return what identifies each rule with a hold: its match and its reason."""
+    """Return a fingerprint of match and reason for each rule with a hold."""
     return {rule.name: rule_fingerprint(rule) for rule in ruleset.rules if rule.hold}
 
 
@@ -120,7 +122,7 @@ def _handled_or_rejected(
     final: Mapping[str, Sequence[FinalOutcome]],
     now: datetime,
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Find the tasks that are handled, and those rejected recently as they are now."""
+    """Return the ids of handled tasks, and of those rejected recently and unchanged."""
     handled: set[str] = set()
     rejected: set[str] = set()
     for task_id, outcomes in final.items():
@@ -130,7 +132,8 @@ def _handled_or_rejected(
                 now - end.at < REJECTION_RETRY_AFTER and end.content_sha256 == content
             )
             if end.outcome is Outcome.CONFIRMED:
-                # Dismissed is final; a list that still has it is late, or mistaken.
+                # A dismissal is final; a list that still has the task is out of date or
+                # wrong.
                 handled.add(task_id)
             elif is_recent:
                 (rejected if end.outcome is Outcome.REJECTED else handled).add(task_id)

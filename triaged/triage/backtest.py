@@ -1,7 +1,8 @@
-"""Rules against what people did: what each would have dismissed of it.
+"""Compares rules with human decisions on past tasks.
 
-A pure function of rules and past tasks.  It looks at each rule alone, whatever its mode
-and whatever comes before it, because that is what a person wants to trust or not.
+A pure function of rules and past tasks. Each rule is evaluated alone, regardless of its
+mode and of the rules before it, because the result is to show whether this rule can be
+trusted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from triaged.triage.agreement import Agreement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledTask:
-    """A task that a person decided on, and when: now where that is not known."""
+    """A task that a person decided on, and when; the current time if unknown."""
 
     task: Task
     label: HumanDecision
@@ -28,7 +29,7 @@ class LabeledTask:
 
 @dataclass(frozen=True, slots=True)
 class FalsePositive:
-    """A task that a person approved though the rule wants it gone, and why it does."""
+    """A task that a person approved although a rule matches it, and why it matches."""
 
     task: Task
     result: ConditionResult
@@ -36,7 +37,7 @@ class FalsePositive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """How one rule fares with the tasks that it would have dismissed."""
+    """The results of one rule on the tasks that it would have dismissed."""
 
     rule: str
     reason: str
@@ -45,10 +46,10 @@ class Record:
     false_positives: tuple[FalsePositive, ...]
 
 
-# asyncio.run writes the repr of what it returns, tasks and all.
+# No repr, because in debug mode asyncio would log it with all tasks.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Backtest:
-    """All rules' records, and what could not be known."""
+    """The records of all rules, and what could not be evaluated."""
 
     records: tuple[Record, ...]
     approved: int
@@ -61,7 +62,7 @@ class Backtest:
 def run_backtest(
     ruleset: Ruleset, samples: Sequence[LabeledTask], *, ours: int
 ) -> Backtest:
-    """Judge each dismissing rule by what people did; ``ours`` were left out before."""
+    """Compare each dismiss rule with human decisions; ``ours`` counts excluded ones."""
     duplicates = duplicate_conditions(ruleset.conditions())
     everyone = Agreement.of(sample.label for sample in samples)
     return Backtest(
@@ -106,7 +107,7 @@ def _wants(rule: Rule, ruleset: Ruleset, sample: LabeledTask) -> bool:
 
 
 def _listing(ruleset: Ruleset, at: datetime) -> EvaluationContext:
-    """Return what is known of a past moment: the time, and nothing of other tasks."""
+    """Return the context of a past time, without any other tasks."""
     return EvaluationContext(
         at, {d: {} for d in duplicate_conditions(ruleset.conditions())}
     )

@@ -1,6 +1,6 @@
 """One cycle: list, reconcile, decide, guard, record, dispatch.
 
-It knows neither schedule nor signals; the daemon and ``run --once`` call it.
+It does not know schedules and signals; the daemon and ``run --once`` call it.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from triaged.triage.reconcile import Resolution, resolve_missing, resolve_pendin
 from triaged.triage.report import CycleReport, CycleState
 from triaged.triage.requests import DismissRequest, record_attempt
 
-# Transactions stay short, with a pause between them: a veto or a pause must get in.
+# Short transactions with pauses between them let vetoes and pauses be recorded.
 _BATCH: Final = 500
 _BATCH_PAUSE_SECONDS: Final = 0.005
 
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Cycle:
-    """Runs cycles for one workspace; without a dispatcher each is a dry run."""
+    """Runs cycles for one workspace; without a dispatcher every cycle is a dry run."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Cycle:
         self._feedback = FeedbackCollector(reader, ledger, rate_limiter, clock)
 
     async def run(self, rules: RulesInForce, *, stop: asyncio.Event) -> CycleReport:
-        """Run one cycle; what LeadLex or the quota denies ends up in the report.
+        """Run one cycle; errors of LeadLex and the quota are part of the report.
 
         Raises:
-            LedgerError: nothing can be recorded, so nothing is done.
+            LedgerError: the ledger cannot be written, so nothing is done.
         """
         started, started_at = self._clock.monotonic(), self._clock.now()
         state = CycleState(uuid.uuid4().hex[:12], started_at)
@@ -117,7 +117,7 @@ class Cycle:
             await self._feedback.refresh_if_due(pending, now=self._clock.now())
 
     async def _reconcile(self, state: CycleState, listed: TaskList) -> None:
-        """Find the outcome of the dismissals whose outcome is not known."""
+        """Resolve the dismissals with an unknown outcome."""
         dismissals = self._ledger.dismissals
         records = dismissals.unresolved()
         checked = dismissals.to_recheck()
@@ -140,17 +140,18 @@ class Cycle:
         *,
         is_certain: bool,
     ) -> None:
-        """List the dismissed tasks once, for all of them at once.
+        """Resolve the missing tasks by one list of all dismissed tasks.
 
         Unless ``is_certain``, a row of the pending tasks may be one of those missing:
         then, as where a row of this list cannot be read, only those found are settled.
+
         """
         try:
             listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.OTHER)
         except KeyRejected:
             raise
         except LexiError as error:
-            # They stay unknown until a later list; the other tasks need not wait.
+            # They stay unknown until a later cycle; the other tasks can be processed.
             state.error = error
             return
         if listed.incomplete is not None:
@@ -252,7 +253,7 @@ def _batches(decisions: Sequence[Decision]) -> list[Sequence[Decision]]:
 def build_requests(
     due: Sequence[Decision], rules: CompiledRules, context: EvaluationContext
 ) -> list[DismissRequest]:
-    """Put what explains it beside each dismissal that is due."""
+    """Build a request, with its explanation, for each dismissal that is due."""
     return [
         DismissRequest(
             task=decision.task,

@@ -1,11 +1,10 @@
-"""The one way to a dismissal: last check, quota, intent, call, outcome.
+"""The only way to dismiss a task: last check, quota, intent, call, outcome.
 
 The dispatcher holds the only reference to the dismiss call; the daemon and every
-command go through it.  What may be dismissed was decided before, by rules and guard or
-by a person.  What was decided early may be forbidden by the time it is sent, so one
-transaction per dismissal, directly before its call, checks everything again, charges
-the quota and records the intent; and what people and rules forbid is checked once more
-when the first byte is about to be sent.
+command use it. Rules and guard, or a person, have decided before. A decision may be
+outdated by the time its request is sent, so one transaction per dismissal, directly
+before its call, checks everything again, charges the quota and records the intent.
+Vetoes, pauses and rules are checked once more directly before the first byte is sent.
 """
 
 import asyncio
@@ -49,22 +48,22 @@ from triaged.triage.requests import (
     record_attempt,
 )
 
-# Enough to use 200 calls a minute when an answer takes two seconds, and no more than
-# what one crash should leave unknown.
+# Enough for 200 calls a minute with responses after two seconds, and a limit to the
+# outcomes that one crash can leave unknown.
 MAX_CONCURRENT: Final = 8
 
-# One unknown outcome may be chance; this many in a row is a server in trouble.
+# One unknown outcome may be chance; this many in a row indicate a server problem.
 MAX_UNKNOWN_IN_A_ROW: Final = 3
 
-# What was listed longer ago than this is listed again before anything is dismissed.
+# A list older than this must be requested again before anything is dismissed.
 MAX_LIST_AGE: Final = timedelta(minutes=15)
 
 _RETRY_SECONDS: Final = 0.1
-# The clock may be set while a wait is under way: then the quota is asked again.
+# Bounds each wait, since the clock may be set meanwhile; then the quota is asked again.
 _MAX_WAIT_SECONDS: Final = 60.0
 _NOT_SENT: Final = "not sent"
 
-# Returns the rules in force; raises ConfigError or RuleTestsFailed when there are none.
+# Returns the rules in force; raises ConfigError or RuleTestsFailed if there are none.
 RulesInForce: TypeAlias = Callable[[], CompiledRules]
 Refusal: TypeAlias = LeaveCause | HaltReason
 
@@ -72,7 +71,7 @@ log = structlog.get_logger()
 
 
 class Dismisser(Protocol):
-    """What can dismiss; a dry run has none."""
+    """A client that can dismiss; a dry run has none."""
 
     async def dismiss(
         self,
@@ -81,16 +80,16 @@ class Dismisser(Protocol):
         *,
         before_send: Callable[[], None] | None = None,
     ) -> Confirmation:
-        """Dismiss a task; what ``before_send`` raises keeps the call from leaving."""
+        """Dismiss a task; an exception of ``before_send`` prevents the call."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchOrigin:
-    """Where requests come from: source, cycle, and the list they were decided on.
+    """The origin of requests: source, cycle, and the list that they are based on.
 
-    ``listed_at`` is when that list was asked for.  ``while_paused`` lets a person
-    dismiss by hand although dismissing is paused.
+    ``listed_at`` is when that list was requested. ``while_paused`` permits manual
+    dismissals although dismissing is paused.
     """
 
     source: Source
@@ -118,9 +117,9 @@ class Dispatcher:
         rules: RulesInForce,
         stop: asyncio.Event,
     ) -> DispatchResult:
-        """Dismiss in the order given, several at a time, until done or halted.
+        """Dismiss in the given order, several at a time, until done or halted.
 
-        Calls that were sent are always awaited; ``stop`` only keeps new ones back.
+        Calls that were sent are always awaited; ``stop`` only prevents new ones.
 
         Raises:
             LedgerError: an intent or outcome cannot be recorded; nothing more is sent.
@@ -169,7 +168,7 @@ class _DispatchRun:
         self._unknown_in_a_row = 0
 
     async def run(self) -> DispatchResult:
-        """Run a bounded pool of workers until nothing is left, or may be sent."""
+        """Run a bounded pool of workers until all requests are done or halted."""
         width = min(MAX_CONCURRENT, len(self._queue))
         workers = [asyncio.create_task(self._work()) for _ in range(width)]
         try:
@@ -193,7 +192,7 @@ class _DispatchRun:
                 self._record(call, result)
 
     async def _next_call(self) -> _Call | None:
-        """Wait until the next dismissal may be sent; None when there is none."""
+        """Wait until the next dismissal may be sent; return None if there is none."""
         async with self._admission:
             while self._queue and self._halt is None:
                 if self._stop.is_set():
@@ -209,8 +208,8 @@ class _DispatchRun:
     def _commit(self) -> _Call | float | None:
         """Check the next request again, charge the quota and record the intent.
 
-        Returns the call; or the time at which the quota may allow it; or None when the
-        request was refused or everything was halted.
+        Returns the call, the time at which the quota may allow it, or None if the
+        request was refused or the run was halted.
         """
         parts = self._parts
         with parts.rate_limiter.transaction():
@@ -230,7 +229,7 @@ class _DispatchRun:
         return _Call(request, entry_id, grant.permit)
 
     def _refusal(self, request: DismissRequest, now: datetime) -> Refusal | None:
-        """Check what people, rules and clocks say of a request at this moment."""
+        """Check a request against vetoes, pauses, rules and clocks at this time."""
         parts, origin = self._parts, self._origin
         if abs(now - origin.listed_at) > MAX_LIST_AGE:
             return HaltReason.STALE
@@ -246,7 +245,7 @@ class _DispatchRun:
             return HaltReason.RULES_CHANGED
         context = replace(origin.context, now=now)
         if request.rule is None:
-            # A person's decision stands above the rules, but not above protection.
+            # A person's decision overrides the rules, but not protection.
             protect = (evaluate(c, request.task, context) for c in ruleset.protect)
             is_protected = any(result is not False for result in protect)
             return LeaveCause.PROTECTED if is_protected else None
@@ -260,7 +259,7 @@ class _DispatchRun:
     def _ledger_refusal(
         self, request: DismissRequest, now: datetime
     ) -> LeaveCause | None:
-        """Check what was dismissed before, or may have been: this task, and today."""
+        """Check earlier dismissals of this task and the daily cap in the ledger."""
         dismissals, task_id = self._parts.ledger.dismissals, request.task.id or ""
         if dismissals.is_unresolved(task_id):
             return LeaveCause.HELD
@@ -281,9 +280,9 @@ class _DispatchRun:
         return None
 
     def _is_kept_gone(self, rule: Rule, task_id: str) -> bool:
-        """Return whether the task that stays for this copy was, or may be, dismissed.
+        """Return whether the task kept for this copy was, or may have been, dismissed.
 
-        The list may be older than that dismissal, or late.
+        The list may be older than that dismissal, or out of date.
         """
         dismissals, context = self._parts.ledger.dismissals, self._origin.context
         duplicates = iter_duplicates(rule.match)
@@ -297,7 +296,7 @@ class _DispatchRun:
         try:
             return self._rules().ruleset
         except (ConfigError, RuleTestsFailed):
-            # What protects is not known: nothing may be dismissed.
+            # Without rules the protection is unknown, so nothing may be dismissed.
             return None
 
     def _refuse(self, request: DismissRequest, refusal: Refusal) -> None:
@@ -314,7 +313,7 @@ class _DispatchRun:
         )
 
     async def _wait_until(self, timestamp: float) -> None:
-        """Wait for the quota, or until the run is to stop."""
+        """Wait until a time, or until the run is asked to stop."""
         seconds = timestamp - self._parts.clock.now().timestamp()
         seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
         timer = asyncio.create_task(self._parts.clock.sleep(seconds))
@@ -326,10 +325,10 @@ class _DispatchRun:
             stopping.cancel()
 
     async def _send(self, call: _Call) -> Confirmation | LexiError | _ForbiddenError:
-        """Send one call; what is forbidden at the last moment is undone."""
+        """Send one call; undo its intent if it is forbidden at the last check."""
 
         def before_send() -> None:
-            # A pause in another file at the ledger's path could not be seen.
+            # If the ledger file was replaced, a pause in the new file would be missed.
             self._parts.ledger.verify()
             refusal = self._refusal(call.request, self._parts.clock.now())
             if refusal is not None:
@@ -348,7 +347,7 @@ class _DispatchRun:
             return error
 
     def _undo(self, call: _Call, refusal: Refusal) -> None:
-        """Release the permit of a call that was not sent, and close its intent."""
+        """Release the permit of an unsent call, and record its intent as failed."""
         parts = self._parts
         with parts.rate_limiter.transaction():
             not_sent = Unreachable("dismiss", message=_NOT_SENT)
@@ -362,7 +361,7 @@ class _DispatchRun:
         self._refuse(call.request, refusal)
 
     def _record(self, call: _Call, result: Confirmation | LexiError) -> None:
-        """Record the outcome of one call, and what its answer says of the quota."""
+        """Record the outcome of one call and the rate-limit headers of its response."""
         parts, request = self._parts, call.request
         error = result if isinstance(result, LexiError) else None
         with parts.rate_limiter.transaction():
@@ -387,11 +386,11 @@ class _DispatchRun:
         parts.on_attempt(attempt)
 
     def _outcome(self, call: _Call, error: LexiError) -> Outcome:
-        """Return the outcome of an error for a task that may have been tried before."""
+        """Return the outcome of an error, given earlier attempts on the task."""
         outcome = outcome_of(error)
         if outcome is Outcome.ALREADY_HANDLED and self._had_failed_attempt(call):
-            # The earlier attempt may have taken effect after all: the next list tells
-            # which of the two it was.
+            # The earlier attempt may have taken effect after all; the next list will
+            # tell.
             return Outcome.UNKNOWN
         return outcome
 
@@ -403,7 +402,7 @@ class _DispatchRun:
         return any(record.recheck for record in failed)
 
     def _apply_error_policy(self, call: _Call, error: LexiError | None) -> None:
-        """Decide from one call's result whether others may still be sent."""
+        """Halt the run if the result of one call means that others must not be sent."""
         if isinstance(error, NoResponse | MalformedResponse):
             self._unknown_in_a_row += 1
             if self._unknown_in_a_row >= MAX_UNKNOWN_IN_A_ROW:
@@ -411,7 +410,8 @@ class _DispatchRun:
             return
         self._unknown_in_a_row = 0
         if isinstance(error, RateLimited):
-            # It was refused, not made: the task keeps its place, the quota says when.
+            # The call was rejected without effect: the request is sent again when the
+            # quota allows.
             self._queue.appendleft(call.request)
         elif isinstance(error, KeyRejected):
             self._queue.appendleft(call.request)

@@ -1,6 +1,6 @@
-"""What people did with the tasks that a rule would have dismissed, asked of LeadLex.
+"""Looks up in LeadLex what people did with the tasks that a rule would have dismissed.
 
-One list of each final status tells; what was found is kept, so it is listed once.
+One list per final status is enough; results are stored, so no task is looked up twice.
 """
 
 from collections.abc import Collection
@@ -21,17 +21,17 @@ from triaged.rules.task import HumanDecision
 from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
-# People need their time, and one question answers for all tasks of a day.
+# People take time to decide, and one lookup covers all tasks of a day.
 REFRESH_INTERVAL: Final = timedelta(days=1)
 
-# The lists are worth this share of a day's calls, and only while as many are to spare.
+# The lookups may use this share of a day's calls, if as many are available.
 MAX_QUOTA_SHARE: Final = 0.05
 
 log = structlog.get_logger()
 
 
 class FeedbackCollector:
-    """Learns for one workspace what people did with observed tasks."""
+    """Looks up what people did with the observed tasks of one workspace."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class FeedbackCollector:
         """List the tasks with a final status, and record what people decided.
 
         Raises:
-            QuotaExhausted: not before the day's reset.
+            QuotaExhausted: no calls are left until the daily reset.
             LexiError: the call failed.
         """
         listed = await self._reader.list_tasks(status, purpose=purpose)
@@ -70,11 +70,11 @@ class FeedbackCollector:
         return replace(listed, tasks=tasks)
 
     async def refresh(self) -> None:
-        """List status by status, until every observed task has a human decision.
+        """List each final status until every observed task has a human decision.
 
         Raises:
-            QuotaExhausted: not before the day's reset.
-            LexiError: a call failed; what was recorded before it is kept.
+            QuotaExhausted: no calls are left until the daily reset.
+            LexiError: a call failed; earlier results are kept.
         """
         now = self._clock.now()
         for status in FINAL_STATUSES:
@@ -84,10 +84,11 @@ class FeedbackCollector:
         self._mark_refreshed(now)
 
     async def refresh_if_due(self, pending: Collection[str], *, now: datetime) -> None:
-        """Look up once a day what people did with observed tasks that are gone.
+        """Look up once a day what people did with observed tasks that are not pending.
 
         Raises:
-            KeyRejected: the key was rejected; any other failure waits for a day.
+            KeyRejected: the key was rejected; after other errors it retries next day.
+
         """
         if last_refresh(self._ledger, now, REFRESH_INTERVAL) is not None:
             return
@@ -105,7 +106,7 @@ class FeedbackCollector:
         except (LexiError, QuotaExhausted) as error:
             log.warning("feedback.refresh_failed", error=str(error))
             return
-        # A list that may be incomplete does not tell that a task is in none of them.
+        # An incomplete list does not prove that a task is in none of them.
         if all(listed.incomplete is None for listed in lists):
             missing = self._undecided_missing(pending, now)
             self._ledger.feedback.record_not_found(missing, at=now)
@@ -137,9 +138,9 @@ class FeedbackCollector:
 
 
 def last_refresh(ledger: Ledger, now: datetime, within: timedelta) -> datetime | None:
-    """Return when all lists were asked for, if that is no longer ago than this."""
+    """Return when all lists were last requested, if that is within ``within``."""
     asked = ledger.flags.get(FlagName.FEEDBACK_REFRESHED)
-    # A time in the future comes from a clock that was set back since.
+    # A time in the future means that the clock was set back since.
     if asked is None or not timedelta(0) <= now - asked.since < within:
         return None
     return asked.since

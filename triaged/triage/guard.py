@@ -1,7 +1,7 @@
-"""The safety limits between a decision and a dismissal, as arithmetic on values.
+"""The safety limits between a decision and a dismissal, as pure functions.
 
-The guard only ever turns a dismissal into a leave.  It reads no clock and no ledger:
-what it must know of the past is passed in as ``History``.
+The guard can only turn a dismissal into a leave. It reads no clock and no ledger: past
+events are passed in as ``History``.
 """
 
 from collections import Counter
@@ -16,20 +16,20 @@ from triaged.rules.evaluate import age_of
 from triaged.rules.rule import Ruleset, SafetyLimits
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
-# A share says little about a handful of tasks.
+# With fewer tasks, a share is not meaningful.
 BREAKER_MIN_TASKS: Final = 20
 
-# With a clock this wrong, no age can be trusted (`Date` has whole seconds).
+# With a larger clock skew, ages cannot be trusted (`Date` has whole seconds).
 MAX_CLOCK_SKEW: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """What the ledger knows that bears on whether a dismissal may go ahead.
+    """The facts of the ledger that decide whether a dismissal may be sent.
 
     ``handled`` are tasks that were dismissed or found handled before,
-    ``recently_rejected`` those whose dismissal the server rejected, ``unresolved``
-    those with an attempt that may still take effect.  ``held_since`` is by task id and
+    ``recently_rejected`` tasks whose dismissal the server rejected, ``unresolved``
+    tasks with an attempt that may still take effect. ``held_since`` is by task id and
     rule, or None where there is no ledger; ``dismissed_today`` counts by rule (None: by
     a person).
     """
@@ -46,12 +46,13 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardResult:
-    """What the guard lets through, and why it keeps the rest.
+    """The dismissals that the guard permits, and the causes for leaving the others.
 
     ``decisions`` are in the order given; ``to_dismiss`` are those that dismiss, oldest
     first.  ``breaker`` says why it is open; ``on_hold_rules`` are the tasks, with their
     rule, that a rule with a hold matches now; ``observed`` are dismissals by observing
     rules past minimum age and hold.
+
     """
 
     decisions: tuple[Decision, ...]
@@ -62,13 +63,13 @@ class GuardResult:
 
     @property
     def matched_rules(self) -> frozenset[str]:
-        """Return the rules that matched at least one task."""
+        """The names of the rules that matched at least one task."""
         rules = {d.rule for d in self.decisions if d.rule is not None}
         return frozenset(rules | {o.rule for d in self.decisions for o in d.observed})
 
     @property
     def wanted(self) -> dict[str, Counter[LeaveCause]]:
-        """Count, by rule and cause, what a rule wants dismissed and the guard keeps."""
+        """The numbers of tasks that a rule matches but the guard keeps, by cause."""
         found: dict[str, Counter[LeaveCause]] = {}
         for d in self.decisions:
             if d.rule is not None and d.reason is not None and d.cause is not None:
@@ -77,7 +78,7 @@ class GuardResult:
 
     @property
     def left(self) -> Counter[LeaveCause]:
-        """Count the tasks that are left, by cause."""
+        """The numbers of tasks that are left, by cause."""
         return Counter(d.cause for d in self.decisions if d.cause is not None)
 
 
@@ -126,7 +127,7 @@ def apply_guard(
 def _kept_for_others(
     due: Sequence[Decision], ruleset: Ruleset, context: EvaluationContext
 ) -> frozenset[str | None]:
-    """Return the tasks that are kept in this cycle because a copy of them goes."""
+    """Return the ids of tasks to keep because a copy of them is dismissed now."""
     duplicates = {
         rule.name: tuple(iter_duplicates(rule.match)) for rule in ruleset.rules
     }
@@ -157,7 +158,7 @@ def _task_cause(
     history: History,
     now: datetime,
 ) -> LeaveCause | None:
-    """Return the safety limit that keeps this task, whatever happens to the others."""
+    """Return the safety limit that keeps this task, regardless of other tasks."""
     task = decision.task
     if task.id in history.handled:
         return LeaveCause.NOT_PENDING
@@ -190,7 +191,7 @@ def _is_held(
 def _breaker(
     decisions: Sequence[Decision], safety: SafetyLimits, history: History
 ) -> str | None:
-    """Return why nothing may be dismissed at all; None when the breaker is closed."""
+    """Return why nothing may be dismissed at all; None if the breaker is closed."""
     if is_clock_wrong(history.clock_skew):
         seconds = history.clock_skew.total_seconds()
         return f"this machine's clock is {seconds:+.0f} s off the server's"
@@ -203,7 +204,7 @@ def _breaker(
         for d in pending
     )
     share = safety.max_share_of_pending
-    # In binary 29 of 100 is more than 0.29 of them.
+    # Exact: in binary floating point, 29 of 100 exceeds a share of 0.29.
     allowed = Fraction(repr(share)) * len(pending)
     if wanted > BREAKER_MIN_TASKS and wanted > allowed:
         return (
@@ -269,6 +270,6 @@ def _ripe(
 
 
 def oldest_first(task: Task) -> tuple[bool, float, str]:
-    """Sort the oldest first, those without a usable time last, ties by id."""
+    """Return a sort key: oldest first, tasks without a valid time last, then by id."""
     created = task.created_at
     return created is None, created.timestamp() if created else 0.0, task.id or ""

@@ -1,8 +1,8 @@
-"""What a person asks to be dismissed: the same guard, dispatcher and ledger as rules.
+"""Manual dismissals: they use the same dispatcher and ledger as rules.
 
-A person's request stands above the limits that exist because rules act unattended
-(holds, minimum age, share, cap of a cycle).  It does not stand above protection, a
-veto, the cap of the day, the quota, or a clock that is wrong.
+A manual request is exempt from the limits that exist because rules act unattended
+(holds, minimum age, share, cap per cycle). It is not exempt from protection, vetoes,
+the daily cap, the quota and the check of the clock.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from triaged.triage.requests import DismissRequest, DispatchResult, HaltReason
 
 @dataclass(frozen=True, slots=True)
 class ManualDismissal:
-    """One task that a person wants dismissed, and the reason code."""
+    """A task that a person wants to dismiss, and the reason code."""
 
     task: Task
     reason: str
@@ -32,7 +32,7 @@ class ManualDismissal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualScreening:
-    """Which requests may be carried out, and why the others may not."""
+    """The requests that may be sent, and the causes that block the others."""
 
     accepted: tuple[ManualDismissal, ...]
     refused: tuple[tuple[ManualDismissal, LeaveCause], ...]
@@ -40,9 +40,9 @@ class ManualScreening:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ManualDispatch:
-    """Where manual dismissals come from, and the list that they were chosen from.
+    """The origin of manual dismissals, and the list that they were chosen from.
 
-    ``listed_at`` is when that list was asked for.
+    ``listed_at`` is when that list was requested.
     """
 
     source: Source
@@ -59,7 +59,7 @@ def screen_manual(
     *,
     now: datetime,
 ) -> ManualScreening:
-    """Check requests against protection, vetoes, the ledger and the cap of the day."""
+    """Check requests against protection, vetoes, the ledger and the daily cap."""
     context = build_context(ruleset.conditions(), tasks, now=now)
     ambiguous = ambiguous_rows(tasks)
     clear = {task.id for row, task in enumerate(tasks) if row not in ambiguous}
@@ -73,7 +73,7 @@ def screen_manual(
     for each in wanted:
         task, cause = each.task, None
         if task.id is None or task.id not in clear:
-            # Listed twice in different forms: it is not clear which one is meant.
+            # Listed twice with different content: it is unknown which entry is meant.
             cause = LeaveCause.MALFORMED
         elif not task.is_pending or task.id in confirmed:
             cause = LeaveCause.NOT_PENDING
@@ -85,7 +85,7 @@ def screen_manual(
             cause = LeaveCause.HELD
         elif len(accepted) >= room:
             cause = LeaveCause.OVER_CAP
-        clear.discard(task.id)  # listed twice in the same form, it is one task
+        clear.discard(task.id)  # identical entries are one task
         if cause is None:
             accepted.append(each)
         else:
@@ -102,14 +102,15 @@ async def dispatch_manual(
     rules: RulesInForce,
     stop: asyncio.Event,
 ) -> DispatchResult:
-    """Dismiss what a person chose, once no other process on this ledger dismisses.
+    """Dismiss the chosen tasks, once no other process on this ledger dismisses.
 
-    The dispatcher checks each again: while the person was thinking, a daemon may have
-    spent the day's cap, or another person may have vetoed or protected the task.
+    The dispatcher checks each task again: since the list was shown, a daemon may have
+    used up the daily cap, or another person may have vetoed or protected the task.
 
     Raises:
-        LedgerError: nothing can be recorded, so nothing is done.
+        LedgerError: the ledger cannot be written, so nothing is done.
         ConfigError, RuleTestsFailed: no rules are in force.
+
     """
     async with lock.acquired(stop.is_set) as is_held:
         if not is_held:

@@ -26,7 +26,7 @@ from triaged.quota import (
 from triaged.quota.server_time import DATE_TOLERANCE, ServerTime
 
 _MIN_WAIT: Final = 0.05
-# A longer one would keep a cycle, and every other process, from all else.
+# A longer wait would block the cycle and every other process.
 MAX_WAIT: Final = timedelta(minutes=5)
 
 
@@ -68,10 +68,11 @@ class RateLimiter:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Make one durable step of the quota and the ledger.
+        """Run the body in one transaction of the quota and the ledger.
 
         The state is read once, since another process may have changed it, and written
         once; transactions may be nested.
+
         """
         if self._in_transaction:
             yield
@@ -86,22 +87,23 @@ class RateLimiter:
                     self._in_transaction = False
                 self._save()
         except BaseException:
-            # What was rolled back must be read again.
+            # After a rollback the state must be read again.
             self._version = -1
             raise
 
     def try_acquire(self, purpose: Purpose) -> Grant:
-        """Charge one call if it may be sent now; durable after the transaction."""
+        """Charge one call if it may be sent now; durable once it is committed."""
         with self.transaction():
             grant = self._quota.acquire(self._now(), purpose)
             return replace(grant, retry_at=self._local_or_none(grant.retry_at))
 
     async def acquire(self, purpose: Purpose) -> int:
-        """Wait until one call may be sent, charge it and return its permit.
+        """Wait until one call may be sent, charge it and return its permit number.
 
         Raises:
             QuotaExhausted: that would be after the day's reset, or the server asks for
                 a longer wait than a call is worth.
+
         """
         while True:
             grant = self.try_acquire(purpose)
@@ -116,7 +118,7 @@ class RateLimiter:
             await self._clock.sleep(max(retry_at - now, _MIN_WAIT))
 
     def on_response(self, permit: int, headers: RateLimitHeaders) -> None:
-        """Record a call that was answered, whatever the response says."""
+        """Record a call that got a response, whatever its status."""
         with self.transaction():
             headers = self._observe_clock(headers)
             self._quota.on_response(self._now(), permit, headers)
@@ -136,12 +138,12 @@ class RateLimiter:
                 self._quota.on_response(now, permit, headers)
 
     def expire_dismissals(self) -> None:
-        """Return up the dismissals in flight; only under the dispatch lock."""
+        """Count dismissals in flight as sent; requires the dispatch lock."""
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 
     def next_poll(self, target: timedelta, *, backlog: int = 0) -> datetime:
-        """Return when to poll next, so that the calls last for the day."""
+        """Return when to poll next, so that the calls last until the daily reset."""
         self._reload()
         now = self._now()
         at = self._quota.next_poll(now, target.total_seconds(), backlog=backlog)
@@ -158,7 +160,7 @@ class RateLimiter:
         )
 
     def now(self) -> datetime:
-        """Return the time by this machine's clock."""
+        """Return the time of the local clock."""
         return self._clock.now()
 
     def _now(self) -> float:
@@ -173,14 +175,14 @@ class RateLimiter:
         return known
 
     def _to_local(self, moment: float) -> float:
-        """Return a moment of the server's time by the local clock."""
+        """Convert a server time to the local clock."""
         return moment - self._now() + self._clock.now().timestamp()
 
     def _local_or_none(self, moment: float | None) -> float | None:
         return None if moment is None else self._to_local(moment)
 
     def _reload(self) -> None:
-        """Load what another process has written since."""
+        """Load the state if another process has written it since."""
         found = self._ledger.state.load_quota(unless_version=self._version)
         if found is not None:
             self._version, state = found
@@ -194,7 +196,7 @@ class RateLimiter:
         self._ledger.state.save_quota(self._version, state)
 
     def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
-        """Compare the clocks, and return the headers with the server's times only."""
+        """Update the server time, and return the headers converted to server time."""
         if headers.date is not None:
             skew = headers.date - self._clock.now()
             noise = abs(skew.total_seconds()) <= DATE_TOLERANCE
@@ -223,8 +225,9 @@ class RateLimitedReader:
         """List the tasks of one status, once the quota allows it.
 
         Raises:
-            QuotaExhausted: not before the day's reset.
-            LexiError: the call did not come about.
+            QuotaExhausted: no calls are left until the daily reset.
+            LexiError: the call failed.
+
         """
         permit = await self._rate_limiter.acquire(purpose)
         requested_at = self._rate_limiter.now()
@@ -234,7 +237,7 @@ class RateLimitedReader:
             self._rate_limiter.on_error(permit, error)
             raise
         except BaseException:
-            # Whatever ended the call, it is not in flight any more.
+            # However the call ended, it is no longer in flight.
             self._rate_limiter.on_error(permit, NoResponse("list"))
             raise
         self._rate_limiter.on_response(permit, listed.rate_limit)

@@ -1,7 +1,7 @@
-"""What a list says of dismissals whose outcome is not known: pure functions.
+"""Resolves dismissals with an unknown outcome from a later list: pure functions.
 
-A list resolves something only when it is complete, and only what was sent so long
-before it that it cannot take effect any more.
+Only a complete list resolves an outcome, and only for calls sent so long before that
+they can no longer take effect.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Final
 from triaged.ledger.dismissals import DismissalRecord, Outcome
 from triaged.rules.task import Json, Task
 
-# A call has 60 seconds in all, and its server and every proxy as long again to act.
+# A call has 60 seconds in total; allow its server and proxies as long again to act.
 EFFECT_TIMEOUT: Final = timedelta(seconds=120)
 
 _REASON_KEYS: Final = (
@@ -27,7 +27,8 @@ _REASON_KEYS: Final = (
 class Resolution:
     """The outcome that a list gives to a dismissal.
 
-    With ``recheck`` the outcome is the most likely one: a later list may correct it.
+    With ``recheck`` the outcome is only the most likely one, and a later list may
+    correct it.
     """
 
     record: DismissalRecord
@@ -42,9 +43,9 @@ def resolve_pending(
     *,
     requested_at: datetime,
 ) -> tuple[list[Resolution], list[DismissalRecord]]:
-    """Fail what is pending still and too old to act; return that, and what is missing.
+    """Resolve records that are still pending as failed; return these and the missing.
 
-    ``requested_at`` is when the list of pending tasks was asked for.
+    ``requested_at`` is when the list of pending tasks was requested.
     """
     failed: list[Resolution] = []
     missing: list[DismissalRecord] = []
@@ -62,15 +63,16 @@ def resolve_missing(
     dismissed: Mapping[str, Task],
     confirmed: Collection[str],
 ) -> list[Resolution]:
-    """Return each task that is not pending any more its outcome.
+    """Return the outcomes of records whose tasks are no longer pending.
 
     ``dismissed`` is the complete list of dismissed tasks by id; ``confirmed`` are the
     tasks that are known to be dismissed by this program: a task is dismissed once,
     however many attempts there were.
+
     """
     known = set(confirmed)
     found: list[Resolution] = []
-    # The last attempt first: before it was made, the task was seen pending.
+    # The latest attempt first: the task was seen pending before it was made.
     for record in sorted(missing, key=lambda each: each.decided_at, reverse=True):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
@@ -78,7 +80,7 @@ def resolve_missing(
                 resolution = Resolution(record, Outcome.FAILED)
             known.add(record.task_id)
         elif record.outcome is Outcome.FAILED:
-            # It did fail: nothing is left to check.
+            # It did fail, so no further check is needed.
             resolution = Resolution(record, Outcome.FAILED)
         found.append(resolution)
     return found

@@ -1,4 +1,4 @@
-"""What one cycle saw and did, as a value, and how it is logged."""
+"""The report of one cycle as a value, and its log event."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ class CycleResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleReport:
-    """What one cycle saw and did.
+    """What one cycle listed, decided and did.
 
-    ``listed`` tells whether there was a list at all; ``incomplete_list`` why tasks may
-    be missing from it; ``error`` what cut the cycle short.  ``wanted`` counts by rule
-    and cause what rules want dismissed and the guard keeps.
+    ``listed`` tells whether the cycle got a list; ``incomplete_list`` why tasks may be
+    missing from it; ``error`` what ended the cycle early. ``wanted`` counts, by rule
+    and cause, the tasks that rules would dismiss but the guard keeps.
     """
 
     id: str
@@ -57,7 +57,7 @@ class CycleReport:
 
 
 class CycleState:
-    """What one cycle has found so far; becomes its report."""
+    """The results of a cycle so far, from which its report is made."""
 
     def __init__(self, cycle_id: str, started_at: datetime) -> None:
         self.id = cycle_id
@@ -72,7 +72,7 @@ class CycleState:
         self.error: LexiError | QuotaExhausted | None = None
 
     def record_list(self, tasks: Sequence[Task], incomplete: str | None) -> None:
-        """Count what was listed, and keep why more may be missing."""
+        """Count the listed tasks, and store why others may be missing."""
         pending = [task for task in tasks if task.is_pending]
         self._pending = Counter(task.type or "" for task in pending)
         created = [t.created_at for t in pending if t.created_at is not None]
@@ -80,11 +80,11 @@ class CycleState:
         self.incomplete_list = incomplete
 
     def is_idle(self) -> bool:
-        """Return whether nothing is left to do, so a call may be spent elsewhere."""
+        """Return whether no work is left, so that a call may be used for feedback."""
         return self._result() is CycleResult.OK
 
     def report(self, duration_seconds: float) -> CycleReport:
-        """Return what is known at the end of the cycle."""
+        """Return the report at the end of the cycle."""
         guarded, dispatched = self.guarded, self.dispatched
         return CycleReport(
             id=self.id,
@@ -108,7 +108,7 @@ class CycleState:
         )
 
     def _backlog(self) -> int:
-        """Count the dismissals that are due but wait for a later cycle."""
+        """Return the number of dismissals that are due but wait for a later cycle."""
         if self.guarded is None:
             return 0
         remaining = self.dispatched.remaining if self.dispatched else 0
@@ -129,21 +129,21 @@ class CycleState:
 
 
 class FalsePositiveLog:
-    """Logs each false positive once, whichever process found it."""
+    """Logs each false positive once, including those that other processes found."""
 
     def __init__(self, feedback: FeedbackStore) -> None:
         self._feedback = feedback
         self._known = set(feedback.false_positives())
 
     def log_new(self) -> None:
-        """Log those that were found since the last time."""
+        """Log the false positives found since the last call."""
         for rule, task in sorted(self._feedback.false_positives() - self._known):
             log.warning("rule.false_positive", rule=rule, task=task)
             self._known.add((rule, task))
 
 
 def log_lock_wait(owner: str) -> None:
-    """Log which process dismisses while a cycle waits; a stopped one never ends."""
+    """Log which process a cycle waits for; a suspended one never releases the lock."""
     log.warning("dispatch_lock.awaited", owner=owner)
 
 

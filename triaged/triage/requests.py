@@ -1,4 +1,4 @@
-"""What the dispatcher is asked to do and what it answers, as values."""
+"""The requests and results of the dispatcher, as values."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +17,7 @@ from triaged.rules.task import LeaveCause, Task
 
 
 class HaltReason(StrEnum):
-    """Why the dispatcher stopped before everything was done."""
+    """Why the dispatcher stopped before all requests were done."""
 
     STOPPING = "stopping"
     PAUSED = "paused"
@@ -32,9 +32,10 @@ class HaltReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DismissRequest:
-    """One dismissal to make, with everything that explains it.
+    """One dismissal to send, with its explanation.
 
     ``rule`` is None for a dismissal that a person asked for.
+
     """
 
     task: Task
@@ -55,10 +56,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchResult:
-    """What became of a list of requests.
+    """The result of a list of requests.
 
-    ``skipped`` are those that the last check before sending refused, and why;
-    ``remaining`` counts those that were not decided on any more.
+    ``skipped`` are the requests refused by the last check before sending, and the
+    causes; ``remaining`` counts the requests that were not processed.
     """
 
     attempts: tuple[Attempt, ...]
@@ -68,7 +69,7 @@ class DispatchResult:
     error: LexiError | None = None
 
     def count_outcome(self, outcome: Outcome) -> int:
-        """Count the attempts that ended in one outcome."""
+        """Return the number of attempts with this outcome."""
         return sum(attempt.outcome is outcome for attempt in self.attempts)
 
 

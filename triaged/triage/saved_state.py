@@ -1,4 +1,4 @@
-"""What a daemon leaves in the ledger, so that commands can show it without HTTP."""
+"""The state that a daemon stores in the ledger for commands to show."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _NOT_COUNTED: Final = frozenset({LeaveCause.VETOED, LeaveCause.NOT_PENDING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningProcess:
-    """A daemon or a ``run --once``: what stays the same while it runs."""
+    """A daemon or a ``run --once``: the facts that do not change while it runs."""
 
     settings: Settings
     started_at: datetime
@@ -41,7 +41,7 @@ class RunningProcess:
         reasons_not_ready: Sequence[str] = (),
         key_accepted: bool | None = None,
     ) -> None:
-        """Replace what the ledger knows of the process and of its last cycle."""
+        """Replace the stored state of the process and of its last cycle."""
         state = {
             "version": __version__,
             "pid": os.getpid(),
@@ -100,7 +100,7 @@ def _cycle(report: CycleReport) -> dict[str, Any]:
 
 
 def _breaker_wants(report: CycleReport) -> dict[str, int]:
-    """Count by rule what opened the breaker: neither vetoed nor dealt with before."""
+    """Count, by rule, the tasks that opened the breaker."""
     if report.breaker is None:
         return {}
     counted = {

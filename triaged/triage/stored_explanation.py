@@ -1,4 +1,4 @@
-"""Explains a task by what was stored when it was decided, not by today's rules."""
+"""Explains a task by the facts stored with its decision, not by the current rules."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def stored_explanation(
         record = decisions.latest(task_id)
         return None if record is None else _evaluated_again(rulesets, record)
     entry = found[0]
-    # What a person dismissed has no decision of the rules.
+    # A manual dismissal has no decision of the rules.
     by_hand = Decision(parse_task(entry.task), None, reason=entry.reason)
     about_dismissal = {
         "source": "ledger",
@@ -47,7 +47,7 @@ def stored_explanation(
 def _evaluated_again(
     rulesets: Rulesets, record: DecisionRecord
 ) -> dict[str, Any] | None:
-    """Evaluate the stored task by the stored rules: that gives the same tree again."""
+    """Evaluate the stored task by the stored rules, which gives the same tree again."""
     text = rulesets.source(record.rules_sha256)
     if text is None:
         return None
