@@ -1,7 +1,7 @@
-"""Run the command line; signals count from the first instruction on.
+"""The entry point of the program; handles signals from the first instruction on.
 
-Nothing slow may be imported before the handlers are set: until the daemon has set its
-own, a signal must neither kill it nor, as process 1, be ignored.
+Nothing slow may be imported before the handlers are set: until the daemon installs its
+own, a signal must neither kill it uncleanly nor, for process 1, be ignored.
 """
 
 import signal
@@ -20,10 +20,10 @@ def main() -> None:
 
 
 def _handle_early_signals(exit_code: int) -> None:
-    """End with a code on SIGTERM and SIGINT; SIGHUP means nothing before the rules."""
+    """Exit with a code on SIGTERM and SIGINT; ignore SIGHUP until rules are loaded."""
 
     def end(*_: object) -> None:
-        # Once is enough: the way out must not be interrupted.
+        # Ignore further signals, so that the exit is not interrupted.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         sys.exit(exit_code)

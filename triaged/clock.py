@@ -1,4 +1,4 @@
-"""The only module that reads a clock or waits: everything else is told the time."""
+"""The only module that reads a clock or waits; all others take the time as argument."""
 
 import time
 from datetime import UTC, datetime
@@ -7,36 +7,36 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What time it is, and how to wait."""
+    """Reads the time and waits."""
 
     def now(self) -> datetime:
-        """Return the wall clock's time, aware and in UTC."""
+        """Return the wall-clock time, aware and in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds of a clock that never jumps, for differences only."""
+        """Return the seconds of a clock that never jumps, for differences only."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds; cancellable."""
+        """Wait for this many seconds; can be cancelled."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """The clocks of the machine."""
 
     def now(self) -> datetime:
-        """Return the wall clock's time, aware and in UTC."""
+        """Return the wall-clock time, aware and in UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Return seconds since some fixed moment of this boot, sleep included."""
-        # Linux' monotonic clock stops while the machine sleeps.
+        """Return the seconds since boot, including time in suspend."""
+        # CLOCK_MONOTONIC of Linux stops while the machine is suspended.
         clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
         return time.clock_gettime(clock)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for so many seconds; cancellable."""
+        """Wait for this many seconds; can be cancelled."""
         # Imported here: most commands never wait, and asyncio takes long to import.
         import asyncio  # noqa: PLC0415
 
@@ -44,7 +44,7 @@ class SystemClock:
 
 
 def read_boot_id() -> str:
-    """Return what identifies this boot of the machine; empty where nothing does."""
+    """Return the id of the current boot of the machine; empty if there is none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Everything the program raises on purpose.
+"""All exceptions that the program raises deliberately.
 
 TriagedError
 ├─ ConfigError        invalid rules file or settings: all problems together
@@ -10,8 +10,8 @@ TriagedError
 ├─ AlreadyRunning     another process has locked the state directory
 └─ PlanRejected       this plan must not be applied
 
-An error takes facts; its ``__str__`` makes the sentence.  None of them ever holds the
-API key.
+An error takes facts, and its ``__str__`` formats the message. No error contains the API
+key.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,11 +21,11 @@ from enum import StrEnum
 
 
 class TriagedError(Exception):
-    """Anything the program raises on purpose."""
+    """The base of all exceptions that the program raises deliberately."""
 
 
 class Severity(StrEnum):
-    """Whether a problem keeps the rules from loading."""
+    """Whether a problem prevents the rules from loading."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -33,9 +33,9 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong in a file: where, under which path, and what would do.
+    """One problem in a file: its location, its path and a message.
 
-    ``line`` and ``column`` count from 1; 0 means that the place is unknown.
+    ``line`` and ``column`` count from 1; 0 means that the location is unknown.
     """
 
     file: str
@@ -46,21 +46,21 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        """Render as compilers do: ``file:line:column: path: message``."""
+        """Format like a compiler message: ``file:line:column: path: message``."""
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         word = "warning: " if self.severity is Severity.WARNING else ""
         return f"{place}: {word}{self.path + ': ' if self.path else ''}{self.message}"
 
 
 class ConfigError(TriagedError):
-    """The rules file or the settings cannot be used."""
+    """The rules file or the settings are invalid."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(problems)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        """List every problem, a line each."""
+        """List all problems, one per line."""
         return "\n".join(str(problem) for problem in self.problems)
 
 
@@ -72,12 +72,12 @@ class RuleTestsFailed(TriagedError):
         super().__init__(self.failures)
 
     def __str__(self) -> str:
-        """List the tests that failed, a line each."""
+        """List the failed tests, one per line."""
         return "\n".join(self.failures)
 
 
 class QuotaExhausted(TriagedError):
-    """The day's share of calls is gone, or LeadLex asks for a long wait."""
+    """No calls are left for the day, or LeadLex requests a long wait."""
 
     def __init__(self, until: datetime, *, of_day: bool = True) -> None:
         super().__init__(until)
@@ -85,7 +85,7 @@ class QuotaExhausted(TriagedError):
         self.of_day = of_day
 
     def __str__(self) -> str:
-        """Say until when."""
+        """State until when no call may be sent."""
         until = f"{self.until:%Y-%m-%d %H:%M:%SZ}"
         if not self.of_day:
             return f"LeadLex asks for no API calls until {until}"
@@ -93,7 +93,7 @@ class QuotaExhausted(TriagedError):
 
 
 class LedgerError(TriagedError):
-    """The ledger cannot be read or written, so nothing may be done."""
+    """The ledger cannot be read or written, so nothing may be dismissed."""
 
     def __init__(self, path: str, problem: str, remedy: str = "") -> None:
         super().__init__(path, problem, remedy)
@@ -102,12 +102,12 @@ class LedgerError(TriagedError):
         self.hint = remedy
 
     def __str__(self) -> str:
-        """Return which file, what is wrong and the way out."""
+        """State the file, what is wrong and what to do."""
         return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 
 class LedgerBusy(LedgerError):
-    """Another process is writing, for longer than this one was to wait."""
+    """Another process holds the write lock for longer than the timeout."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, "is being written by another process", "try again")
@@ -122,19 +122,19 @@ class AlreadyRunning(TriagedError):
         self.holder = holder
 
     def __str__(self) -> str:
-        """Say who holds which directory."""
+        """Name the process and the directory."""
         return (
             f"{self.directory} is held by {self.holder}; only one may dismiss at a time"
         )
 
 
 class PlanRejected(TriagedError):
-    """A plan that must not be applied."""
+    """The plan must not be applied."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.reason = why
 
     def __str__(self) -> str:
-        """Say why."""
+        """State why the plan must not be applied."""
         return f"the plan is refused: {self.reason}"

@@ -1,4 +1,4 @@
-"""Settings from flags and the environment, all checked before anything starts."""
+"""Reads settings from flags and the environment; all are validated at start."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from triaged.rules.duration import parse_duration
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
-# Long enough to explain any dismissal that a person may still ask about.
+# Long enough to explain any dismissal that people may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
@@ -37,7 +37,7 @@ SETTINGS: Final = (
     "log_format",
 )
 
-# Kubernetes puts such variables beside a Service whose name begins with "triaged".
+# Kubernetes sets such variables for a Service whose name begins with "triaged".
 _OF_A_SERVICE: Final = re.compile(
     r"TRIAGED_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
@@ -47,7 +47,7 @@ _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
 _LONGEST_INTERVAL: Final = timedelta(days=365)
 _LONGEST_WINDOW: Final = timedelta(days=1)
-# Caps of a day are counted from what is kept, and the UTC day is not the local one.
+# Daily caps are counted from stored data, and the UTC day differs from the local one.
 _SHORTEST_RETENTION: Final = timedelta(days=2)
 _LONGEST_RETENTION: Final = timedelta(days=36_500)
 
@@ -57,7 +57,7 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything that is not in the rules file."""
+    """All settings outside the rules file."""
 
     key: KeySource = field(default_factory=KeySource)
     api_url: str = DEFAULT_URL
@@ -76,12 +76,12 @@ class Settings:
 def read_settings(
     environ: Mapping[str, str], flags: Mapping[str, str | None]
 ) -> Settings:
-    """Read all settings; a flag wins over the environment, an empty text is unset.
+    """Read all settings; flags override the environment, and empty values are unset.
 
     ``flags`` are keyed like the variables, without ``TRIAGED_`` and in lower case.
 
     Raises:
-        ConfigError: every setting that is wrong, with what would do.
+        ConfigError: lists every invalid setting with what is expected.
     """
     reader = _SettingsReader(environ, flags)
     host, port = reader.read("listen", _listen, default=("127.0.0.1", 9464))
@@ -107,7 +107,7 @@ def read_settings(
 
 
 class _SettingsReader:
-    """Reads one setting after the other and collects what is wrong."""
+    """Reads settings one by one and collects all problems."""
 
     def __init__(
         self, environ: Mapping[str, str], flags: Mapping[str, str | None]
@@ -117,14 +117,14 @@ class _SettingsReader:
         self.problems: list[Problem] = []
 
     def text(self, name: str) -> str | None:
-        """Return what was given for a setting; None when nothing was."""
+        """Return the text given for a setting, or None."""
         given = self.flags.get(name)
         if given is None:
             given = self.environ.get(env_name(name))
         return given or None
 
     def read(self, name: str, parse: Callable[[str], T], *, default: D) -> T | D:
-        """Parse a setting, or note what is wrong with it and go on."""
+        """Parse a setting; on a problem, record it and return the default."""
         text = self.text(name)
         if text is None:
             return default
@@ -136,9 +136,9 @@ class _SettingsReader:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """Name each variable that looks like a setting and is none, and the nearest one.
+    """Describe each variable that looks like a setting but is unknown.
 
-    The values are not shown: one of them may be a key.
+    Values are not shown, since one of them may be a key.
     """
     known = {env_name(name) for name in SETTINGS}
     warnings = []
@@ -184,7 +184,7 @@ def _path(text: str) -> Path:
 
 
 def _key_path(text: str) -> Path:
-    # A key in the wrong variable may begin with anything; it is not shown.
+    # The value is not shown, since it may be a key in the wrong variable.
     return _path(text) if text.startswith("~/") else Path(text)
 
 
@@ -200,7 +200,7 @@ def _url(text: str) -> str:
     if parts.scheme not in {"https", "http"} or not host:
         message = f"expected an https URL such as {DEFAULT_URL}"
         raise ValueError(message)
-    # urlsplit drops line ends and empty parts, which an HTTP library then meets.
+    # urlsplit drops line breaks and empty parts, which an HTTP library would reject.
     if re.search(r"[\s\\\x00-\x1f\x7f]", text):
         message = "the URL must hold neither blanks, control characters nor '\\'"
         raise ValueError(message)
@@ -210,15 +210,15 @@ def _url(text: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         message = "plain http would show the key on its way; use https"
         raise ValueError(message)
-    # Elsewhere `https:` tells whether to ask for a certificate.
+    # Other code tests for the prefix `https:`, so the scheme must be normalized.
     return parts.geturl().rstrip("/")
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine's loopback, by name or by address."""
+    """Return whether a host name or IP address is the loopback of this machine."""
     if host == "localhost":
         return True
-    # A zone can be any text, and loopback has none.
+    # A zone id can be any text, and loopback addresses have none.
     if "%" in host:
         return False
     try:
@@ -238,13 +238,13 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:
-        # It must not even be looked at; opening it will tell why.
+        # The path may not be accessed; opening it later will report why.
         return False
 
 
 def _state_dir(reader: _SettingsReader) -> Path:
     environ = reader.environ
-    # systemd gives a list if a unit has several state directories.
+    # systemd passes a list if a unit has several state directories.
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     if (xdg := environ.get("XDG_STATE_HOME")) and Path(xdg).is_absolute():

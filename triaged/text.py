@@ -1,15 +1,15 @@
-"""Text from outside, made safe to look at."""
+"""Makes external text safe to display."""
 
 from typing import Final
 from unicodedata import category
 
-# No language needs more marks on one letter; hundreds cover the lines around it.
+# No language needs more marks on a letter; hundreds would cover adjacent lines.
 _MAX_COMBINING_MARKS: Final = 8
 _FIRST_MARK: Final = "\u0300"
 
 
 def escape_unprintable(text: str, *, keep: str = "") -> str:
-    """Show control, format and unassigned characters and stacked marks as escapes."""
+    """Escape control, format and unassigned characters and stacked marks."""
     if text.isprintable() and (text.isascii() or max(text) < _FIRST_MARK):
         return text
     shown: list[str] = []
@@ -27,6 +27,6 @@ def escape_unprintable(text: str, *, keep: str = "") -> str:
 
 
 def _escape_in_json(character: str) -> str:
-    # JSON may hold marks as they are: escaped, it must still be the same JSON.
+    # Escapes must be valid in JSON too, so that escaped JSON has the same value.
     units = character.encode("utf-16-be").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

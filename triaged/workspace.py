@@ -1,6 +1,6 @@
-"""One LeadLex workspace and all that belongs to it, built in one place.
+"""Builds all parts of one LeadLex workspace.
 
-Nothing here is global: a second workspace is a second object.
+Nothing is global, so another workspace is another object.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from triaged.triage.requests import Attempt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """The parts of one workspace at work."""
+    """The parts of one workspace in use."""
 
     settings: Settings
     clock: Clock
@@ -42,7 +42,7 @@ class Workspace:
     def dispatcher(
         self, on_attempt: Callable[[Attempt], None] = lambda _: None
     ) -> Dispatcher:
-        """Make the one object that can dismiss."""
+        """Build the only object that can dismiss."""
         return Dispatcher(
             writer=LexiWriter(self.connection),
             ledger=self.ledger,
@@ -52,22 +52,23 @@ class Workspace:
         )
 
     def dispatch_lock(self) -> DispatchLock:
-        """Return the lock under which this state directory's dismissals are made."""
+        """Return the lock to hold while sending dismissals for this state directory."""
         return DispatchLock(
             self.settings.state_dir, self.clock, on_wait=self.on_lock_wait
         )
 
     def prune(self, now: datetime) -> int | None:
-        """Forget what is older than the retention; return how many rows.
+        """Delete data older than the retention; return the number of rows.
 
-        By a wrong clock everything may seem old: then nothing is forgotten, and None.
+        With a wrong clock everything may seem old: then nothing is deleted and None
+        returned.
         """
         if is_clock_wrong(self.rate_limiter.clock_skew):
             return None
         return self.ledger.prune(before=now - self.settings.retention)
 
     def feedback(self) -> FeedbackCollector:
-        """Return what asks LeadLex what people did with observed tasks."""
+        """Build the collector of human decisions on observed tasks."""
         return FeedbackCollector(
             self.reader, self.ledger, self.rate_limiter, self.clock
         )
@@ -78,7 +79,7 @@ class Workspace:
         dry_run: bool,
         on_attempt: Callable[[Attempt], None] = lambda _: None,
     ) -> Cycle:
-        """Return what runs cycles; a dry run has nothing that could write."""
+        """Build the object that runs cycles; for a dry run it has no dispatcher."""
         return Cycle(
             reader=self.reader,
             dispatcher=None if dry_run else self.dispatcher(on_attempt),
@@ -134,6 +135,6 @@ async def open_workspace(
 
 
 def _seed(settings: Settings) -> int:
-    """Return what spreads installations apart that wait for the same reset."""
+    """Return a seed that spreads the calls of installations after a common reset."""
     place = f"{socket.gethostname()} {settings.workspace} {settings.state_dir}"
     return crc32(place.encode())

@@ -1,4 +1,4 @@
-"""When the next API call may be sent, from times and responses; it reads no clock."""
+"""Decides when the next API call may be sent: a pure rate limiter without a clock."""
 
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the limiter when it is asked for: settings only need the types."""
+    """Import the limiter on first access, because settings need the types only."""
     if name != "QuotaLimiter":
         raise AttributeError(name)
     from triaged.quota import limiter  # noqa: PLC0415 - see above

@@ -1,4 +1,4 @@
-"""How long all calls are blocked after a refusal or a `Retry-After` header."""
+"""Blocks all calls after a refusal or a `Retry-After` header."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +13,10 @@ MAX_DELAY: Final = 7 * 86_400.0
 
 @dataclass(slots=True)
 class Backoff:
-    """Blocks all calls until a time; afterwards one call is sent before the others.
+    """Blocks all calls until a time; then a single call is sent before the others.
 
     ``consecutive_refusals`` counts refusals without an accepted call between them.
+
     """
 
     until: float = 0.0
@@ -39,7 +40,7 @@ class Backoff:
             self.until, self.reason = until, reason
 
     def delay(self, window: float) -> float:
-        """Return how long to block, longer with each refusal."""
+        """Return the seconds to block, increasing with each refusal."""
         return float(window * FACTOR ** max(self.consecutive_refusals - 2, 0))
 
     def on_clock_set_back(self, now: float) -> None:

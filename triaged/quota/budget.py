@@ -1,14 +1,14 @@
-"""How a day's calls are divided between polls and dismissals, and what cannot work."""
+"""Divides the calls of a day between polls and dismissals; rejects tiny quotas."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 from math import ceil
 from typing import Final
 
-# A poll that finds something, and the dismissal of what it found.
+# One poll and one dismissal.
 MIN_CALLS: Final = 2
 DAY: Final = timedelta(days=1)
-# With fewer polls a day, a task has often been handled before it is listed.
+# With fewer polls a day, people have often handled a task before it is listed.
 MIN_POLLS: Final = 24
 
 
@@ -16,8 +16,9 @@ MIN_POLLS: Final = 24
 class Budget:
     """The calls of one day; ``limits_assumed`` is True while no limit is known.
 
-    ``polls`` and ``dismissals`` are per day; ``interval`` is the shortest one that the
-    day allows beside these dismissals; ``backlog_cleared_in`` is None for never.
+    ``polls`` and ``dismissals`` are per day; ``interval`` is the shortest poll interval
+    that leaves these dismissals; ``backlog_cleared_in`` is None if the backlog is never
+    cleared.
     """
 
     daily_limit: int
@@ -46,9 +47,9 @@ def compute_budget(
     dismissals_per_day: int,
     daily_cap: int,
 ) -> Budget:
-    """Divide a day: at most half of it is kept for the dismissals expected.
+    """Divide a day's calls; at most half are kept for expected dismissals.
 
-    Without any experience a quarter is kept for them.
+    Without a forecast, a quarter is kept for them.
     """
     reserved = reserved_calls(daily_limit, reserve)
     usable = daily_limit - reserved
@@ -96,7 +97,7 @@ def infeasible_reason(daily_limit: int, *, reserve: float) -> str | None:
 
 
 def reserved_calls(daily_limit: int, reserve: float) -> int:
-    """Return how many calls the reserve keeps, rounded in its favour."""
+    """Return the number of reserved calls, rounded up."""
     return min(ceil(daily_limit * reserve - 1e-9), daily_limit)
 
 

@@ -1,7 +1,7 @@
 """The daily window: its limit, the calls left in it, and when the next one starts.
 
 The headers may lag behind calls in flight, and the limiter's own count does not include
-other clients of the same key.  The smaller of the two counts.
+other clients of the same key, so the smaller remainder of the two is used.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,13 @@ DEFAULT_DAILY_LIMIT: Final = min(plan.per_day for plan in PLANS.values())
 
 @dataclass(slots=True)
 class DailyWindow:
-    """The present day; ``configured_limit`` comes from the settings.
+    """The current day; ``configured_limit`` comes from the settings.
 
     ``used`` counts calls of this limiter, including those in flight.
     ``reported_remaining`` is what the server reported, less the calls it has not
     counted yet.  ``dismissed`` and ``dismissed_yesterday`` forecast how many calls the
     rest of the day needs.
+
     """
 
     configured_limit: int | None
@@ -41,7 +42,7 @@ class DailyWindow:
 
     @classmethod
     def at(cls, now: float, configured_limit: int | None) -> "DailyWindow":
-        """Start with the UTC day of a moment."""
+        """Start with the UTC day that contains ``now``."""
         return cls(configured_limit, began_at=now, reset_at=next_midnight(now))
 
     @property
@@ -75,18 +76,18 @@ class DailyWindow:
     def starts_at(self, seed: int, spread: float) -> float:
         """Return when to start the next day.
 
-        Each seed gets another time, so that not all clients call at the reset at once.
+        The time depends on the seed, so that not all clients call right at the reset.
         """
         share = crc32(f"{seed}:{self.reset_at:.0f}".encode()) / 2**32
         jitter = max(spread - CLOCK_TOLERANCE, 0.0) * share
         return self.reset_at + CLOCK_TOLERANCE + jitter
 
     def roll_over(self, now: float, in_flight: int) -> None:
-        """Start a new day when the old one is over."""
+        """Start a new day if the current one is over."""
         if now >= self.reset_at + CLOCK_TOLERANCE:
             self._start(now, in_flight)
         elif self.reset_at - now > MAX_RESET_AHEAD:
-            # The clock was set back; the day must not last for ever.
+            # The clock was set back; the day must not last forever.
             self.reset_at = next_midnight(now)
             self.began_at = min(self.began_at, now)
 
@@ -95,8 +96,8 @@ class DailyWindow:
     ) -> bool:
         """Return whether the headers describe the day and not a shorter window.
 
-        The documentation does not tell.  A limit other than the known one counts only
-        with the reset of a UTC day.
+        The API does not document this. A limit other than the known one is accepted
+        only with a reset at the end of a UTC day.
         """
         limit, known = headers.limit, self._known_limit
         if headers.reset is None or (limit is not None and limit == known):
@@ -112,7 +113,8 @@ class DailyWindow:
     ) -> bool:
         """Apply a response's headers; return whether they reported what remains.
 
-        ``in_flight`` counts the other calls: without any, the server's count is exact.
+        ``in_flight`` is the number of other calls; if it is 0, the server's count is
+        exact.
         """
         if headers.limit:
             self.reported_limit = headers.limit
@@ -132,12 +134,12 @@ class DailyWindow:
         return True
 
     def assume_one_used(self) -> None:
-        """Count a call whose response reported nothing."""
+        """Count a call whose response had no rate-limit headers."""
         if self.reported_remaining is not None:
             self.reported_remaining -= 1
 
     def expected_dismissals(self, now: float) -> float:
-        """Forecast the dismissals of the rest of the day, by today and yesterday."""
+        """Forecast the dismissals of the rest of the day from today and yesterday."""
         ahead = max(self.reset_at - now, 0.0)
         behind = max(now - self.began_at, 0.0)
         by_yesterday = self.dismissed_yesterday * ahead / DAY
@@ -145,7 +147,7 @@ class DailyWindow:
         return max(by_yesterday, by_today)
 
     def _start(self, now: float, in_flight: int) -> None:
-        """Start a day; calls in flight may be counted in it."""
+        """Start a day; the server may count calls in flight in it."""
         lasted = max(self.reset_at - self.began_at, 1.0)
         self.dismissed_yesterday = self.dismissed * min(DAY / lasted, 24.0)
         self.began_at, self.reset_at = now, next_midnight(now)
@@ -155,7 +157,7 @@ class DailyWindow:
     def _has_server_rolled_over(self, now: float, reset: float, remaining: int) -> bool:
         """Return whether the server's new day has started before ours.
 
-        Own calls are only forgotten near the end of the day.
+        The local count is reset only near the end of the day.
         """
         if self.reported_remaining is None or remaining <= self.reported_remaining:
             return False

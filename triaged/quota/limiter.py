@@ -1,7 +1,8 @@
-"""When the next API call may be sent: a state machine over times and responses.
+"""The rate limiter: a state machine driven by times and responses.
 
 A call is charged when its permit is granted.  The state can be saved and loaded, so
 that several processes share it through the ledger.
+
 """
 
 from collections.abc import Mapping
@@ -24,14 +25,14 @@ from triaged.quota.types import (
 from triaged.quota.window import SlidingWindow
 
 FORMAT: Final = 3
-# The process that made the call has died, or the response is lost.
+# Older calls are lost: their process has died, or no response will arrive.
 CALL_EXPIRY_SECONDS: Final = 120.0
 MAX_JITTER: Final = 60.0
-# Without any experience, this share of the day is kept for dismissals.
+# Without a forecast, this share of the day is kept for dismissals.
 DEFAULT_DISMISS_SHARE: Final = 0.25
-# A poll with the last call could only find what then cannot be dismissed.
+# After a poll with the last call, nothing could be dismissed.
 MIN_CALLS_FOR_POLL: Final = 2
-# After a refusal, calls pause for as long as this many take at the minute's limit.
+# After a refusal, calls pause for as long as this many calls take at the limit.
 RETRY_CALLS: Final = 7
 
 
@@ -42,9 +43,10 @@ class _InFlightCall:
 
 
 class QuotaLimiter:
-    """Grants calls so that minute, day and reserve are never exceeded.
+    """Grants calls so that minute limit, daily limit and reserve are never exceeded.
 
     All times are seconds since the epoch; a 429 blocks all callers.
+
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class QuotaLimiter:
             self._load_older(state)
 
     def acquire(self, now: float, purpose: Purpose) -> Grant:
-        """Grant one call and charge it, or return when to ask again."""
+        """Grant and charge one call, or return when to try again."""
         day = self._advance_to(now)
         if now < self._backoff.until:
             return Grant(None, self._backoff.until, self._backoff.reason)
@@ -115,7 +117,7 @@ class QuotaLimiter:
         next_day = self._next_day_start(day)
         if headers.remaining == 0 and describes_day:
             if sent_at < day.began_at:
-                # Yesterday's quota was exhausted, not today's.
+                # The quota of the previous day was exhausted, not that of this day.
                 next_day = min(now + self._window.seconds, next_day)
             self._backoff.block_until(now, next_day, "day")
             return "day"
@@ -124,18 +126,18 @@ class QuotaLimiter:
         )
         if is_new and self._window.total:
             self._minute.on_refused(self._window.total)
-        # Servers may count refused calls, and a slot costs less than a refusal.
+        # The server may count refused calls; losing a slot costs less than a refusal.
         self._window.add(now)
         return "minute"
 
     def on_no_response(self, now: float, permit: int) -> None:
-        """Count a call that was sent and not answered."""
+        """Count a call that was sent without getting a response."""
         day = self._advance_to(now)
         if self._finish_call(now, permit) is not None:
             day.assume_one_used()
 
     def release(self, now: float, permit: int) -> None:
-        """Return back a call that was not sent."""
+        """Refund a call that was not sent."""
         day = self._advance_to(now)
         if self._in_flight.pop(permit, None) is not None:
             day.used = max(day.used - 1, 0)
@@ -209,7 +211,7 @@ class QuotaLimiter:
         self._interval = state["interval"]
 
     def _load_older(self, state: Mapping[str, Any]) -> None:
-        """Load what today's calls were from the state of an older version."""
+        """Load the calls of today from the state of an older version."""
         with suppress(KeyError, TypeError, ValueError):
             day = state["day"]
             self._day = DailyWindow(
@@ -269,11 +271,11 @@ class QuotaLimiter:
             self._backoff.block_until(now, until, "retry_after")
 
     def _minute_retry_at(self, now: float) -> float:
-        """Return when to try again after a refusal, later with each one."""
+        """Return when to try again after a refusal, increasing with each one."""
         window = self._window.seconds
         if self._backoff.consecutive_refusals > 1:
             return now + self._backoff.delay(window)
-        # The server's window started no later than the oldest call in it.
+        # The window of the server started no later than its oldest call.
         oldest = self._window.available_at(1) or now + window
         pause = window * min(RETRY_CALLS / self._minute.limit, 1.0)
         return min(max(oldest, now + pause), now + window)
@@ -287,5 +289,6 @@ class QuotaLimiter:
         expected = day.expected_dismissals(now)
         if not day.dismissed_yesterday and not day.dismissed:
             expected = left * DEFAULT_DISMISS_SHARE
-        # Without polls nothing is found to dismiss, so half of the calls are theirs.
+        # Without polls there is nothing to dismiss, so polls get at least half of the
+        # calls.
         return min(ceil(backlog + expected), left // 2)

@@ -1,10 +1,10 @@
-"""How many calls fit into one minute: configured, given by the plan, or measured.
+"""The limit of calls per minute: configured, inferred from the plan, or measured.
 
-No header shows this limit, and other clients of the same key take a part of it.  One
-rule covers every case.  Until the first refusal an unknown limit doubles whenever it is
-used up.  A refusal lowers the limit to what was accepted, but not far at once, because
-it may be due to a burst of another client.  Accepted calls raise it again: slowly at
-first, then ever faster, since many calls without a refusal show that there is more.
+No header reports this limit, and other clients of the same key use a part of it. Until
+the first refusal, an unknown limit doubles whenever it is used up. A refusal lowers the
+limit to the number of accepted calls, but not far at once, because it may be due to a
+burst of another client. Accepted calls raise it again: slowly at first, then ever
+faster, since many calls without a refusal indicate a higher limit.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ GROWTH: Final = 2.0
 # A refusal lowers the limit by at least DECREASE, and at most to MIN_KEPT of it.
 DECREASE: Final = 0.1
 MIN_KEPT: Final = 0.75
-# At a constant limit, one call is refused per window and PROBE_CALLS, or at a low limit
-# per PROBE_WINDOWS, since many calls would take hours.
+# At a constant limit, probing costs one refusal per PROBE_CALLS calls, or per
+# PROBE_WINDOWS windows at a low limit, where that many calls would take hours.
 PROBE_CALLS: Final = 200
 PROBE_WINDOWS: Final = 20
 
@@ -28,10 +28,10 @@ PROBE_WINDOWS: Final = 20
 class MinuteLimit:
     """The calls allowed in any sliding minute.
 
-    ``configured`` comes from the settings; without it, ``inferred`` follows from the
-    daily limit in the headers.  It is never exceeded.  ``base`` is the limit after the
-    last refusal, and ``accepted`` counts the calls accepted since.  ``known`` is False
-    until a plan or a refusal tells the limit.
+    ``configured`` comes from the settings; without it, ``inferred`` is derived from the
+    daily limit in the headers. This limit is never exceeded. ``base`` is the limit
+    after the last refusal, and ``accepted`` counts the calls accepted since. ``known``
+    is False until a plan or a refusal determines the limit.
     """
 
     configured: int | None
@@ -42,7 +42,7 @@ class MinuteLimit:
 
     @classmethod
     def initial(cls, configured: int | None) -> "MinuteLimit":
-        """Start at the configured limit, or low without one."""
+        """Start at the configured limit, or at a low one without it."""
         if configured is None:
             return cls(configured=None)
         return cls(configured=configured, base=configured, known=True)
@@ -60,9 +60,11 @@ class MinuteLimit:
         return int(min(self.base + raised, self.plan_limit))
 
     def max_in_flight(self, used: int) -> float:
-        """Return how many calls may be in flight beside ``used`` ones in the minute.
+        """Return how many calls may be in flight in addition to ``used`` ones.
 
-        Calls in flight are refused together, so near a measured limit there are few.
+        Calls in flight are refused together, so their number is low near a measured
+        limit.
+
         """
         limit = self.limit
         if limit == self.plan_limit or used < limit / 2:
@@ -82,14 +84,14 @@ class MinuteLimit:
         """Record an accepted call, the last of ``count`` in its minute."""
         if not self.known and count >= self.limit:
             self.base *= GROWTH
-        # A limit that is not used must not rise: nothing shows that there is more.
+        # A limit that is not used up must not rise, since nothing tests it.
         if not self.accepted or count >= self.limit / 2:
             self.accepted += 1
 
     def on_refused(self, count: int) -> None:
         """Lower the limit after a refusal that followed ``count`` calls in its minute.
 
-        A refusal without an accepted call since the last one tells nothing new.
+        A refusal without an accepted call since the last one has no effect.
         """
         if self.known and not self.accepted:
             return

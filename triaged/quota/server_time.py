@@ -1,13 +1,13 @@
-"""The server's time, from its `Date` header and a clock that cannot be set.
+"""The server's time, from its `Date` header and the monotonic clock.
 
-The wall clock counts only before the first response and after a restart of the machine:
-when it is set wrong or jumps, no new day starts.
+The wall clock is used only before the first response and after a reboot, so a wrong or
+changed wall clock does not start a new day.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-# `Date` has whole seconds, and a response takes its time to arrive.
+# `Date` has whole seconds, and a response takes time to arrive.
 DATE_TOLERANCE: Final = 2.0
 
 
@@ -24,10 +24,10 @@ class ServerTime:
         return self.boot_id == boot_id and self.monotonic <= monotonic
 
     def at(self, monotonic: float) -> float:
-        """Return the server's time at another reading of the same clock."""
+        """Return the server's time (epoch seconds) at another reading of the clock."""
         return self.time + monotonic - self.monotonic
 
     def correct(self, monotonic: float, date: float) -> None:
-        """Apply a `Date` header that arrived at a reading of the clock."""
+        """Update from a `Date` header received at this reading of the clock."""
         if abs(date - self.at(monotonic)) > DATE_TOLERANCE:
             self.time, self.monotonic = date, monotonic

@@ -1,4 +1,4 @@
-"""What goes into the quota limiter and what comes out of it."""
+"""The inputs and outputs of the quota limiter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Purpose(StrEnum):
     """What a call is for.
 
     Only dismissals are forecast for the rest of the day, and a poll needs a second call
-    for what it may find.  Reconciliation and manual calls need neither.
+    to dismiss what it finds. Reconciliation and manual calls need neither.
     """
 
     DISMISS = "dismiss"
@@ -53,10 +53,11 @@ class RateLimitHeaders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaSettings:
-    """What is configured; a limit of None is to be measured.
+    """The configured limits; None means that the limit is to be measured.
 
     ``minute_window`` is in seconds; ``reserve`` is the share of the daily quota that
     is left to people and other tools.
+
     """
 
     minute_limit: int | None = None
@@ -74,7 +75,7 @@ class QuotaSettings:
         daily_limit: int | None = None,
         reserve: float = 0.2,
     ) -> "QuotaSettings":
-        """Take from a plan what is not given; without a plan, leave it unknown."""
+        """Fill missing limits from a plan; without a plan they remain unknown."""
         known = PLANS[plan] if plan is not None else None
         if known is not None and minute_limit is None:
             minute_limit, minute_window = known.per_minute, 60.0
@@ -92,8 +93,8 @@ class QuotaSettings:
 class Grant:
     """A permit for one call, or None.
 
-    Without a permit, ``retry_at`` is when to ask again and ``reason`` is what blocks
-    the call.  Both are None when enough calls are in flight: ask again after the next
+    Without a permit, ``retry_at`` is when to try again and ``reason`` is what blocks
+    the call. Both are None if too many calls are in flight: try again after the next
     response.
     """
 
@@ -104,10 +105,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaSnapshot:
-    """The quota at one moment; ``remaining`` includes the reserve.
+    """The quota at one time; ``remaining`` includes the reserve.
 
     ``limit_known`` is False while an unknown minute limit still grows without a
     refusal.
+
     """
 
     daily_limit: int

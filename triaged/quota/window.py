@@ -27,7 +27,7 @@ class SlidingWindow:
             self.total += count
 
     def add(self, moment: float, count: int = 1) -> None:
-        """Let calls that were counted no later than ``moment`` hold a slot each."""
+        """Add calls that the server counted no later than ``moment``, a slot each."""
         bucket = self._bucket_after(moment)
         self.total += count
         at = len(self._slots)
@@ -52,7 +52,7 @@ class SlidingWindow:
         return None
 
     def on_clock_set_back(self, now: float) -> None:
-        """Treat calls later than ``now`` as made now."""
+        """After the clock was set back, treat calls later than ``now`` as made now."""
         latest, late = self._bucket_after(now), 0
         while self._slots and self._slots[-1][0] > latest:
             late += self._slots.pop()[1]
