@@ -1,1 +1,1 @@
-"""The long-running service: loop, schedule, signals, health, metrics, HTTP, reload."""
+"""The daemon: main loop, schedule, signals, health, metrics, HTTP, reload."""

@@ -1,4 +1,4 @@
-"""What the daemon is doing now, in one word and one sentence: a pure function."""
+"""Summarizes the state of the daemon in a word and a sentence: a pure function."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +17,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Banner:
-    """One word, the sentence below it, and what else a person should know."""
+    """The headline, the sentence below it, and further notices."""
 
     word: str
     tone: Tone
@@ -26,7 +26,7 @@ class Banner:
 
 
 def banner(snapshot: Snapshot) -> Banner:
-    """Return the most important state; the others that hold become notices."""
+    """Return the most important state; the other active ones become notices."""
     states = list(_states(snapshot))
     word, tone, sentence = states[0]
     notices = [f"{other[0].capitalize()}: {other[2]}" for other in states[1:]]
@@ -47,7 +47,7 @@ State = tuple[str, Tone, str]
 
 
 def _states(snapshot: Snapshot) -> list[State]:
-    """Return all states that hold, the most important first; there is always one."""
+    """Return all active states, the most important first; there is at least one."""
     held = [state for state in _problems(snapshot) if state is not None]
     if held:
         return held

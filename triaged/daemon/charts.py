@@ -1,4 +1,4 @@
-"""The numbers behind the page's drawings, so that the templates only draw."""
+"""Computes the geometry of the charts on the status page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ COLOURS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One part of a day's bar, in per cent of the drawing's height."""
+    """One segment of a day's bar, in per cent of the height of the chart."""
 
     colour: int
     y: float
@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One day's bar, in per cent of the drawing's width."""
+    """One day's bar, in per cent of the width of the chart."""
 
     x: float
     width: float
@@ -142,7 +142,7 @@ class QuotaBar:
 
 
 def quota_bar(quota: QuotaSnapshot) -> QuotaBar:
-    """Return how the day's calls divide."""
+    """Return the parts of the quota bar."""
     limit = max(quota.daily_limit, 1)
     spent = 100 * (quota.daily_limit - quota.remaining) / limit
     return QuotaBar(
@@ -162,7 +162,7 @@ class Interval:
 
 
 def interval(agreement: Agreement) -> Interval | None:
-    """Return what to draw of an agreement; None where people decided nothing."""
+    """Return the interval of an agreement; None without human decisions."""
     if agreement.value is None or agreement.interval is None:
         return None
     low, high = agreement.interval

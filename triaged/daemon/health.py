@@ -1,4 +1,4 @@
-"""Whether the daemon is alive, and whether it does its work."""
+"""Liveness and readiness of the daemon."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from triaged.triage.report import CycleReport
 
-# The heartbeat comes each second; a loop without one for this long is stuck.
+# The heartbeat occurs every second; a loop without one for this long is stuck.
 HEARTBEAT_TIMEOUT: Final = 30.0
 
-# Listing may wait a minute for the quota, dismissing ends after a quarter of an hour.
+# Listing may wait for the quota, and dismissing ends after a quarter of an hour.
 CYCLE_TIMEOUT: Final = 30 * 60.0
 
-# A poll that is due starts within milliseconds; a machine under load may need seconds.
+# A due poll starts within milliseconds; a machine under load may take seconds.
 POLL_GRACE: Final = 30.0
 
 MAX_MISSED_INTERVALS: Final = 3
@@ -20,9 +20,9 @@ MAX_MISSED_INTERVALS: Final = 3
 
 @dataclass(slots=True)
 class Health:
-    """What is known of the daemon's own state.
+    """The state from which liveness and readiness are derived.
 
-    Liveness goes by a clock that is never set (seconds); readiness by the wall clock.
+    Liveness uses the monotonic clock (seconds), readiness the wall clock.
     """
 
     heartbeat_at: float
@@ -40,10 +40,10 @@ class Health:
     waiting_for_process: str | None = None
 
     def why_not_alive(self, monotonic: float) -> str | None:
-        """Return why the main loop is not alive; never about LeadLex, None when it is.
+        """Return why the main loop is not alive, or None; LeadLex does not matter here.
 
-        It is alive while it runs, and either a cycle runs that is not stuck or a poll
-        is planned that is not overdue.
+        It is alive if it runs and either a cycle is running that is not stuck, or a
+        poll is planned that is not overdue.
         """
         if monotonic - self.heartbeat_at > HEARTBEAT_TIMEOUT:
             return "the event loop is stuck"
@@ -57,7 +57,7 @@ class Health:
         return None
 
     def reasons_not_ready(self, now: datetime) -> list[str]:
-        """Return everything that keeps the daemon from being ready, if anything."""
+        """Return all reasons why the daemon is not ready; empty if it is ready."""
         reasons = []
         if self.key_accepted is False:
             reasons.append("LeadLex refuses the API key")
@@ -70,7 +70,8 @@ class Health:
         if self.last_success_at is None:
             reasons.append("no cycle has succeeded yet")
         elif abs(now - self.last_success_at) > MAX_MISSED_INTERVALS * self.interval:
-            # In the future, by a clock set back since, is no better than long ago.
+            # A time in the future (the clock was set back) is treated like one long
+            # ago.
             reasons.append(
                 f"no cycle has succeeded since {self.last_success_at:%H:%M:%SZ}"
             )

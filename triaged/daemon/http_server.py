@@ -1,8 +1,8 @@
-"""The daemon's HTTP side: metrics, health and a page, all of them read-only.
+"""The HTTP server of the daemon: metrics, health and status page, all read-only.
 
-It binds the configured address, loopback by default, answers GET and HEAD, and can
-change nothing.  What reads the ledger runs in one thread apart, on a connection of its
-own, so that readers cannot delay a poll.
+It binds the configured address (loopback by default), supports GET and HEAD, and cannot
+change anything. Requests that read the ledger run in a separate thread with its own
+connection, so that they cannot delay a poll.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 class ListenError(TriagedError):
-    """The address cannot be bound now; a later start may succeed."""
+    """The address cannot be bound; a later start may succeed."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(host, port, why)
@@ -69,7 +69,7 @@ class ListenError(TriagedError):
 
 
 class DaemonView(Protocol):
-    """What is shown of a daemon."""
+    """The interface through which the server reads a daemon's state."""
 
     workspace: Workspace
     health: Health
@@ -77,9 +77,9 @@ class DaemonView(Protocol):
     errors: InternalErrors
 
     def live_state(self) -> LiveState:
-        """Return what page and metrics show, without asking the ledger.
+        """Return the state for page and metrics, without reading the ledger.
 
-        It is called in another thread.
+        This is called from another thread.
         """
         ...
 
@@ -96,13 +96,13 @@ class HttpServer:
             WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
         self._pages = StatusPages(partial(open_views, self._state_dir, self._label))
-        # One thread: readers wait for each other, and for nothing else.
+        # One thread: requests wait for each other only.
         self._thread = ThreadPoolExecutor(1, "http")
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
     def start(self, listener: socket.socket) -> None:
-        """Serve on a socket that is bound already."""
+        """Serve on a bound socket."""
         is_local = ip_address(listener.getsockname()[0]).is_loopback
         config = uvicorn.Config(
             self._app(is_local=is_local),
@@ -131,8 +131,8 @@ class HttpServer:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _app(self, *, is_local: bool) -> Starlette:
-        # A site that has its own name lead to loopback must not read tasks in a
-        # visitor's browser.  An address open to others has a proxy with its own name.
+        # Prevents DNS rebinding: a site whose name resolves to loopback must not read
+        # tasks in a visitor's browser. For a public address the proxy checks the name.
         names = list(_LOCAL_NAMES) if is_local else ["*"]
         guarded = [
             Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
@@ -147,7 +147,7 @@ class HttpServer:
                 Route("/tasks/{task_id:path}", self._task, middleware=guarded),
             ]
         )
-        # A redirect would name the host that the request claims to be for.
+        # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
         return app
 
@@ -189,11 +189,11 @@ class HttpServer:
             return with_totals(self._daemon.live_state(), views.totals())
 
     async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
-        """Run what reads the ledger; None when it raised, which is counted."""
+        """Run a function in the thread; return None if it raised, which is counted."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._thread, work)
-        except Exception as error:  # noqa: BLE001 - a reader's answer, not the daemon
+        except Exception as error:  # noqa: BLE001 - fails this request only
             self._daemon.errors.record(where, error)
             return None
 
@@ -203,7 +203,7 @@ def _failed() -> Response:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the daemon."""
+    """A server that does not handle signals, which belong to the daemon."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -214,7 +214,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Bind an address; port 0 is any free one.
 
     Raises:
-        ListenError: the address cannot be bound, or not yet.
+        ListenError: the address cannot be bound.
+
     """
     try:
         return _bound(host, port)
@@ -230,12 +231,12 @@ def _bound(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    # asyncio sets TCP_NODELAY only on sockets that say that they are TCP.
+    # asyncio sets TCP_NODELAY only on sockets with the explicit protocol TCP.
     listener = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_any:
-            # Both protocols, whatever the machine's net.ipv6.bindv6only is.
+            # Accept IPv4 and IPv6, whatever net.ipv6.bindv6only is.
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen()

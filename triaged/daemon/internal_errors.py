@@ -1,4 +1,4 @@
-"""Counts what the daemon survives: an error of its own costs one step, not the loop."""
+"""Counts internal errors, which end one step of the daemon but not its loop."""
 
 import contextlib
 import threading
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 
 class Where(StrEnum):
-    """Where an internal error was survived; a closed set, used as a metric label."""
+    """Where an internal error occurred; a closed set, used as a metric label."""
 
     CYCLE = "cycle"
     LOG = "log"
@@ -22,7 +22,7 @@ class Where(StrEnum):
 
 
 class InternalErrors:
-    """How many errors were survived, and where; the log's thread counts here too."""
+    """The numbers of internal errors by place; can be used from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,22 +34,22 @@ class InternalErrors:
             self._counts[where] += 1
 
     def counts(self) -> Mapping[Where, int]:
-        """Return the totals since the start."""
+        """Return the numbers of errors since the start."""
         with self._lock:
             return dict(self._counts)
 
     def record(self, where: Where, error: BaseException) -> None:
-        """Count and log one error; a log that raises as well is counted too."""
+        """Count and log one error; if logging raises too, count that as well."""
         self.count(where)
         try:
             log.error("internal_error.survived", where=where, exc_info=error)
-        except Exception:  # noqa: BLE001 - the log is where the last error was
+        except Exception:  # noqa: BLE001 - logging itself may fail
             self.count(Where.LOG)
 
     @contextlib.contextmanager
     def survived(self, where: Where) -> Iterator[None]:
-        """Let an error in the block cost only what is left of the block."""
+        """Suppress and record any error in the block, which ends the block only."""
         try:
             yield
-        except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+        except Exception as error:  # noqa: BLE001 - the loop must continue
             self.record(where, error)

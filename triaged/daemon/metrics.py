@@ -1,8 +1,8 @@
 """Prometheus metrics of one workspace, from one table of definitions.
 
-What was dismissed, attempted and observed is counted in the ledger, in the transaction
-of what it counts; a scrape reads those totals, so that no crash loses an event or
-counts it twice.  Label sets are closed and there from the start.
+Dismissals, attempts and observations are counted in the ledger, in the same transaction
+as the event. A scrape reads these totals, so no crash loses an event or counts it
+twice. Label sets are closed and exported from the start.
 """
 
 from collections import Counter
@@ -38,7 +38,7 @@ WINDOWS: Final = ("minute", "day")
 _CYCLE_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _REQUEST_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-# Totals are older than the process, so a moment of creation would be a wrong one.
+# Totals are older than the process, so its creation timestamps would be wrong.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -110,7 +110,7 @@ Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
 
 class Metrics:
-    """What this process counts itself, since its start."""
+    """The metrics that this process counts itself, since its start."""
 
     def __init__(self, workspace: str) -> None:
         self.workspace = workspace
@@ -143,12 +143,12 @@ class Metrics:
             self._request_seconds.labels(workspace, operation)
 
     def rules_loaded(self, at: datetime) -> None:
-        """Note that a rules file was loaded."""
+        """Record that a rules file was loaded."""
         self._reload_successful = True
         self._reloaded_at = at.timestamp()
 
     def rules_rejected(self) -> None:
-        """Note that the file on disk is not the one in force."""
+        """Record that the rules file on disk was rejected."""
         self._reload_successful = False
 
     def record_call(self, call: ApiCall) -> None:
@@ -162,11 +162,11 @@ class Metrics:
             self._key_accepted = call.status not in {401, 403}
 
     def record_rate_limited(self, window: str) -> None:
-        """Count one 429 answer under the window that it names."""
+        """Count one 429 response, by the exceeded window."""
         self._rate_limited[window] += 1
 
     def record_cycle(self, report: CycleReport, *, at: datetime) -> None:
-        """Count one cycle, and note which rules matched in it."""
+        """Count one cycle, and record which rules matched in it."""
         self._cycles[report.result] += 1
         self._last_cycle[report.result] = at.timestamp()
         self._cycle_seconds.labels(self.workspace).observe(report.duration_seconds)
@@ -174,7 +174,7 @@ class Metrics:
             self._last_match[rule] = at.timestamp()
 
     def collect(self, snapshot: Snapshot) -> Iterator[Metric]:
-        """Return every metric of the table, and the histograms."""
+        """Yield every metric of the table, and the histograms."""
         found: dict[str, list[tuple[tuple[str, ...], float]]] = {}
         for name, labels, value in self._samples(snapshot):
             found.setdefault(name, []).append((labels, value))
@@ -228,7 +228,7 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
 
 
 def _last_list(report: CycleReport | None) -> Samples:
-    """Return the gauges of the last cycle with a list; without one everything is 0."""
+    """Return the gauges of the latest cycle with a list; all are 0 without one."""
     pending: Mapping[str, int] = report.pending if report else {}
     by_type = dict.fromkeys((*DOCUMENTED_TYPES, OTHER), 0)
     for name, number in pending.items():
@@ -271,12 +271,12 @@ class WorkspaceCollector(Collector):
         return self._metrics.collect(self._read())
 
     def describe(self) -> Iterator[Metric]:
-        """Return nothing: to register must not read the ledger."""
+        """Return nothing, because registration must not read the ledger."""
         return iter(())
 
 
 def make_registry(collector: Collector, *, process: bool) -> CollectorRegistry:
-    """Return a registry of our own; ``process`` adds this process and its Python."""
+    """Return a separate registry; ``process`` adds process and Python metrics."""
     registry = CollectorRegistry()
     registry.register(collector)
     if process:

@@ -1,4 +1,4 @@
-"""Metrics of one cycle as a file for node_exporter's textfile collector."""
+"""Writes the metrics of one cycle for node_exporter's textfile collector."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from triaged.workspace import Workspace
 
 
 class MetricsFileError(TriagedError):
-    """The cycle ran, and its metrics could not be written."""
+    """The cycle ran, but its metrics could not be written."""
 
     def __init__(self, file: Path, why: str) -> None:
         super().__init__(file, why)
@@ -36,10 +36,11 @@ def write_metrics_file(
     *,
     dry_run: bool,
 ) -> None:
-    """Write what one cycle did, all at once: a reader sees the old file or the new.
+    """Write the metrics of one cycle; the file is replaced atomically.
 
     Raises:
         MetricsFileError: the file cannot be written.
+
     """
     now, settings = workspace.clock.now(), workspace.settings
     metrics.rules_loaded(now)
@@ -64,7 +65,7 @@ def write_metrics_file(
     )
     collector = WorkspaceCollector(metrics, lambda: snapshot)
     try:
-        # Without process_*: those would be taken for node_exporter's own.
+        # Without process_*: those would be mistaken for node_exporter's own metrics.
         write_to_textfile(str(file), make_registry(collector, process=False))
     except OSError as error:
         why = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""Codes, ids and moments as the page shows them."""
+"""Formats codes, ids and timestamps for the status page."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -40,32 +40,32 @@ def cause_words(cause: str) -> str:
 
 
 def outcome_words(outcome: str | None) -> str:
-    """Return what became of a dismissal, in words."""
+    """Return the outcome of a dismissal, in words."""
     return _OUTCOMES.get(outcome, str(outcome))
 
 
 def short_id(task_id: str) -> str:
-    """Return the beginning of a long id."""
+    """Return an id, shortened to a prefix if it is long."""
     return task_id if len(task_id) <= _WHOLE_ID else task_id[:_ID_PREFIX] + "…"
 
 
 def shorten(text: str) -> str:
-    """Return a description that fits a table."""
+    """Return a description, shortened to fit into a table."""
     return text if len(text) <= _DESCRIPTION else text[:_DESCRIPTION] + "…"
 
 
 def utc(moment: datetime) -> str:
-    """Return a moment in UTC, to the second."""
+    """Return a timestamp in UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def minute(moment: datetime) -> str:
-    """Return a moment in UTC, to the minute, for a narrow column."""
+    """Return a timestamp in UTC, to the minute, for a narrow column."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def when(moment: datetime | None) -> str:
-    """Return a moment in the daemon's local time and in UTC."""
+    """Return a timestamp in the daemon's local time and in UTC."""
     if moment is None:
         return "—"
     local = moment.astimezone()

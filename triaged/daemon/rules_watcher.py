@@ -1,4 +1,4 @@
-"""The rules in force: one way to load them, and nothing bad ever replaces them."""
+"""Holds the rules in force and reloads them; invalid rules never replace valid ones."""
 
 import stat
 from collections.abc import Awaitable, Callable
@@ -12,11 +12,11 @@ from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
 from triaged.rulesfile.sources import fingerprint
 
-# A rejection logged once is overlooked; one logged each minute is noise.
+# Logged once, a rejection is easily overlooked; logged every minute, it is noise.
 REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
 
-# On SIGHUP: how soon after the first look the second one follows, and how many
-# looks a file that goes on changing is given before the watch takes over.
+# On SIGHUP: the time between two looks at the file, and the number of looks at a file
+# that keeps changing before the regular watch continues.
 RELOAD_LOOK_SECONDS: Final = 0.25
 RELOAD_LOOKS: Final = 40
 
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class _Look(NamedTuple):
-    """A file as seen at one moment: its hash, or why it could not be read."""
+    """The state of a file at one time: its hash, or why it could not be read."""
 
     content: str = ""
     size: int = -1
@@ -34,9 +34,9 @@ class _Look(NamedTuple):
 class RulesWatcher:
     """Holds the rules in force and watches their file.
 
-    A file is loaded when two looks in a row see the same time, size and content, and
-    a third one after loading still does: an editor may be in the middle of writing.
-    The content counts because a ConfigMap changes under a symbolic link.  What is not
+    A file is loaded if two consecutive looks see the same time, size and content, and a
+    third one after loading does too, because an editor may still be writing. The
+    content is compared because a ConfigMap changes behind a symbolic link. Anything but
     a regular file, such as a pipe, can be read only once and is not watched.
     """
 
@@ -60,7 +60,7 @@ class RulesWatcher:
 
     @property
     def rules(self) -> CompiledRules:
-        """Return the rules in force; ``load_initial`` has loaded them."""
+        """The rules in force; requires ``load_initial``."""
         if self._rules is None:
             raise RuntimeError("no rules have been loaded yet")
         return self._rules
@@ -75,14 +75,14 @@ class RulesWatcher:
         self._is_watched = not _is_pipe(self._path)
         look = self._look()
         rules, loaded = load_rules(self._path, now=now)
-        # Written meanwhile, the next looks find it changed.
+        # If the file was written meanwhile, the next looks will detect the change.
         self._activate(rules, look)
         if not self._is_watched:
             log.warning("rules.not_watched", file=str(self._path))
         return loaded
 
     def poll(self, *, now: datetime) -> None:
-        """Reload when the file has changed and two looks in a row agree on it."""
+        """Reload if the file has changed and two consecutive looks agree."""
         if not self._is_watched:
             return
         look = self._look()
@@ -90,7 +90,7 @@ class RulesWatcher:
         if is_stable and look.content not in {self._in_force, self._last_tried}:
             self._load(look, now)
         elif is_stable and look.content == self._in_force and self.rejected:
-            # Put back as it was: what is on disk is what is in force again.
+            # The file was restored, so it is identical to the rules in force again.
             self._activate(self.rules, look)
             log.info("rules.restored", sha256=self.rules.ruleset.sha256)
         elif self._is_log_due(now):
@@ -99,9 +99,9 @@ class RulesWatcher:
     async def reload(
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Load the file on request, as soon as two looks in a row agree on it.
+        """Load the file on request, as soon as two consecutive looks agree.
 
-        A file that goes on changing is left to ``poll``.
+        A file that keeps changing is left to ``poll``.
         """
         if not self._is_watched:
             log.warning("rules.not_watched", file=str(self._path))
@@ -115,9 +115,10 @@ class RulesWatcher:
                 return
 
     def _load(self, look: _Look, now: datetime) -> bool:
-        """Load the file; a bad one is refused, and the rules in force stay.
+        """Load the file; if it is invalid, reject it and keep the rules in force.
 
-        Returns False when the file changed meanwhile: then nothing was decided.
+        Returns False if the file changed meanwhile: then it was neither loaded nor
+        rejected.
         """
         try:
             rules, _ = load_rules(self._path, now=now)
@@ -131,7 +132,7 @@ class RulesWatcher:
             return True
         if self._changed_since(look):
             return False
-        # In force before it is logged: a reader of the line may rely on it.
+        # Activated before logging, so that readers of the log can rely on it.
         self._activate(rules, look)
         log.info("rules.reloaded", sha256=rules.ruleset.sha256)
         return True
@@ -167,7 +168,7 @@ class RulesWatcher:
 
 
 def _is_pipe(path: Path) -> bool:
-    """Return whether a path is there and is no regular file."""
+    """Return whether a path exists and is not a regular file."""
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -1,6 +1,6 @@
 """The daemon's schedule: when the next poll is due.
 
-APScheduler goes by the wall clock; the supervisor plans again when that was set.
+APScheduler uses the wall clock; the supervisor plans again after clock changes.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _POLL: Final = "poll"
 
 
 class Scheduler:
-    """Calls ``on_due`` at the planned moment, in the loop that made the scheduler."""
+    """Calls ``on_due`` at the planned time, in the event loop of its creator."""
 
     def __init__(self, on_due: Callable[[], None]) -> None:
         self._on_due = on_due
@@ -23,24 +23,24 @@ class Scheduler:
             job_defaults={
                 "max_instances": 1,
                 "coalesce": True,
-                # However late, a poll is made: it is the only one planned.
+                # A late poll is still made, since it is the only one planned.
                 "misfire_grace_time": None,
             },
         )
         self._scheduler.start()
 
     def plan(self, at: datetime) -> None:
-        """Plan the next poll, instead of the one planned before."""
+        """Plan the next poll, replacing the previous plan."""
         self._scheduler.add_job(
             self._fire, DateTrigger(at, timezone=UTC), id=_POLL, replace_existing=True
         )
 
     def is_planned(self) -> bool:
-        """Return whether a poll is planned that is not due yet."""
+        """Return whether a poll is planned that is not yet due."""
         return self._scheduler.get_job(_POLL) is not None
 
     def close(self) -> None:
-        """Plan nothing any more."""
+        """Shut down the scheduler."""
         self._scheduler.shutdown(wait=False)
 
     async def _fire(self) -> None:

@@ -1,4 +1,4 @@
-"""The daemon: one workspace, its supervisor, signals, and an end that loses nothing."""
+"""The daemon: one workspace with supervisor, signals and a clean shutdown."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ from triaged.workspace import Workspace, open_workspace
 FILE_CHECK_SECONDS: Final = 3.0
 PRUNE_INTERVAL: Final = timedelta(hours=6)
 
-# A refused key stays refused; each question costs a call of the quota.
+# A rejected key rarely becomes valid, and each retry costs a call of the quota.
 KEY_RETRY_INTERVAL: Final = timedelta(minutes=15)
 
 log = structlog.get_logger()
@@ -56,11 +56,12 @@ async def open_daemon(
     errors: InternalErrors | None = None,
     on_attempt: Callable[[Attempt], None] = lambda _: None,
 ) -> AsyncIterator["Daemon"]:
-    """Open a workspace with its metrics, and make the daemon that runs it.
+    """Open a workspace with its metrics, and build its daemon.
 
     Raises:
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
+
     """
     metrics = Metrics(settings.workspace)
     async with open_workspace(
@@ -80,7 +81,7 @@ async def open_daemon(
 
 
 class Daemon:
-    """Runs cycles until told to stop."""
+    """Runs cycles until it is asked to stop."""
 
     def __init__(
         self,
@@ -133,15 +134,16 @@ class Daemon:
         )
 
     async def run(self) -> None:
-        """Work until SIGTERM or SIGINT, then drain the cycle in flight.
+        """Run until SIGTERM or SIGINT, then drain the running cycle.
 
         Raises:
             ConfigError: the rules file cannot be used.
             RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
-            KeyRejected: the key was never accepted since the start.
-            LedgerError: the ledger cannot be written any more.
+            KeyRejected: the key has not been accepted since the start.
+            LedgerError: the ledger can no longer be written.
             ListenError: the address cannot be bound.
+
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with (
@@ -151,7 +153,7 @@ class Daemon:
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
-            # Bound before anything is done: a taken port must not cost a dismissal.
+            # Bound first, so that an occupied port ends the start before any dismissal.
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
                 await self._serve(listener)
@@ -160,11 +162,11 @@ class Daemon:
         log.info("daemon.stopped")
 
     def stop(self) -> None:
-        """Ask the daemon to drain and end, as SIGTERM does."""
+        """Request a drain and shutdown, like SIGTERM."""
         self._stop.set()
 
     def live_state(self) -> LiveState:
-        """Return what page and metrics show, without asking the ledger."""
+        """Return the state for page and metrics, without reading the ledger."""
         return LiveState(
             workspace=self.workspace.settings.workspace,
             now=self._clock.now(),
@@ -194,7 +196,7 @@ class Daemon:
             await server.stop()
 
     def _log_start(self) -> None:
-        """Log the start, and above all why nothing may be dismissed."""
+        """Log the start, and any reason why nothing may be dismissed."""
         settings = self.workspace.settings
         log.info(
             "daemon.started",
@@ -226,8 +228,8 @@ class Daemon:
             next_at = self._next_poll(report)
             self._save_state(next_at)
         except LedgerError as error:
-            # Without a ledger nothing may be dismissed; ending is loud, and the
-            # service manager decides what next.
+            # Without a ledger nothing may be dismissed. Exiting makes the failure
+            # visible, and the service manager decides on a restart.
             self._end_with(error)
             return self._clock.now() + self.health.interval
         with self.errors.survived(Where.LOG):
@@ -238,7 +240,7 @@ class Daemon:
         return next_at
 
     def _save_state(self, next_poll_at: datetime) -> None:
-        """Leave in the ledger what `triaged status` shows."""
+        """Store the state that `triaged status` shows in the ledger."""
         health, now = self.health, self._clock.now()
         self._process.save(
             self.workspace.ledger,
@@ -309,7 +311,7 @@ class Daemon:
         return f"next poll {next_at:%H:%M:%S} UTC, {left}"
 
     async def _tick(self) -> None:
-        """Do what is due each second; an error in one step costs that step."""
+        """Run the tasks of each second; an error in one step ends that step only."""
         monotonic = self._clock.monotonic()
         if self.health.why_not_alive(monotonic) is None:
             with self.errors.survived(Where.NOTIFY):
@@ -338,7 +340,7 @@ class Daemon:
                 self.supervisor.plan(now)
 
     def _prune(self, now: datetime) -> None:
-        """Delete what is old, now that the server has shown what time it is."""
+        """Delete old data, once the server's time has confirmed the clock."""
         if self._pruned_at and timedelta(0) <= now - self._pruned_at < PRUNE_INTERVAL:
             return
         rows = self.workspace.prune(now)

@@ -1,4 +1,4 @@
-"""Signals as events, for as long as they are wanted."""
+"""Converts signals to events, for the duration of a block."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 def signal_events(
     loop: asyncio.AbstractEventLoop, stop: asyncio.Event, reload: asyncio.Event | None
 ) -> Iterator[None]:
-    """Turn SIGTERM and SIGINT into ``stop`` and SIGHUP into ``reload`` meanwhile."""
+    """Map SIGTERM and SIGINT to ``stop`` and SIGHUP to ``reload`` in the block."""
     wanted = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if reload is not None:
         wanted[signal.SIGHUP] = reload

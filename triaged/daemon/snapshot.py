@@ -1,4 +1,4 @@
-"""Everything that page and metrics show of a daemon, as of one moment."""
+"""The state of a daemon at one time, for the status page and metrics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from triaged.rules.rule import Ruleset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveState:
-    """What the daemon knows without asking its ledger."""
+    """The part of the state that is available without reading the ledger."""
 
     workspace: str
     now: datetime
@@ -27,12 +27,12 @@ class LiveState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot(LiveState):
-    """The same, with the ledger's totals."""
+    """The live state together with the totals of the ledger."""
 
     totals: LedgerTotals
 
 
 def with_totals(live: LiveState, totals: LedgerTotals) -> Snapshot:
-    """Put the ledger's totals beside what the daemon knows."""
+    """Combine the live state with the totals of the ledger."""
     facts = {name: getattr(live, name) for name in LiveState.__dataclass_fields__}
     return Snapshot(**facts, totals=totals)

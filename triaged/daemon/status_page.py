@@ -1,7 +1,7 @@
-"""The pages for people: plain HTML, read-only, no script, nothing fetched elsewhere.
+"""The status pages: read-only HTML without scripts or remote content.
 
-They show neither the key nor metadata beyond what a condition looked at; every text
-that came from outside is escaped.
+They show neither the key nor metadata that no condition read, and all external text is
+escaped.
 """
 
 from collections.abc import Callable, Mapping
@@ -51,11 +51,11 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LISTED: Final = 12
 _CANDIDATES: Final = 10
 _SHORTEST_PREFIX: Final = 8
-# Readers within a second share one page, and what changes slowly is counted less often.
+# Requests within a second share one page; slowly changing parts are cached longer.
 _PAGE_LIFETIME: Final = timedelta(seconds=1)
 _HISTORY_LIFETIME: Final = timedelta(minutes=1)
 
-# What these causes leave will go by itself, or wait for something else than a person.
+# Tasks left for these causes do not wait for a person.
 _WAITING: Final = frozenset(
     {
         LeaveCause.HELD,
@@ -71,7 +71,7 @@ OpenViews = Callable[[], AbstractContextManager[LedgerViews]]
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """A page about one task, and the HTTP status that goes with it."""
+    """A page about one task, and its HTTP status."""
 
     html: str
     status: int
@@ -79,7 +79,7 @@ class TaskPage:
 
 @dataclass(frozen=True, slots=True)
 class NextTask:
-    """A held task, and when it may be dismissed."""
+    """A held task, and the time from which it may be dismissed."""
 
     task: HeldTask
     due: datetime
@@ -99,7 +99,7 @@ class RuleRow:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """What changes slowly: past days and what people did."""
+    """The slowly changing parts: past days and human decisions."""
 
     read_at: datetime
     past: list[DailyCount]
@@ -107,7 +107,7 @@ class _History:
 
 
 class StatusPages:
-    """Renders the pages of one daemon; for one thread."""
+    """Renders the pages of one daemon; for use in one thread."""
 
     def __init__(self, open_views: OpenViews) -> None:
         self._open_views = open_views
@@ -129,10 +129,11 @@ class StatusPages:
         return page
 
     def task(self, task_id: str, live: LiveState) -> TaskPage:
-        """Return the page of one task, found by its id or the beginning of it.
+        """Return the page of one task, found by its id or a unique prefix.
 
         Raises:
             LedgerError: the ledger cannot be read.
+
         """
         with self._open_views() as views:
             found = _stored(views, task_id)
@@ -230,7 +231,7 @@ def _rules(
 
 
 def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
-    """Return the held tasks that may be dismissed first."""
+    """Return the held tasks whose holds end first."""
     found = [
         NextTask(task, task.since + rule.hold)
         for rule in snapshot.ruleset.rules
@@ -275,7 +276,7 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Show control characters as escapes, in every text that a template prints."""
+    """Escape control characters in every string that a template prints."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_unprintable(value)
     return value

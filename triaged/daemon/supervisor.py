@@ -1,4 +1,4 @@
-"""Keeps the daemon polling, whatever a cycle, a log or a metric raises."""
+"""Keeps the daemon polling, whatever a cycle, the log or a metric raises."""
 
 import asyncio
 import contextlib
@@ -14,20 +14,20 @@ from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
 
 TICK_SECONDS: Final = 1.0
-# The wall clock was set when it and the monotonic clock part by more than this.
+# The wall clock was set if it deviates from the monotonic clock by more than this.
 CLOCK_STEP: Final = timedelta(seconds=1)
-# From the planned moment to the start of the cycle.
+# Seconds from the planned time until the cycle has started.
 FIRING_SECONDS: Final = 2.0
-# Longer than one call may take, shorter than the 90 s after which systemd kills.
+# Longer than any call, and shorter than the 90 s after which systemd sends SIGKILL.
 DRAIN_SECONDS: Final = 70.0
 
 log = structlog.get_logger()
 
 
 class Supervisor:
-    """Runs a cycle, plans the next one, and again until told to stop.
+    """Runs a cycle and plans the next one, until it is asked to stop.
 
-    ``cycle`` runs one and returns when to poll next; ``tick`` runs each second.
+    ``cycle`` runs a cycle and returns when to poll next; ``tick`` runs every second.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Supervisor:
         self.running: asyncio.Future[datetime] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll until ``stop``, then wait for the cycle in flight."""
+        """Poll until ``stop`` is set, then wait for the running cycle."""
         self.plan(self._clock.now())
         polling = asyncio.create_task(self._survive(self._poll, stop))
         watching = asyncio.create_task(self._survive(self._watch, stop))
         try:
             await stop.wait()
-            # Wakes a loop that waits for the next poll; it then sees ``stop``.
+            # Wakes the loop that waits for the next poll, so that it sees ``stop``.
             self._due.set()
             if self.running is not None:
                 log.info("cycle.draining")
@@ -70,7 +70,7 @@ class Supervisor:
             self._schedule.close()
 
     def plan(self, at: datetime) -> None:
-        """Plan the next poll, instead of the one planned before."""
+        """Plan the next poll, replacing the previous plan."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         self._wall_ahead = _wall_ahead(now, monotonic)
         self._schedule.plan(at)
@@ -80,7 +80,7 @@ class Supervisor:
     async def _survive(
         self, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
     ) -> None:
-        """Begin a loop again whenever it raises, a second later."""
+        """Restart a loop one second after it raised."""
         while True:
             try:
                 await loop(stop)
@@ -88,7 +88,7 @@ class Supervisor:
                 self._errors.record(Where.CYCLE, error)
             else:
                 return
-            # Not by the clock, which may be what raises.
+            # Not by the clock, which may be the part that raises.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await stop.wait()
@@ -101,12 +101,13 @@ class Supervisor:
                 self.plan(await self._run_cycle())
 
     async def _run_cycle(self) -> datetime:
-        """Run one cycle in a task of its own, and return when to poll next."""
+        """Run one cycle in a separate task, and return when to poll next."""
         self._health.cycle_since = self._clock.monotonic()
         self._health.poll_due = None
         self.running = asyncio.ensure_future(self._cycle())
         try:
-            # Awaiting it directly could not tell its cancellation from our own.
+            # Awaiting it directly could not distinguish its cancellation from this
+            # task's.
             await asyncio.wait({self.running})
             return self.running.result()
         except (Exception, asyncio.CancelledError) as error:
@@ -127,10 +128,10 @@ class Supervisor:
             await self._clock.sleep(TICK_SECONDS)
 
     def _check_plan(self) -> None:
-        """Plan again when the wall clock was set, or when no poll is planned.
+        """Plan again if the wall clock was set or no poll is planned.
 
-        Set forward, what is due by the wall clock is due; set back, what was due in a
-        minute still is.
+        After a step forward, polls that are due by the wall clock are due; after a step
+        back, the remaining wait is preserved.
         """
         if self.running is not None or self._due.is_set():
             return
@@ -140,7 +141,7 @@ class Supervisor:
             self.plan(now + self._health.interval)
             return
         was_set = abs(_wall_ahead(now, monotonic) - self._wall_ahead) > CLOCK_STEP
-        # What fires at this moment is planned no more, and not lost.
+        # A poll that is firing right now is no longer planned, but not lost.
         is_firing = 0 <= monotonic - due < FIRING_SECONDS
         if was_set or not (self._schedule.is_planned() or is_firing):
             self.plan(min(at, now + timedelta(seconds=max(due - monotonic, 0.0))))

@@ -1,4 +1,4 @@
-"""Tell systemd how we are, by sd_notify(3): a datagram to a socket it names."""
+"""Notifies systemd by sd_notify(3): datagrams to the socket in NOTIFY_SOCKET."""
 
 import contextlib
 import os
@@ -8,12 +8,13 @@ from typing import Final
 
 from triaged.text import escape_unprintable
 
-# The loop waits with us: a manager that does not read costs a beat, not the work.
+# Sending blocks the event loop, so a manager that does not read must not block for
+# long.
 _SEND_TIMEOUT: Final = 0.02
 
 
 class SystemdNotifier:
-    """Speaks to the service manager, if there is one."""
+    """Sends notifications to the service manager, if there is one."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -21,27 +22,27 @@ class SystemdNotifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self) -> None:
-        """Say that the daemon works."""
+        """Report that the daemon is ready."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Say in a line what the daemon is doing."""
-        # A line break would begin another word to the manager.
+        """Report the state of the daemon in one line."""
+        # A line break would begin another assignment in the message.
         self._send(f"STATUS={escape_unprintable(text)}")
 
     def watchdog(self) -> None:
-        """Feed the watchdog."""
+        """Reset the watchdog timer."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Say that the daemon is on its way out."""
+        """Report that the daemon is shutting down."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
         if not self._address:
             return
         with (
-            # A service manager that does not listen must not stop the work.
+            # A service manager that does not listen must not stop the daemon.
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as s,
         ):

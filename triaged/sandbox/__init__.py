@@ -1,4 +1,4 @@
 """The LeadLex simulator, for rehearsals, tests and the demo.
 
-Written from the documents alone; it shares no code with the client that it tests.
+It is written from the API documentation alone and shares no code with the client.
 """

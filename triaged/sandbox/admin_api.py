@@ -1,4 +1,4 @@
-"""The control API: faults, tasks and state of a sandbox, without key and quota.
+"""The control API of a sandbox: faults, tasks and state, without key and quota.
 
 LeadLex has nothing like it.
 
@@ -15,6 +15,7 @@ LeadLex has nothing like it.
     removes a task.
 ``POST /sandbox/reset``
     restores the state of the start.
+
 """
 
 import json
@@ -46,7 +47,7 @@ class AdminRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return what is served beside the LeadLex API."""
+        """Return the routes in addition to those of the LeadLex API."""
         one = "/sandbox/tasks/{task_id:path}"
         return [
             Route("/", self.page, methods=["GET"]),
@@ -60,7 +61,7 @@ class AdminRoutes:
         ]
 
     async def page(self, _: Request) -> Response:
-        """Show the state as a page."""
+        """Return the state as an HTML page."""
         return page.render(self._state)
 
     async def state(self, _: Request) -> Response:
@@ -68,7 +69,7 @@ class AdminRoutes:
         return responses.json_response(self._state.snapshot())
 
     async def add_faults(self, request: Request) -> Response:
-        """Add faults to the script, all of them or none."""
+        """Add faults to the script; an invalid one rejects all of them."""
         try:
             texts = _strings(await _json(request), "faults")
             faults = [parse_fault(text) for text in texts]
@@ -120,7 +121,7 @@ class AdminRoutes:
         return ordinary | dict(given)
 
     async def settle(self, request: Request) -> Response:
-        """Settle a task as a person does in the dashboard."""
+        """Approve or dismiss a task, as a person does in the dashboard."""
         try:
             status = _member(await _json(request), "status")
         except ValueError as error:
@@ -147,7 +148,7 @@ class AdminRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def reset(self, request: Request) -> Response:
-        """Restore the state of the start."""
+        """Restore the initial state."""
         self._state.reset()
         return await self.state(request)
 

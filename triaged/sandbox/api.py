@@ -1,6 +1,6 @@
 """The documented part of the API: list, dismiss, approve.
 
-The order of the checks is key, quota, fault, then the operation itself.
+Checks are made in this order: key, quota, fault, then the operation itself.
 """
 
 import json
@@ -26,13 +26,13 @@ _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class ApiRoutes:
-    """Answers the API's requests from the state of one sandbox."""
+    """Handles API requests on the state of one sandbox."""
 
     def __init__(self, state: SandboxState) -> None:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return what is served under ``BASE``."""
+        """Return the routes under ``BASE``."""
         one = f"{TASKS}/{{task_id:path}}"
         return [
             Route(TASKS, self.list_tasks, methods=["GET"]),
@@ -46,7 +46,7 @@ class ApiRoutes:
         return await self._answer(request, "list", self._list)
 
     async def dismiss(self, request: Request) -> Response:
-        """Dismiss a task for good."""
+        """Dismiss a task, irreversibly."""
         return await self._answer(request, "dismiss", self._dismiss)
 
     async def approve(self, request: Request) -> Response:
@@ -54,7 +54,7 @@ class ApiRoutes:
         return await self._answer(request, "approve", self._approve)
 
     async def other(self, request: Request) -> Response:
-        """Answer 404 to a path that the sandbox does not serve; the call counts."""
+        """Return 404 for any other path; the call counts towards the quota."""
         return await self._answer(request, "other", _not_found)
 
     async def _answer(

@@ -33,7 +33,7 @@ def build_app(state: SandboxState) -> ASGIApp:
 
 
 class _DateHeaderMiddleware:
-    """Dates every response by the sandbox's clock, which a test may have set wrong."""
+    """Sets the `Date` of every response from the clock of the sandbox."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
@@ -61,5 +61,5 @@ async def _platform_error(_: Request, error: Exception) -> Response:
 
 
 async def _client_disconnected(_: Request, __: Exception) -> Response:
-    # The client disconnected within its own request, so nothing was asked.
+    # The client disconnected before its request was complete.
     return Response(status_code=HTTPStatus.BAD_REQUEST)

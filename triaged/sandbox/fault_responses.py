@@ -1,4 +1,4 @@
-"""What a call that meets a fault is answered with."""
+"""Builds the responses to calls that a fault affects."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _BAD_SCHEMA: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """One request, read to its end."""
+    """One request, read completely."""
 
     received_at: datetime
     operation: str
@@ -37,7 +37,7 @@ class ApiRequest:
 
 
 def before_effect(fault: Fault) -> Response:
-    """Return the response to a call that changes nothing."""
+    """Return the response to a call that has no effect."""
     response = _BEFORE_EFFECT[fault.kind]()
     if fault.kind is FaultKind.RETRY_AFTER:
         response.headers["Retry-After"] = f"{fault.amount:.0f}"
@@ -45,7 +45,7 @@ def before_effect(fault: Fault) -> Response:
 
 
 def after_effect(fault: Fault, asked: ApiRequest, response: Response) -> Response:
-    """Return the response to a call that was carried out, made of the normal one."""
+    """Return the response to a call that took effect, derived from the normal one."""
     match fault.kind:
         case FaultKind.ERROR_AFTER_EFFECT:
             return _server_error()
@@ -67,7 +67,7 @@ def after_effect(fault: Fault, asked: ApiRequest, response: Response) -> Respons
 
 
 def list_response(fault: Fault, asked: ApiRequest, store: Store) -> Response:
-    """Return a list that is not what the request asked for."""
+    """Return a list that differs from the requested one."""
     if fault.kind is FaultKind.NULL_TASKS:
         return responses.json_response({"data": {"tasks": None}})
     if fault.kind is FaultKind.NO_FILTER:
@@ -92,7 +92,7 @@ def _page(tasks: list[Json], asked: ApiRequest, *, size: int) -> Response:
 
 
 def quota_headers(kind: FaultKind, limits: LimitResult) -> dict[str, str]:
-    """Return the rate limit headers that go with a fault."""
+    """Return the rate-limit headers for a fault."""
     if kind is FaultKind.MINUTE_LIMIT:
         return responses.minute_spent_headers(limits)
     if kind is FaultKind.DAY_LIMIT:

@@ -1,6 +1,6 @@
-"""Scripted faults: what goes wrong, for which operation, and how often.
+"""Scripted faults: what fails, for which operation, and how often.
 
-Decides only which fault a call meets; ``api`` and ``fault_responses`` carry it out.
+It only selects the fault for a call; ``api`` and ``fault_responses`` apply it.
 """
 
 import difflib
@@ -18,7 +18,7 @@ _PARTS: Final = (2, 3)
 
 
 class FaultKind(StrEnum):
-    """What goes wrong; ``DESCRIPTIONS`` has one line for each."""
+    """The kind of a fault; ``DESCRIPTIONS`` has one line for each."""
 
     MINUTE_LIMIT = "429"
     DAY_LIMIT = "daily-429"
@@ -93,7 +93,7 @@ KINDS_WITH_EFFECT: Final = frozenset(
 LIST_KINDS: Final = frozenset(
     {FaultKind.NO_FILTER, FaultKind.PAGED, FaultKind.NULL_TASKS}
 )
-# Successful responses that are not what they seem: the call itself did not fail.
+# Responses with a success status but misleading content.
 MISLEADING_KINDS: Final = LIST_KINDS | {FaultKind.PARTIAL_ERROR, FaultKind.AGE}
 DEFAULT_VALUES: Final[dict[FaultKind, float]] = {
     FaultKind.SLOW: 45.0,
@@ -109,9 +109,9 @@ _MAX_VALUE: Final = 86_400.0
 class Fault:
     """One line of the script.
 
-    After ``skip`` matching calls it meets the next ``count`` of them, or, with a
-    probability, each one by chance for as long as it stays.  ``value`` is the number
-    of seconds or tasks of a kind that takes one.
+    After ``skip`` matching calls it affects the next ``count`` of them, or, with a
+    probability, each one at random until it is removed. ``value`` is the number of
+    seconds or tasks for kinds that take one.
     """
 
     operation: str
@@ -127,7 +127,7 @@ class Fault:
         return DEFAULT_VALUES[self.kind] if self.value is None else self.value
 
     def matches(self, operation: str) -> bool:
-        """Return whether a call of this operation can meet it."""
+        """Return whether the fault applies to calls of this operation."""
         if self.kind in LIST_KINDS and operation != LIST:
             return False
         return self.operation in {operation, ANY}
@@ -142,12 +142,12 @@ class Fault:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read ``OPERATION:FAULT[:COUNT[@SKIP]]`` or ``OPERATION:FAULT:p=PROBABILITY``.
+    """Parse ``OPERATION:FAULT[:COUNT[@SKIP]]`` or ``OPERATION:FAULT:p=PROBABILITY``.
 
     Some faults take a value: ``list:slow=5``, ``list:paged=10``.
 
     Raises:
-        ValueError: it has another form; the message says which one is expected.
+        ValueError: it has another form; the message gives the expected one.
     """
     parts = text.strip().split(":")
     if len(parts) not in _PARTS:
@@ -173,7 +173,7 @@ def parse_fault(text: str) -> Fault:
 
 
 class FaultScript:
-    """The faults still to come, asked once per call."""
+    """The active faults; queried once per call."""
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
@@ -182,7 +182,7 @@ class FaultScript:
             self.add(fault)
 
     def add(self, fault: Fault) -> None:
-        """Put one more fault at the end of the script."""
+        """Append a fault to the script."""
         self._pending.append(_Pending(fault, skip=fault.skip, count=fault.count))
 
     def clear(self) -> None:
@@ -190,11 +190,11 @@ class FaultScript:
         self._pending.clear()
 
     def active(self) -> list[Fault]:
-        """List what is still to come, with the counts that are left."""
+        """Return the active faults, with their remaining counts."""
         return [pending.remaining() for pending in self._pending]
 
     def next_fault(self, operation: str) -> Fault | None:
-        """Return the fault that this call meets: the first that matches and is due."""
+        """Return the first fault that matches this call and is due, or None."""
         for pending in self._pending:
             if not pending.fault.matches(operation):
                 continue

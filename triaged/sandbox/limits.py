@@ -1,6 +1,6 @@
-"""The quota as LeadLex documents it: a minute and a day, in fixed windows.
+"""The quota as LeadLex documents it: fixed windows of a minute and of a day.
 
-Pure: seconds since the epoch come in with every call.
+Pure: the time is an argument, in seconds since the epoch.
 """
 
 import math
@@ -21,10 +21,10 @@ class WindowName(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """``limit`` calls in each window of ``seconds`` seconds; None is no limit.
+    """Allows ``limit`` calls in each window of ``seconds`` seconds; None is unlimited.
 
-    Windows begin at the epoch plus ``phase`` and multiples of their length, so a day
-    without a phase begins at 00:00 UTC.
+    Windows begin at ``phase`` plus multiples of their length since the epoch, so a day
+    with phase 0 begins at 00:00 UTC.
     """
 
     limit: int | None
@@ -38,19 +38,19 @@ class Window:
             raise ValueError(f"a limit is not negative: {self.limit}")
 
     def number(self, now: float) -> int:
-        """Return which window the moment falls into."""
+        """Return the number of the window that contains ``now``."""
         return math.floor((now - self.phase) / self.seconds)
 
     def end(self, now: float) -> float:
-        """Return when the window of that moment ends."""
+        """Return when the window that contains ``now`` ends."""
         return self.phase + (self.number(now) + 1) * self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitResult:
-    """Whether one call may pass, and what is left of the day.
+    """Whether one call is allowed, and what is left of the day.
 
-    ``exceeded`` is the window that had nothing left; None lets the call pass.
+    ``exceeded`` is the window that is used up; None means that the call is allowed.
     """
 
     exceeded: WindowName | None
@@ -61,7 +61,7 @@ class LimitResult:
 
 
 class _Counter:
-    """Calls in the present window."""
+    """The calls in the current window."""
 
     def __init__(self, window: Window) -> None:
         self.window = window
@@ -95,7 +95,7 @@ class Limits:
         self._refused_count = refused_count
 
     def consume(self, now: float) -> LimitResult:
-        """Count one call, and return whether it may pass."""
+        """Count one call, and return whether it is allowed."""
         exceeded = self._full(now)
         if exceeded is None or self._refused_count:
             self._minute.count(now)
@@ -103,11 +103,11 @@ class Limits:
         return self._result(exceeded, now)
 
     def peek(self, now: float) -> LimitResult:
-        """Return what a call would meet, without counting one."""
+        """Return the result that a call would get, without counting it."""
         return self._result(self._full(now), now)
 
     def left_in_minute(self, now: float) -> int | None:
-        """Return what the minute has left; the API never reports it."""
+        """Return the calls left in the minute; None if unlimited."""
         return self._minute.remaining(now)
 
     def _full(self, now: float) -> WindowName | None:

@@ -1,4 +1,4 @@
-"""The state of a sandbox as an HTML page: no script, nothing from other servers."""
+"""Renders the state of a sandbox as an HTML page without scripts or remote content."""
 
 import base64
 import hashlib
@@ -36,7 +36,7 @@ def render(state: SandboxState) -> Response:
         now=format_timestamp(state.clock.now()),
         sections=_sections(state),
     )
-    # Ids come from outside, and a lone surrogate has no UTF-8 form.
+    # Ids are external data, and lone surrogates cannot be encoded in UTF-8.
     body = text.encode(errors="replace")
     return Response(body, media_type="text/html", headers=_headers(style))
 
@@ -55,7 +55,7 @@ def _template() -> jinja2.Template:
 @cache
 def _style() -> Markup:
     path = resources.files("triaged.sandbox") / "templates" / "page.css"
-    return Markup(path.read_text())  # noqa: S704 - our own file
+    return Markup(path.read_text())  # noqa: S704 - a file of this package
 
 
 def _headers(style: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""HTTP responses: normal ones, both kinds of error, and faulty ones."""
+"""Builds HTTP responses: normal, both error formats, and faulty ones."""
 
 import asyncio
 import math
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from triaged.sandbox.limits import LimitResult
 from triaged.sandbox.store import encode
 
-# Where the server puts the connection's transport, for responses that close it.
+# The scope key of the connection's transport, for responses that close it.
 TRANSPORT: Final = "transport"
 
 REDIRECT_URL: Final = "http://127.0.0.1:9/elsewhere"
@@ -28,21 +28,21 @@ _PAGE: Final = (
 def json_response(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with JSON."""
+    """Return a JSON response."""
     return json_bytes(encode(value), status, headers)
 
 
 def json_bytes(
     body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with JSON that is encoded already."""
+    """Return a JSON response from encoded JSON."""
     return Response(body, status, headers, media_type="application/json")
 
 
 def api_error(
     status: int, code: str, message: str, *, fields: Mapping[str, str] | None = None
 ) -> Response:
-    """Return an error in the API's own envelope; ``fields`` has a message for each."""
+    """Return an error in the format of the API; ``fields`` maps fields to messages."""
     error: dict[str, object] = {"code": code, "message": message}
     if fields:
         error["details"] = {"fields": dict(fields)}
@@ -50,17 +50,17 @@ def api_error(
 
 
 def platform_error(status: int, code: str, message: str) -> Response:
-    """Return an error as the platform below the API does, in another envelope."""
+    """Return an error in the different format of the platform below the API."""
     return json_response({"code": code, "message": message}, status)
 
 
 def html(status: int, title: str) -> Response:
-    """Answer with an HTML page where JSON was asked for."""
+    """Return an HTML page instead of JSON."""
     return Response(_PAGE.format(title=title), status, media_type="text/html")
 
 
 def redirect(status: int) -> Response:
-    """Redirect the client to an address where no server listens."""
+    """Return a redirect to an address where no server listens."""
     return Response(status_code=status, headers={"Location": REDIRECT_URL})
 
 
@@ -87,7 +87,7 @@ def key_rejected() -> Response:
 
 
 def rate_limited() -> Response:
-    """Return the 429 of an exceeded limit."""
+    """Return the 429 for an exceeded limit."""
     status = HTTPStatus.TOO_MANY_REQUESTS
     return api_error(status, "rate_limited", "Rate limit exceeded")
 
@@ -104,7 +104,7 @@ def quota_headers(limits: LimitResult) -> dict[str, str]:
 
 
 def minute_spent_headers(limits: LimitResult) -> dict[str, str]:
-    """Return headers that show that the day is not spent."""
+    """Return headers of a day that is not used up."""
     headers = quota_headers(limits)
     if headers:
         headers["X-RateLimit-Remaining"] = str(max(1, limits.remaining or 0))
@@ -112,7 +112,7 @@ def minute_spent_headers(limits: LimitResult) -> dict[str, str]:
 
 
 def day_spent_headers(limits: LimitResult) -> dict[str, str]:
-    """Return headers of a day that is spent, whatever is really left."""
+    """Return headers of a day that is used up, whatever is really left."""
     limit = _DEFAULT_DAY_LIMIT if limits.limit is None else limits.limit
     return {
         "X-RateLimit-Limit": str(limit),
@@ -132,7 +132,7 @@ class AbortConnection(Response):
 
 
 class TruncatedResponse(Response):
-    """Promise a whole answer, send half of it, and close."""
+    """Announces a whole response, sends half of it, and closes the connection."""
 
     def __init__(self, whole: Response) -> None:
         super().__init__(whole.body, whole.status_code, media_type=whole.media_type)
@@ -175,12 +175,12 @@ class EndlessResponse(Response):
 
 async def _send_forever(send: Send, transport: asyncio.Transport) -> None:
     chunk = b'{"data":{"tasks":['
-    # Sending to a client that has gone returns at once: nothing else would end it.
+    # Sending to a disconnected client returns at once, so only this ends the loop.
     while not transport.is_closing():
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         chunk = _CHUNK
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:
-    # The request has been read to its end: only a disconnect can still come.
+    # The request has been read completely, so the next message is the disconnect.
     await receive()

@@ -1,6 +1,6 @@
 """Names, places and phrases of a made-up law firm's workspace, for ``tasks``.
 
-Names are the ones that LeadLex's documents use in examples, and invented ones.
+Names are invented or taken from the examples in the LeadLex documentation.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
 """Serves a sandbox on loopback, within the caller's event loop.
 
-Prints nothing and handles no signals, as it may run beside a daemon.
+It prints nothing and handles no signals, since it may run beside a daemon.
 """
 
 import asyncio
@@ -34,8 +34,9 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     """Bind a loopback address; port 0 is any free one.
 
     Raises:
-        ValueError: the address is not of this machine alone.
+        ValueError: the address is not a loopback address.
         OSError: the port is taken.
+
     """
     name = "127.0.0.1" if host == "localhost" else host
     try:
@@ -49,7 +50,7 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
 
 
 def root_url(listener: socket.socket) -> str:
-    """Return the URL of the sandbox's page."""
+    """Return the URL of the page of the sandbox."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -66,11 +67,12 @@ async def serve(
     port: int = 0,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until cancelled; ``on_ready`` gets the API's base URL.
+    """Serve until cancelled; ``on_ready`` is called with the base URL of the API.
 
     Raises:
         ValueError: the address is not loopback.
         OSError: the port is taken.
+
     """
     await serve_on(sandbox, listen(host, port), on_ready=on_ready)
 
@@ -81,7 +83,7 @@ async def serve_on(
     *,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve on a socket that is bound already, and close it at the end."""
+    """Serve on a bound socket, and close it at the end."""
     config = uvicorn.Config(
         sandbox.app,
         http=_AbortableProtocol,
@@ -105,7 +107,7 @@ async def serve_on(
 
 
 class _AbortableProtocol(H11Protocol):
-    """Gives the application access to the transport, which it may abort."""
+    """Gives the application access to the transport, so that it can abort it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -117,7 +119,7 @@ class _AbortableProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Reports when it listens, and handles no signals: they belong to the caller."""
+    """Reports when it listens; handles no signals, which belong to the caller."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)

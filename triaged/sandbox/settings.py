@@ -21,9 +21,10 @@ class SandboxSettings:
     """A workspace, its quota, and the faults of the service.
 
     ``minute_limit`` and ``day_limit`` of None are unlimited; windows and ``latency``
-    are in seconds; ``settled_ratio`` is the number of settled tasks per pending one;
-    ``key`` of None accepts any that starts with ``wbk_``; ``lists_reason`` adds the
-    reason to the listed dismissed tasks, which the documented API may not do.
+    are in seconds; ``settled_ratio`` is the number of tasks with a final status per
+    pending task; ``key`` of None accepts any that starts with ``wbk_``;
+    ``lists_reason`` adds the reason to the listed dismissed tasks, which the documented
+    API may not do.
     """
 
     seed: int = 1
@@ -45,10 +46,10 @@ class SandboxSettings:
     lists_reason: bool = False
 
     def with_plan(self, plan: str) -> Self:
-        """Return the same with a plan's limits.
+        """Return a copy with the limits of a plan.
 
         Raises:
-            ValueError: there is no such plan.
+            ValueError: the plan is unknown.
         """
         if plan not in PLANS:
             raise ValueError(f"unknown plan {plan!r} (known: {', '.join(PLANS)})")

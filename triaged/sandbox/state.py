@@ -30,7 +30,7 @@ _ID_LETTERS: Final = "".join(
 class RecordedCall:
     """One call to the API, and the response to it.
 
-    ``received_at`` is when the request had arrived, ``at`` when it was answered.
+    ``received_at`` is when the request was complete, ``at`` when the response was made.
     """
 
     received_at: datetime
@@ -43,7 +43,7 @@ class RecordedCall:
 
 
 class SandboxState:
-    """The state of one sandbox; ``reset`` makes it as it was at the start."""
+    """The state of one sandbox; ``reset`` restores its initial state."""
 
     def __init__(self, settings: SandboxSettings, clock: Clock | None = None) -> None:
         self.settings = settings
@@ -76,11 +76,11 @@ class SandboxState:
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
 
     def seconds(self) -> float:
-        """Return the present moment as seconds since the epoch."""
+        """Return the current time in seconds since the epoch."""
         return self.clock.now().timestamp()
 
     def request_id(self) -> str:
-        """Make the id of one request."""
+        """Return a new request id."""
         return "req_" + "".join(self._random.choices(_ID_LETTERS, k=26))
 
     def record(self, call: RecordedCall) -> None:
@@ -89,11 +89,11 @@ class SandboxState:
         self.call_counts[call.operation, call.status] += 1
 
     def new_id(self) -> str:
-        """Make an id for a task that was added without one, new after a reset too."""
+        """Return a new task id, which is never reused, even after a reset."""
         return str(uuid.uuid4())
 
     async def delay(self, seconds: float) -> None:
-        """Wait, but not beyond the end of the sandbox."""
+        """Wait, at most until the sandbox is closed."""
         if seconds <= 0:
             return
         sleeping = asyncio.ensure_future(self.clock.sleep(seconds))
@@ -110,7 +110,7 @@ class SandboxState:
             sleeping.cancel()
 
     def snapshot(self) -> dict[str, object]:
-        """Return everything that a test or a user may want to know."""
+        """Return the whole state as JSON values, for tests and users."""
         now = self.seconds()
         day = self.limits.peek(now)
         calls: dict[str, dict[str, int]] = {}

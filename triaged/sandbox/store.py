@@ -29,7 +29,7 @@ class TaskNotPending(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One task that changed for good: how, when and by whom."""
+    """One final status change of a task: the status, the time and the author."""
 
     task_id: str
     status: str
@@ -50,7 +50,7 @@ class _StoredTask:
 class Store:
     """Tasks by id; every change is kept in ``effects``.
 
-    Serialises a task once, and a list only after something changed.
+    A task is serialized once, and a list only after a change.
     """
 
     def __init__(
@@ -73,9 +73,9 @@ class Store:
         self.add(tasks)
 
     def add(self, tasks: Iterable[Json]) -> int:
-        """Add tasks as they are, odd ones too.
+        """Add tasks unchanged, even invalid ones; return their number.
 
-        A task replaces the one with its id; without a known status it is pending.
+        A task replaces any with the same id; without a known status it is pending.
         """
         before = self._added
         for task in tasks:
@@ -88,7 +88,7 @@ class Store:
         fields: Mapping[str, Json] = task if isinstance(task, dict) else {}
         task_id, status = fields.get("id"), fields.get("status")
         created_at = fields.get("created_at")
-        # A task without a usable id is listed, but no request can name it.
+        # A task without a valid id is listed, but no request can refer to it.
         key = task_id if isinstance(task_id, str) else f"\0{self._added}"
         self._used_ids.add(key)
         known = isinstance(status, str) and status in STATUSES
@@ -104,7 +104,7 @@ class Store:
         """Remove a task; its id stays used.
 
         Raises:
-            TaskNotFound: there is none.
+            TaskNotFound: there is no such task.
         """
         if self._entries.pop(task_id, None) is None:
             raise TaskNotFound
@@ -143,11 +143,12 @@ class Store:
         reason: str | None = None,
         by: str = API,
     ) -> Change:
-        """Dismiss or approve a pending task, once and for good.
+        """Dismiss or approve a pending task, irreversibly.
 
         Raises:
-            TaskNotFound: there is none.
+            TaskNotFound: there is no such task.
             TaskNotPending: its status is final.
+
         """
         self._request_counts[task_id, status] += 1
         entry = self._entries.get(task_id)
@@ -167,7 +168,7 @@ class Store:
         return effect
 
     def request_count(self, task_id: str, status: str = "dismissed") -> int:
-        """Return how many requests asked for this; refused ones count."""
+        """Return the number of requests for this change, including rejected ones."""
         return self._request_counts[task_id, status]
 
     def status_of(self, task_id: str) -> str | None:

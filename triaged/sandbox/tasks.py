@@ -1,6 +1,6 @@
-"""Seeded, realistic tasks: test data, duplicates, stale searches, real work.
+"""Generates realistic tasks from a seed: test data, duplicates, stale searches, work.
 
-The same seed, count and moment give the same tasks, on every machine.
+The same seed, count and time give the same tasks on every machine.
 """
 
 import random
@@ -21,7 +21,7 @@ _Choice = TypeVar("_Choice")
 _SHARES: Final = {"test_data": 0.20, "duplicate": 0.15, "stale": 0.20}
 _MINUTES_A_DAY: Final = 24 * 60
 
-# What people did with tasks of each category, to backtest rules against.
+# The shares of human decisions in each category, for backtests.
 _SETTLED: Final = {
     "test_data": {"dismissed": 97, "failed": 3},
     "duplicate": {"dismissed": 88, "approved": 4, "completed": 8},
@@ -42,7 +42,7 @@ _TEMPLATES: Final = (
     ("list_operation", 'Remove {n} bounced contacts from "{list}"'),
 )
 
-# The same request, typed again in a hurry.
+# Variations of a request that is typed again in a hurry.
 _RETYPED: Final[tuple[Callable[[str], str], ...]] = (
     str.upper,
     str.lower,
@@ -55,9 +55,10 @@ _RETYPED: Final[tuple[Callable[[str], str], ...]] = (
 def generate(
     seed: int, count: int, now: datetime, *, settled_ratio: float = 0.0
 ) -> list[Fields]:
-    """Make pending tasks, and ``settled_ratio`` times as many that are settled.
+    """Generate pending tasks and ``settled_ratio`` times as many with a final status.
 
     About a fifth is test data, a fifth stale searches, 15 % duplicates.
+
     """
     maker = TaskGenerator(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
     pending = maker.make(count)
@@ -72,7 +73,7 @@ class _Generated:
 
 
 class TaskGenerator:
-    """Makes tasks from one source of chance, dated relative to ``now``."""
+    """Generates tasks from one random source, dated relative to ``now``."""
 
     def __init__(self, chance: random.Random, now: datetime) -> None:
         self._chance = chance
@@ -100,7 +101,7 @@ class TaskGenerator:
         ]
         categories += ["ordinary"] * (count - len(categories))
         self._chance.shuffle(categories)
-        # A duplicate needs something before it.
+        # A duplicate needs an earlier task.
         first = next(
             (n for n, category in enumerate(categories) if category == "ordinary"), 0
         )
@@ -196,7 +197,7 @@ class TaskGenerator:
         most_days: float,
         least_days: float = 0,
     ) -> Fields:
-        # More recent than old ones, as in a workspace in use.
+        # More recent tasks than old ones, as in a real workspace.
         share = self._chance.random() ** 2
         minutes = _MINUTES_A_DAY * (least_days + share * (most_days - least_days))
         created_at = self._now - timedelta(minutes=max(1, round(minutes)))
