@@ -1,4 +1,4 @@
-"""The command line: a small module for each family of commands, imported when used."""
+"""The command line: one module per group of commands, imported on first use."""
 
 import contextlib
 import importlib
@@ -20,22 +20,22 @@ from triaged.cli.streams import (
 from triaged.errors import TriagedError
 from triaged.text import escape_unprintable
 
-# Each module holds a command of its key's name; in the order of the help.
+# Maps each command name to the module that defines it, in the order of the help.
 COMMAND_MODULES: Final = {
     name: {"resume": "pause"}.get(name, name) for name in help_texts.COMMANDS
 }
 
 
 class LazyGroup(click.Group):
-    """Imports only the module of the command that was asked for: starts are faster."""
+    """Imports only the module of the requested command, for a faster start."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name all commands in the order of the help."""
+        """Return the names of all commands, in the order of the help."""
         del ctx
         return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command by its name."""
+        """Import and return a command, or None."""
         del ctx
         if cmd_name not in COMMAND_MODULES:
             return None
@@ -47,10 +47,10 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or offer the nearest one."""
+        """Find the command, or suggest the nearest one."""
         name = args[0]
         if name not in COMMAND_MODULES and not name.startswith("-"):
-            import difflib  # noqa: PLC0415 - only for typing errors
+            import difflib  # noqa: PLC0415 - only for mistyped names
 
             near = difflib.get_close_matches(name, COMMAND_MODULES, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """List the commands with whole sentences; click would cut them."""
+        """List the commands with whole sentences, which click would truncate."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl(
@@ -79,7 +79,7 @@ def app() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of ours is a message and an exit code."""
+    """Run the command line; a ``TriagedError`` becomes a message and an exit code."""
     prepare_streams()
     code = _run()
     try:
@@ -116,16 +116,16 @@ def _report(error: TriagedError) -> int:
 
 
 def _print_error(text: str, code: int) -> int:
-    # File names and messages may hold text from outside.
+    # File names and messages may contain external text.
     lines = (escape_unprintable(line) for line in text.splitlines())
-    # Where standard error cannot be written either, the exit code has to do.
+    # If standard error cannot be written either, only the exit code is left.
     with contextlib.suppress(OSError):
         sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
     return code
 
 
 def _refuse_undecodable(arguments: list[str]) -> None:
-    """Refuse bytes that are no text: they can be neither stored nor sent."""
+    """Reject arguments that are not valid text: they can be neither stored nor sent."""
     for argument in arguments:
         try:
             argument.encode()

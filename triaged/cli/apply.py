@@ -1,4 +1,4 @@
-"""``triaged apply``: dismiss what a reviewed plan contains and has not changed."""
+"""``triaged apply``: dismiss the unchanged tasks of a reviewed plan."""
 
 import asyncio
 import sys
@@ -99,9 +99,10 @@ async def _carry_out(
     confirmed: Sequence[Decision],
     step: Callable[[], None],
 ) -> int:
-    """Dismiss what was confirmed and is still due, while no other process dismisses.
+    """Dismiss the confirmed tasks that are still due, under the dispatch lock.
 
-    Before the confirmation a daemon may have used up a cap, or a person have vetoed.
+    While the command waited for the confirmation, a daemon may have used up a cap, or a
+    person may have vetoed a task.
     """
     ids = {decision.task.id for decision in confirmed}
     entries = [entry for entry in plan.entries if entry.task_id in ids]
@@ -144,7 +145,7 @@ async def _carry_out(
 def compare(
     entries: Sequence[Entry], decisions: Sequence[Decision]
 ) -> tuple[list[Decision], list[tuple[Entry, str]]]:
-    """Split a plan into what is still due, unchanged, and why the rest is dropped."""
+    """Split a plan into unchanged tasks still due, and dropped ones with reasons."""
     now = {d.task.id: d for d in decisions if d.task.id is not None}
     due: list[Decision] = []
     dropped: list[tuple[Entry, str]] = []

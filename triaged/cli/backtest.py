@@ -1,4 +1,4 @@
-"""``triaged backtest``: the rules against what people did."""
+"""``triaged backtest``: compare the rules with human decisions."""
 
 import asyncio
 from collections.abc import Iterator
@@ -104,7 +104,7 @@ def _dismissed_by_us(ledger: Ledger) -> frozenset[str]:
 
 
 def _sample(workspace: Workspace, task: Task, word: HumanDecision) -> LabeledTask:
-    """Take the task's age when we last saw it pending, where we did."""
+    """Evaluate the task at the time when it was last seen pending, if it was."""
     seen: datetime | None = None
     if task.id is not None:
         record = workspace.ledger.decisions.latest(task.id)
@@ -152,7 +152,7 @@ def _example_json(example: FalsePositive) -> dict[str, Any]:
 
 
 def _show(result: Backtest) -> None:
-    from rich.text import Text  # noqa: PLC0415 - slow to import, JSON needs none
+    from rich.text import Text  # noqa: PLC0415 - slow to import, not needed for JSON
     from rich.tree import Tree  # noqa: PLC0415
 
     from triaged.cli.trees import add_result  # noqa: PLC0415

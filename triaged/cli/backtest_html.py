@@ -1,4 +1,4 @@
-"""A backtest as one self-contained HTML file that can be read on a phone."""
+"""Renders a backtest as one self-contained, responsive HTML file."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ _SYMBOLS: Final = {True: "✓", False: "✗", None: "?"}
 
 def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
     """Render the whole page."""
-    import jinja2  # noqa: PLC0415 - the table and JSON need none
+    import jinja2  # noqa: PLC0415 - not needed for table and JSON
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -35,7 +35,7 @@ def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
 
 
 def limitations(result: Backtest) -> list[str]:
-    """Return what the figures do not show."""
+    """Return sentences about what the figures do not show."""
     notes = [
         "A task that people have not decided on yet is not here.",
         "The API does not say who dismissed a task, nor what it leaves out of a list.",

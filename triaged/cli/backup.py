@@ -1,4 +1,4 @@
-"""``triaged backup``: a checked copy of the ledger, also beside a running daemon."""
+"""``triaged backup``: a verified copy of the ledger, even while a daemon runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""``triaged budget``: whether the quota can carry what the settings ask for."""
+"""``triaged budget``: whether the quota is sufficient for the settings."""
 
 import sys
 from collections import Counter
@@ -33,7 +33,7 @@ from triaged.settings import Settings
 from triaged.triage.rate_limiter import RateLimiter
 
 _MINUTE: Final = timedelta(minutes=1)
-# Decided: a person vetoed it, or it is left to people for good.
+# Not waiting: a person vetoed the task, or it is left to people.
 _NOT_WAITING: Final = frozenset({"vetoed", "audit"})
 _DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
@@ -64,7 +64,7 @@ def budget(*, settings: Settings, form: Format) -> None:
 
 
 def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], int]:
-    """Return the quota as last seen, what waits by cause, and today's dismissals."""
+    """Return the last known quota, waiting tasks by cause, and today's dismissals."""
     if not (settings.state_dir / FILE).exists():
         return None, {}, 0
     clock = SystemClock()
@@ -77,9 +77,10 @@ def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], in
 
 
 def wanted_by_cause(ledger: Ledger) -> dict[str, int]:
-    """Count what the rules want dismissed and have not got, by what keeps it.
+    """Count the tasks that rules would dismiss, by the cause that prevents it.
 
-    The last cycle knows best; before a daemon has saved one, the stored decisions tell.
+    The counts are those of the last cycle, or of the stored decisions if no daemon has
+    saved a cycle yet.
     """
     saved = ledger.state.load(StateName.DAEMON) or {}
     last = saved.get("last_cycle") or {}

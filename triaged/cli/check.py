@@ -1,4 +1,4 @@
-"""``triaged check`` and ``triaged schema``: rules files before they act."""
+"""``triaged check``: validate and test rules files before they are used."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ def check(
 
 
 def _explain_rule(name: str, files: Sequence[Path], form: Format) -> None:
-    """Print a rule of the first of these files that has one of that name."""
+    """Print the rule with this name from the first of the files that has it."""
     known: list[str] = []
     for path in files:
         try:
@@ -104,9 +104,9 @@ def _explain_rule(name: str, files: Sequence[Path], form: Format) -> None:
 
 @dataclass(slots=True)
 class _Checked:
-    """What was found in the files.
+    """The findings in the files.
 
-    ``wanted`` has the test that would fix a problem, and ``notes`` what is no problem.
+    ``wanted`` maps a problem to the test that would fix it; ``notes`` are not problems.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -118,7 +118,7 @@ class _Checked:
     rules: int = 0
 
     def add_survivors(self, loaded: LoadedRules, clock: Clock) -> None:
-        """Warn of each condition that could be dropped with all tests passing."""
+        """Warn of each condition that can be dropped while all tests pass."""
         survivors = find_survivors(
             loaded.tests,
             loaded.ruleset,
@@ -187,7 +187,7 @@ def _print_findings(checked: _Checked, *, verbose: bool) -> None:
 
 
 def _print_summary(checked: _Checked, paths: Sequence[Path], code: int) -> None:
-    """Print the one line that tells how it went; always the last."""
+    """Print the summary, which is always the last line."""
     passed = sum(report.passed for _, report in checked.reports)
     failed = sum(len(report.failures) for _, report in checked.reports)
     severities = [problem.severity for problem in checked.problems]

@@ -1,4 +1,4 @@
-"""The one question before what cannot be undone."""
+"""Asks for confirmation before irreversible actions."""
 
 import signal
 import sys
@@ -9,12 +9,12 @@ from triaged.cli.output import echo
 
 
 def confirm(question: str) -> bool:
-    """Ask; anything but a yes is a no, Ctrl-C and Ctrl-D too.
+    """Ask for confirmation; anything but yes is a no, including Ctrl-C and Ctrl-D.
 
     Raises:
-        click.UsageError: there is no terminal and no answer.
+        click.UsageError: there is neither a terminal nor input.
     """
-    # asyncio's own handler would keep Ctrl-C from us until the line is ended.
+    # asyncio's own handler would delay Ctrl-C until the line is complete.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yes = click.confirm(question, err=True)

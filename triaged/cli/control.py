@@ -1,4 +1,4 @@
-"""What a person tells a running daemon through its ledger: pause, resume, veto."""
+"""Controls a running daemon through its ledger: pause, resume, veto."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ _NOTICE_SECONDS: Final = 1.0
 
 
 def login_name() -> str:
-    """Return who runs this command, also behind sudo."""
+    """Return the login name of the user, even under sudo."""
     try:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -29,11 +29,12 @@ def login_name() -> str:
 
 @contextlib.contextmanager
 def open_control(settings: Settings) -> Iterator[Ledger]:
-    """Open the ledger that a daemon uses, and no other.
+    """Open an existing ledger that a daemon uses.
 
     Raises:
         ConfigError: the ledger belongs to another workspace.
         LedgerError: there is no ledger here, or it cannot be opened.
+
     """
     with insist(
         settings,
@@ -47,10 +48,11 @@ def open_control(settings: Settings) -> Iterator[Ledger]:
 
 
 def insist(settings: Settings, step: Callable[[], T]) -> T:
-    """Repeat a step for as long as the ledger is busy: the emergency stop waits.
+    """Repeat a step while the ledger is busy, so that an emergency stop does not fail.
 
     Raises:
         LedgerError: it failed for another reason.
+
     """
     is_told = False
     while True:
@@ -75,10 +77,10 @@ def whose(ledger: Ledger, settings: Settings) -> str:
 
 
 def refuse_while_paused(ledger: Ledger) -> None:
-    """Refuse to start what would dismiss.
+    """Raise if dismissing is paused.
 
     Raises:
-        DismissingPaused: names who paused, when and why.
+        DismissingPaused: the message tells who paused, when and why.
     """
     flag = ledger.flags.get(FlagName.PAUSED)
     if flag is not None:
@@ -86,14 +88,14 @@ def refuse_while_paused(ledger: Ledger) -> None:
 
 
 class DismissingPaused(TriagedError):
-    """A pause is in force."""
+    """Dismissing is paused."""
 
     def __init__(self, flag: Flag) -> None:
         super().__init__(flag)
         self.flag = flag
 
     def __str__(self) -> str:
-        """Name who paused, when and why, and the way out."""
+        """State who paused, when and why, and how to resume."""
         return f"dismissing is paused {describe(self.flag)}; triaged resume ends it"
 
 

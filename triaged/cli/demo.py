@@ -50,11 +50,12 @@ def demo(*, seconds: int, seed: int) -> None:
     try:
         asyncio.run(Demo(seconds=seconds, seed=seed).run())
     except KeyboardInterrupt:
-        # Before the daemon had taken over the signal there is nothing to sum up.
+        # The signal came before the daemon handled it, so there is nothing to
+        # summarize.
         echo("\nThe demo was stopped before it began.")
 
 
-# A made-up plan with short windows, so that half a minute shows the quota at work.
+# A fictitious plan with short windows, so that the demo shows the quota in effect.
 MINUTE_SECONDS: Final = 5.0
 CALLS_PER_MINUTE: Final = 10
 CALLS_PER_DAY: Final = 100
@@ -67,7 +68,7 @@ _NEWCOMER_SECONDS: Final = 6.0
 
 
 class DemoFailed(TriagedError):
-    """Ledger and simulator do not agree."""
+    """Ledger and simulator disagree."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
@@ -97,10 +98,10 @@ class Demo:
         self._listed = TASKS
 
     async def run(self) -> None:
-        """Show it, then print the summary.
+        """Show the demo, then print the summary.
 
         Raises:
-            DemoFailed: what was shown does not add up.
+            DemoFailed: ledger and simulator disagree.
         """
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(serve(self._sandbox, on_ready=url.set_result))
@@ -145,13 +146,13 @@ class Demo:
     async def _watch(
         self, workspace: Workspace, daemon: Daemon, running: asyncio.Task[None]
     ) -> bool:
-        """Show frames until the time is over; False when a signal came first."""
+        """Show frames until the time is over; return False if a signal came first."""
         started = self._clock.monotonic()
         newcomers = started + _NEWCOMER_SECONDS
         with _screen() as show:
             while (passed := self._clock.monotonic() - started) < self._seconds:
                 if running.done():
-                    # Ctrl-C, which the daemon takes as a request to stop.
+                    # Ctrl-C, which the daemon handles as a request to stop.
                     running.result()
                     return False
                 if self._clock.monotonic() > newcomers:
@@ -162,7 +163,7 @@ class Demo:
         return True
 
     def _add_tasks(self) -> None:
-        """Add tasks, as people and Lexi would meanwhile."""
+        """Add tasks during the demo, as people and Lexi would."""
         seed = self._seed * 1000 + self._listed
         self._listed += self._sandbox.world.store.add(
             generate(seed, 5, self._clock.now())
@@ -247,7 +248,7 @@ class Demo:
 
 
 class _Lines:
-    """Shows frames where there is no terminal: a line whenever something changed."""
+    """Shows frames without a terminal: one line after each change."""
 
     def __init__(self, out: Console) -> None:
         self._out = out

@@ -1,4 +1,4 @@
-"""``triaged dismiss``: by hand and in bulk, through the same guard and ledger."""
+"""``triaged dismiss``: manual and bulk dismissal, by the same dispatcher and ledger."""
 
 import asyncio
 import sys
@@ -60,13 +60,13 @@ from triaged.workspace import Workspace
 
 T = TypeVar("T")
 
-# The documentation's own bulk sample sends it, so it needs no declaration.
+# The bulk example of the API documentation uses it, so it needs no declaration.
 BULK_REASON: Final = "bulk_cleanup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Which of the pending tasks are meant; all given parts must hold."""
+    """A selection of pending tasks; all given criteria must match."""
 
     ids: tuple[str, ...]
     type: str | None
@@ -74,7 +74,7 @@ class TaskFilter:
     description: Re2Pattern | None
 
     def matches(self, task: Task, now: datetime) -> bool:
-        """Return whether the task is meant; what cannot be judged is not."""
+        """Return whether the task matches; an unknown result does not."""
         if not task.is_pending or (self.ids and task.id not in self.ids):
             return False
         if self.type is not None and task.type != self.type:
@@ -196,21 +196,21 @@ async def _dismiss(
 
 
 def report_skipped(dispatched: DispatchResult) -> None:
-    """Name the tasks that were left at the last check, and why."""
+    """Print the tasks that the last check left, with the causes."""
     for request, cause in dispatched.skipped:
         task_id = printable(request.task.id or "—")
         echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
 
 
 def question(count: int, reason: str = "") -> str:
-    """Return what is asked before anything is dismissed."""
+    """Return the confirmation question."""
     tasks = "1 task" if count == 1 else f"{count} tasks"
     as_reason = f" as {reason}" if reason else ""
     return f"Dismiss {tasks}{as_reason}? This cannot be undone."
 
 
 def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
-    """Print the outcomes; return the exit code."""
+    """Print the outcomes, and return the exit code."""
     ends = Counter(attempt.outcome for attempt in dispatched.attempts)
     told = ", ".join(f"{number} {outcome}" for outcome, number in ends.most_common())
     echo(f"{told or 'nothing was sent'}.")
@@ -228,7 +228,7 @@ def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
 def _with_whole_ids(
     selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
 ) -> TaskFilter:
-    """Expand the prefixes that were typed; name on stderr what is not pending."""
+    """Expand id prefixes; report on stderr ids that are not pending."""
     pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
     known = either(pending, workspace.ledger.task_ids)
     ids = []

@@ -1,4 +1,4 @@
-"""Exit codes (contract section 2), and which error ends in which."""
+"""The exit codes, and the mapping from errors to them."""
 
 from typing import Final
 
@@ -15,8 +15,8 @@ CONFIG: Final = 78
 
 
 def exit_code_for(error: TriagedError) -> int:
-    """Return the exit code that an error ends in."""
-    # Imported here: most commands meet no error of the API.
+    """Return the exit code for an error."""
+    # Imported here, because most commands have no API errors.
     from triaged.leadlex.errors import (  # noqa: PLC0415
         KeyRejected,
         NoResponse,

@@ -1,4 +1,4 @@
-"""``triaged explain``: why one task was, or would be, left or dismissed."""
+"""``triaged explain``: why a task was, or would be, left or dismissed."""
 
 from datetime import datetime
 from pathlib import Path
@@ -48,7 +48,7 @@ class UnknownTask(TriagedError):
         self.problem = problem
 
     def __str__(self) -> str:
-        """Return which task, and similar ids."""
+        """State the task id, and similar ids."""
         return self.problem
 
 
@@ -151,7 +151,7 @@ def _explain_id(
 
 
 def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
-    """Explain by what was stored when it was decided, whatever the rules say today."""
+    """Return the stored explanation of a decision, whatever the current rules are."""
     stored = stored_explanation(
         ledger.dismissals, ledger.decisions, ledger.rulesets, task_id
     )
@@ -178,9 +178,9 @@ def _explanation(
 
 
 def _with_effects(explained: dict[str, Any]) -> dict[str, Any]:
-    """Add to the rule that decided what came of it: ``applied`` means just that.
+    """Add to the deciding rule what it led to, so that ``applied`` is accurate.
 
-    The trace was made before the safety limits and before the request was sent.
+    The trace was stored before the safety limits and the request.
     """
     decision, dismissal = explained["decision"], explained.get("dismissal")
     rules = []
@@ -220,7 +220,7 @@ def _notes(rule: dict[str, Any]) -> list[str]:
 
 
 def _show_explanation(shown: dict[str, Any]) -> None:
-    from rich.text import Text  # noqa: PLC0415 - slow to import, JSON needs none
+    from rich.text import Text  # noqa: PLC0415 - slow to import, not needed for JSON
     from rich.tree import Tree  # noqa: PLC0415
 
     from triaged.cli.trees import add_result, rule_tree  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""What ``--help`` prints of each command.
+"""The ``--help`` texts of all commands.
 
-Constants rather than docstrings, which ``python -OO`` drops.  The first paragraph is
-the line in the list of commands, so that the list imports no command.
+These are constants because ``python -OO`` drops docstrings. The first paragraph is the
+summary in the list of commands, which therefore imports no command.
 """
 
 from typing import Final
@@ -118,5 +118,5 @@ For bash: eval "$(triaged completion bash)" in ~/.bashrc.
 
 
 def summary(command: str) -> str:
-    """Return the line that the list of commands shows."""
+    """Return the summary of a command for the list of commands."""
     return " ".join(COMMANDS[command].partition("\n\n")[0].split())

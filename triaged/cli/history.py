@@ -123,7 +123,7 @@ def history(
 def _show_apart(
     settings: Settings, form: HistoryFormat, *, agreement: bool, refresh: bool
 ) -> None:
-    """Show what needs more than the ledger; imported here, since that takes longer."""
+    """Show the views that need more modules, imported here for a faster start."""
     as_json = form is HistoryFormat.JSON
     if agreement:
         from triaged.cli.history_agreement import show_agreement  # noqa: PLC0415
@@ -179,7 +179,7 @@ def _print(
 
 
 def entry_json(entry: DismissalRecord) -> dict[str, Any]:
-    """Return one dismissal as scripts read it; an intent without outcome is unknown."""
+    """Return a dismissal as JSON; an intent without an outcome is ``unknown``."""
     return {
         "task_id": entry.task_id,
         "rule": entry.rule,
@@ -221,7 +221,7 @@ def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def _cell(value: object) -> str:
-    """Write a cell that a spreadsheet will not take for a formula."""
+    """Format a CSV cell so that a spreadsheet does not treat it as a formula."""
     text = "" if value is None else escape_unprintable(str(value))
     return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
 

@@ -1,4 +1,4 @@
-"""``triaged history --agreement``: what people did with what rules only observed."""
+"""``triaged history --agreement``: what people did with the observed tasks of rules."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ from triaged.settings import Settings
 from triaged.triage.agreement import Agreement
 from triaged.triage.feedback import last_refresh
 
-# Four calls are a twentieth of the smallest plan's day.
+# A refresh costs calls: four are 4 % of the smallest plan's day.
 ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """What one rule would have dismissed, and how many of them are still ``open``.
+    """The tasks that one rule would have dismissed, with human decisions.
 
-    ``mode`` is that of the rules file as it is now; None when the rule is gone from it.
+    ``mode`` is that in the current rules file; None if the rule is no longer in it.
     """
 
     rule: str
@@ -43,14 +43,14 @@ class Observed:
 
     @property
     def open(self) -> int:
-        """Count the tasks for which no decision of a person is known."""
+        """The number of tasks without a known human decision."""
         return self.seen - self.agreement.total - self.ours
 
 
 def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
-    """Ask the API what is not known yet, show everything and return the exit code.
+    """Look up missing human decisions, print the table and return the exit code.
 
-    A failed question is reported on stderr; what the ledger knows is shown in any case.
+    A failed lookup is reported on stderr; the data in the ledger is shown anyway.
     """
     ruleset = load(settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
@@ -91,7 +91,7 @@ async def _ask(settings: Settings, *, refresh: bool) -> None:
 def summarise(
     observations: Sequence[Observation], ruleset: Ruleset
 ) -> tuple[Observed, ...]:
-    """Summarise by rule: those that observe first, then what else was ever observed."""
+    """Summarize by rule: observing rules first, then others with observations."""
     names = [r.name for r in ruleset.rules if r.mode is Mode.OBSERVE and r.reason]
     names += [seen.rule for seen in observations]
     return tuple(

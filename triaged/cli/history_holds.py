@@ -1,4 +1,4 @@
-"""``triaged history --held``: what is on hold, and until when."""
+"""``triaged history --held``: the tasks on hold, and until when."""
 
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.cli.task_ids import printable, shorten
@@ -9,7 +9,7 @@ from triaged.settings import Settings
 
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
-    """Show the running holds, with the durations in the rules file as it is now."""
+    """Print the active holds, with the durations of the current rules file."""
     ruleset = load(settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
         _print([], {}, as_json=as_json)

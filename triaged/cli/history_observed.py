@@ -1,4 +1,4 @@
-"""``triaged history --observed``: what would have been dismissed."""
+"""``triaged history --observed``: the tasks that would have been dismissed."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from triaged.cli.output import print_table, truncate
 from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
 
-# As many as a ledger keeps of what is pending; older ones have no content any more.
+# Limit of the rows that are read.
 _MAX_ROWS: Final = 200_000
 
 COLUMNS: Final = (
@@ -26,7 +26,7 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedFilter:
-    """Which observations to show; what is None does not restrict."""
+    """A filter for observations; a field that is None does not restrict the result."""
 
     since: datetime | None = None
     task_id: str | None = None
@@ -35,7 +35,7 @@ class ObservedFilter:
 
 
 def observed_rows(ledger: Ledger, wanted: ObservedFilter) -> list[dict[str, Any]]:
-    """Return the observations as scripts read them, oldest first."""
+    """Return the observations as JSON objects, oldest first."""
     return list(_rows(ledger, wanted))
 
 

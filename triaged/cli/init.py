@@ -45,6 +45,6 @@ def init(*, directory: Path) -> None:
 
 
 def _create(path: Path, text: str) -> None:
-    """Write a file that must not exist yet, even if it has only just appeared."""
+    """Create a file; raise if it exists, even if it was created just now."""
     with path.open("x", encoding="utf-8") as stream:
         stream.write(text)

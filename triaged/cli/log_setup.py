@@ -1,4 +1,4 @@
-"""Logs as events on stderr: JSON, or lines for people on a terminal."""
+"""Configures logging to stderr: JSON, or readable lines on a terminal."""
 
 import logging
 import sys
@@ -29,17 +29,17 @@ def configure_logs(
     on_lost: Callable[[], None] = lambda: None,
     hidden: Collection[str] = (),
 ) -> LogWriter:
-    """Set up all logging of the process, ours and the libraries'.
+    """Configure all logging of the process, including that of libraries.
 
-    ``hidden`` events are not written: something more readable stands for them.
+    ``hidden`` events are not written, because the caller prints them in another form.
 
-    ``on_lost`` is called for each line that cannot be written; no log call ever raises
-    or waits for the stream.
+    ``on_lost`` is called for each line that cannot be written. Log calls never raise
+    and never wait for the stream.
     """
     writer = LogWriter(stream, on_lost=on_lost)
     renderer: Any = structlog.processors.JSONRenderer()
     if is_console(form, stream):
-        # The pretty tracebacks that rich offers show local variables, keys included.
+        # The tracebacks of rich would show local variables, including keys.
         renderer = structlog.dev.ConsoleRenderer(
             colors=stream is not None and stream.isatty(),
             exception_formatter=structlog.dev.plain_traceback,
@@ -65,7 +65,7 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(workspace=workspace)
-    # Libraries log only what is wrong; httpx would log every URL.
+    # Only warnings of libraries are logged; httpx would log every URL.
     handler = _QueuedHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -77,19 +77,19 @@ def configure_logs(
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    # APScheduler warns of each run that a long cycle coalesces, which is by design.
+    # APScheduler warns of each coalesced run after a long cycle, which is expected.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     return writer
 
 
 def is_console(form: str | None, stream: TextIO | None = sys.stderr) -> bool:
-    """Return whether logs are lines for people rather than JSON."""
+    """Return whether logs are readable lines instead of JSON."""
     on_terminal = stream is not None and stream.isatty()
     return (form or ("console" if on_terminal else "json")) == "console"
 
 
 class _QueuedLogger:
-    """The end of structlog's chain: every method queues the rendered line."""
+    """The logger at the end of the structlog chain: every method queues the line."""
 
     def __init__(self, writer: LogWriter) -> None:
         self._writer = writer
@@ -102,14 +102,14 @@ class _QueuedLogger:
 
 
 class _QueuedHandler(logging.Handler):
-    """The end of the standard library's chain."""
+    """The handler of the standard library's logging: queues each record."""
 
     def __init__(self, writer: LogWriter) -> None:
         super().__init__()
         self._writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue one record; one that cannot be formatted is lost and counted."""
+        """Queue one record; one that cannot be formatted is dropped and counted."""
         try:
             self._writer.put(self.format(record) + "\n")
         except Exception:  # noqa: BLE001 - see above
@@ -123,7 +123,7 @@ def _never_raising(level: int, writer: LogWriter) -> type[Any]:
     def proxy(self: Any, *given: Any, **facts: Any) -> Any:  # noqa: ANN401 - structlog's own signature
         try:
             return base._proxy_to_logger(self, *given, **facts)  # noqa: SLF001 - structlog's hook for subclasses
-        except Exception:  # noqa: BLE001 - a log line costs nothing but itself
+        except Exception:  # noqa: BLE001 - a log call must not raise
             writer.lost()
             return None
 
@@ -133,7 +133,7 @@ def _never_raising(level: int, writer: LogWriter) -> type[Any]:
 def escape_event(
     _logger: object, _name: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Escape control characters, which terminals and log viewers would obey."""
+    """Escape control characters, which terminals and log viewers would interpret."""
     for key, value in event.items():
         keep = "\n" if key == "exception" else ""
         event[key] = _printable(value, keep)
@@ -142,7 +142,7 @@ def escape_event(
 
 def _printable(value: object, keep: str) -> object:
     if isinstance(value, str):
-        # A task's id has no limit of its own; a log line must have one.
+        # Task ids have no length limit, but log lines must have one.
         short = (
             value
             if keep or len(value) <= _MAX_VALUE_LENGTH

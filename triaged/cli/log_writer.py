@@ -1,7 +1,7 @@
-"""Writes log lines from a thread of its own, so that no stream can stop the caller.
+"""Writes log lines in a separate thread, so that no stream can block the caller.
 
-A pipe that is not read, a terminal that has closed or a full disk costs the lines that
-could not be written, and nothing else; what is lost is counted.
+With a blocked pipe, a closed terminal or a full disk, only log lines are lost, and lost
+lines are counted.
 """
 
 import atexit
@@ -21,8 +21,8 @@ _RETRY_SECONDS: Final = 0.2
 class LogWriter:
     """A bounded queue of lines and the thread that writes them in order.
 
-    When the queue is full the oldest line is dropped: the last ones before an end are
-    those that explain it.
+    If the queue is full, the oldest line is dropped, because the last lines before an
+    exit are the ones that explain it.
     """
 
     def __init__(
@@ -50,19 +50,20 @@ class LogWriter:
             self._changed.notify_all()
 
     def lost(self) -> None:
-        """Count a line that will not be written."""
+        """Count a lost line."""
         with contextlib.suppress(Exception):
             self._on_lost()
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until everything queued is written; False when time ran out."""
+        """Wait until all queued lines are written; return False on timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: not self._lines and not self._is_writing, seconds
             )
 
     def _start(self) -> None:
-        # A thread that hangs in a write must not keep the process from ending.
+        # A daemon thread, so that a blocked write cannot prevent the process from
+        # exiting.
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
         atexit.register(self.drain)
@@ -77,7 +78,7 @@ class LogWriter:
                 self._is_writing = True
             try:
                 self._write(line)
-            except Exception:  # noqa: BLE001 - a line lost is a line counted
+            except Exception:  # noqa: BLE001 - the lost line is counted
                 self.lost()
 
     def _write(self, line: str) -> None:
@@ -86,11 +87,11 @@ class LogWriter:
         try:
             descriptor = self._stream.fileno()
         except (OSError, ValueError):
-            # Not a file: a buffer in memory.
+            # Not a file but an in-memory buffer.
             self._stream.write(line)
             return
-        # Past Python's buffer: its lock, held in a write that hangs, would make the
-        # interpreter abort at its end.
+        # Bypasses Python's buffer: if a write blocks while it holds the buffer's lock,
+        # the interpreter aborts at exit.
         data = line.encode(self._stream.encoding or "utf-8", "backslashreplace")
         while data:
             try:

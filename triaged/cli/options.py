@@ -1,4 +1,4 @@
-"""The settings as flags: each command names those that it uses."""
+"""Command-line flags for settings; each command declares those that it uses."""
 
 import functools
 import os
@@ -53,14 +53,14 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class EnumChoice(click.ParamType[E], Generic[E]):
-    """A member of an enumeration, by its value."""
+    """A click parameter type: a member of an enumeration, given by its value."""
 
     def __init__(self, enum: type[E]) -> None:
         self._enum = enum
         self.name = "|".join(enum)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Show the values in the help."""
+        """Return the values, for the help text."""
         del param, ctx
         return f"[{self.name}]"
 
@@ -70,7 +70,7 @@ class EnumChoice(click.ParamType[E], Generic[E]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> E:
-        """Find the member."""
+        """Convert a value to its member."""
         try:
             return self._enum(value.lower())
         except ValueError:
@@ -80,7 +80,7 @@ class EnumChoice(click.ParamType[E], Generic[E]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
-        """Offer the values in a shell."""
+        """Return the values that complete the input."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
 
         del ctx, param
@@ -88,14 +88,14 @@ class EnumChoice(click.ParamType[E], Generic[E]):
 
 
 class Format(StrEnum):
-    """How a command prints what it read."""
+    """The output format of a command."""
 
     TABLE = "table"
     JSON = "json"
 
 
 def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Add the flags of these settings; the command gets ``settings`` read from them."""
+    """Add the flags of these settings; the command receives ``settings``."""
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -120,10 +120,10 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
 
 
 def _refuse_undecodable(environ: Mapping[str, str]) -> None:
-    """Refuse settings with bytes that are no text.
+    """Reject settings that are not valid text.
 
     Raises:
-        ConfigError: names the variables.
+        ConfigError: lists the variables.
     """
     wrong = [
         name
@@ -145,14 +145,14 @@ def _is_text(value: str) -> bool:
 
 
 def while_paused_option(command: Command) -> Command:
-    """Add ``--while-paused``: a person may act although the daemon may not."""
+    """Add ``--while-paused``, which permits manual dismissals during a pause."""
     return click.option(
         "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
     )(command)
 
 
 def with_format(command: Command) -> Command:
-    """Add ``--format table|json``; the command gets ``form``."""
+    """Add ``--format table|json``; the command receives ``form``."""
     return click.option(
         "--format",
         "form",

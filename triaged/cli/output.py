@@ -1,6 +1,6 @@
-"""Values to text for terminals: tables, and nothing that a task could control.
+"""Formats output for terminals; control characters in external text are escaped.
 
-Tables are laid out here because importing rich's takes longer than most commands do.
+Tables are formatted here, because importing rich takes longer than most commands.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from triaged.text import escape_unprintable
 if TYPE_CHECKING:
     from rich.console import Console
 
-# Wide enough for a pipe; a terminal has its own width.
+# The table width for output that is not a terminal.
 NON_TTY_WIDTH: Final = 160
 _GAP: Final = "   "
-# A narrower last column is put on a line of its own.
+# If the last column would be narrower, it is put on a separate line.
 _MIN_LAST: Final = 20
-# A terminal that does not tell its width.
+# The width of a terminal that does not report it.
 _NARROW: Final = 80
 
 CAUSES: Final[Mapping[str, str]] = {
@@ -46,7 +46,7 @@ CAUSES: Final[Mapping[str, str]] = {
 
 
 def cause_in_words(cause: str | None) -> str:
-    """Return a cause as people read it; JSON has the code."""
+    """Return a cause in words for tables; JSON output has the code."""
     return CAUSES.get(str(cause), str(cause).replace("_", " "))
 
 
@@ -58,7 +58,7 @@ def echo(
     colour: str | None = None,
     bold: bool = False,
 ) -> None:
-    """Print a line, with control characters made visible."""
+    """Print a line, with control characters escaped."""
     line = escape_unprintable(text, keep="\n")
     if (colour or bold) and is_coloured(error=error):
         line = click.style(line, fg=colour, bold=bold or None)
@@ -66,26 +66,26 @@ def echo(
     if not error:
         sys.stdout.write(line)
         return
-    # A note that cannot be written must not stop what it is about.
+    # A message to stderr that cannot be written must not stop the command.
     with contextlib.suppress(OSError):
         sys.stderr.write(line)
 
 
 def echo_json(document: object) -> None:
-    """Print a document as JSON."""
+    """Print a value as JSON."""
     text = json.dumps(document, indent=2, ensure_ascii=not shows_unicode(sys.stdout))
     sys.stdout.write(escape_json(text) + "\n")
 
 
 def echo_html(page: str) -> None:
-    """Print a page, which says of itself that it is UTF-8."""
+    """Print an HTML page in UTF-8, the encoding that it declares."""
     if not shows_unicode(sys.stdout):
         page = page.encode("ascii", "xmlcharrefreplace").decode("ascii")
     sys.stdout.write(page)
 
 
 def escape_json(text: str) -> str:
-    """Escape what a JSON text holds that cannot be seen, so that it stays JSON."""
+    """Escape invisible characters of a JSON text, so that it remains valid JSON."""
     return "\n".join(
         line
         if line.isprintable()
@@ -95,13 +95,13 @@ def escape_json(text: str) -> str:
 
 
 def _json_escape(character: str) -> str:
-    # JSON has no other escape than one for each UTF-16 unit.
+    # JSON can escape UTF-16 code units only.
     units = character.encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def console() -> "Console":
-    """Return where trees and live views go."""
+    """Return the rich console for trees and live views."""
     from rich.console import Console  # noqa: PLC0415 - slow to import
 
     if sys.stdout.isatty():
@@ -110,14 +110,14 @@ def console() -> "Console":
 
 
 def is_coloured(*, error: bool = False) -> bool:
-    """Return whether a stream is a terminal that wants colours."""
+    """Return whether a stream is a terminal that supports colours."""
     stream = sys.stderr if error else sys.stdout
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and stream.isatty()
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table; only the last column is cut to the terminal's width."""
+    """Print a table; only the last column is truncated to the terminal's width."""
     cells = [[escape_unprintable(cell) for cell in row] for row in rows]
     for number, line in enumerate(layout(headings, cells, width=_width())):
         echo(line, bold=not number)
@@ -135,7 +135,7 @@ def _width() -> int:
 def layout(
     headings: Sequence[str], rows: Sequence[Sequence[str]], *, width: int
 ) -> list[str]:
-    """Lay out a table whose cells hold no line ends; the first line is the heading."""
+    """Return the lines of a table, headings first; cells contain no line breaks."""
     *fixed, last = [
         max(cell_len(cell) for cell in column)
         for column in zip(headings, *rows, strict=True)
@@ -166,6 +166,6 @@ def _fit(text: str, room: int) -> str:
 
 
 def truncate(text: str, width: int = 60) -> str:
-    """Cut a text for a table cell."""
+    """Truncate a string for a table cell."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"

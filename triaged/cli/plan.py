@@ -36,7 +36,7 @@ from triaged.settings import Settings
 from triaged.triage.assessment import assess
 from triaged.triage.guard import GuardResult, History, apply_guard
 
-# Some editors save it in front of UTF-8.
+# Some editors write it at the start of UTF-8 files.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -68,16 +68,16 @@ now_option = click.option(
 )
 
 
-# Without the ledger nothing is held, vetoed or spent.
+# The history without a ledger: no holds, vetoes or counted dismissals.
 EMPTY_HISTORY: Final = History(held_since=None)
 
 
-# asyncio.run writes the repr of what it returns, tasks and all.
+# No repr, because asyncio would format it with all tasks.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Preview:
-    """What a cycle would do with the tasks as they are now.
+    """What a cycle would do with the current tasks.
 
-    ``short_ids`` has for each task a prefix of its id that no other known task has.
+    ``short_ids`` maps each task id to a prefix that is unique among known ids.
     """
 
     rules: CompiledRules
@@ -89,7 +89,7 @@ class Preview:
     may_lack_tasks: bool = False
 
     def is_incomplete(self) -> bool:
-        """Return whether a cycle would not do all that the rules want."""
+        """Return whether a cycle would not do everything that the rules propose."""
         left = self.guarded.left
         is_limited = bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
         return is_limited or self.may_lack_tasks
@@ -148,8 +148,8 @@ def plan(
 def make_preview(
     settings: Settings, file: Path | None, now: datetime | None
 ) -> Preview:
-    """Decide on the tasks of a file, or on those that are pending now."""
-    # The tests in the file have ages of their own; --now is for the tasks.
+    """Decide on the tasks of a file, or on the tasks that are pending now."""
+    # Tests in the file use their own times; --now applies to the tasks only.
     rules, _ = load_rules(settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
@@ -174,7 +174,7 @@ def make_preview(
 
 
 def read_tasks(file: Path) -> list[Task]:
-    """Read a list answer from a file."""
+    """Read a list response from a file."""
     try:
         return protocol.decode_list(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
@@ -229,7 +229,7 @@ def preview_json(preview: Preview, settings: Settings) -> dict[str, Any]:
 
 
 def _refuse_no_place(out: Path) -> None:
-    """Refuse, before a call is spent, what could not be written afterwards."""
+    """Reject an output path that cannot be written, before a call is spent."""
     if out.is_dir():
         raise click.BadParameter(f"{out} is a directory", param_hint="--out")
     if not out.parent.is_dir():

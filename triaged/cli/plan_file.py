@@ -1,4 +1,4 @@
-"""A plan as a file: what was reviewed, so that exactly that can be applied later."""
+"""Plan files: store a reviewed plan, so that exactly this plan can be applied later."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One dismissal of a plan: the task as it was, and what was to become of it."""
+    """One dismissal of a plan: the task as it was, its rule and reason."""
 
     task_id: str
     content_sha256: str
@@ -28,7 +28,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was to be dismissed, when, where and by which rules."""
+    """The planned dismissals, with time, workspace and rules."""
 
     workspace: str
     api_url: str
@@ -39,10 +39,11 @@ class Plan:
     def check(
         self, *, workspace: str, api_url: str, rules_sha256: str, now: datetime
     ) -> None:
-        """Refuse the plan unless it is of here, of today and of these rules.
+        """Reject the plan if its workspace, API, rules or age do not match.
 
         Raises:
-            PlanRefused: says what does not fit.
+            PlanRejected: the message tells what does not match.
+
         """
         if self.workspace != workspace or self.api_url != api_url:
             raise PlanRejected(
@@ -66,7 +67,7 @@ def write_plan(
     made_at: datetime,
     rules_sha256: str,
 ) -> str:
-    """Write the dismissals of a plan as JSON, oldest first, as they would be done."""
+    """Return the dismissals of a plan as JSON text, in the order of execution."""
     document = {
         "kind": KIND,
         "version": VERSION,
@@ -88,10 +89,11 @@ def write_plan(
 
 
 def read_plan(text: str) -> Plan:
-    """Read a plan file.
+    """Parse the text of a plan file.
 
     Raises:
-        PlanRefused: it is no plan, or not a whole one.
+        PlanRejected: it is not a complete plan file.
+
     """
     try:
         document = json.loads(text.removeprefix("\ufeff"))

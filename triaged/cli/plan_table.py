@@ -1,4 +1,4 @@
-"""A plan as people read it: what changes, then totals by rule and by cause."""
+"""Prints a plan as a table: the changes, then totals by rule and by cause."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,13 +14,13 @@ from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import Decision, LeaveCause
 from triaged.triage.guard import GuardResult, History
 
-# What these stop is decided; the others only wait.
+# Tasks left for these causes are final; all others are only delayed.
 _FINAL: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanView:
-    """What is needed to show a plan."""
+    """The data of the plan table."""
 
     ruleset: Ruleset
     guarded: GuardResult
@@ -30,7 +30,7 @@ class PlanView:
 
 
 def show_plan(view: PlanView, *, everything: bool, verbose: bool) -> None:
-    """Print the tasks that change, or every task, and the totals."""
+    """Print the tasks that change, or all tasks, and the totals."""
     rows = [
         (task_id, *(_type_and_age(decision, view) if verbose else ()), *rest)
         for decision in view.guarded.decisions
@@ -51,7 +51,7 @@ def show_plan(view: PlanView, *, everything: bool, verbose: bool) -> None:
 
 
 def waiting_by_rule(guarded: GuardResult) -> dict[str, Counter[LeaveCause]]:
-    """Count what each rule wants dismissed and does not get now, by cause."""
+    """Count, by rule and cause, the tasks whose dismissal is delayed."""
     found = {
         rule: Counter({c: n for c, n in causes.items() if c not in _FINAL})
         for rule, causes in guarded.wanted.items()
@@ -64,7 +64,7 @@ def waiting_by_rule(guarded: GuardResult) -> dict[str, Counter[LeaveCause]]:
 def _rows(
     decision: Decision, view: PlanView, *, everything: bool
 ) -> Iterable[tuple[str, ...]]:
-    """Return the rows of a task: its dismissal or hold, and each observation."""
+    """Yield the rows of a task: its dismissal or hold, and each observation."""
     task = decision.task
     shown = view.short_ids.get(task.id or "", task.id or "—")
     text = truncate(task.description or "—")
@@ -91,7 +91,7 @@ def _hold(decision: Decision, view: PlanView) -> str:
 
 
 def hold_ends_at(decision: Decision, view: PlanView) -> datetime | None:
-    """Return when a hold ends; None for a task that the server refused recently."""
+    """Return when a hold ends; None for a recently rejected task."""
     rule = view.ruleset.rule(decision.rule or "")
     task_id = decision.task.id or ""
     if rule is None or not rule.hold or task_id in view.history.recently_rejected:
@@ -147,7 +147,7 @@ def _causes(causes: Counter[LeaveCause]) -> str:
 
 
 def format_age(age: timedelta | None) -> str:
-    """Write an age by its largest unit only."""
+    """Format an age in its largest unit only."""
     if age is None:
         return "?"
     text = format_duration(age)

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, whole or not there at all."""
+"""Writes files that only their owner can read, atomically."""
 
 import contextlib
 import os
@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file with mode 0600; a reader sees the old one or the new one, whole.
+    """Replace a file atomically, with mode 0600.
 
     Raises:
         OSError: it cannot be written.
+
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         # A pipe or a terminal cannot be replaced.
@@ -19,7 +20,7 @@ def write_private(path: Path, data: bytes) -> None:
         return
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(descriptor, "wb") as stream:  # noqa: PTH123 - it is a descriptor
+        with open(descriptor, "wb") as stream:  # noqa: PTH123 - opens a descriptor
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -1,4 +1,4 @@
-"""``triaged review``: one pending task after the other, with the rules' opinion."""
+"""``triaged review``: decide on pending tasks one by one, with the rules' decisions."""
 
 import asyncio
 import sys
@@ -44,17 +44,17 @@ from triaged.triage.guard import oldest_first
 from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
 from triaged.workspace import Workspace
 
-# A person may look at one task for long; each list costs a call.
+# People may take long over a task, but each list costs a call.
 MAX_LIST_AGE: Final = timedelta(minutes=1)
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
-# What has no id, or was dismissed before, is not a question.
+# Tasks without an id or already dismissed are not shown.
 _NOT_ASKED: Final = frozenset({LeaveCause.MALFORMED, LeaveCause.NOT_PENDING})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer to one task: ``a``, ``d`` with a reason, or ``s``."""
+    """The answer for one task: ``a``, ``d`` with a reason, or ``s``."""
 
     task: Task
     key: str
@@ -137,7 +137,7 @@ class _Session:
         self._code = exit_codes.OK
 
     async def go(self, pending: Sequence[Decision]) -> None:
-        """Ask for each task; the last answer waits until there is another."""
+        """Ask for each task; an answer is carried out after the next one is given."""
         at = 0
         while at < len(pending):
             decision = pending[at]
@@ -154,7 +154,7 @@ class _Session:
             answer = self._answer(decision, pressed)
             if answer is None:
                 continue
-            # The next review begins with what was not sent.
+            # The next review starts with the task whose answer was not sent.
             self._remember(decision.task)
             await self._send()
             self._last = answer
@@ -164,7 +164,7 @@ class _Session:
         await self._send()
 
     def sum_up(self) -> int:
-        """Print what was done; return the exit code."""
+        """Print a summary, and return the exit code."""
         told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
         echo(f"\nReview: {told or 'nothing was done'}.")
         return self._code
@@ -172,7 +172,7 @@ class _Session:
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
         age = format_age(age_of(task, self._workspace.clock.now()))
-        # A line's end in a type or an id must not begin a line of ours.
+        # A line break in a type or id must not start a new line of output.
         kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
         echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
         echo(f"  {truncate(task.description or '—', 2000)}")
@@ -180,7 +180,7 @@ class _Session:
         echo(HELP)
 
     def _answer(self, decision: Decision, pressed: str) -> Answer | None:
-        """Ask for the reason of a dismissal; None when the person goes back."""
+        """Ask for the reason of a dismissal; return None if the user goes back."""
         if pressed != "d":
             return Answer(decision.task, pressed)
         wanted = decision.reason or self._reasons[0]
@@ -220,9 +220,9 @@ class _Session:
             await self._dismiss(ManualDismissal(answer.task, answer.reason))
 
     async def _is_as_shown(self, task: Task) -> bool:
-        """Return whether the answer still fits; an old list is asked for again.
+        """Return whether the task is unchanged; an old list is requested again.
 
-        So it is after a change of the rules, whose author may know of new texts.
+        The list is also requested again after a change of the rules.
         """
         rules, now = self._rules().ruleset.sha256, self._workspace.clock.now()
         age = abs(now - self._origin.listed_at)
@@ -291,7 +291,7 @@ class _Session:
 
 
 def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decision]:
-    """Begin with the task at which the last review ended, if it is still pending."""
+    """Start with the task at which the last review ended, if it is still pending."""
     last = workspace.ledger.state.load(StateName.REVIEW_POSITION)
     ids = [decision.task.id for decision in pending]
     if last is None or last not in ids:

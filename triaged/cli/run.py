@@ -103,7 +103,7 @@ def run(
 
 
 def _check_metrics_file(file: Path, *, once: bool) -> None:
-    """Refuse a file that could not be written, before anything is spent."""
+    """Reject a metrics file that cannot be written, before a call is spent."""
     if not once:
         raise click.UsageError("--metrics-file needs --once; the daemon has /metrics")
     if not os.access(file.parent, os.W_OK | os.X_OK) or file.is_dir():
@@ -112,7 +112,7 @@ def _check_metrics_file(file: Path, *, once: bool) -> None:
 
 
 def _check_quota_feasible(settings: Settings) -> None:
-    """Refuse a quota that can never dismiss anything; an unknown one may be enough."""
+    """Reject a quota that can never allow a dismissal; an unknown one is accepted."""
     limit = settings.quota.daily_limit
     if limit is None:
         return
@@ -139,7 +139,7 @@ async def _run_daemon(
 
 
 def _allow_descriptors() -> None:
-    """Take all the descriptors that we may have: idle readers must not use them up."""
+    """Raise the descriptor limit, so that idle HTTP clients cannot use it up."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -175,7 +175,7 @@ async def _run_once(
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                # A cycle may wait for the quota, and the rules be changed meanwhile.
+                # While a cycle waits for the quota, the rules file may change.
                 in_force = FollowedRules(settings.rules, rules, clock.now)
                 report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()

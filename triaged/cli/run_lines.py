@@ -1,4 +1,4 @@
-"""What ``triaged run`` shows of a dismissal on a terminal: one readable line."""
+"""Formats a dismissal as one readable line, for ``triaged run`` on a terminal."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from triaged.ledger.dismissals import Outcome
 from triaged.text import escape_unprintable
 from triaged.triage.requests import Attempt
 
-# The events that these lines stand for.
+# The log events that these lines replace.
 READABLE_EVENTS: Final = frozenset(
     {"task.dismissed", *(f"dismissal.{outcome}" for outcome in Outcome)}
 )
@@ -26,7 +26,7 @@ _WORDS: Final = {
 
 
 def attempt_line(attempt: Attempt, *, at: datetime) -> str:
-    """Return which task, which rule and why, as one line."""
+    """Format the task, the rule and the reason as one line."""
     order = attempt.request
     what = truncate(order.task.description or order.task.id or "—")
     rule = f"rule {order.rule}" if order.rule else "by hand"
@@ -40,7 +40,7 @@ def attempt_line(attempt: Attempt, *, at: datetime) -> str:
 
 
 def _matched(trace: dict[str, Any], rule: str | None) -> Iterator[str]:
-    """Return the conditions of a rule that matched."""
+    """Yield the conditions of a rule that matched."""
     for result in trace["rules"]:
         if result["rule"] == rule:
             yield from _leaves(result["match"])

@@ -39,7 +39,7 @@ Control API (no key, no quota; JSON):
 
 
 class _Duration(click.ParamType[float]):
-    """A length of time, converted to seconds."""
+    """A duration, converted to seconds."""
 
     name = "duration"
 
@@ -56,7 +56,7 @@ class _Duration(click.ParamType[float]):
 
 
 class _FaultSpec(click.ParamType[Fault]):
-    """A fault as ``parse_fault`` reads it."""
+    """A fault in the format of ``parse_fault``."""
 
     name = "fault"
 
@@ -202,14 +202,14 @@ async def _serve(simulator: Sandbox, port: int, key: str) -> None:
 
 def _announcer(key: str) -> Callable[[str], None]:
     def announce(url: str) -> None:
-        # Never the real ledger: ids and calls of the simulator mean nothing there.
+        # Never the real ledger, to keep ids and calls of the simulator out of it.
         state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
         page = url.partition("/functions")[0]
         echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
         echo(f"export TRIAGED_API_URL={url}")
         echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
         echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
-        # Its reader may be a pipe, and this process continues.
+        # Standard output may be a pipe, and this process keeps running.
         flush_output()
 
     return announce

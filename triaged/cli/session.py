@@ -1,4 +1,4 @@
-"""A workspace for one command: output is tried first, and waiting is shown."""
+"""Opens a workspace for one command: checks output first, and reports waits."""
 
 import contextlib
 import sys
@@ -18,12 +18,12 @@ from triaged.workspace import Workspace, open_workspace
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-# A shorter wait needs no explanation.
+# Shorter waits are not reported.
 NOTICE_SECONDS: Final = 1.0
 
 
 class Activity:
-    """What a command is busy with, on standard error; a bar on a terminal."""
+    """Shows progress on standard error; as a progress bar on a terminal."""
 
     def __init__(self) -> None:
         self._bar: tuple[Progress, TaskID] | None = None
@@ -32,7 +32,7 @@ class Activity:
 
     @contextlib.contextmanager
     def show(self, what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-        """Show this while the block runs; the function given counts one step."""
+        """Show a message during the block; the yielded function counts one step."""
         self._what = what
         if not sys.stderr.isatty():
             yield lambda: None
@@ -59,7 +59,7 @@ class Activity:
                 self._bar = None
 
     def note(self, why: str) -> None:
-        """Return what is waited for."""
+        """Show the reason for waiting."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")
@@ -68,21 +68,21 @@ class Activity:
         self._noted = why
 
     def resume(self) -> None:
-        """Show again what the command is busy with."""
+        """Show the progress message again."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=self._what)
 
 
 class SessionClock(SystemClock):
-    """The machine's clocks; a long sleep is explained to the person who waits."""
+    """The clocks of the machine; long sleeps are reported to the user."""
 
     def __init__(self, activity: Activity) -> None:
         self._activity = activity
 
     async def sleep(self, seconds: float) -> None:
         """Wait; cancellable."""
-        # Only the quota makes a command sleep for long.
+        # Commands sleep for long only because of the quota.
         if seconds < NOTICE_SECONDS:
             await super().sleep(seconds)
             return
@@ -95,11 +95,12 @@ class SessionClock(SystemClock):
 
 
 async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
-    """List the pending tasks; what makes the list incomplete goes to stderr.
+    """List the pending tasks; report on stderr if the list may be incomplete.
 
     Raises:
         MalformedResponse: its rows may be wrong or out of date: none is acted on.
         LexiError, QuotaExhausted: the call did not come about.
+
     """
     with activity.show("listing the pending tasks"):
         listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
@@ -114,12 +115,13 @@ async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
 async def open_session(
     settings: Settings,
 ) -> AsyncIterator[tuple[Workspace, Activity]]:
-    """Open the workspace for a command that asks the API.
+    """Open the workspace for a command that calls the API.
 
     Raises:
         OutputError: standard output cannot be written, so no call is spent.
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
+
     """
     require_output()
     activity = Activity()

@@ -24,7 +24,7 @@ from triaged.ledger.database import FILE
 from triaged.settings import Settings
 
 _REDRAW_SECONDS: Final = 2.0
-# Home, and clear to the end: less flicker than clearing first.
+# Cursor home, then clear to the end: flickers less than clearing first.
 _REDRAW: Final = "\x1b[H\x1b[J"
 
 

@@ -1,4 +1,4 @@
-"""What ``triaged status`` knows: the ledger, what the daemon saved in it, its lock."""
+"""Builds the report of ``triaged status`` from the ledger and the daemon lock."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from triaged.rules.task import LeaveCause, parse_timestamp
 from triaged.settings import Settings
 from triaged.triage.rate_limiter import RateLimiter
 
-# A planned poll that is later than this will not come by itself.
+# A planned poll that is overdue by more than this will not happen.
 _OVERDUE_AFTER: Final = timedelta(minutes=1)
-# A list of the dismissed tasks tells; a cycle or two may pass before.
+# Limit of the unresolved dismissals that the report lists.
 _MAX_LISTED: Final = 100
 
 
 def no_ledger(settings: Settings) -> dict[str, Any]:
-    """Return the status of a state directory in which nothing ever ran."""
+    """Return the status of a state directory without a ledger."""
     problem = f"there is no ledger in {settings.state_dir}: triaged has not run here"
     return {
         "workspace": settings.workspace,
@@ -34,7 +34,7 @@ def no_ledger(settings: Settings) -> dict[str, Any]:
 
 
 def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, Any]:
-    """Return everything that the status shows, as JSON."""
+    """Return the whole status as a JSON object."""
     now = clock.now()
     owner = DaemonLock.owner(settings.state_dir)
     saved: dict[str, Any] = ledger.state.load(StateName.DAEMON) or {}
@@ -135,7 +135,7 @@ def _breaker(flag: Flag | None, saved: dict[str, Any]) -> dict[str, Any] | None:
 def _quota(
     ledger: Ledger, settings: Settings, saved: dict[str, Any], clock: Clock
 ) -> dict[str, Any]:
-    """Return the quota with the daemon's settings; the caller's where none is known."""
+    """Return the quota by the daemon's settings, or the caller's if unknown."""
     given = settings.quota
     if isinstance(known := saved.get("quota"), dict):
         given = QuotaSettings(
@@ -165,7 +165,7 @@ def _quota(
 def _rules(
     ledger: Ledger, saved: dict[str, Any], now: datetime
 ) -> list[dict[str, Any]]:
-    """Return a row for each rule in force, and for each that did something today."""
+    """Return a row for each rule in force, and for other rules active today."""
     dismissed = ledger.dismissals.count_by_rule(now)
     observed = ledger.observations.count_on(now)
     held = Counter(hold.rule for hold in ledger.holds.all())
@@ -190,7 +190,7 @@ def _rules(
 
 
 def _held(ledger: Ledger, saved: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the running holds, the one that ends first at the top."""
+    """Return the active holds, in the order in which they end."""
     seconds = {
         rule["name"]: rule.get("hold_seconds", 0) for rule in saved.get("rules") or ()
     }

@@ -1,4 +1,4 @@
-"""The status as people read it."""
+"""Prints the status as a screen of text."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -13,7 +13,7 @@ _LABEL: Final = 13
 
 
 def show_status(report: dict[str, Any]) -> None:
-    """Print one screen; the last line tells whether all is well."""
+    """Print one screen; the last line tells whether there is a problem."""
     if report["ledger"] is not None:
         _show_daemon(report)
         _show_stops(report)
@@ -156,7 +156,7 @@ def _duration(seconds: float) -> str:
 
 
 def _moment(report: dict[str, Any], text: str | None) -> str:
-    """Write a time in UTC, and how far it is from now."""
+    """Format a time in UTC, and its distance from now."""
     moment, now = parse_timestamp(text), parse_timestamp(report["now"])
     if moment is None or now is None:
         return "an unknown time"

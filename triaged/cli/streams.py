@@ -1,7 +1,8 @@
-"""Standard streams that are closed, full, non-blocking or not Unicode.
+"""Handles standard streams that are closed, full, non-blocking or not Unicode.
 
-A closed stream is as ``/dev/null``.  What a stream cannot show is replaced.  A failed
-write to standard output is an ``OutputError``; one to standard error costs the line.
+A closed stream behaves like ``/dev/null``. Characters that a stream cannot encode are
+replaced. A failed write to standard output raises ``OutputError``; one to standard
+error loses the line.
 """
 
 import codecs
@@ -17,7 +18,7 @@ from triaged.errors import TriagedError
 STDOUT: Final = 1
 STDERR: Final = 2
 _REPLACE: Final = "triaged.replace"
-# Our own symbols, where a stream has no such character.
+# ASCII replacements of the program's own symbols.
 _ASCII: Final = str.maketrans(
     {
         "…": "...",
@@ -33,14 +34,14 @@ _ASCII: Final = str.maketrans(
 
 
 class OutputError(TriagedError):
-    """Standard output cannot be written; whatever the command had to tell is lost."""
+    """Standard output cannot be written, so the output of the command is lost."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
         self.problem = problem
 
     def __str__(self) -> str:
-        """Name the stream and what is wrong with it."""
+        """State the stream and what is wrong with it."""
         return f"standard output cannot be written: {self.problem}"
 
 
@@ -55,10 +56,11 @@ def prepare_streams() -> None:
 
 
 def flush_output() -> None:
-    """Write what is still in a buffer, while a failure can still be told.
+    """Flush the buffers while a failure can still be reported.
 
     Raises:
         OutputError: it cannot be written.
+
     """
     try:
         sys.stdout.flush()
@@ -70,7 +72,7 @@ def flush_output() -> None:
 
 
 def discard_output() -> None:
-    """Drop what is in the buffers: at exit Python would try, and fail, once more."""
+    """Discard the buffers, because Python would try to flush them again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -81,15 +83,15 @@ def discard_output() -> None:
 
 
 def require_output() -> None:
-    """Fail before a call is spent if what it brings could not be printed.
+    """Raise, before a call is spent, if its result could not be printed.
 
     Raises:
-        OutputError: the reader is gone, or there is no room.
+        OutputError: the reader is gone, or the disk is full.
     """
     flush_output()
     try:
         descriptor = sys.stdout.fileno()
-        # /dev/full refuses even no bytes; a pipe without a reader has to be polled.
+        # /dev/full rejects even an empty write; a pipe without a reader must be polled.
         os.write(descriptor, b"")
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
@@ -104,7 +106,7 @@ def require_output() -> None:
 
 
 def shows_unicode(stream: TextIO) -> bool:
-    """Return whether a stream can show every character."""
+    """Return whether a stream can encode every character."""
     return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
 
 
@@ -118,7 +120,7 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
 def _occupy_closed_descriptors() -> None:
     """Open ``/dev/null`` on descriptors 0 to 2 where they are closed.
 
-    Otherwise the next file to be opened, such as the ledger, would be "stdout".
+    Otherwise the next opened file, such as the ledger, would become "stdout".
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
         os.set_inheritable(descriptor, True)  # noqa: FBT003
@@ -132,7 +134,7 @@ def _prepared(stream: TextIO | None, descriptor: int) -> TextIO:
         except (OSError, ValueError):
             real = False
         if not real:
-            # A stream of the caller's own (a test's); it decides what a failure is.
+            # A stream that was replaced by the caller (such as a test) is left alone.
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors=_REPLACE)
             return stream
@@ -162,13 +164,13 @@ def _problem(error: OSError) -> str:
 
 
 class _Descriptor(io.FileIO):
-    """A standard stream's descriptor, which waits where it would block."""
+    """The descriptor of a standard stream; waits when a write would block."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        """Write some of the data; a failure of standard output is ours to explain."""
+        """Write some of the data; raise ``OutputError`` if standard output fails."""
         while True:
             try:
                 written = super().write(data)

@@ -1,4 +1,4 @@
-"""Task ids as people type and read them: unique prefixes of at least 8 characters."""
+"""Shortens and expands task ids: unique prefixes of at least 8 characters."""
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
@@ -15,7 +15,7 @@ _MAX_SHOWN: Final = 40
 
 
 class Lookup(Protocol):
-    """Where ids are known."""
+    """Looks up known ids by prefix."""
 
     def __call__(self, prefix: str = "", *, limit: int) -> Sequence[str]:
         """Return the known ids that begin with a prefix, sorted, up to a limit."""
@@ -23,7 +23,7 @@ class Lookup(Protocol):
 
 
 def lookup_in(ids: Iterable[str]) -> Lookup:
-    """Look ids up in a collection."""
+    """Return a lookup in a collection of ids."""
     known = sorted(set(ids))
 
     def find(prefix: str = "", *, limit: int) -> list[str]:
@@ -39,7 +39,7 @@ def lookup_in(ids: Iterable[str]) -> Lookup:
 
 
 def either(*lookups: Lookup) -> Lookup:
-    """Look ids up in several places."""
+    """Return a lookup that combines several lookups."""
 
     def find(prefix: str = "", *, limit: int) -> list[str]:
         found = {
@@ -51,10 +51,10 @@ def either(*lookups: Lookup) -> Lookup:
 
 
 def expand(typed: str, lookup: Lookup) -> str | None:
-    """Return the one id that was meant; None when no known id begins like this.
+    """Return the known id with this prefix; None if there is none.
 
     Raises:
-        click.UsageError: several begin like this; names them.
+        click.UsageError: several ids have this prefix; the message lists them.
     """
     text = typed.strip()
     found = lookup(text, limit=_MAX_CANDIDATES + 1)
@@ -70,23 +70,23 @@ def expand(typed: str, lookup: Lookup) -> str | None:
 
 
 def suggest(typed: str, lookup: Lookup) -> list[str]:
-    """Return the known ids nearest to one that is not known."""
+    """Return the known ids most similar to an unknown one."""
     text = typed.strip()
-    import difflib  # noqa: PLC0415 - only for typing errors
+    import difflib  # noqa: PLC0415 - only for mistyped ids
 
     begins = list(lookup(text, limit=3)) if text else []
     return begins or difflib.get_close_matches(text, lookup(limit=_MAX_ADJACENT), n=3)
 
 
 def unknown_id(typed: str, lookup: Lookup, where: str) -> str:
-    """Return the sentence for an id that is not known."""
+    """Return the message about an unknown id."""
     near = suggest(typed, lookup)
     hint = f"; similar ids: {', '.join(near)}" if near else ""
     return f"no task {typed.strip()!r} in {where}{hint}"
 
 
 def shorten(ids: Collection[str], lookup: Lookup) -> dict[str, str]:
-    """Return for each id a unique prefix, or the whole id where that is short."""
+    """Map each id to a unique prefix, or to itself if it is short."""
     adjacent: dict[str, Sequence[str]] = {}
     shown: dict[str, str] = {}
     for task_id in ids:
@@ -103,7 +103,7 @@ def shorten(ids: Collection[str], lookup: Lookup) -> dict[str, str]:
 def _unique_prefix(task_id: str, others: Sequence[str]) -> str:
     if len(others) >= _MAX_ADJACENT:
         return task_id
-    # Among sorted ids, the neighbours share the most.
+    # Among sorted ids, neighbours have the longest common prefix.
     at = bisect_left(others, task_id)
     near = [other for other in others[max(at - 1, 0) : at + 2] if other != task_id]
     shared = max((_shared(task_id, other) for other in near), default=0)
@@ -111,7 +111,7 @@ def _unique_prefix(task_id: str, others: Sequence[str]) -> str:
 
 
 def _shared(left: str, right: str) -> int:
-    """Count the characters at the start that two ids share."""
+    """Return the length of the common prefix of two ids."""
     pairs = zip(left, right, strict=False)
     return next(
         (at for at, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right))
@@ -119,7 +119,7 @@ def _shared(left: str, right: str) -> int:
 
 
 def printable(task_id: str) -> str:
-    """Cut an id that no person can read anyway; the API sets no limit to them."""
+    """Truncate a very long id; the API does not limit their length."""
     if len(task_id) <= _MAX_SHOWN:
         return task_id
     return task_id[: _MAX_SHOWN - 1] + "…"

@@ -1,4 +1,4 @@
-"""Condition trees, drawn."""
+"""Draws condition trees for the terminal."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ _STYLES: Final = {True: "green", False: "red", None: "yellow"}
 
 
 def rule_tree(rule: dict[str, Any], notes: list[str]) -> Tree:
-    """Draw one rule's condition tree, as it stands in a trace."""
+    """Return the condition tree of one rule of a stored trace."""
     title = Text(f"{escape_unprintable(rule['rule'])} ({', '.join(notes)})")
     title.stylize("bold")
     tree = Tree(title)
@@ -22,7 +22,7 @@ def rule_tree(rule: dict[str, Any], notes: list[str]) -> Tree:
 
 
 def add_result(tree: Tree, result: Mapping[str, Any]) -> None:
-    """Add one condition's result, and those of its parts, to a tree."""
+    """Add the result of one condition, and those of its parts, to a tree."""
     truth = result["result"]
     line = Text()
     line.append(f"{_SYMBOLS[truth]} ", style=_STYLES[truth])

@@ -20,7 +20,7 @@ class ServerTime:
     boot_id: str
 
     def is_valid(self, monotonic: float, boot_id: str) -> bool:
-        """Return whether the monotonic clock has run on since."""
+        """Return whether the monotonic clock is of the same boot and not earlier."""
         return self.boot_id == boot_id and self.monotonic <= monotonic
 
     def at(self, monotonic: float) -> float:
