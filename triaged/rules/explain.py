@@ -187,7 +187,7 @@ def _combine(
     what: str, truth: TriState, parts: tuple[ConditionResult, ...]
 ) -> ConditionResult:
     met = sum(part.result is True for part in parts)
-    seen = f"{met} of {len(parts)} hold"
+    seen = f"{met} of {len(parts)} conditions matched"
     wanted = {"all": "every one", "any": "at least one", "not": "that it does not hold"}
     return ConditionResult(what, truth, wanted[what], seen, parts)
 
