@@ -71,7 +71,8 @@ def resolve_missing(
     known = set(confirmed)
     found: list[Resolution] = []
     # The last attempt first: before it was made, the task was seen pending.
-    for record in sorted(missing, key=lambda each: each.decided_at, reverse=True):
+    by_time = sorted(missing, key=lambda each: each.decided_at)
+    for record in reversed(by_time):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
             if record.task_id in known:
