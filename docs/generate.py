@@ -163,9 +163,10 @@ def commands_page() -> str:
             " Flags that name a variable are [settings](settings.md)."
         )
     ]
+    parent = click.Context(app, info_name="triaged", **app.context_settings)
     for name in COMMAND_MODULES:
         command = _command(name)
-        context = click.Context(command, info_name=f"triaged {name}")
+        context = click.Context(command, info_name=name, parent=parent)
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         rows = [
             (_code(record[0]), _prose(_squeeze(record[1])))

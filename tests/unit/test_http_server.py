@@ -1,6 +1,7 @@
 """The web port over a real socket: who is answered what, and who is sent away."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -230,31 +231,32 @@ async def test_an_error_costs_one_answer(door: Door, path: str, where: Where) ->
 
 
 async def test_readers_do_not_hold_the_loop(door: Door) -> None:
-    """With tens of thousands of tasks on hold and 40 readers, the loop stays free."""
+    """With tens of thousands of tasks on hold and 20 readers, the loop stays free."""
     holding = RULES.replace("dismiss: testing", "dismiss: testing\n    hold: 24h", 1)
     door.daemon.ruleset = parse(holding.encode(), "rules.yaml").ruleset
     now = door.daemon.workspace.clock.now()
     ledger = door.daemon.workspace.ledger
     with ledger.transaction():
         ledger.holds.replace(
-            {Hold(f"task-{n:06}", "clutter", "f"): now for n in range(60_000)}
+            {Hold(f"task-{n:06}", "clutter", "f"): now for n in range(20_000)}
         )
-    loop, longest = asyncio.get_running_loop(), 0.0
+    longest = 0.0
 
     async def watch() -> None:
+        # Time that this thread works: other processes and threads do not count.
         nonlocal longest
         while True:
-            began = loop.time()
+            began = time.thread_time()
             await asyncio.sleep(0.01)  # noqa: TID251 - the loop's own time
-            longest = max(longest, loop.time() - began)
+            longest = max(longest, time.thread_time() - began)
 
     url = f"http://127.0.0.1:{door.port}/"
     async with httpx.AsyncClient(timeout=30, verify=False) as http:  # noqa: S501 - no TLS here
         watching = asyncio.create_task(watch())
         try:
-            pages = await asyncio.gather(*(http.get(url) for _ in range(40)))
+            pages = await asyncio.gather(*(http.get(url) for _ in range(20)))
         finally:
             watching.cancel()
 
     assert {page.status_code for page in pages} == {200}
-    assert longest < 2
+    assert longest < 0.5
