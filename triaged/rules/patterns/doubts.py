@@ -1,4 +1,4 @@
-"""What a pattern says that was probably meant otherwise: warned of, not refused."""
+"""Finds parts of a pattern that are valid but probably not what the author meant."""
 
 import re
 import unicodedata
@@ -73,7 +73,7 @@ def _bracket_doubts(text: str) -> Iterator[str]:
 
 
 def _quoting_doubts(source: str) -> Iterator[str]:
-    """Find what is written for other quotes, or for another language."""
+    """Find syntax that belongs to other YAML quotes or to another regex engine."""
     if (escaped := _ESCAPED_TWICE.search(source)) is not None:
         yield (
             f"{escaped[0]} means a backslash and {escaped[1]}; between single quotes"
@@ -103,7 +103,7 @@ def _looks_like_word(inside: str) -> bool:
 
 
 def _shell_doubts(node: Sequence) -> Iterator[str]:
-    """Find words that end in ``*``, as in a shell."""
+    """Find words that end in ``*``, as in a shell glob."""
     word = ""
     for part, following in zip_longest(node.parts, node.parts[1:]):
         if isinstance(part, Letter) and part.char.isalnum():

@@ -18,7 +18,7 @@ from triaged.rules.patterns.syntax import (
 
 
 def to_nfc(source: str, tree: Node) -> str:
-    """Return the pattern with the texts in it composed; no operator changes."""
+    """Return the pattern with its literal text in NFC; operators are unchanged."""
     if unicodedata.is_normalized("NFC", source):
         return source
     written: list[str] = []
@@ -30,10 +30,10 @@ def to_nfc(source: str, tree: Node) -> str:
 
 
 def find_loose_mark(tree: Node) -> str | None:
-    """Find a character that no text in NFC has where the pattern has it.
+    """Return a message on a character that cannot occur there in NFC text, or None.
 
-    That is an accent of its own behind something else than a letter, or repeated, or
-    in a bracket; or an escape for a part of what is one character.
+    Such as a combining mark that does not follow a letter, is repeated or stands in a
+    bracket, or an escape for a part of a composed character.
     """
     if all(_is_ascii(leaf) for leaf in leaves(tree)):
         return None
