@@ -62,6 +62,7 @@ LOG_EVENTS: Final = {
     "`already_handled`, `gone`, `rejected`, `unknown` or `failed`.",
     "dismissal.resolved": "A list told the outcome of an unknown dismissal.",
     "dismissal.skipped": "The last check before the call refused a dismissal.",
+    "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
     "feedback.refresh_failed": "What people did could not be listed.",
     "http.listening": "The address of metrics, health and page.",
     "internal_error.survived": "An error of the program cost one step only.",
@@ -242,7 +243,7 @@ def log_events_page() -> str:
     rows = [
         (_code(event), " or ".join(sorted(levels)), ", ".join(map(_code, keys)), text)
         for event, (levels, keys) in sorted(log_events().items())
-        for text in [LOG_EVENTS[event]]
+        for text in [LOG_EVENTS.get(event, "")]
     ]
     return _page(
         "Log events",
