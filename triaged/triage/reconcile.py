@@ -62,7 +62,7 @@ def resolve_missing(
     dismissed: Mapping[str, Task],
     confirmed: Collection[str],
 ) -> list[Resolution]:
-    """Give each task that is not pending any more its outcome.
+    """Return each task that is not pending any more its outcome.
 
     ``dismissed`` is the complete list of dismissed tasks by id; ``confirmed`` are the
     tasks that are known to be dismissed by this program: a task is dismissed once,
