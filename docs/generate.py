@@ -62,6 +62,7 @@ LOG_EVENTS: Final = {
     "`already_handled`, `gone`, `rejected`, `unknown` or `failed`.",
     "dismissal.resolved": "A list told the outcome of an unknown dismissal.",
     "dismissal.skipped": "The last check before the call refused a dismissal.",
+    "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
     "feedback.refresh_failed": "What people did could not be listed.",
     "http.listening": "The address of metrics, health and page.",
     "internal_error.survived": "An error of the program cost one step only.",
@@ -163,9 +164,10 @@ def commands_page() -> str:
             " Flags that name a variable are [settings](settings.md)."
         )
     ]
+    parent = click.Context(app, info_name="triaged", **app.context_settings)
     for name in COMMAND_MODULES:
         command = _command(name)
-        context = click.Context(command, info_name=f"triaged {name}")
+        context = click.Context(command, info_name=name, parent=parent)
         usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
         rows = [
             (_code(record[0]), _prose(_squeeze(record[1])))
@@ -241,7 +243,7 @@ def log_events_page() -> str:
     rows = [
         (_code(event), " or ".join(sorted(levels)), ", ".join(map(_code, keys)), text)
         for event, (levels, keys) in sorted(log_events().items())
-        for text in [LOG_EVENTS[event]]
+        for text in [LOG_EVENTS.get(event, "")]
     ]
     return _page(
         "Log events",
