@@ -65,7 +65,7 @@ class Step:
     observed: ProposedDismissal | None = None
 
     def applies(self, task: Task, context: EvaluationContext) -> bool:
-        """Say whether the step acts on a task that has what it cannot do without."""
+        """Return whether the step acts on a task that has what it cannot do without."""
         for judge in self.remaining:
             truth = judge(task, context)
             if not truth and (truth is False or not self.matches_unknown):
@@ -74,7 +74,7 @@ class Step:
 
 
 def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
-    """Give the steps that can act, in the order in which they are asked."""
+    """Yield the steps that can apply to some task, in order of evaluation."""
     for protection in ruleset.protect:
         types, sources, rest = _extract_filters(protection)
         yield Step(
@@ -104,7 +104,7 @@ def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
 
 
 def compile_condition(condition: Condition) -> Evaluator:
-    """Return a function that answers as ``evaluate`` does for this condition."""
+    """Return a function that gives the same results as ``evaluate``."""
     match condition:
         case TypeIn(types):
             return _type_check(frozenset(types))
@@ -197,7 +197,7 @@ class Prefilter(Protocol):
     """A search for many patterns in one pass over the text."""
 
     def matches(self, text: str, /) -> Collection[int]:
-        """Say which of the patterns occur in the text, by their place."""
+        """Return the indices of the patterns that occur in the text."""
         ...
 
 

@@ -23,7 +23,7 @@ class Pattern(Protocol):
         ...
 
     def search(self, text: str, /) -> bool:
-        """Say whether the pattern occurs anywhere in the text."""
+        """Return whether the pattern occurs anywhere in the text."""
         ...
 
 
@@ -71,7 +71,7 @@ class Hours(NamedTuple):
     end: time
 
     def __contains__(self, moment: object) -> bool:
-        """Say whether a time of day lies within."""
+        """Return whether a time of day lies in the range."""
         if not isinstance(moment, time):
             return False
         if self.start < self.end:
@@ -128,7 +128,7 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The value is one of these, written in the rules or read from a file."""
+    """The value equals one of these, given in the rules or read from a file."""
 
     values: tuple[Json, ...]
     file: ListFile | None = None
@@ -160,7 +160,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """The value is a string with (or, if not ``wanted``, without) white space alone."""
+    """The value is a blank string (or, if not ``expected``, one that is not blank)."""
 
     expected: bool
 
@@ -181,7 +181,7 @@ class LessThan:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The value is absent or null (or, if not ``wanted``, neither)."""
+    """The value is absent or null (or, if not ``expected``, neither)."""
 
     expected: bool
 
@@ -254,7 +254,7 @@ Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
 
 
 def iter_leaves(condition: Condition) -> Iterator[Leaf]:
-    """Give every condition without parts inside a condition, in order."""
+    """Yield the leaves of a condition (the conditions without parts), in order."""
     match condition:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
@@ -288,7 +288,7 @@ def list_file(leaf: Leaf) -> ListFile | None:
 
 
 def with_list(leaf: Leaf, entries: tuple[str, ...]) -> Leaf:
-    """Return a condition with other entries in place of those of its file."""
+    """Return a copy of the condition with other entries than those of its file."""
     match leaf:
         case DescriptionIs(Words(_, ListFile(name))):
             return DescriptionIs(Words(entries, _inline(name, entries)))

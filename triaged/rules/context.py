@@ -27,7 +27,7 @@ class EvaluationContext:
         return self.partners.get(condition, {}).get(task_id or "")
 
     def kept_for(self, condition: DuplicateOf, task_id: str) -> str | None:
-        """Return the id of the task that is kept when this copy of it is dismissed."""
+        """Return the id of the task that is kept if this copy is dismissed, or None."""
         partner = self.partner(condition, task_id)
         return None if partner is None else partner.kept
 

@@ -74,7 +74,7 @@ def rule_fingerprint(rule: Rule) -> str:
 
 
 def canonical_json(value: Json) -> str:
-    """Write JSON in one way: keys sorted, no spaces, equal numbers alike."""
+    """Serialize JSON canonically: sorted keys, no spaces, equal numbers alike."""
     return json.dumps(_plain_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
@@ -180,7 +180,7 @@ _LISTED: Final = 8
 
 
 def rule_to_sentence(rule: Rule) -> str:
-    """Say in English what a rule does, for people who do not read the rules file."""
+    """Describe a rule in one English sentence."""
     tasks = _tasks(rule.match, "a task")
     if rule.reason is None:
         said = [f"Leave to people {tasks}, and every task of which this is unknown."]

@@ -34,7 +34,7 @@ _PUNCTUATION: Final = re.compile(r"[^\w\s]|_")
 
 
 class Partner(NamedTuple):
-    """The task that stays of which another is a copy, and how alike the two are."""
+    """The kept task that another is a copy of, and their similarity, 0 to 1."""
 
     kept: str
     score: float = 1.0
@@ -132,7 +132,7 @@ class _Kept:
     def find_or_add(
         self, task_id: str, words: Sequence[str], similarity: float
     ) -> Partner | None:
-        """Return the kept task most like this one; where none is, keep this one."""
+        """Return the most similar kept task; if there is none, add this one."""
         text = " ".join(words)
         if (same := self.numbers.get(text)) is not None:
             return Partner(self.ids[same])
@@ -171,7 +171,7 @@ class _Kept:
         return Partner(self.ids[-number], score) if score >= similarity else None
 
     def _candidates(self, length: int, rare: Sequence[str]) -> Sequence[int]:
-        """Choose what to compare with: all, or as much as bounded time allows."""
+        """Return the indices of the kept tasks to compare with, a bounded number."""
         if len(self.ids) <= min(_ALL, _CHARACTERS // length):
             return range(len(self.ids))
         shared = Counter(chain.from_iterable(self.with_word[word] for word in rare))

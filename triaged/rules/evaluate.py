@@ -50,7 +50,7 @@ TriState: TypeAlias = bool | None
 def evaluate(  # noqa: C901 (one case for each condition)
     condition: Condition, task: Task, context: EvaluationContext
 ) -> TriState:
-    """Say whether the condition holds for the task; None when that is unknown."""
+    """Return whether the condition is true for the task; None if that is unknown."""
     match condition:
         case TypeIn(types):
             return None if task.type is None else task.type in types
@@ -81,7 +81,7 @@ def evaluate(  # noqa: C901 (one case for each condition)
 
 
 def age_of(task: Task, now: datetime) -> timedelta | None:
-    """Return how old the task is; None when absent or in the future."""
+    """Return the age of the task; None if its creation time is absent or ahead."""
     if task.created_at is None or task.created_at > now:
         return None
     return now - task.created_at
@@ -108,7 +108,7 @@ def local_time(task: Task, zone: tzinfo, now: datetime) -> datetime | None:
         return None
     try:
         return task.created_at.astimezone(zone)
-    except OverflowError:  # on the first and the last day of the calendar
+    except OverflowError:  # on on the first and the last day of the calendar
         return None
 
 
@@ -157,7 +157,7 @@ def _evaluate_test(  # noqa: C901, PLR0912 (one case for each test)
 
 
 def is_blank(text: str) -> bool:
-    """Say whether a text is empty or white space only."""
+    """Return whether a text is empty or white space only."""
     return not text.strip()
 
 

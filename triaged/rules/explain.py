@@ -60,9 +60,9 @@ _SHOWN: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """What became of one condition: its truth, what was wanted and what was seen.
+    """The result of one condition, with what was expected and what was found.
 
-    ``seen`` holds text from the task, which is untrusted.
+    ``actual`` holds text from the task, which is untrusted.
     """
 
     condition: str
@@ -94,7 +94,7 @@ class Explanation:
     rules: tuple[RuleResult, ...]
 
     def closest_rule(self) -> RuleResult | None:
-        """Return the rule that came nearest to acting but did not; None if none."""
+        """Return the rule that came closest to matching without doing so, or None."""
         others = [r for r in self.rules if not r.applied and r.mode is not Mode.OFF]
         return min(others, key=lambda r: _distance(r.match), default=None)
 

@@ -59,7 +59,7 @@ class SafetyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """All that one rules file decides by, and the hash of the file it came from."""
+    """The rules, protect matches and safety limits of a file, and its SHA-256."""
 
     rules: tuple[Rule, ...] = ()
     protect: tuple[Condition, ...] = ()
@@ -71,6 +71,6 @@ class Ruleset:
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def conditions(self) -> Iterator[Condition]:
-        """Give every condition that judging may look at."""
+        """Yield every condition that may be evaluated: protect matches, then rules."""
         yield from self.protect
         yield from (rule.match for rule in self.rules)

@@ -88,7 +88,7 @@ class Task:
 
     @property
     def is_pending(self) -> bool:
-        """Say whether the task can be judged at all: it has an id and waits."""
+        """Return whether the task can be evaluated: it has an id and is pending."""
         return self.id is not None and self.status == "pending"
 
     def content_hash(self) -> str:
@@ -124,7 +124,7 @@ class Decision(NamedTuple):
 
     @property
     def is_dismissal(self) -> bool:
-        """Say whether the task is to be dismissed."""
+        """Return whether the task is to be dismissed."""
         return self.cause is None
 
 
@@ -175,7 +175,7 @@ def unreadable(why: str) -> Json:
 
 
 def is_unreadable(value: Json) -> bool:
-    """Say whether a value is there but cannot be represented: unknown, not missing."""
+    """Return whether a value is present but cannot be represented."""
     return isinstance(value, dict) and _UNREADABLE in value
 
 
@@ -231,7 +231,7 @@ def _all_equal(pairs: Iterable[tuple[Json, Json]]) -> bool | None:
 
 
 def is_number(value: Json) -> TypeGuard[int | float]:
-    """Say whether a value is a JSON number; a boolean is none."""
+    """Return whether a value is a JSON number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

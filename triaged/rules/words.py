@@ -32,7 +32,7 @@ def fold(text: str) -> str:
 
 
 def has_word(text: str) -> bool:
-    """Say whether there is a letter or digit in a text."""
+    """Return whether a text contains a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
@@ -79,7 +79,7 @@ def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | No
 
 
 def _is_part(adjacent: str) -> bool:
-    """Say whether a neighbour, if joined, makes a phrase part of a longer word."""
+    """Return whether an adjacent token makes the phrase part of a longer word."""
     letter = adjacent.removeprefix(_JOINED)
     return letter != adjacent and (
         letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"

@@ -58,7 +58,7 @@ def _kinds_of(leaf: Letter | CharClass) -> int:
 
 
 def takes(leaf: Letter | CharClass, char: str) -> bool:
-    """Say whether a leaf takes a character."""
+    """Return whether a leaf matches a character."""
     return bool(_matcher(leaf)(char))
 
 

@@ -14,7 +14,7 @@ MAX_REPETITIONS: Final = 500
 
 
 def find_excess(tree: Node) -> str | None:
-    """Say what the pattern spells out too often; None when nothing is."""
+    """Return which repetition of the pattern is too expensive; None if none is."""
     leaves, classes, written = _spelled_out(tree)
     if classes > MAX_CLASSES:
         return f"{classes} classes (., […], \\w and the like); at most {MAX_CLASSES}"

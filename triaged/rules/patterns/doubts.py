@@ -24,7 +24,7 @@ _DOUBLE_QUOTES: Final = "\u201c\u201d\u201e\u201f"
 
 
 def find_doubts(source: str, tree: Node) -> Iterator[str]:
-    """Say what the pattern was probably meant to say instead."""
+    """Yield a message for each part that was probably meant differently."""
     for leaf in leaves(tree):
         if isinstance(leaf, CharClass) and leaf.text.startswith("["):
             yield from _bracket_doubts(leaf.text)
@@ -42,7 +42,7 @@ def find_doubts(source: str, tree: Node) -> Iterator[str]:
 
 
 def find_case_doubt(tree: Node) -> str | None:
-    """Return a word that the pattern finds in one case only; None when none is."""
+    """Return a word that the pattern matches in one case only, or None."""
     word, end = "", 0
     for leaf in leaves(tree):
         cased = isinstance(leaf, Letter) and not leaf.fold and leaf.char.isalpha()
@@ -90,7 +90,7 @@ def _quoting_doubts(source: str) -> Iterator[str]:
 
 
 def _looks_like_word(inside: str) -> bool:
-    """Say whether characters in a bracket are rather a word than a choice."""
+    """Return whether the characters in a bracket look like a word."""
     letters = inside.translate(_WITHIN_WORDS)
     if len(letters) < 3 or not letters.isalpha():  # noqa: PLR2004 (a word)
         return False

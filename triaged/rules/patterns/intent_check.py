@@ -37,7 +37,7 @@ _AT_EDGE: Final = {
 
 
 def find_misreading(source: str, tree: Node) -> str | None:
-    """Say what the pattern cannot have been meant to say; None when nothing is."""
+    """Return a message on what the author cannot have meant, or None."""
     return (
         _invisible(source)
         or _foreign_syntax(source, tree)
@@ -136,7 +136,7 @@ def _odd_node(node: Node) -> str | None:
 
 
 def _dead_part(tree: Node) -> str | None:
-    """Say which part of the pattern can match no text."""
+    """Return a message on a part of the pattern that can never match."""
     if (dead := find_dead_part(tree)) is None:
         return None
     assertion, leaf = dead

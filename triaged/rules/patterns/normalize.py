@@ -1,4 +1,4 @@
-"""Patterns in Unicode NFC, as the texts are that they are compared with."""
+"""Brings patterns into Unicode NFC, the form of the texts they are applied to."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def find_loose_mark(tree: Node) -> str | None:
 
 
 def _plain_texts(tree: Node) -> Iterator[tuple[str, int]]:
-    """Give the runs of characters that stand for themselves, and where they begin."""
+    """Yield the runs of literal characters, each with its offset in the pattern."""
     text, start = "", 0
     for leaf in leaves(tree):
         if not isinstance(leaf, Letter) or leaf.text != leaf.char:
@@ -98,7 +98,7 @@ def _is_ascii(leaf: Letter | CharClass | Assertion) -> bool:
 
 
 def _is_mark(text: str) -> bool:
-    """Say whether this is a character that may become one with the letter before."""
+    """Return whether this character may combine with the letter before it."""
     if len(text) != 1:
         return False
     jamo = "\u1161" <= text <= "\u1175" or "\u11a8" <= text <= "\u11c2"

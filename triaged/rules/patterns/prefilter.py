@@ -45,7 +45,7 @@ def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | No
 
 
 def build_filter(sources: Sequence[str]) -> Prefilter:
-    """Look for the literals that the patterns need, then try the patterns found so."""
+    """Build a prefilter that finds required literals before it tries patterns."""
     try:
         return _Re2Matcher(_compile_filter(sources).Match)
     except re2.error:
@@ -71,7 +71,7 @@ class _Re2Matcher:
         self._found = found
 
     def matches(self, text: str, /) -> Collection[int]:
-        """Say which of the patterns occur in the text, by their place."""
+        """Return which of the patterns occur in the text, by their place."""
         return self._found(text.encode()) or ()
 
 
@@ -84,7 +84,7 @@ class _Parts:
         self._parts = parts
 
     def matches(self, text: str, /) -> Collection[int]:
-        """Say which of the patterns occur in the text, by their place."""
+        """Return which of the patterns occur in the text, by their place."""
         return [
             places[found]
             for prefilter, places in self._parts

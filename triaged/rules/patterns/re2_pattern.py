@@ -49,7 +49,7 @@ class Re2Pattern:
     _set: Any = field(compare=False, repr=False)
 
     def search(self, text: str, /) -> bool:
-        """Say whether the pattern occurs anywhere in the text (Unicode in NFC)."""
+        """Return whether the pattern occurs anywhere in the text (Unicode in NFC)."""
         return bool(self._set.Match(text.encode()))
 
 
@@ -58,7 +58,7 @@ def compile_pattern(source: str) -> Re2Pattern:
 
     Raises:
         InvalidPatternError: RE2 does not support it, or would read it in a way that
-            its author hardly meant.
+            its author probably did not mean.
     """
     if not source:
         message = "an empty pattern matches everything; say what to look for"
@@ -74,7 +74,7 @@ def compile_pattern(source: str) -> Re2Pattern:
 
 
 def _read(source: str) -> Node:
-    """Return the tree of a pattern that RE2 accepts; refuse any other."""
+    """Return the syntax tree of a pattern that RE2 accepts; raise otherwise."""
     try:
         re2.compile(source, _OPTIONS)
     except (re2.error, UnicodeError) as error:

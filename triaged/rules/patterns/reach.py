@@ -38,7 +38,7 @@ _NOTHING_AROUND: Final = 1
 
 
 def holds(kind: AssertionKind, before: int, after: int) -> bool:
-    """Say whether an assertion holds between two kinds of characters."""
+    """Return whether an assertion holds between two kinds of characters."""
     match kind:
         case "text start":
             return before == EDGE
@@ -86,21 +86,21 @@ _BEFORE: Final = [
 
 
 def can_match(tree: Node) -> bool:
-    """Say whether there is a text in which the pattern occurs."""
+    """Return whether there is a text in which the pattern occurs."""
     return bool(_forward(tree, ANYWHERE))
 
 
 def matches_empty_text(tree: Node) -> bool:
-    """Say whether the pattern occurs in the text without any character."""
+    """Return whether the pattern matches the empty text."""
     return bool(_forward(tree, _NOTHING_AROUND))
 
 
 def find_dead_part(tree: Node) -> tuple[Leaf | None, Leaf] | None:
     """Find a part of the pattern that can never match.
 
-    Returns the assertion that makes a match impossible (or None) and the leaf that
-    cannot follow it. Returns None if every alternative and every optional part can
-    occur in some text.
+    Returns the assertion that makes the match impossible (None if there is none) and
+    the leaf that cannot follow it; or None if every alternative and every optional part
+    can occur in some text.
     """
     if not any(
         isinstance(leaf, Assertion) or not kinds_of(leaf) for leaf in leaves(tree)
@@ -166,10 +166,11 @@ def _kinds_before(places: int) -> int:
 
 
 def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int]]:
-    """Give the parts that never take part in a match, and where they would begin.
+    """Yield the parts that take part in no match, with the positions before them.
 
     The node is reached at the positions ``before``, and the rest of the pattern can
     match from the positions ``after``.
+
     """
     if node == Sequence(()):
         return
@@ -200,7 +201,7 @@ def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int
 
 
 def _obstacle(node: Node, before: int) -> tuple[Leaf | None, Leaf]:
-    """Return the leaf before the obstacle (or None), and the leaf that cannot match."""
+    """Return the last assertion before the leaf that cannot match, and that leaf."""
     trail: list[Leaf] = []
     _walk(node, before, trail)
     if _forward(node, before):
@@ -211,7 +212,7 @@ def _obstacle(node: Node, before: int) -> tuple[Leaf | None, Leaf]:
 
 
 def _walk(node: Node, places: int, trail: list[Leaf]) -> int:
-    """Follow a node up to the leaf where nothing is left, and note the leaves."""
+    """Append to ``trail`` the leaves up to the first that cannot match."""
     match node:
         case Sequence(parts):
             for part in parts:

@@ -16,7 +16,7 @@ AssertionKind = Literal[
     "text start", "text end", "line start", "line end", "word boundary", "no boundary"
 ]
 
-# The checks recurse into the tree; nobody nests groups this deep by hand.
+# The checks recurse into the tree, so its depth must be bounded.
 MAX_DEPTH: Final = 60
 
 _TOKEN: Final = re.compile(
@@ -63,7 +63,7 @@ class Token(NamedTuple):
 
 
 def split(source: str) -> list[Token]:
-    """Cut a pattern into tokens, valid or not; joined again they are the pattern."""
+    """Split a pattern, valid or not, into tokens whose joined texts are the pattern."""
     return [
         Token(match.lastgroup, match.group(), match.start())  # type: ignore[arg-type]
         for match in _TOKEN.finditer(source)
@@ -167,7 +167,7 @@ def parse(source: str) -> Node:
 
 
 def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
-    """Give every leaf of a tree, in the order of the pattern."""
+    """Yield the leaves of a tree, in the order of the pattern."""
     match node:
         case Sequence(parts) | Choice(parts):
             for part in parts:
@@ -179,7 +179,7 @@ def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
 
 
 def nodes(node: Node) -> Iterator[Node]:
-    """Give a tree and every tree in it, from the outside in."""
+    """Yield a tree and all of its subtrees, parents first."""
     yield node
     match node:
         case Sequence(parts) | Choice(parts):

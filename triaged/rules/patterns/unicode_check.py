@@ -84,7 +84,7 @@ def _edge_of(node: Node, touches: set[Touch]) -> _Edge:
 
 
 def _join(left: _Edge, right: _Edge, touches: set[Touch]) -> _Edge:
-    """Return two neighbours as one, and note what touches between them."""
+    """Return the edges of two adjacent nodes; append their contacts to ``touches``."""
     for one, other in product(left.last, right.first):
         if one.letter and not other.letter:
             touches.add(Touch(other.at, other.text, one.letter, after=False))
@@ -142,7 +142,7 @@ _WITHIN: Final = {r"\w": r"\pL\pN_", r"\d": r"\pN", r"\s": r"\s\pZ", r"\D": r"\P
 def rewrite(source: str, tree: Node, touches: list[Touch]) -> str | None:
     r"""Return the pattern with Unicode classes; None if no simple rewrite is known.
 
-    If one ``\b`` is rewritten, so is its counterpart at the other end of the pattern.
+    If any ``\b`` is rewritten, so are those at the ends of the pattern.
     """
     found = list(leaves(tree))
     sides: dict[int, set[bool]] = {}

@@ -33,7 +33,7 @@ _MAX_SETS: Final = 300
 
 
 def matches_every_line(tree: Node) -> bool:
-    """Say whether the pattern occurs in every text that has no line break."""
+    """Return whether the pattern occurs in every text that has no line break."""
     if not matches_empty_text(tree):
         return False
     machine = _Machine()
@@ -122,7 +122,7 @@ class _Machine:
         return found
 
     def step(self, positions: Iterable[int], char: str) -> Iterator[int]:
-        """Give the positions after a character."""
+        """Yield the positions after consuming a character."""
         for place in positions:
             leaf = self.asks[place]
             if isinstance(leaf, Letter | CharClass) and takes(leaf, char):
@@ -130,7 +130,7 @@ class _Machine:
 
 
 def _alphabet(tree: Node) -> list[str]:
-    """Return one character of each kind that the pattern tells apart, no line break."""
+    """Return one character of each kind that matters, except line breaks."""
     taking = {leaf for leaf in leaves(tree) if not isinstance(leaf, Assertion)}
     some = {" ", "a", "-"}.union(*(candidates(leaf) for leaf in taking))
     for leaf in taking:
