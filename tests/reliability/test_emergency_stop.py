@@ -317,7 +317,8 @@ FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
 
 
 def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    found = SETTINGS | (FOR_ROOT if IS_ROOT else {})
+    found: dict[Callable[[Stage], Settings], str] = {**SETTINGS}
+    found |= FOR_ROOT if IS_ROOT else {}
     if FULL:
         found |= IN_FULL | (FOR_ROOT_IN_FULL if IS_ROOT else {})
     return found
