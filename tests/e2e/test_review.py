@@ -211,23 +211,6 @@ def test_an_answer_goes_to_the_task_that_was_shown(
     assert sandbox.world.store.effects == []
 
 
-def test_an_answer_goes_to_the_task_that_was_shown(
-    program: Program, sandbox: RunningSandbox
-) -> None:
-    """Once the rules changed the list is asked for again: another text is not meant."""
-    screen = walk(program, ("1 of 4", "d"), (REASONS, "\r"))
-    screen.expect("2 of 4")
-    program.rules.write_text(program.rules.read_text() + "# changed\n")
-    add(sandbox, [a_listed("t1", "for the board", created_at="2026-01-01T00:00:00Z")])
-    screen.press("s")
-    screen.expect("t1 has changed since it was shown")
-    screen.expect("3 of 4")
-    screen.press("q")
-
-    assert screen.end() == 4
-    assert sandbox.world.store.effects == []
-
-
 def test_an_answer_that_fails_is_told_and_the_review_goes_on(
     program: Program, sandbox: RunningSandbox
 ) -> None:
