@@ -158,7 +158,7 @@ def test_a_pause_waits_until_it_is_in(
             told = pausing.stderr.readline()
             still = pausing.poll()
             other.execute("COMMIT")
-            out, _ = pausing.communicate(timeout=30)
+            out, _ = pausing.communicate(timeout=90)
 
     assert told.startswith("triaged: waiting for ")
     assert (still, pausing.returncode) == (None, 0)
