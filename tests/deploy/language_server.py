@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import IO, Any, Final
 
 SECONDS: Final = 30
 _SETTINGS: Final = {"validate": True, "completion": True, "hover": True} | {
@@ -17,7 +17,7 @@ _SETTINGS: Final = {"validate": True, "completion": True, "hover": True} | {
 Message = dict[str, Any]
 
 
-def _read(stream: BinaryIO) -> Message | None:
+def _read(stream: IO[bytes]) -> Message | None:
     """Read one message: headers, an empty line, and so many bytes of JSON."""
     length = 0
     while line := stream.readline().strip():
@@ -52,6 +52,8 @@ class LanguageServer:
             },
         )
         self.notify("initialized", {})
+        while self._next().get("method") != "workspace/configuration":
+            pass  # only then has it the settings for the first file
 
     def _receive(self) -> None:
         while message := _read(self._stdout):

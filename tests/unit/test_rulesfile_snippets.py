@@ -12,7 +12,10 @@ from triaged.rulesfile.parser import snippets
 from triaged.rulesfile.parser.file import json_schema
 
 _PLACE: Final = re.compile(r"\$\{\d+(?::([^}]*)|\|([^,|]*)[^|]*\|)\}")
-RULE: Final = {"name": "rule-name", "match": {"type": "prospect_search"}}
+RULE: Final[dict[str, Json]] = {
+    "name": "rule-name",
+    "match": {"type": "prospect_search"},
+}
 
 
 def written(body: Json) -> str:

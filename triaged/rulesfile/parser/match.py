@@ -172,8 +172,8 @@ class _NotType:
         return INVALID if isinstance(part, Invalid) else Not(part)
 
     def schema(self) -> Schema:
-        # Editors do not follow a reference to where they are; the type they need.
-        return {"type": "object"} | MATCH_REF.schema()
+        # Beside a bare $ref the language server drops the type and the snippet.
+        return {"type": "object", "allOf": [MATCH_REF.schema()]}
 
 
 def _all_of_keys(
