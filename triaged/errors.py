@@ -102,7 +102,7 @@ class LedgerError(TriagedError):
         self.hint = remedy
 
     def __str__(self) -> str:
-        """Say which file, what is wrong and the way out."""
+        """Return which file, what is wrong and the way out."""
         return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 

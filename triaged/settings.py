@@ -215,7 +215,7 @@ def _url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine's loopback, by name or by address."""
+    """Return whether a host is this machine's loopback, by name or by address."""
     if host == "localhost":
         return True
     # A zone can be any text, and loopback has none.

@@ -119,9 +119,7 @@ class Model:
         self._cap(judged, [pair for pair in wanted if pair[0].id not in kept], now)
         return judged
 
-    def allowed_by_hand(
-        self, tasks: Sequence[ListedTask], now: datetime
-    ) -> list[str]:
+    def allowed_by_hand(self, tasks: Sequence[ListedTask], now: datetime) -> list[str]:
         """Return which of these tasks a person may dismiss, whatever the rules want."""
         tried = {line.task_id for line in self.book.values() if line.is_spent}
         forbidden = tried | self.vetoed

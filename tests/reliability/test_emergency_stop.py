@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import pytest
 
@@ -317,10 +317,16 @@ FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
 
 
 def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    found = SETTINGS | (FOR_ROOT if IS_ROOT else {})
+    groups: list[dict[Any, str]] = [SETTINGS]
+    if IS_ROOT:
+        groups.append(FOR_ROOT)
     if FULL:
-        found |= IN_FULL | (FOR_ROOT_IN_FULL if IS_ROOT else {})
-    return found
+        groups.append(IN_FULL)
+    if FULL and IS_ROOT:
+        groups.append(FOR_ROOT_IN_FULL)
+    return {
+        setting: expected for group in groups for setting, expected in group.items()
+    }
 
 
 @pytest.mark.skipif(IS_ROOT and SETPRIV is None, reason="root without setpriv")

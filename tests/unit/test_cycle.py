@@ -363,3 +363,23 @@ async def test_a_cycle_does_not_sleep_for_a_day(harness: TriageHarness) -> None:
         f"LeadLex asks for no API calls until {until:%Y-%m-%d %H:%M:%SZ}"
     )
     assert harness.clock.at < until
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["pending", "dismissed"])
+async def test_a_row_that_cannot_be_read_denies_no_dismissal(
+    harness: TriageHarness, status: str
+) -> None:
+    """An unreadable row may be the task: what is found in no list stays unknown."""
+    harness.leadlex.add("t1")
+    harness.leadlex.errors.append(NoResponse("dismiss", status=502))
+    harness.leadlex.effect_before_error = True
+    await harness.cycle()
+    row = harness.leadlex.tasks["t1"]
+    harness.leadlex.tasks["t1"] = {"id": None, "status": status}
+    await harness.cycle()
+    assert harness.outcomes() == [("t1", Outcome.UNKNOWN)]
+    harness.leadlex.tasks["t1"] = row
+    await harness.cycle()
+
+    assert harness.outcomes() == [("t1", Outcome.CONFIRMED)]

@@ -74,7 +74,7 @@ class TaskFilter:
     description: Re2Pattern | None
 
     def matches(self, task: Task, now: datetime) -> bool:
-        """Say whether the task is meant; what cannot be judged is not."""
+        """Return whether the task is meant; what cannot be judged is not."""
         if not task.is_pending or (self.ids and task.id not in self.ids):
             return False
         if self.type is not None and task.type != self.type:

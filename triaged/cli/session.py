@@ -59,7 +59,7 @@ class Activity:
                 self._bar = None
 
     def note(self, why: str) -> None:
-        """Tell what is waited for."""
+        """Return what is waited for."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")

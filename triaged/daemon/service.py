@@ -119,6 +119,11 @@ class Daemon:
         self._process = RunningProcess(
             settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
         )
+        self._lock = DaemonLock(
+            workspace.settings.state_dir,
+            workspace=workspace.settings.workspace,
+            since=self._process.started_at,
+        )
         self.supervisor = Supervisor(
             clock=clock,
             health=self.health,
@@ -140,11 +145,7 @@ class Daemon:
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with (
-            DaemonLock(
-                settings.state_dir,
-                workspace=settings.workspace,
-                since=self._process.started_at,
-            ),
+            self._lock,
             signal_events(loop, self._stop, self._reload_requested),
         ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
@@ -217,6 +218,7 @@ class Daemon:
     async def _run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
         try:
+            self._lock.verify()
             report = await self._cycle.run(
                 lambda: self.rules_watcher.rules, stop=self._stop
             )

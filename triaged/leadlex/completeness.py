@@ -112,7 +112,7 @@ def _header_facts(headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
 
 
 def _page(name: str, value: Json, rows: int) -> str | None:
-    """Say what one fact has to do with further pages."""
+    """Return what one fact has to do with further pages."""
     number = _number(value)
     if name in _TOTALS | {"count"} and number is not None and number > rows:
         return f"{rows} of {number:.0f} tasks are listed"

@@ -285,7 +285,7 @@ class Database:
 
 
 def _hint(error: Exception) -> str:
-    """Say what helps against an error: of the file, the place, or the moment."""
+    """Return what helps against an error: of the file, the place, or the moment."""
     code = getattr(error, "sqlite_errorcode", None)
     if _is_damage(error, code):
         return (

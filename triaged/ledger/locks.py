@@ -69,7 +69,11 @@ class FileLock:
             hint = "give a writable TRIAGED_STATE_DIR"
             raise LedgerError(str(self._path), why, hint) from error
         self._descriptor = descriptor
-        return True
+        if self._is_at_path():
+            return True
+        # Deleted between opening and locking: another process would not meet this lock.
+        self.release()
+        return False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -83,19 +87,22 @@ class FileLock:
         Raises:
             LedgerError: it was deleted or replaced: another process could lock it too.
         """
-        if self._descriptor is None:
-            return
-        ours = os.fstat(self._descriptor)
-        try:
-            there = self._path.stat()
-        except OSError:
-            there = None
-        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+        if not self._is_at_path():
             raise LedgerError(
                 str(self._path),
                 "was deleted or replaced while it was in use",
                 "start again, once no other daemon runs here",
             )
+
+    def _is_at_path(self) -> bool:
+        """Return whether the locked file, if any, is the one at the path."""
+        if self._descriptor is None:
+            return True
+        ours = os.fstat(self._descriptor)
+        try:
+            return os.path.samestat(ours, self._path.stat())
+        except OSError:
+            return False
 
     def owner(self) -> LockOwner | None:
         """Return which process holds the lock, as it wrote down; None if unreadable."""

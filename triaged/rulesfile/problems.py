@@ -100,7 +100,7 @@ class ProblemCollector:
             self.abort()
 
     def abort(self) -> NoReturn:
-        """Give up on the file: what was reported makes the rest meaningless.
+        """Return up on the file: what was reported makes the rest meaningless.
 
         Raises:
             ConfigError: always, with all problems so far.
@@ -135,7 +135,7 @@ def closest_match(word: str, known: Collection[str]) -> str:
 
 
 def suggest(word: str, known: Collection[str]) -> str:
-    """Say which known name was probably meant, and which others there are."""
+    """Return which known name was probably meant, and which others there are."""
     close = closest_match(word, known)
     offer = f"; did you mean {quote_for_message(close)}?" if close else ""
     names = list(known)

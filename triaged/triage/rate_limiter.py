@@ -136,7 +136,7 @@ class RateLimiter:
                 self._quota.on_response(now, permit, headers)
 
     def expire_dismissals(self) -> None:
-        """Give up the dismissals in flight; only under the dispatch lock."""
+        """Return up the dismissals in flight; only under the dispatch lock."""
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 

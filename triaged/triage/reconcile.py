@@ -62,7 +62,7 @@ def resolve_missing(
     dismissed: Mapping[str, Task],
     confirmed: Collection[str],
 ) -> list[Resolution]:
-    """Give each task that is not pending any more its outcome.
+    """Return each task that is not pending any more its outcome.
 
     ``dismissed`` is the complete list of dismissed tasks by id; ``confirmed`` are the
     tasks that are known to be dismissed by this program: a task is dismissed once,
@@ -71,7 +71,8 @@ def resolve_missing(
     known = set(confirmed)
     found: list[Resolution] = []
     # The last attempt first: before it was made, the task was seen pending.
-    for record in sorted(missing, key=lambda each: each.decided_at, reverse=True):
+    by_time = sorted(missing, key=lambda each: each.decided_at)
+    for record in reversed(by_time):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
             if record.task_id in known:

@@ -53,7 +53,7 @@ def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
 
 
 def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give the pairs of keys that are two spellings of one, earlier keys first."""
+    """Yield the pairs of keys that are two spellings of one, earlier keys first."""
     # Two such keys are alike when each lacks one letter at most.
     index: dict[str, list[str]] = defaultdict(list)
     for key in keys:
@@ -86,7 +86,7 @@ def _paths_in(metadata: Json) -> Iterator[str]:
 
 
 def _is_other_spelling(one: str, other: str) -> bool:
-    """Say whether two keys differ by case, separators, or one letter of a word."""
+    """Return whether two keys differ by case, separators, or one letter of a word."""
     if _plain(one) == _plain(other):
         return True
     words, others = _words(one), _words(other)

@@ -35,7 +35,7 @@ def flow(value: Json) -> str:
 
 
 def can_flow(value: Json) -> bool:
-    """Say whether a rules file can hold the value at all: it has its limits."""
+    """Return whether a rules file can hold the value at all: it has its limits."""
     if isinstance(value, Mapping):
         return all(key.strip() and can_flow(item) for key, item in value.items())
     if isinstance(value, list):

@@ -63,12 +63,12 @@ _SAFETY: Final = Record(
         Field(
             "max_dismissals_per_cycle",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks in one cycle; the rest waits. Default 25.",
+            "Dismiss at most this many tasks in one cycle; the rest waits. Default 25.",
         ),
         Field(
             "max_dismissals_per_day",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks in one UTC day. Default 200.",
+            "Dismiss at most this many tasks in one UTC day. Default 200.",
         ),
         Field(
             "max_share_of_pending",
@@ -144,7 +144,7 @@ _RULE: Final = Record(
         Field(
             "max_per_day",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks by this rule in one UTC day.",
+            "Dismiss at most this many tasks by this rule in one UTC day.",
         ),
         Field(
             "promote",
