@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 
 def _read(stream: IO[bytes]) -> Message | None:
-    """Read one message: headers, an empty line, and so many bytes of JSON."""
+    """Read one message: headers, an empty line, then JSON of the stated length."""
     length = 0
     while line := stream.readline().strip():
         name, _, value = line.partition(b":")
@@ -53,7 +53,7 @@ class LanguageServer:
         )
         self.notify("initialized", {})
         while self._next().get("method") != "workspace/configuration":
-            pass  # only then has it the settings for the first file
+            pass  # the server validates with its own settings until it has ours
 
     def _receive(self) -> None:
         while message := _read(self._stdout):
