@@ -1,25 +1,21 @@
 """Write the pages and pictures of the documentation that come from the code.
 
-``python docs/generate.py`` writes them; ``--check`` only names those that differ.
+``python -m docs.generate`` writes them; ``--check`` only names those that differ.
 """
 
-import ast
 import html
-import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.testing import CliRunner
 from prometheus_client import Histogram
-from rich.console import Console
-from rich.terminal_theme import MONOKAI
-from rich.text import Text
 
+from docs.log_events import LOG_EVENTS, log_events
+from docs.plan_picture import plan_picture
 from triaged.cli import COMMAND_MODULES, app, exit_codes
 from triaged.cli.output import CAUSES
 from triaged.daemon.metrics import DEFINITIONS, Metrics
@@ -44,36 +40,6 @@ EXIT_CODES: Final = {
 
 WITHOUT_FLAG: Final = {
     "api_key": "The API key itself; as a flag, other users of the machine could see it."
-}
-
-LOG_EVENTS: Final = {
-    "api_key.rotated": "The key's file holds another key now; it is in use.",
-    "api_key.unreadable": "The key's file cannot be used; the last good key stays.",
-    "breaker.closed": "The breaker closed: dismissing resumes.",
-    "breaker.opened": "The breaker opened: nothing is dismissed.",
-    "cycle.drain_timed_out": "A cycle did not end in time at the stop.",
-    "cycle.draining": "Asked to stop; the dismissals that were sent are awaited.",
-    "cycle.finished": "A cycle ended, with its counts.",
-    "daemon.dry_run": "The daemon started as a dry run.",
-    "daemon.paused": "The daemon started while dismissing is paused.",
-    "daemon.started": "The daemon started.",
-    "daemon.stopped": "The daemon stopped.",
-    "dismissal.OUTCOME": "An attempt without confirmation; OUTCOME is "
-    "`already_handled`, `gone`, `rejected`, `unknown` or `failed`.",
-    "dismissal.resolved": "A list told the outcome of an unknown dismissal.",
-    "dismissal.skipped": "The last check before the call refused a dismissal.",
-    "feedback.refresh_failed": "What people did could not be listed.",
-    "http.listening": "The address of metrics, health and page.",
-    "internal_error.survived": "An error of the program cost one step only.",
-    "ledger.pruned": "What is older than the retention was deleted.",
-    "poll_interval.stretched": "The quota cannot carry the requested poll interval.",
-    "rule.false_positive": "A person approved what a rule would have dismissed.",
-    "rules.not_watched": "The rules file cannot be watched for changes.",
-    "rules.rejected": "The changed rules file is wrong; the old rules stay.",
-    "rules.reloaded": "The changed rules file is in force.",
-    "rules.restored": "The rules file is again the one in force.",
-    "rules.warning": "A warning about the rules file, at the start.",
-    "task.dismissed": "LeadLex confirmed a dismissal.",
 }
 
 
@@ -134,7 +100,7 @@ def _keys(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
 
 def _value(schema: dict[str, Any]) -> str:
     """Say what may stand at a place."""
-    if "$ref" in schema:
+    if "$ref" in schema or "allOf" in schema:
         return "a [match](#match)"
     if "const" in schema:
         return _code(json.dumps(schema["const"]))
@@ -242,7 +208,7 @@ def log_events_page() -> str:
     rows = [
         (_code(event), " or ".join(sorted(levels)), ", ".join(map(_code, keys)), text)
         for event, (levels, keys) in sorted(log_events().items())
-        for text in [LOG_EVENTS[event]]
+        for text in [LOG_EVENTS.get(event, "")]
     ]
     return _page(
         "Log events",
@@ -251,44 +217,6 @@ def log_events_page() -> str:
         " have `cycle` too. Texts and metadata of tasks are not logged.",
         _table(("event", "level", "keys", "meaning"), rows),
     )
-
-
-def log_events() -> dict[str, tuple[set[str], list[str]]]:
-    """Find the events that the code logs: their levels and their keys."""
-    found: dict[str, tuple[set[str], list[str]]] = {}
-    for path in sorted((ROOT / "triaged").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and node.args and (level := _level(node)):
-                for event in _events(node.args[0]):
-                    levels, keys = found.setdefault(event, (set(), []))
-                    levels.update(level)
-                    keys += [
-                        k.arg for k in node.keywords if k.arg and k.arg not in keys
-                    ]
-    return found
-
-
-def _level(call: ast.Call) -> set[str]:
-    """Return the levels of a log call; nothing for any other call."""
-    match call.func:
-        case ast.Name("write"):  # log.info or log.warning, chosen before
-            return {"info", "warning"}
-        case ast.Attribute(attr="debug" | "info" | "warning" | "error" as level):
-            return {level}
-        case ast.Attribute(attr="exception"):
-            return {"error"}
-        case _:
-            return set()
-
-
-def _events(argument: ast.expr) -> Iterable[str]:
-    match argument:
-        case ast.Constant(str(text)) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text):
-            yield text
-        case ast.JoinedStr([ast.Constant("dismissal."), _]):
-            yield "dismissal.OUTCOME"
-        case ast.IfExp(_, one, other):
-            yield from (*_events(one), *_events(other))
 
 
 def exit_codes_page() -> str:
@@ -376,56 +304,6 @@ def recipes_page() -> str:
         text = heading.removeprefix("# ")
         parts.append(f"## {title}\n\n{text}\n\n```yaml\n{body.strip()}\n```")
     return _page("Recipes of rules", *parts)
-
-
-def plan_picture() -> str:
-    """Draw what ``triaged plan`` prints, without fonts from elsewhere."""
-    folder = GOLDEN / "mixed"
-    given = [
-        "--tasks",
-        str(folder / "tasks.json"),
-        "--rules",
-        str(folder / "rules.yaml"),
-    ]
-    done = CliRunner().invoke(app, ["plan", *given, "--now", "2026-03-01T00:00:00Z"])
-    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
-    console.print(Text("$ triaged plan", style="bold green"))
-    for line in done.stdout.splitlines():
-        text = Text(line)
-        text.highlight_regex(r"^(task|rule)\b.*", "bold")
-        text.highlight_regex(r"\bwould dismiss \(.*?\)", "yellow")
-        text.highlight_regex(r"(?<!would )\bdismiss \(.*?\)", "bold red")
-        console.print(text)
-    picture = console.export_svg(
-        title="triaged plan", theme=MONOKAI, unique_id="plan", code_format=_SVG
-    )
-    return "\n".join(line.rstrip() for line in picture.splitlines()) + "\n"
-
-
-# rich's own form fetches fonts from another host.
-_SVG: Final = """\
-<svg class="rich-terminal" viewBox="0 0 {width} {height}" \
-xmlns="http://www.w3.org/2000/svg">
-<style>
-.{unique_id}-matrix {{ font-family: monospace; font-size: {char_height}px; \
-line-height: {line_height}px; }}
-{styles}
-</style>
-<defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" \
-width="{terminal_width}" height="{terminal_height}"/></clipPath>
-{lines}
-</defs>
-{chrome}
-<g transform="translate({terminal_x}, {terminal_y})" \
-clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}
-<g class="{unique_id}-matrix">
-{matrix}
-</g>
-</g>
-</svg>
-"""
 
 
 def _page(title: str, *parts: str) -> str:

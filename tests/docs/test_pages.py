@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import DOCS, LOG_EVENTS, log_events, pages
+from docs.generate import DOCS, pages
+from docs.log_events import LOG_EVENTS, log_events
 from tests.docs.blocks import PAGES, ROOT, blocks
 from triaged.clock import SystemClock
 from triaged.daemon.http_server import (
@@ -37,7 +38,7 @@ def generated() -> dict[str, str]:
 
 
 def test_what_comes_from_the_code_is_fresh(generated: dict[str, str]) -> None:
-    """Reference and pictures are what ``python docs/generate.py`` writes now."""
+    """Reference and pictures are what ``python -m docs.generate`` writes now."""
     differs = [n for n, text in generated.items() if (DOCS / n).read_text() != text]
 
     assert differs == []

@@ -15,6 +15,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage.dispatcher import MAX_CONCURRENT
 from triaged.triage.reconcile import EFFECT_TIMEOUT
@@ -209,6 +210,26 @@ async def test_a_ledger_that_was_replaced_stops_everything(
         await harness.cycle()
 
     assert len(harness.leadlex.dismissed) == before <= MAX_CONCURRENT
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seconds", [90, -90])
+async def test_the_caps_day_is_the_servers(
+    harness: TriageHarness, seconds: int
+) -> None:
+    """A clock that is a little off begins no second day at one of its midnights."""
+    harness.rules(RULES.replace("safety: {", "safety: {max_dismissals_per_day: 1, "))
+    # Five seconds before midnight and five after, by this machine's clock.
+    skew, clock = timedelta(seconds=seconds), harness.clock
+    clock.at = T0 - timedelta(seconds=5)
+    harness.leadlex.add("t1", "t2")
+    harness.leadlex.rate_limit = RateLimitHeaders(date=clock.at + skew)
+    await harness.cycle()
+    clock.at += timedelta(seconds=10)
+    harness.leadlex.rate_limit = RateLimitHeaders(date=clock.at + skew)
+    await harness.cycle()
+
+    assert len(harness.leadlex.dismissed) == 1
 
 
 def test_no_veto_is_confirmed_in_a_ledger_that_is_gone(

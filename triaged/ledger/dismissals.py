@@ -5,7 +5,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
@@ -245,14 +245,24 @@ class Dismissals:
             if any(end.outcome is Outcome.CONFIRMED for end in ends)
         )
 
-    def count_by_rule(self, day: datetime) -> dict[str | None, int]:
-        """Count, by rule, the tasks that were or may be dismissed on a UTC day."""
+    def count_by_rule(
+        self, now: datetime, *, skew: timedelta | None = None
+    ) -> dict[str | None, int]:
+        """Count by rule what was dismissed, or may have been, on this UTC day.
+
+        With ``skew``, by which the server's clock is ahead, the day is the server's.
+        """
+        start, end = utc_day(now)
+        if skew:
+            day, end = utc_day(now + skew)
+            midnight = parse_stored_timestamp(f"{day}T00:00:00Z")
+            start, end = format_timestamp(midnight - skew), max(end, utc_day(now)[1])
         return {
             row["rule"]: row["n"]
             for row in self._database.rows(
                 "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
                 f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
-                (self._workspace, *utc_day(day)),
+                (self._workspace, start, end),
             )
         }
 

@@ -271,7 +271,7 @@ class _DispatchRun:
         rule = ruleset.rule(request.rule) if request.rule else None
         if rule is not None and self._is_kept_gone(rule, task_id):
             return LeaveCause.HELD
-        today = dismissals.count_by_rule(now)
+        today = dismissals.count_by_rule(now, skew=self._parts.rate_limiter.clock_skew)
         cap = None if rule is None else rule.max_per_day
         if sum(today.values()) >= ruleset.safety.max_dismissals_per_day or (
             cap is not None and today.get(request.rule, 0) >= cap

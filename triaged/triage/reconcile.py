@@ -73,7 +73,8 @@ def resolve_missing(
     known = set(confirmed)
     found: list[Resolution] = []
     # The latest attempt first: the task was seen pending before it was made.
-    for record in sorted(missing, key=lambda each: each.decided_at, reverse=True):
+    by_time = sorted(missing, key=lambda each: each.decided_at)
+    for record in reversed(by_time):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
             if record.task_id in known:

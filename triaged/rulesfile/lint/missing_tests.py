@@ -132,7 +132,7 @@ class MissingTests:
 
 
 def _changes(model: Example, examples: Sequence[Example]) -> Iterator[Example]:
-    """Yield the task with one field set to a value of other tests or a similar one."""
+    """Yield a task with one thing changed: to what other tests have, or nearby."""
     if model.other_tasks:
         yield Example(model.task)
         first, *rest = model.other_tasks

@@ -169,7 +169,7 @@ class _Runner:
 def _acts(
     mutant: Mutant, match: Condition, task: Task, context: EvaluationContext
 ) -> bool:
-    """Return whether a match applies: a rule's if true, protection's if not false."""
+    """Return whether a match acts: a rule if true, protection if not false."""
     result = evaluate(match, task, context)
     return result is not False if mutant.rule is None else result is True
 
@@ -255,7 +255,7 @@ def _replaced(items: tuple[T, ...], index: int, new: T) -> tuple[T, ...]:
 
 
 def _says_nothing_beside(part: Condition, rest: Sequence[Condition]) -> bool:
-    """Return whether a presence test stands beside another test of the same key."""
+    """Return whether a part asks for a key that another test also asks for."""
     match part:
         case MetadataMatches(path, Missing(expected=False)):
             return any(isinstance(p, MetadataMatches) and p.path == path for p in rest)
