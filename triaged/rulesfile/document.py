@@ -45,7 +45,7 @@ class TestTask:
 def build_task_list(
     task: TestTask, others: Sequence[TestTask], now: datetime
 ) -> list[Task]:
-    """Return what would be listed at this moment, the task in question first."""
+    """Return the tasks as listed at ``now``, the task under test first."""
     beside = enumerate(others, start=1)
     return [
         task.to_task(now, task_id="test"),
@@ -55,7 +55,7 @@ def build_task_list(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What a test expects; None where it does not say."""
+    """What a test expects; a field that is None is not checked."""
 
     dismiss: bool
     rule: str | None = None
@@ -78,7 +78,7 @@ class RuleTest:
     now: datetime | None = None
 
     def tasks(self, now: datetime) -> list[Task]:
-        """Return what would be listed at this moment, the task in question first."""
+        """Return the tasks as listed at ``now``, the task under test first."""
         return build_task_list(self.task, self.other_tasks, now)
 
     def adapt(self, condition: Condition) -> Condition:

@@ -10,7 +10,7 @@ LeadLex has nothing like it.
     adds tasks and returns their ids.  Absent fields get ordinary values; an id that a
     task has or had is refused (409).  With ``"raw": true`` tasks are added as they are.
 ``POST /sandbox/tasks/ID/settle`` with ``{"status": "approved"}``
-    settles a task as a person does in the dashboard.
+    approves or dismisses a task as a person does in the dashboard.
 ``DELETE /sandbox/tasks/ID``
     removes a task.
 ``POST /sandbox/reset``

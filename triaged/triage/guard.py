@@ -49,10 +49,9 @@ class GuardResult:
     """The dismissals that the guard permits, and the causes for leaving the others.
 
     ``decisions`` are in the order given; ``to_dismiss`` are those that dismiss, oldest
-    first.  ``breaker`` says why it is open; ``on_hold_rules`` are the tasks, with their
-    rule, that a rule with a hold matches now; ``observed`` are dismissals by observing
-    rules past minimum age and hold.
-
+    first. ``breaker`` is why the breaker is open, or None; ``on_hold_rules`` are the
+    tasks, with their rule, that a rule with a hold matches now; ``observed`` are
+    dismissals by observing rules past minimum age and hold.
     """
 
     decisions: tuple[Decision, ...]

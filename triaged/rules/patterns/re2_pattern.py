@@ -35,7 +35,7 @@ _PLAIN: Final = {
 
 
 class InvalidPatternError(ValueError):
-    """The pattern cannot be used; the message says what to write instead."""
+    """The pattern cannot be used; the message tells what to write instead."""
 
 
 @dataclass(frozen=True, slots=True)
