@@ -9,7 +9,7 @@ from triaged.cli.output import print_table, truncate
 from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
 
-# Limit of the rows that are read.
+# Limit of the rows that are read, as many as a list of pending tasks may have.
 _MAX_ROWS: Final = 200_000
 
 COLUMNS: Final = (

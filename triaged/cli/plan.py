@@ -73,7 +73,7 @@ now_option = click.option(
 EMPTY_HISTORY: Final = History(held_since=None)
 
 
-# No repr, because asyncio would format it with all tasks.
+# No repr, because asyncio.run formats that of its result, with all tasks.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Preview:
     """What a cycle would do with the current tasks.

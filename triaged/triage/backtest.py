@@ -46,7 +46,7 @@ class Record:
     false_positives: tuple[FalsePositive, ...]
 
 
-# No repr, because in debug mode asyncio would log it with all tasks.
+# No repr, because asyncio.run formats that of its result, with all tasks.
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Backtest:
     """The records of all rules, and what could not be evaluated."""
