@@ -14,6 +14,7 @@ class StateName(StrEnum):
 
     DAEMON = "daemon"
     REVIEW_POSITION = "review_position"
+    SETTLED_TASKS = "settled_tasks"
 
 
 class StateStore:

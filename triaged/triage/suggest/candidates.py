@@ -115,7 +115,7 @@ class _Later:
                 return TypeIn((name,)) if _TYPE.fullmatch(name) else None
             case "prefix", str(text):
                 return _prefix(text)
-            case ("phrase" | "word"), str(text):
+            case (("phrase" | "word"), str(text)):
                 return DescriptionIs(Words((text,)))
             case "blank", "":
                 return DescriptionIs(Blank(expected=True))

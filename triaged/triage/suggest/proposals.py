@@ -32,10 +32,12 @@ class Proposal:
 
     ``found`` counts the tasks that it was found on, and ``verified`` those that it was
     not; neither counts dismissals that a rule in force or an earlier proposal explains.
-    ``rows`` are all tasks of the history that it holds for.
+    ``rows`` are all tasks of the history that it holds for, ``part_rows`` those that
+    each part holds for.
     """
 
     parts: Parts
+    part_rows: tuple[int, ...]
     rows: int
     found: Agreement
     verified: Agreement
@@ -91,6 +93,7 @@ def _proposal(history: History, parts: Sequence[Candidate], left: int) -> Propos
     rows = history.matching(AllOf(conditions))
     return Proposal(
         parts=conditions,
+        part_rows=tuple(part.rows for part in parts),
         rows=rows,
         found=_count(rows & history.searched, history, left),
         verified=_count(rows & history.verified, history, left),
