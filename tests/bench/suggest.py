@@ -16,6 +16,8 @@ from datetime import timedelta
 from typing import Final
 
 from tests.builders import T0
+from triaged.cli.suggest_file import FileOptions, write_file
+from triaged.cli.suggest_names import name_proposals
 from triaged.rules.evaluate import evaluate
 from triaged.rules.task import HumanDecision, Json, Task, parse_task
 from triaged.triage.suggest.history import History, SettledTask
@@ -207,11 +209,16 @@ def measure_cost() -> bool:
     tasks = make_tasks(dice, LARGE)
     history_of = plant(dice, tasks[:TASKS])
     start = time.process_time()
-    proposals(settle(dice, tasks, history_of))
+    history = settle(dice, tasks, history_of)
+    named = name_proposals(proposals(history), history, taken=(), reason=None)
+    file = write_file(named, history, FileOptions(now=T0, redact=False))
     took = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    line = f"{LARGE:,} tasks in {took:.1f} s (target {SECONDS:g})"
-    quick = _say(passed=took < SECONDS, line=line)
+    line = (
+        f"{LARGE:,} tasks in {took:.1f} s (target {SECONDS:g}), {len(file.rules)} rules"
+        " written"
+    )
+    quick = _say(passed=took < SECONDS and len(file.rules) == len(named), line=line)
     line = f"{peak:.0f} MiB at most (target {MEBIBYTES})"
     return _say(passed=peak < MEBIBYTES, line=line) and quick
 

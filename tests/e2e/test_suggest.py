@@ -122,15 +122,29 @@ def test_a_failed_call_does_not_cost_the_others(
     command: CommandLine, people: RunningSandbox
 ) -> None:
     """What was listed before a failure is not asked for again."""
-    people.world.faults.add(parse_fault("list:500:1"))
+    people.world.faults.add(parse_fault("list:500:9@2"))
     failed = command.run("suggest")
-    listed = sum(call.status == 200 for call in people.world.calls)
+    people.world.faults.clear()
     again = command.run("suggest")
 
+    assert "listing the dismissed, approved, completed, failed tasks" in failed.err
     assert failed.code != 0
-    assert again.code == 0
-    assert sum(call.status == 200 for call in people.world.calls) == 4
-    assert listed < 4
+    assert not failed.out
+    assert "listing the completed, failed tasks: 2 API calls" in again.err
+    assert len(names(again.out)) == 2
+
+
+def test_a_list_that_may_be_wrong_proposes_nothing(
+    command: CommandLine, people: RunningSandbox
+) -> None:
+    """Rows that may be out of date are no evidence; the list is asked for again."""
+    people.world.faults.add(parse_fault("list:partial-error:1"))
+    stopped = command.run("suggest", "--out", "new.yaml")
+
+    assert stopped.code == 1
+    assert "the list of dismissed tasks may be wrong or out of date" in stopped.err
+    assert not (command.directory / "new.yaml").exists()
+    assert "4 API calls" in command.run("suggest").err
 
 
 def test_redaction_leaves_no_name_and_no_number(command: CommandLine) -> None:
@@ -144,7 +158,7 @@ def test_redaction_leaves_no_name_and_no_number(command: CommandLine) -> None:
     assert tasks
     for word in " ".join(PEOPLE).split():
         assert word not in done.out
-    bounds = {number for number in re.findall(r"\d+", done.out.partition("tests:")[0])}
+    bounds = set(re.findall(r"\d+", done.out.partition("tests:")[0]))
     near = {str(int(b) + step) for b in bounds for step in (-1, 0, 1)}
     assert set(re.findall(r"\d+", tasks)) <= near | {"0"}
     assert command.run("check", "--strict", "new.yaml").code == 0
@@ -195,8 +209,34 @@ def test_an_incomplete_list_is_said(
     command: CommandLine, people: RunningSandbox
 ) -> None:
     """Where tasks may be missing, the file and stderr say that evidence is weaker."""
-    people.world.faults.add(parse_fault("list:page:4"))
+    people.world.faults.add(parse_fault("list:paged=500:4"))
     done = command.run("suggest")
 
-    assert "may be incomplete" in done.err
-    assert not done.out or "may be incomplete" in done.out
+    assert "The list of completed tasks may be incomplete (" in done.err
+    assert "# The list of completed tasks may be incomplete (" in done.out
+    assert names(done.out)
+
+
+def test_a_stream_without_unicode_gets_no_broken_file(command: CommandLine) -> None:
+    """Where standard output cannot show a task's text, --out is asked for instead."""
+    command.patch.setattr("triaged.cli.suggest.shows_unicode", lambda _: False)
+    done = command.run("suggest")
+
+    assert (done.code, done.out) == (2, "")
+    assert "use --out" in done.err
+    assert command.run("suggest", "--out", "new.yaml").code == 0
+
+
+def test_a_person_without_rules_gets_their_first(
+    command: CommandLine, people: RunningSandbox
+) -> None:
+    """No rules file here is no obstacle; a named one that is missing is a mistake."""
+    (command.directory / "rules.yaml").unlink()
+    first = command.run("suggest")
+    before = len(people.world.calls)
+    wrong = command.run("suggest", "--rules", "ruels.yaml")
+
+    assert first.code == 0
+    assert "there is no rules.yaml here" in first.err
+    assert len(names(first.out)) == 2
+    assert (wrong.code, len(people.world.calls)) == (78, before)

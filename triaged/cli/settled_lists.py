@@ -9,12 +9,10 @@ from typing import Any, Final
 from triaged.errors import TriagedError
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
-from triaged.ledger.state import StateName
+from triaged.ledger.state import SETTLED_TASKS_KEPT, StateName
 from triaged.rules.task import Json, Task, parse_task, parse_timestamp, unreadable
 from triaged.triage.agreement import FINAL_STATUSES
 from triaged.triage.feedback import FeedbackCollector
-
-KEPT_FOR: Final = timedelta(days=1)
 
 # What is kept of a list is bounded, whatever LeadLex lists: the newest tasks stay.
 MAX_TASKS: Final = 10_000
@@ -118,7 +116,8 @@ class SettledLists:
     def _is_of_today(self, asked_at: datetime | None) -> bool:
         # A time in the future comes from a clock that was set back since.
         return (
-            asked_at is not None and timedelta(0) <= self._now() - asked_at < KEPT_FOR
+            asked_at is not None
+            and timedelta(0) <= self._now() - asked_at < SETTLED_TASKS_KEPT
         )
 
 

@@ -1,10 +1,12 @@
 """``triaged suggest``: rules found in what people dismissed and approved."""
 
 import asyncio
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -19,20 +21,24 @@ from triaged.cli.output import echo, print_table
 from triaged.cli.private_file import write_private
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
+from triaged.cli.streams import shows_unicode
 from triaged.cli.suggest_file import FileOptions, SuggestedFile, write_file
 from triaged.cli.suggest_names import NamedProposal, name_proposals
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
+from triaged.rules.compiled import compile_condition
 from triaged.rules.context import build_context
-from triaged.rules.evaluate import TriState, evaluate
-from triaged.rules.rule import Rule, Ruleset
+from triaged.rules.rule import Ruleset
 from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision, Task
 from triaged.rulesfile.lint.unreachable import conjuncts, subsumes
-from triaged.rulesfile.loader import load
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.agreement import human_decision_for
 from triaged.triage.suggest.history import History, SettledTask
 from triaged.triage.suggest.proposals import Parts, Proposals, propose
+
+# Where the settings look for rules, unless told otherwise.
+_DEFAULT_RULES: Final = Path("rules.yaml")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -65,13 +71,13 @@ def suggest(
     """Propose rules for what people dismissed."""
     if out is not None:
         _refuse_no_place(out)
-    existing, reasons = _existing_rules(settings.rules)
+    now = SystemClock().now()
+    existing, reasons = _existing_rules(settings.rules, now)
     if reason is not None and reason not in reasons:
         raise click.BadParameter(
             f"unknown reason {reason!r}; known: {', '.join(sorted(reasons))}",
             param_hint="--reason",
         )
-    now = SystemClock().now()
     settled = asyncio.run(_ask(settings))
     history = History.of(_explained(settled.tasks, existing, now))
     found = propose(
@@ -88,18 +94,20 @@ def suggest(
     if not file.rules:
         return
     if out is None:
-        echo(file.text, end="")
+        _print(file.text)
     else:
         _write(out, file)
 
 
-def _existing_rules(path: Path) -> tuple[Ruleset, frozenset[str]]:
+def _existing_rules(path: Path, now: datetime) -> tuple[Ruleset, frozenset[str]]:
     """Load the rules in force; a person without any has not written them yet."""
-    if not path.exists():
-        echo(f"triaged: there is no rules file {path} yet", error=True)
+    if path == _DEFAULT_RULES and not path.exists():
+        echo(
+            f"triaged: there is no {path} here, so no rule counts as known", error=True
+        )
         return Ruleset(), frozenset(DOCUMENTED_REASONS)
-    loaded = load(path)
-    return loaded.ruleset, frozenset(loaded.reasons)
+    rules, loaded = load_rules(path, now=now)
+    return rules.ruleset, frozenset(loaded.reasons)
 
 
 async def _ask(settings: Settings) -> _Settled:
@@ -188,27 +196,23 @@ def _explained(
     # Conditions on duplicates need tasks that are pending together; these once were.
     pending = [replace(one.task, status="pending") for one in tasks]
     context = build_context(conditions, pending, now=now)
+    # Protection, and a rule that leaves, act on what is unknown too.
+    judges = [(compile_condition(one), True) for one in existing.protect]
+    judges += [
+        (compile_condition(rule.match), rule.reason is None) for rule in existing.rules
+    ]
 
     def is_explained(one: SettledTask) -> bool:
-        moment = replace(context, now=one.seen_at or now)
-        return any(
-            evaluate(shield, one.task, moment) is not False
-            for shield in existing.protect
-        ) or any(
-            _acts(rule, evaluate(rule.match, one.task, moment))
-            for rule in existing.rules
-        )
+        moment = replace(context, now=one.moment)
+        truths = ((judge(one.task, moment), doubt) for judge, doubt in judges)
+        return any(truth or (truth is None and doubt) for truth, doubt in truths)
 
     return [
         replace(one, explained=is_explained(one))
-        if one.decision is HumanDecision.DISMISSED
+        if one.decision is HumanDecision.DISMISSED and one.task.created_at
         else one
         for one in tasks
     ]
-
-
-def _acts(rule: Rule, truth: TriState) -> bool:
-    return truth is True or (truth is None and rule.reason is None)
 
 
 def _is_covered(parts: Parts, existing: Ruleset) -> bool:
@@ -259,6 +263,15 @@ def _say_what_was_found(
         )
     for note in notes:
         echo(f"triaged: {note}", error=True)
+
+
+def _print(text: str) -> None:
+    """Print the file; a replaced character would make it another one."""
+    if not (text.isascii() or shows_unicode(sys.stdout)):
+        raise click.UsageError(
+            "standard output cannot show every character of the file; use --out FILE"
+        )
+    echo(text, end="")
 
 
 def _write(out: Path, file: SuggestedFile) -> None:

@@ -39,6 +39,8 @@ _READ: Final = 2_000
 _LONGEST_VALUE: Final = 80
 _PREFIX_WORDS: Final = 3
 _MAX_DEPTH: Final = 3
+# Beyond this a number is no longer exact everywhere, and no bound that people think of.
+LARGEST: Final = 1e15
 # How many bounds are tried for a number, at most.
 _CUTS: Final = 48
 
@@ -147,7 +149,7 @@ def _index(history: History) -> tuple[_Index, _Numbers]:
         for kind, key in set(_facts(one.task)):
             index[kind][key].append(row)
         for path, value in _values(one.task.metadata or {}):
-            if is_number(value):
+            if is_number(value) and abs(value) < LARGEST:
                 numbers[path].append((value, row))
     return index, numbers
 
@@ -166,7 +168,7 @@ def _facts(task: Task) -> Iterator[tuple[str, Hashable]]:
                 yield "equals", (path, "text", value)
             case bool():
                 yield "equals", (path, "boolean", value)
-            case int():
+            case int() if abs(value) < LARGEST:
                 yield "equals", (path, "number", value)
             case _:
                 pass

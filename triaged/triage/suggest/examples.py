@@ -16,6 +16,7 @@ from triaged.rules.conditions import (
 )
 from triaged.rules.evaluate import age_of
 from triaged.rules.task import get_path, is_number
+from triaged.triage.suggest.candidates import LARGEST
 from triaged.triage.suggest.history import History, SettledTask, iter_rows
 from triaged.triage.suggest.proposals import Proposal
 
@@ -25,6 +26,7 @@ APPROVED_HITS: Final = 2
 _OFFERED: Final = 12
 # Of more tasks than this, the newest are looked at.
 _LOOKED_AT: Final = 2_000
+_FAR: Final = 1e15
 
 
 class Kind(StrEnum):
@@ -92,14 +94,14 @@ def _distance(part: Condition, one: SettledTask) -> float:
     match part:
         case MetadataMatches(path, GreaterThan(bound) | LessThan(bound)):
             value = get_path(one.task.metadata, path)
-            if is_number(value):
-                return min(abs(value - bound) / (abs(bound) or 1.0), 1e9)
-            return 1e9
+            if is_number(value) and abs(value) < LARGEST:
+                return abs(value - bound) / (abs(bound) or 1.0)
+            return _FAR
         case AgeBetween(over, under):
             age = None if one.seen_at is None else age_of(one.task, one.seen_at)
             bound_ = over or under
             if age is None or not bound_:
-                return 1e9
+                return _FAR
             return abs(age - bound_) / bound_
         case _:
             return 0.0

@@ -41,6 +41,11 @@ class SettledTask:
     reason: str | None = None
     explained: bool = False
 
+    @property
+    def moment(self) -> datetime:
+        """Return the moment to evaluate at: where age is unknown, before creation."""
+        return self.seen_at or _created_at(self) + _BEFORE_CREATION
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -103,9 +108,8 @@ class History:
     def context(self, row: int) -> EvaluationContext:
         """Return the moment at which a task was seen, and whether it was a copy."""
         one = self.rows[row]
-        now = one.seen_at or _created_at(one) + _BEFORE_CREATION
         copies = {one.task.id or "": row in self.earlier_copies}
-        return EvaluationContext(now, {DUPLICATE: copies})
+        return EvaluationContext(one.moment, {DUPLICATE: copies})
 
 
 def rows_where(size: int, rows: Iterable[int]) -> int:
