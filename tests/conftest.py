@@ -1,9 +1,24 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
+
+# No deadline and no check of speed: they would measure what else the machine does.
+hypothesis.settings.register_profile(
+    "ordinary",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "full", hypothesis.settings.get_profile("ordinary"), max_examples=2_000
+)
+is_full = os.environ.get("TRIAGED_RELIABILITY") == "full"
+hypothesis.settings.load_profile("full" if is_full else "ordinary")
 
 
 @pytest.fixture

@@ -77,15 +77,18 @@ class RuleTestsFailed(TriagedError):
 
 
 class QuotaExhausted(TriagedError):
-    """The day's share of calls is gone."""
+    """The day's share of calls is gone, or LeadLex asks for a long wait."""
 
-    def __init__(self, until: datetime) -> None:
+    def __init__(self, until: datetime, *, of_day: bool = True) -> None:
         super().__init__(until)
         self.until = until
+        self.of_day = of_day
 
     def __str__(self) -> str:
         """Say until when."""
         until = f"{self.until:%Y-%m-%d %H:%M:%SZ}"
+        if not self.of_day:
+            return f"LeadLex asks for no API calls until {until}"
         return f"the day's share of API calls is spent until {until}"
 
 
@@ -99,7 +102,7 @@ class LedgerError(TriagedError):
         self.hint = remedy
 
     def __str__(self) -> str:
-        """Say which file, what is wrong and the way out."""
+        """Return which file, what is wrong and the way out."""
         return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -146,6 +145,8 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     for name in sorted(environ):
         is_ours = name.upper().startswith("TRIAGED_") and name not in known
         if is_ours and not _OF_A_SERVICE.fullmatch(name):
+            from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
+
             near = get_close_matches(name.upper(), sorted(known), 1, 0.6)
             hint = f"; did you mean {near[0]}?" if near else ""
             warnings.append(f"{name} is not a setting{hint}")
@@ -214,7 +215,7 @@ def _url(text: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine's loopback, by name or by address."""
+    """Return whether a host is this machine's loopback, by name or by address."""
     if host == "localhost":
         return True
     # A zone can be any text, and loopback has none.

@@ -36,6 +36,7 @@ VARYING: Final = {
 }
 LOGGED: Final = {
     r"20\d\d-\d\d-\d\dT[0-9:.]+Z": "TIME",
+    r"(?m)^\d\d:\d\d:\d\d ": "CLOCK ",
     r"\b[0-9a-f]{12}\b": "CYCLE",
     r'(seconds"?[:=] ?)[0-9.]+': r"\g<1>0",
 }
@@ -219,3 +220,45 @@ def test_ctrl_c_ends_the_demo_with_the_summary_so_far(program: Program) -> None:
     assert (process.returncode, errors) == (0, "")
     assert "\nStopped; what happened so far\n" in rest
     assert "Both agree." in rest
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "plan --now",
+        "plan --all --format json --now",
+        "plan --tasks tasks.json --now",
+        "plan --out plan.json --now",
+        "explain t07 --now",
+        "explain --task task.json --now",
+        "history --since",
+        "history --observed --since",
+    ],
+)
+def test_any_moment_will_do(command: CommandLine, arguments: str, moment: str) -> None:
+    """The first and the last moment that can be written overflow nothing."""
+    said = command.run(*arguments.split(), moment)
+
+    assert said.code in {0, 4}, said.err
+    assert said.out or "history" in arguments
+
+
+def test_a_byte_order_mark_is_no_mistake(command: CommandLine) -> None:
+    """Files that an editor saved with one are read, for plan and for explain."""
+    for name in ("tasks.json", "task.json"):
+        path = command.directory / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+
+    assert command.run("plan", "--tasks", "tasks.json").code in {0, 4}
+    assert command.run("explain", "--task", "task.json").code == 0
+
+
+def test_a_plan_file_is_private(command: CommandLine) -> None:
+    """Only its owner reads what is in the workspace, also where a file was before."""
+    path = command.directory / "plan.json"
+    path.write_text("{}")
+    path.chmod(0o644)
+    command.run("plan", "--out", "plan.json")
+
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -59,7 +59,7 @@ def test_only_a_yes_is_a_yes(
 ) -> None:
     """Yes dismisses; no, nothing, Ctrl-C and Ctrl-D do not; other words ask again."""
     screen = Terminal(program, *command.split())
-    screen.expect("Dismiss 1 for good")
+    screen.expect("Dismiss 1 task")
     screen.expect("[y/N]: ")
     for number, part in enumerate(typed.splitlines(keepends=True)):
         if number:
@@ -81,7 +81,7 @@ def test_where_nobody_can_answer_nothing_is_dismissed(
     done = program.run(*command.split(), stdin="")
 
     assert done.returncode == 2
-    assert "nobody answered, so nothing was dismissed; scripts say --yes" in done.stderr
+    assert "no answer, so nothing was dismissed; scripts use --yes" in done.stderr
     assert sandbox.world.store.effects == []
 
 
@@ -141,7 +141,7 @@ def test_what_was_vetoed_while_the_question_stood_stays(
 
     assert screen.end() == code
     assert sandbox.world.store.effects == []
-    assert "t1 stays: " in screen.shown
+    assert "t1 was left meanwhile: " in screen.shown
 
 
 @pytest.mark.parametrize("command", [DISMISS, APPLY])
@@ -165,7 +165,7 @@ def test_the_cap_of_the_day_holds_beside_a_daemon(
     screen.end()
 
     assert [effect.task_id for effect in sandbox.world.store.effects] == ["t0"]
-    assert "t1 stays: " in screen.shown
+    assert "t1 was left meanwhile: " in screen.shown
 
 
 def load_sha256(text: str) -> str:

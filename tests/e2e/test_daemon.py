@@ -284,6 +284,7 @@ def test_once_writes_a_metrics_file(program: Program, sandbox: RunningSandbox) -
     label = 'reason="testing",rule="clutter",workspace="default"'
     assert f"triaged_dismissals_total{{{label}}} 1.0" in text
     assert 'triaged_cycles_total{result="ok",workspace="default"} 1.0' in text
+    assert 'triaged_poll_interval_seconds{workspace="default"} 1.0' in text
     assert "process_" not in text
     assert [path.name for path in program.directory.glob("triaged.prom*")] == [
         file.name

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.e2e.harness import Program, a_listed, add
 from tests.sandbox_server import RunningSandbox
+from triaged.sandbox.faults import parse_fault
 
 
 def test_apply_does_what_was_reviewed_less_what_changed(
@@ -77,6 +78,7 @@ def test_dismiss_takes_what_is_named_and_nothing_protected(
             a_listed("t4", "four", type="prospect_search"),
         ],
     )
+    program.run("plan")
     program.run("veto", "t1")
     command = ["--type", "prospect_search", "--description", "search"]
     done = program.run("dismiss", *command, "--reason", "bulk_cleanup", "--yes")
@@ -88,6 +90,26 @@ def test_dismiss_takes_what_is_named_and_nothing_protected(
     assert "protected" in done.stdout
     assert "vetoed" in done.stdout
     assert program.json("history")[0]["source"] == "hand"
+
+
+def test_a_list_in_doubt_is_not_acted_on(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A list with an error beside its tasks is refused; one that may lack some is not.
+
+    What may be missing is told, and the plan is incomplete.
+    """
+    add(sandbox, [a_listed("t0"), a_listed("t1")])
+    sandbox.world.faults.add(parse_fault("list:partial-error:1"))
+    doubtful = program.run("dismiss", "--all", "--reason", "testing", "--yes")
+    sandbox.world.faults.add(parse_fault("list:paged=1:1"))
+    paged = program.run("plan")
+
+    assert doubtful.returncode == 1
+    assert "an error beside its tasks" in doubtful.stderr
+    assert sandbox.world.store.effects == []
+    assert paged.returncode == 4
+    assert "tasks may be missing" in paged.stderr
 
 
 def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
@@ -103,8 +125,9 @@ def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
 def test_a_pause_holds_the_daemon_and_its_successor(
     program: Program, sandbox: RunningSandbox
 ) -> None:
-    """Paused, nothing is dismissed, over restarts too, until somebody resumes."""
+    """Paused, nothing is dismissed, over restarts too, until it is resumed."""
     add(sandbox, [a_listed("t0")])
+    program.run("plan")  # a pause makes no ledger
     program.run("pause", "--note", "audit week")
     with program.daemon() as daemon:
         daemon.wait_for("cycle.finished", times=2)
@@ -117,8 +140,9 @@ def test_a_pause_holds_the_daemon_and_its_successor(
 
 
 def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None:
-    """A vetoed task is left with that cause, until the veto is taken back."""
+    """A vetoed task is left with that cause, until the veto is removed."""
     add(sandbox, [a_listed("t0")])
+    program.run("plan")  # a veto makes no ledger
     program.run("veto", "t0")
 
     assert program.json("plan")["decisions"][0]["cause"] == "vetoed"

@@ -1,48 +1,89 @@
 """``run --once`` under every fault: what is said of each task, and how it ends."""
 
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, TypeAlias
+
 import pytest
 
-from tests.e2e.harness import Program, a_listed, add
+from tests.e2e.harness import RULES, Program, a_listed, add
+from tests.e2e.inprocess import CommandLine, FixedClock, settings_for
 from tests.sandbox_server import RunningSandbox
 from triaged.sandbox.faults import KINDS_WITH_EFFECT, MISLEADING_KINDS, parse_fault
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 
-# What the first cycle's ledger says of the one task, and what the second adds.
-DISMISS_FAULTS = {
-    "429": (4, None, None),
-    "daily-429": (4, ["failed"], ["failed"]),
-    "500": (4, ["unknown"], ["failed", "confirmed"]),
-    "502": (4, ["unknown"], ["failed", "confirmed"]),
-    "503": (4, ["unknown"], ["failed", "confirmed"]),
-    "500-after-effect": (4, ["unknown"], ["confirmed"]),
-    "drop-before-effect": (4, ["unknown"], ["failed", "confirmed"]),
-    "drop-after-effect": (4, ["unknown"], ["confirmed"]),
-    "html": (4, ["unknown"], ["failed", "confirmed"]),
-    "truncated": (4, ["unknown"], ["confirmed"]),
-    "bad-schema": (4, ["unknown"], ["confirmed"]),
-    "redirect": (4, ["unknown"], ["failed", "confirmed"]),
-    "401": (77, ["failed"], ["failed", "confirmed"]),
-    "403": (77, ["failed"], ["failed", "confirmed"]),
-    "html-404": (4, ["unknown"], ["unknown"]),
-    "422": (0, ["rejected"], ["rejected"]),
-    "not-pending": (0, ["already_handled"], ["already_handled"]),
+# What the ledger has of the one task after the first cycle, after a second one at once,
+# and after a third when the call cannot take effect any more.
+_FAILED_AT_LAST = (["unknown"], ["unknown"], ["failed", "confirmed"])
+_DISMISSED_AFTER_ALL = (["unknown"], ["confirmed"], ["confirmed"])
+_RETRIED = (["failed"], ["failed", "confirmed"], ["failed", "confirmed"])
+_Outcomes: TypeAlias = tuple[list[str], list[str], list[str]]
+DISMISS_FAULTS: Final[dict[str, tuple[int, _Outcomes]]] = {
+    "daily-429": (4, (["failed"], ["failed"], ["failed"])),
+    "500": (4, _FAILED_AT_LAST),
+    "502": (4, _FAILED_AT_LAST),
+    "503": (4, _FAILED_AT_LAST),
+    "500-after-effect": (4, _DISMISSED_AFTER_ALL),
+    "drop-before-effect": (4, _FAILED_AT_LAST),
+    "drop-after-effect": (4, _DISMISSED_AFTER_ALL),
+    "html": (4, _FAILED_AT_LAST),
+    "truncated": (4, _DISMISSED_AFTER_ALL),
+    "bad-schema": (4, _DISMISSED_AFTER_ALL),
+    "redirect": (4, _FAILED_AT_LAST),
+    "401": (77, _RETRIED),
+    "403": (77, _RETRIED),
+    "html-404": (4, _FAILED_AT_LAST),
+    "422": (0, (["rejected"],) * 3),
+    "not-pending": (0, (["already_handled"],) * 3),
 }
 
 
-@pytest.mark.parametrize("fault", [f for f in DISMISS_FAULTS if f != "429"])
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sandbox: RunningSandbox
+) -> CommandLine:
+    (tmp_path / "rules.yaml").write_text(RULES)
+    settings = settings_for(sandbox.api_url)
+    return CommandLine(tmp_path, monkeypatch, FixedClock(), settings)
+
+
+@pytest.mark.parametrize("fault", DISMISS_FAULTS)
 def test_a_fault_on_dismiss(
-    program: Program, sandbox: RunningSandbox, fault: str
+    command: CommandLine, sandbox: RunningSandbox, fault: str
 ) -> None:
     """Nothing is dismissed twice, and the ledger ends with what really happened."""
-    code, first, second = DISMISS_FAULTS[fault]
+    code, (first, at_once, later) = DISMISS_FAULTS[fault]
     add(sandbox, [a_listed("t1"), a_listed("t2", "an ordinary task")])
     sandbox.world.faults.add(parse_fault(f"dismiss:{fault}:1"))
 
-    assert program.run("run", "--once").returncode == code
-    assert program.history() == {"t1": first}
-    program.run("run", "--once")
-    assert program.history() == {"t1": second}
+    assert command.run("run", "--once").code == code
+    assert _outcomes(command) == first
+    command.clock.at += timedelta(seconds=1)
+    command.run("run", "--once")
+    assert _outcomes(command) == at_once
+    command.clock.at += EFFECT_TIMEOUT
+    command.run("run", "--once")
+    assert _outcomes(command) == later
     assert sandbox.world.store.request_count("t1", "dismissed") <= 1
     assert sandbox.world.store.status_of("t2") == "pending"
+
+
+def test_a_task_that_a_call_may_still_dismiss_is_held(
+    command: CommandLine, sandbox: RunningSandbox
+) -> None:
+    """While the outcome is unknown, plan and cycle leave the task, and say why."""
+    add(sandbox, [a_listed("t1")])
+    sandbox.world.faults.add(parse_fault("dismiss:500:1"))
+    command.run("run", "--once")
+    decisions = command.run("plan", "--format", "json").json["decisions"]
+
+    assert [(d["decision"], d["cause"]) for d in decisions] == [("leave", "held")]
+
+
+def _outcomes(command: CommandLine) -> list[str]:
+    rows = command.run("history", "--format", "json").json
+    assert {row["task_id"] for row in rows} == {"t1"}
+    return [row["outcome"] for row in rows]
 
 
 @pytest.mark.parametrize(

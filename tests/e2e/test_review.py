@@ -103,7 +103,7 @@ def test_ctrl_c_sends_nothing_more(
     assert screen.end() == 0
     assert "Not sent: the answer for t2." in screen.shown
     assert sandbox.world.store.effects == []
-    again = walk(program, ("Going on with t2; 1 older task comes last.", "q"))
+    again = walk(program, ("Continuing with t2; 1 older task comes last.", "q"))
     assert again.end() == 0
 
 
@@ -117,7 +117,7 @@ def test_a_closed_window_sends_nothing_more(
     screen.close()
 
     assert sandbox.world.store.effects == []
-    again = walk(program, ("Going on with t2", "q"))
+    again = walk(program, ("Continuing with t2", "q"))
     assert again.end() == 0
 
 
@@ -152,7 +152,7 @@ def test_a_review_goes_on_where_it_stopped(
     again.end()
 
     assert statuses(sandbox) == ["pending", "approved", "pending", "pending"]
-    assert "Going on with t3; 1 older task comes last." in again.shown
+    assert "Continuing with t3; 1 older task comes last." in again.shown
     order = [again.shown.index(f"· {task_id}\r") for task_id in ("t3", "t4", "t1")]
     assert order == sorted(order)
 
@@ -177,6 +177,7 @@ def test_what_may_not_be_dismissed_stays(
 ) -> None:
     """Protection and vetoes stand above an answer; the review tells and goes on."""
     add(sandbox, [a_listed("t1", "for the board", created_at="2026-01-01T00:00:00Z")])
+    program.run("plan")
     program.run("veto", "t2")
     screen = walk(
         program,
@@ -188,8 +189,25 @@ def test_what_may_not_be_dismissed_stays(
     )
 
     assert screen.end() == 4
-    assert "t1 stays: protected" in screen.shown
-    assert "t2 stays: vetoed" in screen.shown
+    assert "t1 is left: protected" in screen.shown
+    assert "t2 is left: vetoed" in screen.shown
+    assert sandbox.world.store.effects == []
+
+
+def test_an_answer_goes_to_the_task_that_was_shown(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Once the rules changed the list is asked for again: another text is not meant."""
+    screen = walk(program, ("1 of 4", "d"), (REASONS, "\r"))
+    screen.expect("2 of 4")
+    program.rules.write_text(program.rules.read_text() + "# changed\n")
+    add(sandbox, [a_listed("t1", "for the board", created_at="2026-01-01T00:00:00Z")])
+    screen.press("s")
+    screen.expect("t1 has changed since it was shown")
+    screen.expect("3 of 4")
+    screen.press("q")
+
+    assert screen.end() == 4
     assert sandbox.world.store.effects == []
 
 

@@ -23,6 +23,7 @@ from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Source
+from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.context import build_context
@@ -184,6 +185,15 @@ class ModelComparison:
         self._check_causes(listed, judged.causes)
         self._check_entries(calls, died=died)
 
+    def cycle_while_paused(self) -> None:
+        """Pause, run a cycle, and resume."""
+        flags = self.parts.ledger.flags
+        flags.set(FlagName.PAUSED, reason="", at=self.clock.now())
+        self.model.paused = True
+        self.cycle()
+        self.parts.ledger.flags.clear(FlagName.PAUSED)
+        self.model.paused = False
+
     def command(self, wanted: Sequence[str] | None = None) -> None:
         """Dismiss by hand, or apply a plan made this moment; compare likewise."""
         self.counted["commands"] += 1
@@ -197,8 +207,9 @@ class ModelComparison:
             judged = self.model.judge(listed.seen or (), listed.at)
             due = [(task_id, REASONS[rule.on]) for task_id, rule in judged.due]
         else:
-            seen = [task.id for task in listed.seen or ()]
-            due = [(task_id, "not_relevant") for task_id in seen if task_id in wanted]
+            chosen = [task for task in listed.seen or () if task.id in wanted]
+            allowed = self.model.allowed_by_hand(chosen, listed.at)
+            due = [(task_id, "not_relevant") for task_id in allowed]
         self._check_calls(calls, due, spare=spare, died=died)
         self._check_entries(calls, died=died)
 

@@ -119,6 +119,14 @@ class Model:
         self._cap(judged, [pair for pair in wanted if pair[0].id not in kept], now)
         return judged
 
+    def allowed_by_hand(self, tasks: Sequence[ListedTask], now: datetime) -> list[str]:
+        """Return which of these tasks a person may dismiss, whatever the rules want."""
+        tried = {line.task_id for line in self.book.values() if line.is_spent}
+        forbidden = tried | self.vetoed
+        room = self.spec.per_day - len(self._spent_today(now))
+        allowed = [t.id for t in tasks if not t.has(PROTECTED)]
+        return [each for each in allowed if each not in forbidden][: max(room, 0)]
+
     def wanted(self, tasks: Sequence[ListedTask]) -> int:
         """Count the tasks that rules want, before caps, holds and age."""
         wishes = self._wishes(tasks).items()
@@ -216,6 +224,10 @@ class Model:
             causes.add("held")
         return causes
 
+    def _spent_today(self, now: datetime) -> list[DismissalRow]:
+        spent = (line for line in self.book.values() if line.is_spent)
+        return [line for line in spent if _same_day(line.at, now)]
+
     def _is_young(self, task: ListedTask, now: datetime) -> bool:
         age = task.age(now)
         return age is None or age < timedelta(minutes=self.spec.min_age_minutes)
@@ -258,7 +270,7 @@ class Model:
         now: datetime,
     ) -> None:
         """Let the oldest through, as many as each cap has room for."""
-        today = [x for x in self.book.values() if x.is_spent and _same_day(x.at, now)]
+        today = self._spent_today(now)
         spent = Counter(line.rule for line in today)
         room = min(self.spec.per_cycle, self.spec.per_day - len(today))
         for task, rule in sorted(wanted, key=lambda pair: _age_order(pair[0])):

@@ -20,6 +20,7 @@ CHAPTERS: Final = (
     "Model",
     "Hostile input",
     "Secrets and reach",
+    "Emergency stop",
     "All at once",
 )
 

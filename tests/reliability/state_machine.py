@@ -29,7 +29,6 @@ from tests.reliability.model_rules import (
 from tests.reliability.model_server import CRASHES, OUTCOMES, ServerLimits
 from tests.reliability.strategies import ages, server_limits, specs, texts
 from triaged.ledger.dismissals import DismissalFilter
-from triaged.ledger.flags import FlagName
 
 # Enough that a share of them opens the breaker.
 CROWD: Final = 23
@@ -121,14 +120,7 @@ class ProductStateMachine(RuleBasedStateMachine):
 
     @rule()
     def paused_and_resumed(self) -> None:
-        comparison = self.comparison
-        comparison.parts.ledger.flags.set(
-            FlagName.PAUSED, reason="", at=comparison.clock.now()
-        )
-        comparison.model.paused = True
-        comparison.cycle()
-        comparison.parts.ledger.flags.clear(FlagName.PAUSED)
-        comparison.model.paused = False
+        self.comparison.cycle_while_paused()
 
     @rule(spec=specs())
     def other_rules(self, spec: Spec) -> None:

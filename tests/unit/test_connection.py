@@ -432,6 +432,7 @@ _FAULTS: Final[
     FaultKind.FORBIDDEN: (KeyRejected, KeyRejected),
     FaultKind.HTML_404: (MalformedResponse, MalformedResponse),
     FaultKind.NOT_PENDING: (RequestRejected, NotPending),
+    FaultKind.REJECTED: (RequestRejected, RequestRejected),
     FaultKind.RETRY_AFTER: (NoResponse, NoResponse),
     FaultKind.PARTIAL_ERROR: (None, MalformedResponse),
     FaultKind.AGE: (None, None),

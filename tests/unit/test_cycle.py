@@ -20,6 +20,7 @@ from triaged.leadlex.errors import (
     Unreachable,
 )
 from triaged.leadlex.models import TaskList
+from triaged.ledger import DispatchLock
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
 from triaged.quota import QuotaSettings, RateLimitHeaders
@@ -333,3 +334,52 @@ async def test_a_decision_is_explained_by_what_was_stored(
     assert left is not None
     assert left.cause is LeaveCause.NO_RULE
     assert harness.ledger.rulesets.source(left.rules_sha256) == RULES
+
+
+@pytest.mark.anyio
+async def test_a_stop_ends_the_wait_for_another_process(
+    harness: TriageHarness, tmp_path: Path
+) -> None:
+    """Who holds the lock may be stopped for ever: the end does not wait for it."""
+    other = DispatchLock(tmp_path, harness.clock)
+    async with other.acquired():
+        harness.stop.set()
+        report = await harness.cycle()
+
+    assert not report.listed
+    assert harness.leadlex.calls == []
+
+
+@pytest.mark.anyio
+async def test_a_cycle_does_not_sleep_for_a_day(harness: TriageHarness) -> None:
+    """A server that asks for a long wait ends the cycle, which says until when."""
+    harness.leadlex.add("t1")
+    until = harness.clock.at + timedelta(days=1)
+    harness.leadlex.rate_limit = RateLimitHeaders(retry_after=until)
+    await harness.cycle()
+    report = await harness.cycle()
+
+    assert str(report.error) == (
+        f"LeadLex asks for no API calls until {until:%Y-%m-%d %H:%M:%SZ}"
+    )
+    assert harness.clock.at < until
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", ["pending", "dismissed"])
+async def test_a_row_that_cannot_be_read_denies_no_dismissal(
+    harness: TriageHarness, status: str
+) -> None:
+    """An unreadable row may be the task: what is found in no list stays unknown."""
+    harness.leadlex.add("t1")
+    harness.leadlex.errors.append(NoResponse("dismiss", status=502))
+    harness.leadlex.effect_before_error = True
+    await harness.cycle()
+    row = harness.leadlex.tasks["t1"]
+    harness.leadlex.tasks["t1"] = {"id": None, "status": status}
+    await harness.cycle()
+    assert harness.outcomes() == [("t1", Outcome.UNKNOWN)]
+    harness.leadlex.tasks["t1"] = row
+    await harness.cycle()
+
+    assert harness.outcomes() == [("t1", Outcome.CONFIRMED)]

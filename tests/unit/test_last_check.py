@@ -15,6 +15,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
+from triaged.quota import RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage.dispatcher import MAX_CONCURRENT
 from triaged.triage.reconcile import EFFECT_TIMEOUT
@@ -168,6 +169,26 @@ async def test_the_kept_copy_stays_while_the_other_goes(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_copy_stays_when_the_kept_task_was_dismissed(tmp_path: Path) -> None:
+    """A list that still has the kept task does not let its last copy go too."""
+    harness = TriageHarness(tmp_path)
+    harness.rules(
+        "version: 1\nsafety: {max_share_of_pending: 1.0}\nrules:\n"
+        "- {name: twice, match: {duplicate: {of: [description]}}, dismiss: duplicate}\n"
+        "- {name: old, match: {age: {over: 30d}}, dismiss: not_relevant}\n"
+    )
+    old = (T0 - timedelta(days=40)).isoformat()
+    harness.leadlex.add("old", description="same", created_at=old)
+    await harness.cycle()
+    harness.leadlex.tasks["old"]["status"] = "pending"
+    harness.leadlex.add("new", description="same")
+    await harness.cycle()
+    harness.ledger.close()
+
+    assert harness.leadlex.dismissed == ["old"]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("is_replaced", [False, True])
 async def test_a_ledger_that_was_replaced_stops_everything(
     harness: TriageHarness, tmp_path: Path, *, is_replaced: bool
@@ -189,6 +210,38 @@ async def test_a_ledger_that_was_replaced_stops_everything(
         await harness.cycle()
 
     assert len(harness.leadlex.dismissed) == before <= MAX_CONCURRENT
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("seconds", [90, -90])
+async def test_the_caps_day_is_the_servers(
+    harness: TriageHarness, seconds: int
+) -> None:
+    """A clock that is a little off begins no second day at one of its midnights."""
+    harness.rules(RULES.replace("safety: {", "safety: {max_dismissals_per_day: 1, "))
+    # Five seconds before midnight and five after, by this machine's clock.
+    skew, clock = timedelta(seconds=seconds), harness.clock
+    clock.at = T0 - timedelta(seconds=5)
+    harness.leadlex.add("t1", "t2")
+    harness.leadlex.rate_limit = RateLimitHeaders(date=clock.at + skew)
+    await harness.cycle()
+    clock.at += timedelta(seconds=10)
+    harness.leadlex.rate_limit = RateLimitHeaders(date=clock.at + skew)
+    await harness.cycle()
+
+    assert len(harness.leadlex.dismissed) == 1
+
+
+def test_no_veto_is_confirmed_in_a_ledger_that_is_gone(
+    harness: TriageHarness, tmp_path: Path
+) -> None:
+    """A page that is open on a deleted ledger says so, rather than to keep a task."""
+    (tmp_path / FILE).unlink()
+
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.vetoes.add("t1", at=T0)
+    with pytest.raises(LedgerError, match="deleted or replaced"):
+        harness.ledger.flags.set(FlagName.PAUSED, at=T0)
 
 
 def test_a_ledger_belongs_to_one_api(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -243,6 +243,14 @@ def test_all_moments_of_a_day_ask_for_the_same_day(dismissals: Dismissals) -> No
         T0 + DAY - MOMENT,
     ):
         assert dismissals.count_by_rule(asked_at) == {"clutter": 1}
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+def test_the_first_and_the_last_day_of_the_calendar(
+    dismissals: Dismissals, year: int
+) -> None:
+    """A day without a day before or after it has a count like any other."""
+    assert dismissals.count_by_rule(datetime(year, 12, 31, 23, 59, tzinfo=UTC)) == {}
 
 
 def test_find_filters_by_all_that_is_given(dismissals: Dismissals) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 import re2
-from hypothesis import assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from triaged.rules.patterns.chars import candidates, takes
@@ -80,7 +80,6 @@ def write(node: Node, dice: random.Random) -> str:
 
 
 @given(_PATTERNS)
-@settings(max_examples=200, deadline=None)
 def test_every_pattern_of_re2_has_a_tree(source: str) -> None:
     """The leaves stand in the pattern where they say, in order, without overlap."""
     valid(source)
@@ -93,7 +92,6 @@ def test_every_pattern_of_re2_has_a_tree(source: str) -> None:
 
 
 @given(_PATTERNS, st.integers(0, 10_000))
-@settings(max_examples=200, deadline=None)
 def test_re2_finds_what_the_tree_writes(source: str, seed: int) -> None:
     """A text that is written by the tree of a pattern is matched by it as a whole."""
     compiled = valid(source)
@@ -108,7 +106,6 @@ def test_re2_finds_what_the_tree_writes(source: str, seed: int) -> None:
 
 
 @given(_PATTERNS)
-@settings(max_examples=200, deadline=None)
 def test_what_is_said_of_matching_is_true(source: str) -> None:
     """What can match nothing never matches; what matches every line always does."""
     compiled = valid(source)
@@ -134,7 +131,6 @@ _SMALL = st.recursive(
 
 
 @given(_SMALL)
-@settings(max_examples=100, deadline=None)
 def test_nothing_is_missed(source: str) -> None:
     """A small pattern without a match in any short text is said to have none."""
     compiled = valid(source)
@@ -180,7 +176,6 @@ def test_deep_groups_are_no_tree() -> None:
 
 
 @given(st.text(alphabet=r"aé\bwdsWDSQEx()[]{}^$|?*+.,:-<>=!iP0129", max_size=24))
-@settings(max_examples=400)
 def test_no_token_is_lost(source: str) -> None:
     """Valid or not, the tokens joined again are the pattern."""
     assert "".join(token.text for token in split(source)) == source

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 import re2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from triaged.rules.patterns.doubts import find_case_doubt, find_doubts
@@ -441,7 +441,6 @@ def test_refuses_ascii_classes_beside_other_letters(
 
 
 @given(st.text(alphabet=r"aé\bwdsWDSQEx()[]{}^$|?*+.,:-<>=!iP0129", max_size=24))
-@settings(max_examples=400)
 def test_any_text_is_a_pattern_or_refused(source: str) -> None:
     """Nothing but the refusal is raised, and what is taken is in NFC."""
     try:
@@ -464,7 +463,6 @@ def test_any_text_is_a_pattern_or_refused(source: str) -> None:
         max_size=8,
     ).map("".join)
 )
-@settings(max_examples=600)
 def test_what_is_offered_is_a_pattern(source: str) -> None:
     """Whoever writes what the message says gets something that RE2 understands."""
     try:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
@@ -58,7 +58,6 @@ class NeverSearched:
         raise AssertionError
 
 
-@settings(max_examples=200, deadline=None)
 @given(rulesets(), listings(), st.sampled_from((0, 5_000)))
 def test_same_decisions(ruleset: Ruleset, listed: list[Task], room: int) -> None:
     """Whatever the rules and the tasks, both decide alike, for the same reasons."""
@@ -67,7 +66,6 @@ def test_same_decisions(ruleset: Ruleset, listed: list[Task], room: int) -> None
     assert engine.decide(listed, now=T0) == decide(ruleset, listed, now=T0)
 
 
-@settings(max_examples=200, deadline=None)
 @given(conditions(), tasks(), listings())
 def test_compiled(condition: Condition, task: Task, others: list[Task]) -> None:
     """A compiled condition answers as `holds` does."""
@@ -90,7 +88,6 @@ def judged() -> st.SearchStrategy[list[Task]]:
     return st.lists(entries(), min_size=1, max_size=8).map(numbered)
 
 
-@settings(max_examples=200, deadline=None)
 @given(rulesets(), judged(), st.sampled_from((0, 5_000)))
 def test_same_decisions_where_all_can_be_judged(
     ruleset: Ruleset, listed: list[Task], room: int

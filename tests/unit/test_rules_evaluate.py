@@ -20,6 +20,7 @@ from triaged.rules.conditions import (
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -247,6 +248,29 @@ def test_a_part_that_cannot_be_read_clouds_a_comparison(
 ) -> None:
     """A value of which a part is lost may be equal, unless the rest differs."""
     assert _metadata(test, value) is truth
+
+
+@pytest.mark.parametrize(
+    ("value", "truth"),
+    [
+        ("a", True),
+        ("b", False),
+        (1, False),
+        ("1", True),
+        (["a"], False),
+        ("a\ud800", None),
+        (float("inf"), None),
+        (None, None),
+    ],
+)
+def test_a_list_in_a_file_answers_as_one_in_the_rules(
+    value: Json, truth: TriState
+) -> None:
+    """Where the entries were written makes no difference."""
+    entries = ("a", "1")
+
+    assert _metadata(In(entries), value) is truth
+    assert _metadata(In(entries, ListFile("ids.txt", "", (1, 2))), value) is truth
 
 
 @given(conditions(), tasks())

@@ -124,9 +124,9 @@ def test_explanation_agrees(ruleset: Ruleset, task: Task) -> None:
             "present",
             "absent",
         ),
-        (AllOf((SEARCHES, NEVER)), "all", "every one", "1 of 2 hold"),
-        (AnyOf((SEARCHES, NEVER)), "any", "at least one", "1 of 2 hold"),
-        (Not(SEARCHES), "not", "that it does not hold", "1 of 1 hold"),
+        (AllOf((SEARCHES, NEVER)), "all", "all of them", "1 of 2 conditions matched"),
+        (AnyOf((SEARCHES, NEVER)), "any", "at least one", "1 of 2 conditions matched"),
+        (Not(SEARCHES), "not", "no match", "1 of 1 conditions matched"),
     ],
 )
 def test_words(condition: Condition, what: str, wanted: str, seen: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
@@ -282,7 +282,6 @@ def placed(conditions: Sequence[Condition]) -> list[LocatedRule]:
     ]
 
 
-@settings(max_examples=300)
 @given(st.lists(_CONDITIONS, min_size=2, max_size=6), _VALUES, _VALUES)
 def test_an_unreachable_rule_never_acts(
     conditions: list[Condition], m: Json, n: Json

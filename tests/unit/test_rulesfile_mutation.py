@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from tests.builders import T0
 from tests.strategies import rulesets
@@ -351,7 +351,6 @@ def test_what_there_is_no_time_for_is_counted() -> None:
     assert slow.tried == mutation.MAX_SECONDS
 
 
-@settings(max_examples=60, deadline=None)
 @given(rulesets())
 def test_a_mutant_has_one_thing_changed(ruleset: Ruleset) -> None:
     """No mutant is the ruleset itself, and each has one rule or entry changed."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0
@@ -89,7 +89,6 @@ def test_any_bytes_are_refused_in_order(data: bytes) -> None:
         parse(data, "rules.yaml")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_damaged_file_loads_or_is_refused(data: st.DataObject) -> None:
     """However the example is damaged: rules whose tests can be run, or ConfigError."""

@@ -16,7 +16,9 @@ from triaged.clock import SystemClock
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.service import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
+from triaged.errors import LedgerError
 from triaged.leadlex.api_key import KeySource, parse_key
+from triaged.ledger.locks import DAEMON_LOCK
 from triaged.quota import QuotaSettings
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
@@ -222,3 +224,19 @@ async def test_an_error_beside_the_cycle(
 
         assert is_well(daemon)
         assert daemon.errors.counts()[Where(part)] >= 1
+
+
+async def test_a_daemon_ends_when_its_lock_was_deleted(
+    tmp_path: Path, sandbox: RunningSandbox
+) -> None:
+    """Another daemon could start beside it, so it dismisses nothing and says why."""
+    structlog.configure(processors=[drop])
+    with pytest.raises(LedgerError, match="deleted or replaced"):  # noqa: PT012 - raised at its end
+        async with living(tmp_path, sandbox) as (daemon, _):
+            (tmp_path / "state" / DAEMON_LOCK).unlink()
+            sandbox.world.store.add([a_listed("t9")])
+            daemon.supervisor.plan(SystemClock().now())
+            stopped = daemon._stop.wait()  # noqa: SLF001 - it stops by itself
+            await asyncio.wait_for(stopped, PATIENCE)
+
+    assert sandbox.world.store.status_of("t9") == "pending"

@@ -23,13 +23,12 @@ from triaged.cli.options import (
 )
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
-from triaged.cli.session import open_session
+from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
-from triaged.quota import Purpose
 from triaged.rules.task import Decision
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
@@ -72,8 +71,7 @@ async def _apply(
 ) -> int:
     async with open_session(settings) as (workspace, activity):
         refuse_while_paused(workspace.ledger)
-        with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
+        listed = await list_pending(workspace, activity)
         now = workspace.clock.now()
         guarded = assess(
             workspace.ledger,
@@ -109,7 +107,10 @@ async def _carry_out(
     entries = [entry for entry in plan.entries if entry.task_id in ids]
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
-        async with workspace.dispatch_lock().acquired():
+        async with workspace.dispatch_lock().acquired(stop.is_set) as is_held:
+            if not is_held:
+                echo("nothing was sent.")
+                return exit_codes.INCOMPLETE
             workspace.rate_limiter.expire_dismissals()
             now = workspace.clock.now()
             assessment = assess(

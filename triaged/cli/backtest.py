@@ -147,7 +147,7 @@ def _example_json(example: FalsePositive) -> dict[str, Any]:
     return {
         "task_id": example.task.id,
         "description": example.task.description,
-        "match": result_to_dict(example.verdict),
+        "match": result_to_dict(example.result),
     }
 
 
@@ -167,7 +167,7 @@ def _show(result: Backtest) -> None:
             task = example.task
             line = f"approved: {task.id} {task.description or '—'}"
             tree = Tree(Text(escape_unprintable(truncate(line, 140))))
-            add_result(tree, result_to_dict(example.verdict))
+            add_result(tree, result_to_dict(example.result))
             console().print(tree)
     echo("")
     for note in limitations(result):

@@ -142,8 +142,8 @@ def _show(
     )
     echo(f"reserve         {made.reserved:>8,}   left to people and other tools")
     often = f"one every {format_duration(made.interval)}" if made.polls else "none"
-    wished = format_duration(settings.poll_interval)
-    echo(f"polls           {made.polls:>8,}   {often} (requested: {wished})")
+    requested = format_duration(settings.poll_interval)
+    echo(f"polls           {made.polls:>8,}   {often} (requested: {requested})")
     echo(f"dismissals      {made.dismissals:>8,}   at most a day")
     cleared = made.backlog_cleared_in
     gone = "never done" if cleared is None else f"done in {format_duration(cleared)}"

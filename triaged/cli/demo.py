@@ -74,7 +74,7 @@ class DemoFailed(TriagedError):
         self.what = what
 
     def __str__(self) -> str:
-        """Say what went wrong."""
+        """Return what went wrong."""
         return f"the demo failed: {self.what}"
 
 

@@ -25,7 +25,7 @@ from triaged.cli.options import (
 )
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_table import format_age
-from triaged.cli.session import open_session
+from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import (
     either,
     expand,
@@ -37,7 +37,6 @@ from triaged.cli.task_ids import (
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.ledger.dismissals import Outcome, Source
-from triaged.quota import Purpose
 from triaged.rules.duration import parse_duration
 from triaged.rules.evaluate import age_of
 from triaged.rules.patterns.re2_pattern import (
@@ -75,7 +74,7 @@ class TaskFilter:
     description: Re2Pattern | None
 
     def matches(self, task: Task, now: datetime) -> bool:
-        """Say whether the task is meant; what cannot be judged is not."""
+        """Return whether the task is meant; what cannot be judged is not."""
         if not task.is_pending or (self.ids and task.id not in self.ids):
             return False
         if self.type is not None and task.type != self.type:
@@ -155,8 +154,7 @@ async def _dismiss(
     async with open_session(settings) as (workspace, activity):
         if not while_paused:
             refuse_while_paused(workspace.ledger)
-        with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
+        listed = await list_pending(workspace, activity)
         now = workspace.clock.now()
         selection = _with_whole_ids(selection, workspace, listed.tasks)
         wishes = [

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from triaged.cli import history_observed
 from triaged.cli.options import (
     API,
     LEDGER_OPTIONS,
@@ -143,6 +142,8 @@ def _show_observed(
     rule: str | None,
     reason: str | None,
 ) -> None:
+    from triaged.cli import history_observed  # noqa: PLC0415 - starts are faster
+
     wanted = history_observed.ObservedFilter(
         since=since, task_id=task_id, rule=rule, reason=reason
     )

@@ -26,7 +26,7 @@ _HELP: Final = {
     "reserve": "Share of the day's calls never spent [default: 0.2].",
     "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
-    "retention": "How long what is settled is kept, at least 2d [default: 400d].",
+    "retention": "How long resolved records are kept, at least 2d [default: 400d].",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",

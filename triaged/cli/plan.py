@@ -24,11 +24,10 @@ from triaged.cli.output import echo_json, escape_json
 from triaged.cli.plan_file import write_plan
 from triaged.cli.plan_table import PlanView, show_plan
 from triaged.cli.private_file import write_private
-from triaged.cli.session import open_session
+from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
-from triaged.quota import Purpose
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
 from triaged.rules.task import LeaveCause, Task, parse_timestamp
@@ -87,11 +86,13 @@ class Preview:
     history: History
     now: datetime
     short_ids: Mapping[str, str] = field(default_factory=dict)
+    may_lack_tasks: bool = False
 
     def is_incomplete(self) -> bool:
-        """Return whether a limit would keep a cycle from all that the rules want."""
+        """Return whether a cycle would not do all that the rules want."""
         left = self.guarded.left
-        return bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
+        is_limited = bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
+        return is_limited or self.may_lack_tasks
 
 
 @click.command
@@ -148,7 +149,8 @@ def make_preview(
     settings: Settings, file: Path | None, now: datetime | None
 ) -> Preview:
     """Decide on the tasks of a file, or on those that are pending now."""
-    rules, _ = load_rules(settings.rules, now=now or SystemClock().now())
+    # The tests in the file have ages of their own; --now is for the tasks.
+    rules, _ = load_rules(settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
     tasks = read_tasks(file)
@@ -189,8 +191,7 @@ async def _preview_of_api(
     settings: Settings, rules: CompiledRules, now: datetime | None
 ) -> Preview:
     async with open_session(settings) as (workspace, activity):
-        with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
+        listed = await list_pending(workspace, activity)
         moment = now or workspace.clock.now()
         assessment = assess(
             workspace.ledger,
@@ -208,6 +209,7 @@ async def _preview_of_api(
             history=assessment.history,
             now=moment,
             short_ids=shorten(ids, known),
+            may_lack_tasks=listed.incomplete is not None,
         )
 
 

@@ -4,7 +4,8 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 import click
@@ -25,7 +26,7 @@ from triaged.cli.options import (
 )
 from triaged.cli.output import cause_in_words, echo, truncate
 from triaged.cli.plan_table import format_age
-from triaged.cli.session import open_session
+from triaged.cli.session import Activity, list_pending, open_session
 from triaged.clock import SystemClock
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.approver import LexiApprover
@@ -42,6 +43,9 @@ from triaged.triage.assessment import assess
 from triaged.triage.guard import oldest_first
 from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
 from triaged.workspace import Workspace
+
+# A person may look at one task for long; each list costs a call.
+MAX_LIST_AGE: Final = timedelta(minutes=1)
 
 HELP: Final = "a approve · d dismiss · s skip · u undo the last · q quit"
 # What has no id, or was dismissed before, is not a question.
@@ -83,8 +87,7 @@ async def _review(
     async with open_session(settings) as (workspace, activity):
         if not while_paused:
             refuse_while_paused(workspace.ledger)
-        with activity.show("listing the pending tasks"):
-            listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
+        listed = await list_pending(workspace, activity)
         now = workspace.clock.now()
         guarded = assess(
             workspace.ledger,
@@ -97,6 +100,7 @@ async def _review(
         pending.sort(key=lambda decision: oldest_first(decision.task))
         session = _Session(
             workspace,
+            activity,
             FollowedRules(settings.rules, rules, workspace.clock.now),
             reasons,
             ManualDispatch(
@@ -117,12 +121,15 @@ class _Session:
     def __init__(
         self,
         workspace: Workspace,
+        activity: Activity,
         rules: FollowedRules,
         reasons: tuple[str, ...],
         origin: ManualDispatch,
     ) -> None:
         self._workspace = workspace
+        self._activity = activity
         self._rules = rules
+        self._rules_seen = rules().ruleset.sha256
         self._reasons = reasons
         self._origin = origin
         self._last: Answer | None = None
@@ -205,10 +212,38 @@ class _Session:
             return
         if answer.key == "s":
             self._ends["skipped"] += 1
+        elif not await self._is_as_shown(answer.task):
+            return
         elif answer.key == "a":
             await self._approve(answer.task)
         else:
             await self._dismiss(ManualDismissal(answer.task, answer.reason))
+
+    async def _is_as_shown(self, task: Task) -> bool:
+        """Return whether the answer still fits; an old list is asked for again.
+
+        So it is after a change of the rules, whose author may know of new texts.
+        """
+        rules, now = self._rules().ruleset.sha256, self._workspace.clock.now()
+        age = abs(now - self._origin.listed_at)
+        if rules != self._rules_seen or age > MAX_LIST_AGE:
+            try:
+                listed = await list_pending(self._workspace, self._activity)
+            except (LexiError, QuotaExhausted) as error:
+                self._fail(str(error))
+                return False
+            self._rules_seen = rules
+            self._origin = replace(
+                self._origin,
+                tasks=listed.tasks,
+                listed_at=listed.requested_at or now,
+            )
+        found = [each for each in self._origin.tasks if each.id == task.id]
+        if {each.content_hash() for each in found} == {task.content_hash()}:
+            return True
+        why = "has changed since it was shown" if found else "is no longer pending"
+        self._fail(f"{truncate(task.id or '—')} {why}; nothing was sent")
+        return False
 
     async def _approve(self, task: Task) -> None:
         rate_limiter = self._workspace.rate_limiter

@@ -31,9 +31,16 @@ from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError, Problem
 from triaged.ledger import DaemonLock
 from triaged.quota.budget import infeasible_reason
+from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.triage.report import CycleReport, CycleResult, FalsePositiveLog, log_cycle
+from triaged.triage.report import (
+    CycleReport,
+    CycleResult,
+    FalsePositiveLog,
+    log_cycle,
+    log_lock_wait,
+)
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import open_workspace
@@ -162,12 +169,15 @@ async def _run_once(
             clock,
             on_call=metrics.record_call if metrics else lambda _: None,
             on_refused=metrics.record_rate_limited if metrics else lambda _: None,
+            on_lock_wait=log_lock_wait,
         ) as workspace:
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
             with signal_events(asyncio.get_running_loop(), stop, None):
-                report = await cycle.run(lambda: rules, stop=stop)
+                # A cycle may wait for the quota, and the rules be changed meanwhile.
+                in_force = FollowedRules(settings.rules, rules, clock.now)
+                report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()
             process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:

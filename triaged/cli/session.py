@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final
 from triaged.cli.output import echo
 from triaged.cli.streams import require_output
 from triaged.clock import SystemClock
+from triaged.leadlex.errors import MalformedResponse
+from triaged.leadlex.models import LIST, TaskList
+from triaged.quota import Purpose
 from triaged.settings import Settings
 from triaged.workspace import Workspace, open_workspace
 
@@ -56,7 +59,7 @@ class Activity:
                 self._bar = None
 
     def note(self, why: str) -> None:
-        """Tell what is waited for."""
+        """Return what is waited for."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")
@@ -89,6 +92,22 @@ class SessionClock(SystemClock):
         )
         await super().sleep(seconds)
         self._activity.resume()
+
+
+async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
+    """List the pending tasks; what makes the list incomplete goes to stderr.
+
+    Raises:
+        MalformedResponse: its rows may be wrong or out of date: none is acted on.
+        LexiError, QuotaExhausted: the call did not come about.
+    """
+    with activity.show("listing the pending tasks"):
+        listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
+    if listed.rows_in_doubt:
+        raise MalformedResponse(LIST, message=listed.incomplete or "")
+    if listed.incomplete is not None:
+        echo(f"triaged: tasks may be missing: {listed.incomplete}", error=True)
+    return listed
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ MIN_PREFIX: Final = 8
 # Shorter ids are shown whole: a prefix would save nothing.
 _WHOLE: Final = 12
 _MAX_CANDIDATES: Final = 8
-_MAX_NEIGHBOURS: Final = 2_000
+_MAX_ADJACENT: Final = 2_000
 _MAX_SHOWN: Final = 40
 
 
@@ -75,7 +75,7 @@ def suggest(typed: str, lookup: Lookup) -> list[str]:
     import difflib  # noqa: PLC0415 - only for typing errors
 
     begins = list(lookup(text, limit=3)) if text else []
-    return begins or difflib.get_close_matches(text, lookup(limit=_MAX_NEIGHBOURS), n=3)
+    return begins or difflib.get_close_matches(text, lookup(limit=_MAX_ADJACENT), n=3)
 
 
 def unknown_id(typed: str, lookup: Lookup, where: str) -> str:
@@ -87,21 +87,21 @@ def unknown_id(typed: str, lookup: Lookup, where: str) -> str:
 
 def shorten(ids: Collection[str], lookup: Lookup) -> dict[str, str]:
     """Return for each id a unique prefix, or the whole id where that is short."""
-    neighbours: dict[str, Sequence[str]] = {}
+    adjacent: dict[str, Sequence[str]] = {}
     shown: dict[str, str] = {}
     for task_id in ids:
         start = task_id[:MIN_PREFIX]
         if len(task_id) <= _WHOLE or not start.isprintable():
             shown[task_id] = task_id
             continue
-        if start not in neighbours:
-            neighbours[start] = lookup(start, limit=_MAX_NEIGHBOURS)
-        shown[task_id] = _unique_prefix(task_id, neighbours[start])
+        if start not in adjacent:
+            adjacent[start] = lookup(start, limit=_MAX_ADJACENT)
+        shown[task_id] = _unique_prefix(task_id, adjacent[start])
     return shown
 
 
 def _unique_prefix(task_id: str, others: Sequence[str]) -> str:
-    if len(others) >= _MAX_NEIGHBOURS:
+    if len(others) >= _MAX_ADJACENT:
         return task_id
     # Among sorted ids, the neighbours share the most.
     at = bisect_left(others, task_id)

@@ -37,6 +37,7 @@ class Health:
     next_poll_at: datetime | None = None
     rules_rejected: str | None = None
     waiting_for_quota_until: datetime | None = None
+    waiting_for_process: str | None = None
 
     def why_not_alive(self, monotonic: float) -> str | None:
         """Return why the main loop is not alive; never about LeadLex, None when it is.
@@ -73,6 +74,9 @@ class Health:
             reasons.append(
                 f"no cycle has succeeded since {self.last_success_at:%H:%M:%SZ}"
             )
+        if reasons and self.waiting_for_process is not None:
+            who = self.waiting_for_process
+            reasons.append(f"waiting for {who}, which is dismissing or stopped")
         if (
             reasons
             and self.last_report is not None

@@ -113,7 +113,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             headers=list(_SECURITY_HEADERS.items()),
-            # Nonsense from strangers must not fill the log.
+            # Invalid requests from any client must not fill the log.
             log_level="error",
             limit_concurrency=MAX_CONNECTIONS,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,

@@ -1,6 +1,5 @@
 """Metrics of one cycle as a file for node_exporter's textfile collector."""
 
-from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import write_to_textfile
@@ -54,7 +53,7 @@ def write_metrics_file(
         ruleset=ruleset,
         health=Health(
             heartbeat_at=0.0,
-            interval=timedelta(0),
+            interval=settings.poll_interval,
             last_report=report,
             last_list=report if report.listed else None,
         ),

@@ -131,7 +131,7 @@ class RulesWatcher:
             return True
         if self._changed_since(look):
             return False
-        # In force before it is logged: whoever reads the line may rely on it.
+        # In force before it is logged: a reader of the line may rely on it.
         self._activate(rules, look)
         log.info("rules.reloaded", sha256=rules.ruleset.sha256)
         return True

@@ -27,7 +27,12 @@ from triaged.ledger import DaemonLock
 from triaged.ledger.flags import FlagName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
-from triaged.triage.report import CycleReport, FalsePositiveLog, log_cycle
+from triaged.triage.report import (
+    CycleReport,
+    FalsePositiveLog,
+    log_cycle,
+    log_lock_wait,
+)
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
@@ -87,7 +92,7 @@ class Daemon:
         errors: InternalErrors,
         on_attempt: Callable[[Attempt], None],
     ) -> None:
-        self.workspace = workspace
+        self.workspace = workspace = replace(workspace, on_lock_wait=self._lock_awaited)
         self.metrics = metrics
         self.errors = errors
         self._dry_run = dry_run
@@ -114,6 +119,11 @@ class Daemon:
         self._process = RunningProcess(
             settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
         )
+        self._lock = DaemonLock(
+            workspace.settings.state_dir,
+            workspace=workspace.settings.workspace,
+            since=self._process.started_at,
+        )
         self.supervisor = Supervisor(
             clock=clock,
             health=self.health,
@@ -135,11 +145,7 @@ class Daemon:
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with (
-            DaemonLock(
-                settings.state_dir,
-                workspace=settings.workspace,
-                since=self._process.started_at,
-            ),
+            self._lock,
             signal_events(loop, self._stop, self._reload_requested),
         ):
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
@@ -212,6 +218,7 @@ class Daemon:
     async def _run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
         try:
+            self._lock.verify()
             report = await self._cycle.run(
                 lambda: self.rules_watcher.rules, stop=self._stop
             )
@@ -245,12 +252,17 @@ class Daemon:
             key_accepted=health.key_accepted,
         )
 
+    def _lock_awaited(self, owner: str) -> None:
+        self.health.waiting_for_process = owner
+        log_lock_wait(owner)
+
     def _end_with(self, error: LedgerError | KeyRejected) -> None:
         self._fatal_error = error
         self._stop.set()
 
     def _take_report(self, report: CycleReport) -> None:
         now, health = self._clock.now(), self.health
+        health.waiting_for_process = None
         health.last_report = report
         health.last_poll_at = now
         if report.listed:

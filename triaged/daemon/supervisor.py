@@ -16,6 +16,8 @@ from triaged.daemon.internal_errors import InternalErrors, Where
 TICK_SECONDS: Final = 1.0
 # The wall clock was set when it and the monotonic clock part by more than this.
 CLOCK_STEP: Final = timedelta(seconds=1)
+# From the planned moment to the start of the cycle.
+FIRING_SECONDS: Final = 2.0
 # Longer than one call may take, shorter than the 90 s after which systemd kills.
 DRAIN_SECONDS: Final = 70.0
 
@@ -138,7 +140,9 @@ class Supervisor:
             self.plan(now + self._health.interval)
             return
         was_set = abs(_wall_ahead(now, monotonic) - self._wall_ahead) > CLOCK_STEP
-        if was_set or not self._schedule.is_planned():
+        # What fires at this moment is planned no more, and not lost.
+        is_firing = 0 <= monotonic - due < FIRING_SECONDS
+        if was_set or not (self._schedule.is_planned() or is_firing):
             self.plan(min(at, now + timedelta(seconds=max(due - monotonic, 0.0))))
 
 

@@ -1,7 +1,7 @@
 """Judges whether a list answer is what it seems: all tasks of one status, as of now.
 
 LeadLex documents neither pages nor filters that fail, so each sign of them counts; a
-list that may be incomplete settles nothing.
+list that may be incomplete resolves nothing.
 """
 
 import re
@@ -112,7 +112,7 @@ def _header_facts(headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
 
 
 def _page(name: str, value: Json, rows: int) -> str | None:
-    """Say what one fact has to do with further pages."""
+    """Return what one fact has to do with further pages."""
     number = _number(value)
     if name in _TOTALS | {"count"} and number is not None and number > rows:
         return f"{rows} of {number:.0f} tasks are listed"

@@ -54,7 +54,7 @@ def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
 
 
 def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
-    """Say whether ``NO_PROXY`` names a host: names, domains, addresses, networks."""
+    """Return whether ``NO_PROXY`` names a host: names, domains, addresses, networks."""
     return any(_covers(entry, host, port) for entry in re.split(r"[\s,;]+", no_proxy))
 
 
@@ -134,7 +134,7 @@ def _is_host(host: str) -> bool:
 
 
 def _covers(entry: str, host: str, port: int) -> bool:
-    """Say whether one entry of ``NO_PROXY`` names a host; nonsense names none."""
+    """Return whether one entry of ``NO_PROXY`` names a host; nonsense names none."""
     entry = entry.strip().lower().rpartition("://")[2].rstrip("/")
     host = host.lower().rstrip(".")
     if entry == "*":

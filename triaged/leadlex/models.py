@@ -31,7 +31,7 @@ class TaskList:
     """The tasks of one status, as listed at one moment.
 
     ``incomplete`` is None when the list is known to be whole, and otherwise says in
-    words why tasks may be missing from it: such a list settles nothing.  With
+    words why tasks may be missing from it: such a list resolves nothing.  With
     ``rows_in_doubt`` its rows may be wrong or out of date as well: none is acted on.
     ``requested_at`` is when it was asked for.
     """

@@ -202,7 +202,7 @@ def _shown(value: Json) -> str:
 
 
 def is_from_cache(headers: Mapping[str, str]) -> bool:
-    """Say whether the headers tell that a cache gave the answer."""
+    """Return whether the headers tell that a cache gave the answer."""
     if headers.get("age", "").strip("0 ,\t"):
         return True
     if re.match(r"\s*11[0-3]\b", headers.get("warning", "")):

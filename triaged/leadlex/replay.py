@@ -29,7 +29,7 @@ class ReplayDetector:
         self._heads: dict[_Head, float] = {}
 
     def is_replay(self, head: Iterable[tuple[bytes, bytes]], monotonic: float) -> bool:
-        """Say whether this very head came before, and remember it.
+        """Return whether this very head came before, and remember it.
 
         A server that gives all its answers one request id identifies none of them.
         """
@@ -58,7 +58,7 @@ class StaleDetector:
         self._stale: tuple[float, float] | None = None
 
     def is_stale(self, date: datetime | None, monotonic: float) -> bool:
-        """Say whether an answer with this ``Date`` was made long before now.
+        """Return whether an answer with this ``Date`` was made long before now.
 
         Two in a row whose ``Date`` runs on show that the server's clock was set back.
         """

@@ -1,4 +1,4 @@
-"""The calls that change something; only the gate is given one of these."""
+"""The dismiss call; only the dispatcher is given one of these."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
 class LexiWriter:
-    """The one way to dismiss; only the gate holds one."""
+    """The only way to dismiss; held by the dispatcher alone."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -27,7 +27,7 @@ APPLICATION_ID: Final = 0x74726764
 
 # Text that is no text, in an error's own message too, is not SQLite's error.
 _SQLITE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-# Our statements are right, so whoever does not understand them has other tables.
+# The statements are right, so a file that rejects them has other tables.
 _CORRUPTION: Final = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -47,9 +47,13 @@ def format_timestamp(moment: datetime) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
-def end_of_day(moment: datetime) -> datetime:
-    """Return the last moment of a UTC day; the next day may be beyond the calendar."""
-    return moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+def utc_day(moment: datetime) -> tuple[str, str]:
+    """Return the bounds of a moment's UTC day, as stored timestamps sort.
+
+    The upper bound is no timestamp: the last day that can be written has no next one.
+    """
+    day = format_timestamp(moment)[:10]
+    return day, f"{day}~"
 
 
 def parse_stored_timestamp(text: str) -> datetime:
@@ -197,7 +201,7 @@ class Database:
                 raise LedgerError(
                     str(self.path),
                     f"is gone, and its {log.name} is not",
-                    "put it back, or move that away too to begin anew",
+                    "put it back, or move that away too to start with an empty ledger",
                 )
 
     def _create(self, directory: Path) -> None:
@@ -227,7 +231,7 @@ class Database:
                 draft.unlink()
 
     def _open(self) -> sqlite3.Connection:
-        # Whoever may write also tidies up at its end, even what is damaged: look first.
+        # A connection that may write changes a damaged file at its end: look first.
         with (
             contextlib.closing(self._connect("ro")) as connection,
             self._translate_errors(),
@@ -274,19 +278,19 @@ class Database:
                 f"is of version {version}; this triaged knows version {VERSION}",
                 "use the triaged that wrote it, or a newer one",
             )
-        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        (problem,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if problem != "ok":
+            raise sqlite3.DatabaseError(problem)
         return int(version)
 
 
 def _hint(error: Exception) -> str:
-    """Say what helps against an error: of the file, the place, or the moment."""
+    """Return what helps against an error: of the file, the place, or the moment."""
     code = getattr(error, "sqlite_errorcode", None)
     if _is_damage(error, code):
         return (
             "the file is damaged: move it away, with its -wal, and restore a backup or"
-            " begin anew"
+            " start with an empty one"
         )
     if code is not None and code & 0xFF in _NO_ACCESS:
         return "give a writable TRIAGED_STATE_DIR"

@@ -5,16 +5,16 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.ledger.database import (
     Database,
-    end_of_day,
     format_timestamp,
     parse_stored_timestamp,
+    utc_day,
 )
 from triaged.rules.task import Task
 
@@ -263,19 +263,24 @@ class Dismissals:
         )
         return {row["task_id"]: row["reason"] for row in rows}
 
-    def count_by_rule(self, day: datetime) -> dict[str | None, int]:
-        """Count by rule what was dismissed, or may have been, on a UTC day."""
-        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
+    def count_by_rule(
+        self, now: datetime, *, skew: timedelta | None = None
+    ) -> dict[str | None, int]:
+        """Count by rule what was dismissed, or may have been, on this UTC day.
+
+        With ``skew``, by which the server's clock is ahead, the day is the server's.
+        """
+        start, end = utc_day(now)
+        if skew:
+            day, end = utc_day(now + skew)
+            midnight = parse_stored_timestamp(f"{day}T00:00:00Z")
+            start, end = format_timestamp(midnight - skew), max(end, utc_day(now)[1])
         return {
             row["rule"]: row["n"]
             for row in self._database.rows(
                 "SELECT rule, COUNT(*) AS n FROM dismissal WHERE workspace = ?"  # noqa: S608
-                f" AND decided_at >= ? AND decided_at <= ? AND {_SPENT} GROUP BY rule",
-                (
-                    self._workspace,
-                    format_timestamp(start),
-                    format_timestamp(end_of_day(start)),
-                ),
+                f" AND decided_at >= ? AND decided_at < ? AND {_SPENT} GROUP BY rule",
+                (self._workspace, start, end),
             )
         }
 

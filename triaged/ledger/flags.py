@@ -65,9 +65,10 @@ class Flags:
 
     def clear(self, name: FlagName) -> bool:
         """Clear a flag; return whether it was set."""
-        return bool(
-            self._database.execute(
-                "DELETE FROM flag WHERE workspace = ? AND name = ?",
-                (self._workspace, name),
+        with self._database.transaction():
+            return bool(
+                self._database.execute(
+                    "DELETE FROM flag WHERE workspace = ? AND name = ?",
+                    (self._workspace, name),
+                )
             )
-        )

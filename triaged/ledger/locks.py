@@ -69,7 +69,11 @@ class FileLock:
             hint = "give a writable TRIAGED_STATE_DIR"
             raise LedgerError(str(self._path), why, hint) from error
         self._descriptor = descriptor
-        return True
+        if self._is_at_path():
+            return True
+        # Deleted between opening and locking: another process would not meet this lock.
+        self.release()
+        return False
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -83,19 +87,22 @@ class FileLock:
         Raises:
             LedgerError: it was deleted or replaced: another process could lock it too.
         """
-        if self._descriptor is None:
-            return
-        ours = os.fstat(self._descriptor)
-        try:
-            there = self._path.stat()
-        except OSError:
-            there = None
-        if there is None or (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+        if not self._is_at_path():
             raise LedgerError(
                 str(self._path),
                 "was deleted or replaced while it was in use",
                 "start again, once no other daemon runs here",
             )
+
+    def _is_at_path(self) -> bool:
+        """Return whether the locked file, if any, is the one at the path."""
+        if self._descriptor is None:
+            return True
+        ours = os.fstat(self._descriptor)
+        try:
+            return os.path.samestat(ours, self._path.stat())
+        except OSError:
+            return False
 
     def owner(self) -> LockOwner | None:
         """Return which process holds the lock, as it wrote down; None if unreadable."""
@@ -204,14 +211,17 @@ class DispatchLock:
         self._on_wait = on_wait
 
     @contextlib.asynccontextmanager
-    async def acquired(self) -> AsyncIterator[None]:
+    async def acquired(
+        self, give_up: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[bool]:
         """Wait until no other process dismisses, and keep it that way.
 
         ``on_wait`` is told once which process holds the lock, when that takes longer
-        than two seconds.
+        than two seconds.  Yields False when ``give_up`` ended the wait: a process that
+        is stopped may hold the lock for ever.
         """
         started, reported = self._clock.monotonic(), False
-        while not self._lock.acquire():
+        while not (is_held := self._lock.acquire()) and not give_up():
             waited = self._clock.monotonic() - started
             if waited >= _REPORT_AFTER_SECONDS and not reported:
                 owner = self._lock.owner()
@@ -219,6 +229,6 @@ class DispatchLock:
                 reported = True
             await self._clock.sleep(_POLL_SECONDS)
         try:
-            yield
+            yield is_held
         finally:
             self._lock.release()

@@ -8,9 +8,9 @@ from typing import Any
 
 from triaged.ledger.database import (
     Database,
-    end_of_day,
     format_timestamp,
     parse_stored_timestamp,
+    utc_day,
 )
 from triaged.rules.task import HumanDecision, ProposedDismissal, Task
 
@@ -108,15 +108,10 @@ class Observations:
 
     def count_on(self, day: datetime) -> dict[str, int]:
         """Count by rule what would have been dismissed, seen first on a UTC day."""
-        start = day.replace(hour=0, minute=0, second=0, microsecond=0)
         rows = self._database.rows(
             "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
-            " AND seen_at >= ? AND seen_at <= ? GROUP BY rule",
-            (
-                self._workspace,
-                format_timestamp(start),
-                format_timestamp(end_of_day(start)),
-            ),
+            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            (self._workspace, *utc_day(day)),
         )
         return {row["rule"]: row["n"] for row in rows}
 

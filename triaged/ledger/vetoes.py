@@ -24,22 +24,25 @@ class Vetoes:
 
     def add(self, task_id: str, *, at: datetime, by: str = "") -> bool:
         """Veto a task; return False when it was vetoed already."""
-        return bool(
-            self._database.execute(
-                "INSERT INTO veto (workspace, task_id, since, set_by)"
-                " VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (self._workspace, task_id, format_timestamp(at), by),
+        # A transaction checks that the open file is the one that others see.
+        with self._database.transaction():
+            return bool(
+                self._database.execute(
+                    "INSERT INTO veto (workspace, task_id, since, set_by)"
+                    " VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (self._workspace, task_id, format_timestamp(at), by),
+                )
             )
-        )
 
     def remove(self, task_id: str) -> bool:
         """Remove a veto; return whether there was one."""
-        return bool(
-            self._database.execute(
-                "DELETE FROM veto WHERE workspace = ? AND task_id = ?",
-                (self._workspace, task_id),
+        with self._database.transaction():
+            return bool(
+                self._database.execute(
+                    "DELETE FROM veto WHERE workspace = ? AND task_id = ?",
+                    (self._workspace, task_id),
+                )
             )
-        )
 
     def is_vetoed(self, task_id: str) -> bool:
         """Return whether this task is vetoed."""

@@ -67,7 +67,7 @@ def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTotals:
-    """The counters of one workspace, and the flags that matter to whoever watches."""
+    """The counters of one workspace, and the flags that a dashboard shows."""
 
     attempts: Mapping[str, int]
     dismissals: Mapping[tuple[str, str], int]

@@ -135,7 +135,7 @@ class QuotaLimiter:
             day.assume_one_used()
 
     def release(self, now: float, permit: int) -> None:
-        """Give back a call that was not sent."""
+        """Return back a call that was not sent."""
         day = self._advance_to(now)
         if self._in_flight.pop(permit, None) is not None:
             day.used = max(day.used - 1, 0)

@@ -1,7 +1,7 @@
-"""What a match may say of a task: the closed set of conditions, as values.
+"""The conditions that a match is made of: a closed set of value types.
 
-What a condition means is in ``evaluate``; what people read of it is in ``explain`` and
-``sentence``, and its form in the rules file in ``canonical``.
+``evaluate`` defines what a condition means, ``explain`` and ``describe`` present it to
+people, and ``describe`` also gives its form in the rules file.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from triaged.rules.words import WordIndex
 
 
 class Pattern(Protocol):
-    """A compiled search that takes time linear in the text."""
+    """A compiled pattern whose search time is linear in the length of the text."""
 
     @property
     def source(self) -> str:
@@ -23,12 +23,12 @@ class Pattern(Protocol):
         ...
 
     def search(self, text: str, /) -> bool:
-        """Say whether the pattern occurs anywhere in the text."""
+        """Return whether the pattern occurs anywhere in the text."""
         ...
 
 
 class ListFile(NamedTuple):
-    """The file that a list was read from, and the line of each entry."""
+    """The file that a list was read from, and the line number of each entry, from 1."""
 
     name: str
     sha256: str
@@ -36,14 +36,14 @@ class ListFile(NamedTuple):
 
 
 class Keep(StrEnum):
-    """Which of several equal tasks stays."""
+    """Which of several duplicate tasks is kept."""
 
     OLDEST = "oldest"
     NEWEST = "newest"
 
 
 class Ignore(StrEnum):
-    """What of a description does not count when it is compared with another."""
+    """What is ignored when two descriptions are compared."""
 
     NUMBERS = "numbers"
     PUNCTUATION = "punctuation"
@@ -62,16 +62,16 @@ class Weekday(IntEnum):
 
 
 class Hours(NamedTuple):
-    """A part of the day: its start included, its end not.
+    """A part of the day, including its start and excluding its end.
 
-    Where the end is not later than the start, it runs across midnight.
+    If the end is not later than the start, the range crosses midnight.
     """
 
     start: time
     end: time
 
     def __contains__(self, moment: object) -> bool:
-        """Say whether a time of day lies within."""
+        """Return whether a time of day lies in the range."""
         if not isinstance(moment, time):
             return False
         if self.start < self.end:
@@ -79,7 +79,7 @@ class Hours(NamedTuple):
         return moment >= self.start or moment < self.end
 
     def __str__(self) -> str:
-        """Write them as the rules file does."""
+        """Format the range as in the rules file, for example ``18:00-08:00``."""
         return f"{self.start:%H:%M}-{self.end:%H:%M}"
 
 
@@ -107,10 +107,10 @@ class AgeBetween:
 
 @dataclass(frozen=True, slots=True)
 class CreatedAt:
-    """The task was created on such a day, at such a time, by a local clock.
+    """The task was created on one of these weekdays and in these hours, local time.
 
-    A moment belongs to the day on which that clock showed it: 02:00 on a Sunday is
-    Sunday, though hours that began on Saturday evening may hold for it.
+    The weekday is that of the creation time itself: 02:00 on a Sunday is Sunday, even
+    within hours that began on Saturday evening.
     """
 
     zone: tzinfo
@@ -121,29 +121,34 @@ class CreatedAt:
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """The value is this one, of the same JSON type."""
+    """The value equals this one and has the same JSON type."""
 
     value: Json
 
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The value is one of these, written in the rules or read from a file."""
+    """The value equals one of these, given in the rules or read from a file."""
 
     values: tuple[Json, ...]
     file: ListFile | None = None
+    texts: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        texts = (value for value in self.values if isinstance(value, str))
+        object.__setattr__(self, "texts", frozenset(texts))
 
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """The value is a text in which one of the patterns occurs."""
+    """The value is a string in which one of the patterns occurs."""
 
     patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The value is a text in which one of these words or phrases stands as a whole."""
+    """The value is a string that contains one of these phrases as whole words."""
 
     phrases: tuple[str, ...]
     file: ListFile | None = None
@@ -155,28 +160,28 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """The value is a text without a visible character (or, if not, with one)."""
+    """The value is a blank string (or, if not ``expected``, one that is not blank)."""
 
     expected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GreaterThan:
-    """The value is a number above this one."""
+    """The value is a number greater than this one."""
 
     bound: float
 
 
 @dataclass(frozen=True, slots=True)
 class LessThan:
-    """The value is a number below this one."""
+    """The value is a number less than this one."""
 
     bound: float
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """The value is absent or null (or, when not ``wanted``, is neither)."""
+    """The value is absent or null (or, if not ``expected``, neither)."""
 
     expected: bool
 
@@ -189,14 +194,14 @@ MetadataTest: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class DescriptionIs:
-    """A test on the description; patterns have a condition of their own."""
+    """A test of the description; for patterns see ``DescriptionMatches``."""
 
     test: TextTest
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataMatches:
-    """A test on the metadata value at a dotted path."""
+    """A test of the metadata value at a dotted path."""
 
     path: str
     test: MetadataTest
@@ -204,9 +209,9 @@ class MetadataMatches:
 
 @dataclass(frozen=True, slots=True)
 class DuplicateOf:
-    """Another pending task has the same texts here, and is the one to keep.
+    """Another pending task equals this one in these fields and is the one to keep.
 
-    ``ignore`` and ``similarity`` loosen how descriptions are compared, and those alone.
+    ``ignore`` and ``similarity`` apply to the comparison of descriptions only.
     """
 
     of: tuple[str, ...]
@@ -217,21 +222,21 @@ class DuplicateOf:
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """Every part holds."""
+    """All parts are true."""
 
     parts: tuple["Condition", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one part holds."""
+    """At least one part is true."""
 
     parts: tuple["Condition", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold."""
+    """The part is false."""
 
     part: "Condition"
 
@@ -249,7 +254,7 @@ Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
 
 
 def iter_leaves(condition: Condition) -> Iterator[Leaf]:
-    """Give every condition without parts inside a condition, in order."""
+    """Yield the leaves of a condition (the conditions without parts), in order."""
     match condition:
         case AllOf(parts) | AnyOf(parts):
             for part in parts:
@@ -261,7 +266,7 @@ def iter_leaves(condition: Condition) -> Iterator[Leaf]:
 
 
 def map_leaves(condition: Condition, change: Callable[[Leaf], Condition]) -> Condition:
-    """Return a condition with every condition without parts changed."""
+    """Return a copy of the condition with ``change`` applied to every leaf."""
     match condition:
         case AllOf(parts):
             return AllOf(tuple(map_leaves(part, change) for part in parts))
@@ -274,7 +279,7 @@ def map_leaves(condition: Condition, change: Callable[[Leaf], Condition]) -> Con
 
 
 def list_file(leaf: Leaf) -> ListFile | None:
-    """Return the file that a condition takes a list from, if any."""
+    """Return the list file that a condition refers to, or None."""
     if isinstance(leaf, DescriptionIs | MetadataMatches) and isinstance(
         leaf.test, Words | In
     ):
@@ -283,7 +288,7 @@ def list_file(leaf: Leaf) -> ListFile | None:
 
 
 def with_list(leaf: Leaf, entries: tuple[str, ...]) -> Leaf:
-    """Return a condition with other entries in place of those of its file."""
+    """Return a copy of the condition with other entries than those of its file."""
     match leaf:
         case DescriptionIs(Words(_, ListFile(name))):
             return DescriptionIs(Words(entries, _inline(name, entries)))

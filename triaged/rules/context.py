@@ -1,4 +1,4 @@
-"""What judging one task needs to know of the moment and of the other listed tasks."""
+"""What evaluating one task needs besides the task: the time, and its duplicates."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from triaged.rules.task import Task, json_equal
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """The moment of evaluation, and what must be known of all listed tasks.
+    """The time of evaluation, and the duplicates among all listed tasks.
 
-    ``is_duplicate`` says for each duplicate condition which task ids are a copy (True)
-    or the kept one or unique (False); an id that is not there is unknown.
-    ``partners`` tells of each copy which task is kept for it, where that is known.
+    ``is_duplicate`` maps each duplicate condition to task ids: True for a copy, False
+    for a task that is kept or unique; the result for any other id is unknown.
+    ``partners`` maps each copy to the task that is kept instead, where that is known.
     """
 
     now: datetime
@@ -23,11 +23,11 @@ class EvaluationContext:
     partners: Mapping[DuplicateOf, Mapping[str, Partner]] = field(default_factory=dict)
 
     def partner(self, condition: DuplicateOf, task_id: str | None) -> Partner | None:
-        """Return the kept task that this one is a copy of; None if it is no copy."""
+        """Return the kept task that this one is a copy of; None if it is not a copy."""
         return self.partners.get(condition, {}).get(task_id or "")
 
     def kept_for(self, condition: DuplicateOf, task_id: str) -> str | None:
-        """Return the id of the task that is kept when this copy of it is dismissed."""
+        """Return the id of the task that is kept if this copy is dismissed, or None."""
         partner = self.partner(condition, task_id)
         return None if partner is None else partner.kept
 
@@ -35,7 +35,7 @@ class EvaluationContext:
 def build_context(
     conditions: Iterable[Condition], tasks: Sequence[Task], *, now: datetime
 ) -> EvaluationContext:
-    """Learn once, from all tasks, what the conditions need to know of the others."""
+    """Find the duplicates among all tasks, once for each duplicate condition."""
     wanted = {dup for condition in conditions for dup in iter_duplicates(condition)}
     if wanted and (unclear := ambiguous_rows(tasks)):
         tasks = [task for row, task in enumerate(tasks) if row not in unclear]
@@ -54,21 +54,21 @@ def build_context(
 
 
 def duplicate_conditions(conditions: Iterable[Condition]) -> tuple[DuplicateOf, ...]:
-    """Return every duplicate condition once, in the order in which they come up."""
+    """Return the distinct duplicate conditions, in order of first occurrence."""
     found = [dup for condition in conditions for dup in iter_duplicates(condition)]
     return tuple(dict.fromkeys(found))
 
 
 def iter_duplicates(condition: Condition) -> Iterator[DuplicateOf]:
-    """Find every duplicate condition inside a condition."""
+    """Yield every duplicate condition inside a condition."""
     return (leaf for leaf in iter_leaves(condition) if isinstance(leaf, DuplicateOf))
 
 
 def ambiguous_rows(tasks: Sequence[Task]) -> frozenset[int]:
-    """Find the rows whose id does not say which task is meant.
+    """Return the indices of the rows that share an id but differ in content.
 
-    An id listed again is one task, evaluated once; where its rows differ, or cannot
-    be compared, it is unknown which of them is true, so none is evaluated.
+    Rows with the same id are one task. If they differ, or cannot be compared, it is
+    unknown which of them is right, so none of them is evaluated.
     """
     rows: dict[str, list[int]] = {}
     for index, task in enumerate(tasks):

@@ -1,7 +1,7 @@
-"""What the rules say of each task: a pure function of rules, tasks and the moment.
+"""Decides on each task: a pure function of the rules, the tasks and the time.
 
-Caps, holds and the other belts are the guard's, which sees these decisions next.
-``decide`` is the plain reading; ``index`` answers the same faster.
+Caps, holds and the other safety limits are applied afterwards, by the guard. This
+module is the reference implementation; ``compiled`` makes the same decisions faster.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
 
 def decide(ruleset: Ruleset, tasks: Sequence[Task], *, now: datetime) -> list[Decision]:
-    """Decide on each task, in the order listed."""
+    """Return one decision for each task, in the order listed."""
     context = build_context(ruleset.conditions(), tasks, now=now)
     unclear = ambiguous_rows(tasks)
     return [
@@ -26,10 +26,13 @@ def decide(ruleset: Ruleset, tasks: Sequence[Task], *, now: datetime) -> list[De
 
 
 def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Decision:
-    """Decide on one task: protection first, then the rules in order."""
+    """Decide on one task: first the protect matches, then the rules in order."""
     if (cause := ineligible_cause(task)) is not None:
         return Decision(task, cause)
-    if any(evaluate(shield, task, context) is not False for shield in ruleset.protect):
+    if any(
+        evaluate(protection, task, context) is not False
+        for protection in ruleset.protect
+    ):
         return Decision(task, LeaveCause.PROTECTED)
     observed: list[ProposedDismissal] = []
     for rule in ruleset.rules:
@@ -49,7 +52,7 @@ def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Deci
 
 
 def ineligible_cause(task: Task) -> LeaveCause | None:
-    """Say why a task cannot be judged at all; None when it can."""
+    """Return why a task cannot be evaluated at all; None if it can."""
     if task.id is None:
         return LeaveCause.MALFORMED
     return None if task.is_pending else LeaveCause.NOT_PENDING

@@ -1,8 +1,8 @@
-"""Rules in writing: a canonical JSON form, and an English sentence.
+"""Two written forms of a rule: canonical JSON and an English sentence.
 
-The form has the words of the rules file.  Rules with the same conditions have the same
-form, whatever their classes are called and however the file is laid out: fingerprints
-are taken from it.
+The JSON form uses the keys of the rules file. Rules with the same conditions have the
+same form, regardless of class names and file layout, so fingerprints are computed from
+it.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ from triaged.rules.task import Json, is_number
 
 
 def rule_to_json(rule: Rule) -> dict[str, Json]:
-    """Return a rule with every key that it has, defaults included."""
+    """Return a rule as JSON with all of its keys, including defaults."""
     action: dict[str, Json] = (
         {"leave": True} if rule.reason is None else {"dismiss": rule.reason}
     )
@@ -63,7 +63,7 @@ def rule_to_json(rule: Rule) -> dict[str, Json]:
 
 
 def rule_fingerprint(rule: Rule) -> str:
-    """Return a SHA-256 of which tasks a rule means and what it does with them."""
+    """Return a SHA-256 (hex) of what a rule matches and what it does."""
     form = rule_to_json(rule)
     meaning: dict[str, Json] = {
         key: value
@@ -74,14 +74,14 @@ def rule_fingerprint(rule: Rule) -> str:
 
 
 def canonical_json(value: Json) -> str:
-    """Write JSON in one way: keys sorted, no spaces, equal numbers alike."""
+    """Serialize JSON canonically: sorted keys, no spaces, equal numbers alike."""
     return json.dumps(_plain_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
 def condition_to_json(  # noqa: C901 (one case for each condition)
     condition: Condition,
 ) -> dict[str, Json]:
-    """Return a condition as a match of the rules file says it."""
+    """Return a condition as a ``match`` mapping of the rules file."""
     match condition:
         case TypeIn(types):
             return {"type": list(types)}
@@ -110,7 +110,7 @@ def condition_to_json(  # noqa: C901 (one case for each condition)
 
 
 def test_to_json(test: MetadataTest) -> dict[str, Json]:
-    """Return a test of a value as the rules file says it."""
+    """Return a value test as a mapping of the rules file."""
     match test:
         case Equals(value):
             return {"equals": value}
@@ -155,7 +155,7 @@ def _file_to_json(file: ListFile) -> dict[str, Json]:
 
 
 def _plain_numbers(value: Json) -> Json:
-    """Write 20.0 as 20: both are the same number to every condition."""
+    """Replace 20.0 by 20: every condition treats them as the same number."""
     if isinstance(value, dict):
         return {key: _plain_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -175,12 +175,12 @@ _DAYS: Final = dict(
     )
 )
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
-# Longer lists are counted, not spelled out.
+# For longer lists the sentence gives the count, not the entries.
 _LISTED: Final = 8
 
 
 def rule_to_sentence(rule: Rule) -> str:
-    """Say in English what a rule does, for people who do not read the rules file."""
+    """Describe a rule in one English sentence."""
     tasks = _tasks(rule.match, "a task")
     if rule.reason is None:
         said = [f"Leave to people {tasks}, and every task of which this is unknown."]
@@ -198,7 +198,7 @@ def rule_to_sentence(rule: Rule) -> str:
 
 
 def _tasks(condition: Condition, noun: str) -> str:
-    """Name the tasks that a condition holds for, as a noun with all that limits it."""
+    """Describe the tasks that match a condition, as a noun with its qualifiers."""
     clauses: list[str] = []
     exceptions: list[str] = []
     for part in _conjuncts(condition):
@@ -226,7 +226,7 @@ def _conjuncts(condition: Condition) -> list[Condition]:
     if not isinstance(condition, AllOf):
         return [condition]
     parts = [part for inner in condition.parts for part in _conjuncts(inner)]
-    # The type is the noun, wherever it stands.
+    # The type becomes the noun, so it comes first wherever the match has it.
     return sorted(parts, key=lambda part: not isinstance(part, TypeIn))
 
 

@@ -1,4 +1,4 @@
-"""Which of the listed tasks are copies of another, and which one is kept for them."""
+"""Finds which listed tasks are duplicates of another, and which one is kept."""
 
 import re
 from collections import Counter, defaultdict
@@ -12,20 +12,20 @@ from triaged.rules.conditions import DuplicateOf, Ignore, Keep
 from triaged.rules.task import REPLACEMENT, Json, Task, get_path
 from triaged.rules.words import fold
 
-# Tasks that are equal but for their descriptions; of more, the newest are unknown.
+# Limit of tasks that differ in the description only; beyond it the newest are unknown.
 MAX_COMPARED: Final = 5_000
-# So many kept tasks are all compared with; among more, those that share rare words.
+# Up to this many kept tasks are all compared; beyond it only those sharing rare words.
 _ALL: Final = 100
 _RARE_WORDS: Final = 5
 _PER_WORD: Final = 40
 _CANDIDATES: Final = 20
-# Long texts are compared with fewer, and very long ones are alike only if equal.
+# The longer the text, the fewer comparisons; very long texts must be equal.
 _CHARACTERS: Final = 10_000
 _LONGEST: Final = 2_000
-# What is compared as a whole first, and so nearly alike, is compared word by word.
+# Margin of the first, whole-text comparison; texts within it are compared by words.
 _ROUGHLY: Final = 0.1
 _VERIFIED: Final = 5
-# Of five letters one may be wrong, or two may have changed places.
+# One letter in five may be wrong, or two may be transposed.
 _MISSPELLED: Final = 80.0
 
 # A number that stands alone: not the 3 of Q3.
@@ -34,14 +34,14 @@ _PUNCTUATION: Final = re.compile(r"[^\w\s]|_")
 
 
 class Partner(NamedTuple):
-    """The task that stays of which another is a copy, and how alike the two are."""
+    """The kept task that another is a copy of, and their similarity, 0 to 1."""
 
     kept: str
     score: float = 1.0
 
 
 class _Entry(NamedTuple):
-    """A task that can be compared: its text is the description, as it counts."""
+    """A task that can be compared; ``text`` is its normalized description."""
 
     created_at: datetime
     task_id: str
@@ -51,10 +51,11 @@ class _Entry(NamedTuple):
 def find_duplicates(
     duplicate: DuplicateOf, tasks: Sequence[Task], now: datetime
 ) -> Mapping[str, Partner | None]:
-    """Say of each task that can be compared which one is kept for it, if any.
+    """Map each task id that can be compared to the task kept instead, or to None.
 
-    The order of the list changes nothing: the tasks are taken by age, the one to keep
-    first, and each is a copy of the kept task that it is most like, or is kept itself.
+    The result does not depend on the order of the list: the tasks are processed by age,
+    the one to keep first, and each is either a copy of the most similar kept task or
+    becomes a kept task itself.
     """
     groups: dict[tuple[str, ...], list[_Entry]] = defaultdict(list)
     for task in tasks:
@@ -80,9 +81,9 @@ def find_duplicates(
 
 
 def _text_at(task: Task, path: str, ignore: Sequence[Ignore]) -> str:
-    """Return the text at a dotted path as it is compared; empty when there is none.
+    """Return the normalized text at a dotted path; empty if there is none.
 
-    A text of which a part was lost may differ from one that looks the same.
+    Text with replacement characters is not compared, since the originals may differ.
     """
     value: Json
     match path:
@@ -117,9 +118,9 @@ def _cluster(entries: Sequence[_Entry], similarity: float) -> dict[str, Partner 
 
 @dataclass(slots=True)
 class _Kept:
-    """The kept tasks so far, found by their rarest words.
+    """The tasks kept so far, indexed by their rarest words.
 
-    Texts are compared with their words sorted: another order is no difference.
+    Words are sorted before comparison, so word order makes no difference.
     """
 
     rarity: Mapping[str, int]
@@ -131,7 +132,7 @@ class _Kept:
     def find_or_add(
         self, task_id: str, words: Sequence[str], similarity: float
     ) -> Partner | None:
-        """Return the kept task most like this one; where none is, keep this one."""
+        """Return the most similar kept task; if there is none, add this one."""
         text = " ".join(words)
         if (same := self.numbers.get(text)) is not None:
             return Partner(self.ids[same])
@@ -151,7 +152,7 @@ class _Kept:
     ) -> Partner | None:
         if len(text) > _LONGEST:
             return None
-        # Loading it takes longer than many a command.
+        # Imported here: loading it takes longer than many commands run.
         from rapidfuzz import fuzz, process  # noqa: PLC0415
 
         candidates = self._candidates(len(text), rare)
@@ -170,7 +171,7 @@ class _Kept:
         return Partner(self.ids[-number], score) if score >= similarity else None
 
     def _candidates(self, length: int, rare: Sequence[str]) -> Sequence[int]:
-        """Choose what to compare with: all, or as much as bounded time allows."""
+        """Return the indices of the kept tasks to compare with, a bounded number."""
         if len(self.ids) <= min(_ALL, _CHARACTERS // length):
             return range(len(self.ids))
         shared = Counter(chain.from_iterable(self.with_word[word] for word in rare))
@@ -181,9 +182,9 @@ class _Kept:
 def _likeness(
     one: Sequence[str], other: Sequence[str], ratio: Callable[[str, str], float]
 ) -> float:
-    """Return the share of letters in words that both texts have, misspelled or not.
+    """Return the share (0 to 1) of letters in common words, allowing for misspellings.
 
-    Another name or another number is no misspelling, however few letters differ.
+    Different names and different numbers never count as misspellings.
     """
     first, second = Counter(one), Counter(other)
     left, right = sorted((first - second).elements()), list((second - first).elements())

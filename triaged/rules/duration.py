@@ -1,4 +1,4 @@
-"""Durations as people write them: ``90s``, ``36h``, ``14d``, ``2w``, ``1d12h``."""
+"""Parses and formats durations: ``90s``, ``36h``, ``14d``, ``2w``, ``1d12h``."""
 
 import re
 from datetime import timedelta
@@ -10,10 +10,10 @@ _PART: Final = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read a sum of integers with a unit each.
+    """Parse a sum of integers with a unit each, such as ``1d12h``.
 
     Raises:
-        ValueError: the text is no such sum, or longer than a timedelta holds.
+        ValueError: the text has another form, or exceeds the range of timedelta.
     """
     if not _WHOLE.fullmatch(text):
         message = f"expected a duration such as 90s, 14d or 1d12h, found {text!r}"
@@ -27,7 +27,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration the way ``parse_duration`` reads it, to the second."""
+    """Format a duration, to the second, so that ``parse_duration`` reads it."""
     left = int(duration.total_seconds())
     if left <= 0:
         return "0s"

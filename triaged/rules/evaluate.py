@@ -1,7 +1,8 @@
-"""Whether a condition holds, in three values.
+"""Evaluates a condition on a task, in three-valued logic.
 
-``True``, ``False`` or ``None`` for unknown, combined by Kleene's strong logic.  This is
-the meaning of the rules language; everything faster must agree with it.
+Results are ``True``, ``False`` or ``None`` for unknown, combined by Kleene's strong
+logic. This module defines the meaning of the rules language; faster implementations
+must agree with it.
 """
 
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from triaged.rules.conditions import (
     GreaterThan,
     In,
     LessThan,
+    ListFile,
     MetadataMatches,
     MetadataTest,
     Missing,
@@ -33,6 +35,7 @@ from triaged.rules.conditions import (
 )
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import (
+    REPLACEMENT,
     Json,
     Task,
     get_path,
@@ -47,7 +50,7 @@ TriState: TypeAlias = bool | None
 def evaluate(  # noqa: C901 (one case for each condition)
     condition: Condition, task: Task, context: EvaluationContext
 ) -> TriState:
-    """Say whether the condition holds for the task; None when that is unknown."""
+    """Return whether the condition is true for the task; None if that is unknown."""
     match condition:
         case TypeIn(types):
             return None if task.type is None else task.type in types
@@ -78,7 +81,7 @@ def evaluate(  # noqa: C901 (one case for each condition)
 
 
 def age_of(task: Task, now: datetime) -> timedelta | None:
-    """Return how old the task is; None when absent or in the future."""
+    """Return the age of the task; None if its creation time is absent or ahead."""
     if task.created_at is None or task.created_at > now:
         return None
     return now - task.created_at
@@ -100,12 +103,12 @@ def _aged(
 
 
 def local_time(task: Task, zone: tzinfo, now: datetime) -> datetime | None:
-    """Return when the task was created by a local clock; None as for its age."""
+    """Return the creation time in a time zone; None where ``age_of`` is None."""
     if task.created_at is None or task.created_at > now:
         return None
     try:
         return task.created_at.astimezone(zone)
-    except OverflowError:  # the first and the last day of the calendar
+    except OverflowError:  # on on the first and the last day of the calendar
         return None
 
 
@@ -119,7 +122,7 @@ def _created(condition: CreatedAt, task: Task, now: datetime) -> TriState:
     )
 
 
-def _evaluate_test(  # noqa: C901 (one case for each test)
+def _evaluate_test(  # noqa: C901, PLR0912 (one case for each test)
     test: MetadataTest, value: Json
 ) -> TriState:
     if is_unreadable(value):
@@ -131,6 +134,12 @@ def _evaluate_test(  # noqa: C901 (one case for each test)
     match test:
         case Equals(wanted):
             return json_equal(value, wanted)
+        case In(file=ListFile(), texts=texts):
+            # Lists from files are long and contain strings only, so a set lookup is
+            # enough.
+            if isinstance(value, str) and REPLACEMENT in value:
+                return None
+            return isinstance(value, str) and value in texts
         case In(values):
             return kleene_any(json_equal(value, wanted) for wanted in values)
         case Regex(patterns):
@@ -148,12 +157,12 @@ def _evaluate_test(  # noqa: C901 (one case for each test)
 
 
 def is_blank(text: str) -> bool:
-    """Say whether a text is empty or white space only."""
+    """Return whether a text is empty or white space only."""
     return not text.strip()
 
 
 def kleene_all(truths: Iterable[TriState]) -> TriState:
-    """Return the conjunction: one false decides, else one unknown clouds."""
+    """Return the conjunction: False if any is false, else None if any is unknown."""
     answer: TriState = True
     for truth in truths:
         if truth is False:
@@ -164,7 +173,7 @@ def kleene_all(truths: Iterable[TriState]) -> TriState:
 
 
 def kleene_any(truths: Iterable[TriState]) -> TriState:
-    """Return the disjunction: one true decides, else one unknown clouds."""
+    """Return the disjunction: True if any is true, else None if any is unknown."""
     answer: TriState = False
     for truth in truths:
         if truth is True:

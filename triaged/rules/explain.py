@@ -1,4 +1,4 @@
-"""Why the rules said what they said: the same judgement, as a tree people can read."""
+"""Explains a decision: the evaluation of every rule as a readable tree."""
 
 import json
 from collections.abc import Sequence
@@ -54,15 +54,15 @@ from triaged.rules.task import (
     parse_task,
 )
 
-# What is shown of one value; the whole task is stored beside the explanation.
+# Characters shown of one value; the whole task is stored beside the explanation.
 _SHOWN: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionResult:
-    """What became of one condition: its truth, what was wanted and what was seen.
+    """The result of one condition, with what was expected and what was found.
 
-    ``seen`` holds text from the task, which is untrusted.
+    ``actual`` holds text from the task, which is untrusted.
     """
 
     condition: str
@@ -74,7 +74,7 @@ class ConditionResult:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule's match, judged, and whether the rule acted on it or was reached."""
+    """The evaluated match of one rule, and whether the rule was reached and decided."""
 
     rule: str
     mode: Mode
@@ -86,7 +86,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything that bears on one task's decision, judged at one moment."""
+    """Everything that contributes to the decision on one task, at one time."""
 
     decision: Decision
     now: datetime
@@ -94,19 +94,19 @@ class Explanation:
     rules: tuple[RuleResult, ...]
 
     def closest_rule(self) -> RuleResult | None:
-        """Return the rule that came nearest to acting but did not; None if none."""
+        """Return the rule that came closest to matching without doing so, or None."""
         others = [r for r in self.rules if not r.applied and r.mode is not Mode.OFF]
         return min(others, key=lambda r: _distance(r.match), default=None)
 
 
 def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explanation:
-    """Judge every rule for one task and say which of them decided."""
+    """Evaluate every rule for one task and mark the one that decided."""
     decision = decide_one(ruleset, task, context)
     spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
-    verdicts: list[RuleResult] = []
+    results: list[RuleResult] = []
     reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
     for rule in ruleset.rules:
-        verdicts.append(
+        results.append(
             RuleResult(
                 rule=rule.name,
                 mode=rule.mode,
@@ -118,25 +118,25 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
         )
         reached = reached and rule.name != decision.rule
     protect = tuple(
-        explain_condition(shield, task, context) for shield in ruleset.protect
+        explain_condition(protection, task, context) for protection in ruleset.protect
     )
-    return Explanation(decision, context.now, protect, tuple(verdicts))
+    return Explanation(decision, context.now, protect, tuple(results))
 
 
 def explain_condition(  # noqa: C901 (one case for each condition)
     condition: Condition, task: Task, context: EvaluationContext
 ) -> ConditionResult:
-    """Answer as ``evaluate`` does, with the whole tree of what was seen and wanted."""
+    """Evaluate like ``evaluate``, with the tree of expected and actual values."""
     match condition:
         case AllOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("all", kleene_all(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("all", kleene_all(v.result for v in results), results)
         case AnyOf(parts):
-            verdicts = tuple(explain_condition(part, task, context) for part in parts)
-            return _combine("any", kleene_any(v.result for v in verdicts), verdicts)
+            results = tuple(explain_condition(part, task, context) for part in parts)
+            return _combine("any", kleene_any(v.result for v in results), results)
         case Not(part):
-            verdict = explain_condition(part, task, context)
-            return _combine("not", kleene_not(verdict.result), (verdict,))
+            result = explain_condition(part, task, context)
+            return _combine("not", kleene_not(result.result), (result,))
         case TypeIn(types):
             what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
         case DescriptionMatches(patterns):
@@ -169,7 +169,7 @@ def explain_condition(  # noqa: C901 (one case for each condition)
 
 
 def describe_condition(condition: Condition) -> str:
-    """Say in a few words what a condition asks for, whatever the task."""
+    """Return a short description of what a condition requires."""
     if isinstance(condition, Not):
         return f"not: {describe_condition(condition.part)}"
     if isinstance(condition, AllOf | AnyOf):
@@ -178,28 +178,28 @@ def describe_condition(condition: Condition) -> str:
     known: dict[DuplicateOf, dict[str, bool]] = {
         duplicate: {} for duplicate in iter_duplicates(condition)
     }
-    nobody = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
-    verdict = explain_condition(condition, parse_task({}), nobody)
-    return f"{verdict.condition} {verdict.expected}"
+    empty_context = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
+    result = explain_condition(condition, parse_task({}), empty_context)
+    return f"{result.condition} {result.expected}"
 
 
 def _combine(
     what: str, truth: TriState, parts: tuple[ConditionResult, ...]
 ) -> ConditionResult:
     met = sum(part.result is True for part in parts)
-    seen = f"{met} of {len(parts)} hold"
-    wanted = {"all": "every one", "any": "at least one", "not": "that it does not hold"}
+    seen = f"{met} of {len(parts)} conditions matched"
+    wanted = {"all": "all of them", "any": "at least one", "not": "no match"}
     return ConditionResult(what, truth, wanted[what], seen, parts)
 
 
-def _distance(verdict: ConditionResult) -> float:
-    """Measure how far a verdict is from true: 0 is true, 1 is as false as can be."""
-    if verdict.result is True:
+def _distance(result: ConditionResult) -> float:
+    """Return how far a result is from true: 0 is true, 1 is entirely false."""
+    if result.result is True:
         return 0.0
-    if not verdict.children or verdict.condition == "not":
-        return 1.0 if verdict.result is False else 0.5
-    distances = [_distance(part) for part in verdict.children]
-    if verdict.condition == "any":
+    if not result.children or result.condition == "not":
+        return 1.0 if result.result is False else 0.5
+    distances = [_distance(part) for part in result.children]
+    if result.condition == "any":
         return min(distances)
     return sum(distances) / len(distances)
 
@@ -265,7 +265,7 @@ def _format_list(values: Sequence[Json], file: ListFile | None) -> str:
 
 
 def _format_found(test: MetadataTest, value: Json) -> str:
-    """Show a value, and which entry of a list it has or is."""
+    """Format a value, with the entry of the list that it equals or contains."""
     seen = _format_value(value)
     match test:
         case Words(phrases, file, index=index) if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""Explanations as JSON: how a decision's trace is stored and printed.
+"""Explanations as JSON, the form in which they are stored and printed.
 
-Texts from tasks are stored unchanged; what writes to a terminal escapes them.
+Text from tasks is stored unchanged; code that writes to a terminal escapes it.
 """
 
 import json
@@ -23,7 +23,7 @@ def decision_to_dict(decision: Decision) -> dict[str, Any]:
 
 
 def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
-    """Return everything that bears on one decision."""
+    """Return the explanation of one decision as a JSON object."""
     closest = explanation.closest_rule()
     return {
         "decision": decision_to_dict(explanation.decision),
@@ -35,7 +35,7 @@ def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
 
 
 def result_to_dict(result: ConditionResult) -> dict[str, Any]:
-    """Return one condition's result: true, false or null for unknown."""
+    """Return the result of one condition as a JSON object; ``null`` means unknown."""
     document: dict[str, Any] = {
         "condition": result.condition,
         "result": result.result,
@@ -48,7 +48,7 @@ def result_to_dict(result: ConditionResult) -> dict[str, Any]:
 
 
 def dump_trace(explanation: Explanation) -> str:
-    """Return the trace as the ledger keeps it."""
+    """Return the explanation as the JSON text that the ledger stores."""
     full = explanation_to_dict(explanation)
     return json.dumps(full, ensure_ascii=False, separators=(",", ":"))
 

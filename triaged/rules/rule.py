@@ -1,4 +1,4 @@
-"""Rules as values: what one loaded rules file says, in the order of the file."""
+"""Rules as values: the content of a loaded rules file, in the order of the file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from triaged.rules.conditions import Condition
 
 
 class Mode(StrEnum):
-    """How far a rule may go."""
+    """Whether a rule dismisses, only observes, or is off."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
@@ -20,8 +20,8 @@ class Mode(StrEnum):
 class Promotion:
     """When an observing rule may begin to act.
 
-    It may once people have settled this many of the tasks that it observed, and the
-    lower end of the interval of their agreement with it is at least this.
+    It may once people have decided on at least this many of the tasks that it observed,
+    and the lower bound of the confidence interval of their agreement is at least this.
     """
 
     agreement: float
@@ -30,10 +30,10 @@ class Promotion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule: a match, and what to do with the tasks that it holds for.
+    """One rule: a match, and what to do with the tasks that match.
 
-    ``reason`` is the code to dismiss with, or None for a rule that leaves; ``audit``
-    is the share of its matches that is left to people.
+    ``reason`` is the reason code to dismiss with, or None for a leave rule; ``audit``
+    is the share (0 to 1) of its matches that is left to people.
     """
 
     name: str
@@ -59,7 +59,7 @@ class SafetyLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruleset:
-    """All that one rules file decides by, and the hash of the file it came from."""
+    """The rules, protect matches and safety limits of a file, and its SHA-256."""
 
     rules: tuple[Rule, ...] = ()
     protect: tuple[Condition, ...] = ()
@@ -67,10 +67,10 @@ class Ruleset:
     sha256: str = ""
 
     def rule(self, name: str) -> Rule | None:
-        """Find a rule by its name."""
+        """Return the rule with this name, or None."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def conditions(self) -> Iterator[Condition]:
-        """Give every condition that judging may look at."""
+        """Yield every condition that may be evaluated: protect matches, then rules."""
         yield from self.protect
         yield from (rule.match for rule in self.rules)

@@ -1,6 +1,6 @@
-"""The values that rules are about: tasks, decisions and why a task was left.
+"""The values that rules work on: tasks, decisions and the causes for leaving a task.
 
-Nothing here knows where a task came from or what will become of a decision.
+This module does not know where tasks come from or how decisions are carried out.
 """
 
 import json
@@ -29,16 +29,16 @@ DOCUMENTED_REASONS: Final = (
     "testing",
 )
 
-# Metadata is small in practice; deeper nesting is an attack on our own recursion.
+# Metadata is small in practice; deeper nesting would attack the recursive functions.
 MAX_METADATA_DEPTH: Final = 32
 
-# Python writes no longer integers as text: about 4,200 digits.
+# Python refuses to convert longer integers to text: about 4,200 digits.
 _MAX_INTEGER_BITS: Final = 14_000
 
-# What stands in place of a value that is there but cannot be represented.
+# The key of the object that replaces a value that cannot be represented.
 _UNREADABLE: Final = "$unreadable"
 
-# What stands in a text for a part of it that was not valid Unicode.
+# Replaces each part of a string that was not valid Unicode.
 REPLACEMENT: Final = "\ufffd"
 
 _LEAP_SECOND: Final = re.compile(r"(?<=\d\d:\d\d:)60(?![0-9])", re.ASCII)
@@ -73,9 +73,9 @@ class LeaveCause(StrEnum):
 class Task:
     """One task as listed at one moment: a snapshot, never live.
 
-    A field that is absent, null or of the wrong JSON type is None: it cannot be
-    judged, so every condition about it is unknown.  Texts and metadata are in Unicode
-    NFC, as the texts of the rules are; ``raw`` has them as listed.
+    A field that is absent, null or of the wrong JSON type is None, and every condition
+    on it is unknown. Strings and metadata are in Unicode NFC, like the strings of the
+    rules; ``raw`` has them as listed.
     """
 
     id: str | None
@@ -88,11 +88,11 @@ class Task:
 
     @property
     def is_pending(self) -> bool:
-        """Say whether the task can be judged at all: it has an id and waits."""
+        """Return whether the task can be evaluated: it has an id and is pending."""
         return self.id is not None and self.status == "pending"
 
     def content_hash(self) -> str:
-        """Return a SHA-256 of what a person would see of the task, as hex."""
+        """Return a SHA-256 (hex) of the fields of the task that a person can see."""
         content = {key: self.raw.get(key) for key in _HASHED_FIELDS}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         # Imported here: it loads OpenSSL, which commands on the ledger do not need.
@@ -109,10 +109,11 @@ class ProposedDismissal(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is to become of one task, and why.
+    """The decision on one task, and its cause.
 
-    ``cause`` is None when the task is to be dismissed, and says why it is left
-    otherwise; ``rule`` and ``reason`` then tell what was wanted, where a rule did.
+    ``cause`` is None if the task is to be dismissed, and otherwise why it is left.
+    ``rule`` and ``reason`` are those of the rule that decided, if one did; ``observed``
+    lists what observing rules would have dismissed it for.
     """
 
     task: Task
@@ -123,15 +124,15 @@ class Decision(NamedTuple):
 
     @property
     def is_dismissal(self) -> bool:
-        """Say whether the task is to be dismissed."""
+        """Return whether the task is to be dismissed."""
         return self.cause is None
 
 
 def parse_task(value: Json) -> Task:
-    """Read one entry of a list answer; what cannot be judged becomes None.
+    """Parse one entry of a list response; fields that cannot be used become None.
 
-    Text that is not valid Unicode is kept with replacement characters, except in
-    the id: an id that would change on the way to a URL is no id.
+    Text that is not valid Unicode is kept with replacement characters, except in the
+    id: an id that would change in a URL is treated as absent.
     """
     listed: Mapping[str, Json] = value if isinstance(value, dict) else {}
     cleaned = _clean(dict(listed), -1)
@@ -148,9 +149,9 @@ def parse_task(value: Json) -> Task:
 
 
 def parse_timestamp(value: Json) -> datetime | None:
-    """Read a moment in ISO 8601 or RFC 3339; None unless it has a time zone.
+    """Parse an ISO 8601 or RFC 3339 timestamp to UTC; None unless it has a time zone.
 
-    A leap second counts as the second after it, which is how clocks show it.
+    A leap second counts as the second after it.
     """
     if not isinstance(value, str):
         return None
@@ -166,23 +167,23 @@ def parse_timestamp(value: Json) -> datetime | None:
 
 
 def unreadable(why: str) -> Json:
-    """Return what stands for a value that is there but cannot be represented.
+    """Return the replacement for a value that is present but cannot be represented.
 
-    It is JSON, so that a task that was stored reads back as it was listed.
+    It is JSON, so a stored task can be read back unchanged.
     """
     return {_UNREADABLE: why}
 
 
 def is_unreadable(value: Json) -> bool:
-    """Say whether a value is there but cannot be represented: unknown, not missing."""
+    """Return whether a value is present but cannot be represented."""
     return isinstance(value, dict) and _UNREADABLE in value
 
 
 def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
-    """Return the value at a dotted path; None when absent, as for null.
+    """Return the value at a dotted path; None if it is absent or null.
 
-    A path that leads into something other than a mapping gives an unreadable value:
-    something is there, so nothing can be called missing.
+    A path that leads into something other than a mapping gives an unreadable value: a
+    value is present, so it cannot be reported as missing.
     """
     if metadata is None:
         return None
@@ -202,9 +203,9 @@ def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
 
 
 def json_equal(left: Json, right: Json) -> bool | None:
-    """Compare as JSON: numbers by value, and never across types.
+    """Compare as JSON: numbers by value; values of different types are never equal.
 
-    None where a part of either cannot be read, unless another part differs already.
+    Returns None if a part of either is unreadable and no other part differs.
     """
     if is_unreadable(left) or is_unreadable(right):
         return None
@@ -230,12 +231,12 @@ def _all_equal(pairs: Iterable[tuple[Json, Json]]) -> bool | None:
 
 
 def is_number(value: Json) -> TypeGuard[int | float]:
-    """Say whether a value is a JSON number; a boolean is none."""
+    """Return whether a value is a JSON number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def nfc(text: str) -> str:
-    """Compose a text: an accent is one form, however it was typed."""
+    """Return a string in Unicode NFC, so that equal characters have one encoding."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -244,7 +245,7 @@ def _text(value: Json) -> str | None:
 
 
 def _metadata(value: Json) -> Mapping[str, Json] | None:
-    """Return metadata in NFC; what is there but no mapping hides what it has."""
+    """Return metadata in NFC; anything but a mapping becomes an unreadable mapping."""
     composed = _composed(value)
     if composed is None or isinstance(composed, dict):
         return composed
@@ -269,7 +270,7 @@ def _valid_id(value: Json) -> str | None:
 
 
 def replace_invalid_unicode(text: str) -> str:
-    """Replace what is not valid Unicode (lone surrogates) by U+FFFD."""
+    """Replace lone surrogates, which are not valid Unicode, by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -297,7 +298,7 @@ def _clean(value: Json, depth: int) -> Json:
 
 
 def _unique(items: Iterable[tuple[str, Json]]) -> dict[str, Json]:
-    """Make an object; a key that two others have become says nothing certain."""
+    """Build an object; a key that occurs twice after conversion becomes unreadable."""
     made: dict[str, Json] = {}
     for key, value in items:
         made[key] = unreadable("two keys read the same") if key in made else value

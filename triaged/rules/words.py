@@ -1,7 +1,7 @@
-"""Whole words and phrases in a text, however it is capitalised, accented or spaced.
+"""Finds whole words and phrases in a text, ignoring case, encoding and spacing.
 
-A phrase is found by its words, one dictionary lookup each, so that what a text costs
-does not grow with the number of phrases.
+Phrases are kept in a trie of words, so the time that a text takes does not grow with
+the number of phrases.
 """
 
 import re
@@ -11,18 +11,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 _TOKEN: Final = re.compile(r"\w+|[^\w ]")
-# Stands before a token that follows the one before it without a space.
+# Prefix of a token that follows the previous one without a space.
 _JOINED: Final = "\0"
-# Stands behind the last token, and joins nothing.
+# The token behind the last one, as if separated by a space.
 _STOP: Final = " "
-# The key of a node under which the number of the phrase that ends there stands.
+# The key in a node for the number of the phrase that ends there.
 _END: Final = ""
-# Rules ask for words in the same description one after the other.
+# Consecutive rules search the same description, so its tokens are cached.
 _REMEMBERED: Final = 64
 
 
 def fold(text: str) -> str:
-    """Return a text as it is compared: case folded in full, NFC, white space single."""
+    """Normalize a text for comparison: full case folding, NFC, single spaces."""
     if text.isascii():
         folded = text.lower()
     else:
@@ -32,12 +32,12 @@ def fold(text: str) -> str:
 
 
 def has_word(text: str) -> bool:
-    """Say whether there is a letter or digit in a text."""
+    """Return whether a text contains a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 class WordIndex:
-    """Phrases, ready to be looked for in any text, all at once."""
+    """An index of phrases that finds any of them in a text in one pass."""
 
     __slots__ = ("_root",)
 
@@ -52,7 +52,7 @@ class WordIndex:
             node.setdefault(_END, number)
 
     def find(self, text: str) -> int | None:
-        """Return the number of the phrase that comes first in the text, if any."""
+        """Return the index of the first phrase found in the text, or None."""
         tokens = _tokens(text)
         begins = self._root.get
         for start, token in enumerate(tokens):
@@ -65,7 +65,7 @@ class WordIndex:
 
 
 def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | None:
-    """Return the shortest phrase that begins here and is not part of a longer word."""
+    """Return the index of the shortest whole-word phrase that begins here, or None."""
     for place in range(start + 1, len(tokens)):
         after = tokens[place]
         number: int | None = node.get(_END)
@@ -78,16 +78,16 @@ def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | No
     return None
 
 
-def _is_part(neighbour: str) -> bool:
-    """Say whether a neighbour, if joined, makes a phrase part of a longer word."""
-    letter = neighbour.removeprefix(_JOINED)
-    return letter != neighbour and (
+def _is_part(adjacent: str) -> bool:
+    """Return whether an adjacent token makes the phrase part of a longer word."""
+    letter = adjacent.removeprefix(_JOINED)
+    return letter != adjacent and (
         letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"
     )
 
 
 def _split(text: str) -> list[str]:
-    """Return the words and signs of a text, and the mark of its end."""
+    """Split a text into words and punctuation tokens, followed by the stop token."""
     tokens: list[str] = []
     for chunk in fold(text.replace(_JOINED, " ")).split(" "):
         if chunk.isalnum():

@@ -11,7 +11,9 @@ from triaged.rulesfile.sources import fingerprint
 class FollowedRules:
     """Returns the rules in force: those of the file, loaded again when it has changed.
 
-    What is not a regular file (a pipe) can be read once only and is not followed.
+    ``rules`` are those that the command loaded before, however long ago: the file may
+    have changed or gone since.  What is not a regular file (a pipe) can be read once
+    only and is not followed.
     """
 
     def __init__(
@@ -20,8 +22,7 @@ class FollowedRules:
         self._path = path
         self._rules = rules
         self._now = now
-        self._is_followed = path.is_file()
-        self._seen = fingerprint(path) if self._is_followed else ""
+        self._is_followed = path.is_file() or not path.exists()
 
     def __call__(self) -> CompiledRules:
         """Return the rules in force.
@@ -30,10 +31,6 @@ class FollowedRules:
             ConfigError: the file cannot be used any more.
             RuleTestsFailed: a test in it fails.
         """
-        if not self._is_followed:
-            return self._rules
-        content = fingerprint(self._path)
-        if content != self._seen:
+        if self._is_followed and fingerprint(self._path) != self._rules.ruleset.sha256:
             self._rules, _ = load_rules(self._path, now=self._now())
-            self._seen = content
         return self._rules

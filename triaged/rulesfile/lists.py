@@ -111,7 +111,7 @@ def parse_list(data: bytes, name: str) -> ListContent:
 
 
 def check_entry(entry: str) -> str:
-    """Say what is wrong with an entry; empty when it will do."""
+    """Return what is wrong with an entry; empty when it will do."""
     if len(entry) > MAX_ENTRY:
         return f"an entry of {len(entry)} characters; at most {MAX_ENTRY}"
     if any(unicodedata.category(c) == "Cc" and c != "\t" for c in entry):

@@ -8,10 +8,10 @@ from enum import Enum
 from typing import Final, NoReturn
 
 from triaged.errors import ConfigError, Problem, Severity
-from triaged.rules.conditions import Words
+from triaged.rules.conditions import In, Words
 from triaged.rulesfile.lists import ListContent, ListFileError
 
-# Beyond this many the file is no rules file, and nobody reads on.
+# Beyond this many the file is no rules file, and no reader reads on.
 MAX_PROBLEMS: Final = 100
 _SHOWN: Final = 60
 _PLAIN_KEY: Final = re.compile(r"[\w.-]{1,60}")
@@ -64,7 +64,7 @@ class ProblemCollector:
     ``declared_names`` says for each kind of name which are known, and None when that
     itself could not be read: then any will do, so that one mistake is reported once.
     ``lists`` has the list files that the file names, or why one cannot be used;
-    rules that ask for the words of one file share them.
+    rules that ask for one file share what was read of it.
     """
 
     file: str
@@ -75,6 +75,7 @@ class ProblemCollector:
     )
     lists: Mapping[str, ListContent | ListFileError] = field(default_factory=dict)
     shared_words: dict[str, Words] = field(default_factory=dict)
+    shared_lists: dict[str, In] = field(default_factory=dict)
 
     def error(self, place: Location, message: str) -> Invalid:
         """Note what keeps the file from loading, and return the sentinel."""
@@ -86,7 +87,7 @@ class ProblemCollector:
         return INVALID
 
     def warn(self, place: Location, message: str) -> None:
-        """Note what should be mended but does not keep the file from loading."""
+        """Report what should be fixed but does not keep the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def raise_if_wrong(self) -> None:
@@ -99,7 +100,7 @@ class ProblemCollector:
             self.abort()
 
     def abort(self) -> NoReturn:
-        """Give up on the file: what was reported makes the rest meaningless.
+        """Return up on the file: what was reported makes the rest meaningless.
 
         Raises:
             ConfigError: always, with all problems so far.
@@ -134,7 +135,7 @@ def closest_match(word: str, known: Collection[str]) -> str:
 
 
 def suggest(word: str, known: Collection[str]) -> str:
-    """Say which known name was probably meant, and which others there are."""
+    """Return which known name was probably meant, and which others there are."""
     close = closest_match(word, known)
     offer = f"; did you mean {quote_for_message(close)}?" if close else ""
     names = list(known)

@@ -31,7 +31,7 @@ class Failure:
     got: str
 
     def __str__(self) -> str:
-        """Say which test failed, what it expected and what the rules decided."""
+        """Return which test failed, what it expected and what the rules decided."""
         return f"test {self.test!r}: expected {self.expected}; got {self.got}"
 
 

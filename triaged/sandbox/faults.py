@@ -127,7 +127,7 @@ class Fault:
         return DEFAULT_VALUES[self.kind] if self.value is None else self.value
 
     def matches(self, operation: str) -> bool:
-        """Tell whether a call of this operation can meet it."""
+        """Return whether a call of this operation can meet it."""
         if self.kind in LIST_KINDS and operation != LIST:
             return False
         return self.operation in {operation, ANY}

@@ -124,7 +124,7 @@ class Store:
         return [entry.fields for entry in self._rows(status)]
 
     def has_used(self, task_id: str) -> bool:
-        """Tell whether a task has or had this id."""
+        """Return whether a task has or had this id."""
         return task_id in self._used_ids
 
     def _rows(self, status: str) -> list[_StoredTask]:

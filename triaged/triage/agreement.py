@@ -48,7 +48,7 @@ class Agreement:
     def __str__(self) -> str:
         """Say the share and how sure it is."""
         if self.value is None or self.interval is None:
-            return "nobody has decided yet"
+            return "no decisions yet"
         low, high = self.interval
         return f"{self.value:.0%} (95%: {low:.0%} to {high:.0%})"
 

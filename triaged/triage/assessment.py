@@ -60,7 +60,7 @@ def assess(
         recently_rejected=rejected,
         unresolved=ledger.dismissals.unresolved_task_ids(),
         held_since=_held_since(ledger, fingerprints, decisions),
-        dismissed_today=ledger.dismissals.count_by_rule(now),
+        dismissed_today=ledger.dismissals.count_by_rule(now, skew=clock_skew),
         paused=ledger.flags.get(FlagName.PAUSED) is not None,
         clock_skew=clock_skew,
     )

@@ -18,7 +18,7 @@ from triaged.triage.agreement import Agreement
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledTask:
-    """A task that a person decided on; ``at`` is when, or now where nobody knows."""
+    """A task that a person decided on, and when: now where that is not known."""
 
     task: Task
     label: HumanDecision
@@ -31,7 +31,7 @@ class FalsePositive:
     """A task that a person approved though the rule wants it gone, and why it does."""
 
     task: Task
-    verdict: ConditionResult
+    result: ConditionResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,7 +70,9 @@ class Cycle:
         started, started_at = self._clock.monotonic(), self._clock.now()
         state = CycleState(uuid.uuid4().hex[:12], started_at)
         with structlog.contextvars.bound_contextvars(cycle=state.id):
-            async with self._dispatch_lock.acquired():
+            async with self._dispatch_lock.acquired(stop.is_set) as is_held:
+                if not is_held:
+                    return state.report(self._clock.monotonic() - started)
                 self._ledger.verify()
                 self._rate_limiter.expire_dismissals()
                 try:
@@ -127,12 +129,22 @@ class Cycle:
         self._record_outcomes(state, failed)
         missing += [record for record in checked if record.task_id not in pending]
         if missing:
-            await self._reconcile_missing(state, missing)
+            await self._reconcile_missing(
+                state, missing, is_certain=_is_readable(listed)
+            )
 
     async def _reconcile_missing(
-        self, state: CycleState, missing: Sequence[DismissalRecord]
+        self,
+        state: CycleState,
+        missing: Sequence[DismissalRecord],
+        *,
+        is_certain: bool,
     ) -> None:
-        """List the dismissed tasks once, for all of them at once."""
+        """List the dismissed tasks once, for all of them at once.
+
+        Unless ``is_certain``, a row of the pending tasks may be one of those missing:
+        then, as where a row of this list cannot be read, only those found are settled.
+        """
         try:
             listed = await self._reader.list_tasks(DISMISSED, purpose=Purpose.OTHER)
         except KeyRejected:
@@ -145,6 +157,8 @@ class Cycle:
             state.incomplete_list = listed.incomplete
             return
         dismissed = {t.id: t for t in listed.tasks if t.id and t.status == DISMISSED}
+        if not (is_certain and _is_readable(listed)):
+            missing = [record for record in missing if record.task_id in dismissed]
         ids = [record.task_id for record in missing]
         confirmed = self._ledger.dismissals.confirmed(ids)
         self._record_outcomes(state, resolve_missing(missing, dismissed, confirmed))
@@ -223,6 +237,11 @@ class Cycle:
     async def _pause_after(self, batch: Sequence[object]) -> None:
         if len(batch) == _BATCH:
             await self._clock.sleep(_BATCH_PAUSE_SECONDS)
+
+
+def _is_readable(listed: TaskList) -> bool:
+    """Return whether each row says which task it is, and its status."""
+    return all(task.id and task.status for task in listed.tasks)
 
 
 def _batches(decisions: Sequence[Decision]) -> list[Sequence[Decision]]:

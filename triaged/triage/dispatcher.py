@@ -32,10 +32,10 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, Intent, Outcome, Source
 from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
-from triaged.rules.context import EvaluationContext
+from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.decide import decide_one
 from triaged.rules.evaluate import evaluate
-from triaged.rules.rule import Ruleset
+from triaged.rules.rule import Rule, Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.guard import is_clock_wrong
@@ -269,14 +269,29 @@ class _DispatchRun:
         ruleset = self._ruleset()
         if ruleset is None:
             return LeaveCause.NO_RULE
-        today = dismissals.count_by_rule(now)
         rule = ruleset.rule(request.rule) if request.rule else None
+        if rule is not None and self._is_kept_gone(rule, task_id):
+            return LeaveCause.HELD
+        today = dismissals.count_by_rule(now, skew=self._parts.rate_limiter.clock_skew)
         cap = None if rule is None else rule.max_per_day
         if sum(today.values()) >= ruleset.safety.max_dismissals_per_day or (
             cap is not None and today.get(request.rule, 0) >= cap
         ):
             return LeaveCause.OVER_CAP
         return None
+
+    def _is_kept_gone(self, rule: Rule, task_id: str) -> bool:
+        """Return whether the task that stays for this copy was, or may be, dismissed.
+
+        The list may be older than that dismissal, or late.
+        """
+        dismissals, context = self._parts.ledger.dismissals, self._origin.context
+        duplicates = iter_duplicates(rule.match)
+        kept = {context.kept_for(condition, task_id) for condition in duplicates}
+        ids = [each for each in kept if each is not None]
+        return bool(dismissals.confirmed(ids)) or any(
+            map(dismissals.is_unresolved, ids)
+        )
 
     def _ruleset(self) -> Ruleset | None:
         try:
@@ -314,6 +329,8 @@ class _DispatchRun:
         """Send one call; what is forbidden at the last moment is undone."""
 
         def before_send() -> None:
+            # A pause in another file at the ledger's path could not be seen.
+            self._parts.ledger.verify()
             refusal = self._refusal(call.request, self._parts.clock.now())
             if refusal is not None:
                 raise _ForbiddenError(refusal)

@@ -1,6 +1,6 @@
 """What people did with the tasks that a rule would have dismissed, asked of LeadLex.
 
-One list of each settled status tells; what was learned is kept, so it is asked once.
+One list of each final status tells; what was found is kept, so it is listed once.
 """
 
 from collections.abc import Collection

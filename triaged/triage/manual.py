@@ -19,7 +19,7 @@ from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
-from triaged.triage.requests import DismissRequest, DispatchResult
+from triaged.triage.requests import DismissRequest, DispatchResult, HaltReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +105,17 @@ async def dispatch_manual(
     """Dismiss what a person chose, once no other process on this ledger dismisses.
 
     The dispatcher checks each again: while the person was thinking, a daemon may have
-    spent the day's cap, or somebody else may have vetoed or protected the task.
+    spent the day's cap, or another person may have vetoed or protected the task.
 
     Raises:
         LedgerError: nothing can be recorded, so nothing is done.
         ConfigError, RuleTestsFailed: no rules are in force.
     """
-    async with lock.acquired():
+    async with lock.acquired(stop.is_set) as is_held:
+        if not is_held:
+            return DispatchResult(
+                attempts=(), remaining=len(wanted), halt=HaltReason.STOPPING
+            )
         dispatcher.ledger.verify()
         dispatcher.rate_limiter.expire_dismissals()
         in_force = rules()

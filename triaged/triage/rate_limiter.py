@@ -26,6 +26,8 @@ from triaged.quota import (
 from triaged.quota.server_time import DATE_TOLERANCE, ServerTime
 
 _MIN_WAIT: Final = 0.05
+# A longer one would keep a cycle, and every other process, from all else.
+MAX_WAIT: Final = timedelta(minutes=5)
 
 
 class TaskLister(Protocol):
@@ -98,7 +100,8 @@ class RateLimiter:
         """Wait until one call may be sent, charge it and return its permit.
 
         Raises:
-            QuotaExhausted: that would be after the day's reset.
+            QuotaExhausted: that would be after the day's reset, or the server asks for
+                a longer wait than a call is worth.
         """
         while True:
             grant = self.try_acquire(purpose)
@@ -106,8 +109,10 @@ class RateLimiter:
                 return grant.permit
             now = self._clock.now().timestamp()
             retry_at = grant.retry_at or now
-            if grant.reason == "day":
-                raise QuotaExhausted(datetime.fromtimestamp(retry_at, UTC))
+            is_long = retry_at - now > MAX_WAIT.total_seconds()
+            if grant.reason == "day" or is_long:
+                until = datetime.fromtimestamp(retry_at, UTC)
+                raise QuotaExhausted(until, of_day=grant.reason == "day")
             await self._clock.sleep(max(retry_at - now, _MIN_WAIT))
 
     def on_response(self, permit: int, headers: RateLimitHeaders) -> None:
@@ -131,7 +136,7 @@ class RateLimiter:
                 self._quota.on_response(now, permit, headers)
 
     def expire_dismissals(self) -> None:
-        """Give up the dismissals in flight; only under the dispatch lock."""
+        """Return up the dismissals in flight; only under the dispatch lock."""
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 

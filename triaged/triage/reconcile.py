@@ -1,7 +1,7 @@
 """What a list says of dismissals whose outcome is not known: pure functions.
 
-A list settles something only when it is complete, and only what was sent so long before
-it that it cannot take effect any more.
+A list resolves something only when it is complete, and only what was sent so long
+before it that it cannot take effect any more.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,7 +62,7 @@ def resolve_missing(
     dismissed: Mapping[str, Task],
     confirmed: Collection[str],
 ) -> list[Resolution]:
-    """Give each task that is not pending any more its outcome.
+    """Return each task that is not pending any more its outcome.
 
     ``dismissed`` is the complete list of dismissed tasks by id; ``confirmed`` are the
     tasks that are known to be dismissed by this program: a task is dismissed once,
@@ -71,7 +71,8 @@ def resolve_missing(
     known = set(confirmed)
     found: list[Resolution] = []
     # The last attempt first: before it was made, the task was seen pending.
-    for record in reversed(missing):
+    by_time = sorted(missing, key=lambda each: each.decided_at)
+    for record in reversed(by_time):
         resolution = _resolve(record, dismissed.get(record.task_id))
         if resolution.outcome is Outcome.CONFIRMED:
             if record.task_id in known:

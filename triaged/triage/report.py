@@ -142,6 +142,11 @@ class FalsePositiveLog:
             self._known.add((rule, task))
 
 
+def log_lock_wait(owner: str) -> None:
+    """Log which process dismisses while a cycle waits; a stopped one never ends."""
+    log.warning("dispatch_lock.awaited", owner=owner)
+
+
 def log_cycle(report: CycleReport) -> None:
     """Log how a cycle ended, once."""
     write = log.info if report.result is CycleResult.OK else log.warning

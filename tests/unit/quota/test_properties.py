@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.quota_servers import (
@@ -47,7 +47,6 @@ def a_world(kind: str, limit: int, phase: float, *, headers: bool, day: int) -> 
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-@settings(max_examples=60, deadline=None)
 @given(histories, st.sampled_from([1, 3, 10, 50]), st.floats(0, 60), st.booleans())
 def test_no_window_exceeds_a_known_limit(
     kind: str,
@@ -65,7 +64,6 @@ def test_no_window_exceeds_a_known_limit(
     assert world.refused == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories, st.sampled_from([5, 20, 60]), st.sampled_from([0.0, 0.2, 0.5]))
 def test_reserve_is_never_used(history: list[Ask], day: int, reserve: float) -> None:
     """The day's calls stay out of the reserve, answered or not."""
@@ -80,7 +78,6 @@ def test_reserve_is_never_used(history: list[Ask], day: int, reserve: float) -> 
     assert world.api.spent <= day - limiter.snapshot(world.now).reserved
 
 
-@settings(max_examples=100, deadline=None)
 @given(histories, st.sampled_from([20, 60]))
 def test_reserve_beside_others(history: list[Ask], day: int) -> None:
     """Only calls that other clients made since the last headers enter the reserve."""
@@ -95,7 +92,6 @@ def test_reserve_beside_others(history: list[Ask], day: int) -> None:
             reported = world.api.spent
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     histories, st.sampled_from([5, 40]), st.sampled_from([20, 100]), st.floats(0, 60)
 )
@@ -113,7 +109,6 @@ def test_headers_never_give_calls_back(
     assert api.spent <= day - limiter.snapshot(world.now).reserved
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories, st.integers(5, 40), st.floats(0, 60), st.data())
 def test_saved_and_loaded(
     history: list[Ask], hidden: int, phase: float, data: st.DataObject
@@ -136,7 +131,6 @@ def test_saved_and_loaded(
     )
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories, st.integers(1, 30), st.floats(0, 60), st.booleans())
 def test_snapshot_is_consistent(
     history: list[Ask],
@@ -162,7 +156,6 @@ def test_snapshot_is_consistent(
         assert blocked_until is None or blocked_until > world.now
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories, st.integers(1, 30), st.floats(0, 60))
 def test_blocked_means_no_call(history: list[Ask], hidden: int, phase: float) -> None:
     """No call is allowed while blocked, and a retry time lies in the future."""
@@ -179,7 +172,6 @@ def test_blocked_means_no_call(history: list[Ask], hidden: int, phase: float) ->
         world.ask(ask)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     histories, st.floats(1, DAY), st.integers(0, 500), st.sampled_from([20, 100, 1_000])
 )
@@ -196,7 +188,6 @@ def test_next_poll_is_not_early(
         assert at <= max(START + DAY + 62, world.now + target)
 
 
-@settings(max_examples=40, deadline=None)
 @given(histories, st.lists(st.floats(-3 * DAY, 3 * DAY), min_size=1, max_size=4))
 def test_no_clock_blocks_for_ever(history: list[Ask], jumps: list[float]) -> None:
     """After any jumps of the time a call is allowed within two days."""

@@ -1,1 +1,1 @@
-"""Patterns of the rules language: RE2, its prefilter, and what is refused and why."""
+"""Patterns of the rules language: RE2, its prefilter, and the checks on patterns."""

@@ -1,4 +1,4 @@
-"""Which characters a leaf of a pattern takes; RE2 itself answers."""
+"""Which characters a leaf of a pattern matches, found by running RE2 itself."""
 
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -13,7 +13,7 @@ from triaged.rules.patterns.syntax import (
     char_of,
 )
 
-# Assertions tell characters apart by these kinds only; 1 stands for the text's edge.
+# Assertions distinguish characters by these kinds only; 1 is the edge of the text.
 EDGE: Final = 1
 NEWLINE: Final = 2
 WORD: Final = 4
@@ -25,7 +25,7 @@ _WORD_CHARS: Final = frozenset(_WORD)
 _OTHER: Final = "".join(c for c in _ASCII if c not in _WORD and c != "\n")
 # The two letters beyond ASCII that case folding makes equal to ASCII letters.
 _FOLDED: Final = "\u017f\u212a"
-# Letters and digits of common scripts: one of them answers for most Unicode classes.
+# Letters and digits of common scripts: most Unicode classes contain one of them.
 _LETTERS: Final = (
     "\u00e9\u00c9\u03b1\u042f\u05d0\u0639\u0661\u4e2d\u3042\u30a2\ud55c\u00bd"
 )
@@ -40,7 +40,7 @@ def kind_of(char: str) -> int:
 
 
 def kinds_of(leaf: Letter | CharClass) -> int:
-    """Return the kinds of the characters that a leaf takes."""
+    """Return the kinds of the characters that a leaf matches, as a bit set."""
     if isinstance(leaf, Letter) and not (leaf.fold and leaf.char in _FOLDING):
         return kind_of(leaf.char)
     return _kinds_of(leaf)
@@ -58,15 +58,15 @@ def _kinds_of(leaf: Letter | CharClass) -> int:
 
 
 def takes(leaf: Letter | CharClass, char: str) -> bool:
-    """Say whether a leaf takes a character."""
+    """Return whether a leaf matches a character."""
     return bool(_matcher(leaf)(char))
 
 
 def candidates(leaf: Letter | CharClass, others: str = _ASCII + _FOLDED) -> set[str]:
-    """Return characters among which is one of each kind that the leaf tells apart.
+    """Return at least one character of each kind that the leaf distinguishes.
 
-    What a bracket takes begins and ends at the characters that it names; Unicode
-    classes are not looked into.
+    The ranges of a bracket begin and end at the characters that it names, so those and
+    their neighbors are enough; Unicode classes are not expanded.
     """
     parts = bracket_parts(leaf.text) if leaf.text.startswith("[") else [leaf.text]
     named = [char_of(part) for part in parts]
@@ -78,7 +78,7 @@ def candidates(leaf: Letter | CharClass, others: str = _ASCII + _FOLDED) -> set[
 
 
 def first_edges(leaf: Letter | CharClass) -> str:
-    """Return the characters where what a leaf takes first begins and ends."""
+    """Return the first and last character of the first range that a leaf matches."""
     chars = _all_others()
     found = re2.search(f"{_source(leaf)}+", chars)
     if found is None:
@@ -88,13 +88,13 @@ def first_edges(leaf: Letter | CharClass) -> str:
 
 @cache
 def _all_others() -> str:
-    """Return every character of Unicode that is of the kind OTHER."""
+    """Return all Unicode characters of the kind OTHER."""
     codes = (*range(0xD800), *range(0xE000, 0x110000))
     return "".join(char for char in map(chr, codes) if kind_of(char) == OTHER)
 
 
 def _source(leaf: Letter | CharClass) -> str:
-    """Return the leaf as a pattern of its own."""
+    """Return the leaf as a standalone pattern."""
     flags = "i" if leaf.fold else ""
     if isinstance(leaf, CharClass) and leaf.dot_all:
         flags += "s"

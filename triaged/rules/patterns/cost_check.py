@@ -1,8 +1,8 @@
-r"""How much a pattern may cost on the worst text: how many wide steps it spells out.
+r"""Limits the worst-case cost of a pattern: its number of expanded wide steps.
 
 RE2 is linear in the text, but each step over a class (``.``, ``[…]``, ``\w``) inside a
-counted repetition may double the states that it has to tell apart, so the factor can
-be large: ``[ab]*a[ab]{900}c`` takes a tenth of a second on 10,000 characters.
+counted repetition may double the number of states, so the constant factor can be large:
+``[ab]*a[ab]{900}c`` takes a tenth of a second on 10,000 characters.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ MAX_REPETITIONS: Final = 500
 
 
 def find_excess(tree: Node) -> str | None:
-    """Say what the pattern spells out too often; None when nothing is."""
+    """Return which repetition of the pattern is too expensive; None if none is."""
     leaves, classes, written = _spelled_out(tree)
     if classes > MAX_CLASSES:
         return f"{classes} classes (., […], \\w and the like); at most {MAX_CLASSES}"
@@ -24,7 +24,7 @@ def find_excess(tree: Node) -> str | None:
 
 
 def _spelled_out(node: Node) -> tuple[int, int, int]:
-    """Count leaves and classes with all repetitions written out, and leaves as such."""
+    """Count leaves and classes with all repetitions expanded, and leaves as written."""
     match node:
         case Sequence(parts) | Choice(parts):
             counts = [_spelled_out(part) for part in parts]

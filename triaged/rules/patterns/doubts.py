@@ -1,4 +1,4 @@
-"""What a pattern says that was probably meant otherwise: warned of, not refused."""
+"""Finds parts of a pattern that are valid but probably not what the author meant."""
 
 import re
 import unicodedata
@@ -24,7 +24,7 @@ _DOUBLE_QUOTES: Final = "\u201c\u201d\u201e\u201f"
 
 
 def find_doubts(source: str, tree: Node) -> Iterator[str]:
-    """Say what the pattern was probably meant to say instead."""
+    """Yield a message for each part that was probably meant differently."""
     for leaf in leaves(tree):
         if isinstance(leaf, CharClass) and leaf.text.startswith("["):
             yield from _bracket_doubts(leaf.text)
@@ -42,7 +42,7 @@ def find_doubts(source: str, tree: Node) -> Iterator[str]:
 
 
 def find_case_doubt(tree: Node) -> str | None:
-    """Return a word that the pattern finds in one case only; None when none is."""
+    """Return a word that the pattern matches in one case only, or None."""
     word, end = "", 0
     for leaf in leaves(tree):
         cased = isinstance(leaf, Letter) and not leaf.fold and leaf.char.isalpha()
@@ -73,7 +73,7 @@ def _bracket_doubts(text: str) -> Iterator[str]:
 
 
 def _quoting_doubts(source: str) -> Iterator[str]:
-    """Find what is written for other quotes, or for another language."""
+    """Find syntax that belongs to other YAML quotes or to another regex engine."""
     if (escaped := _ESCAPED_TWICE.search(source)) is not None:
         yield (
             f"{escaped[0]} means a backslash and {escaped[1]}; between single quotes"
@@ -90,7 +90,7 @@ def _quoting_doubts(source: str) -> Iterator[str]:
 
 
 def _looks_like_word(inside: str) -> bool:
-    """Say whether characters in a bracket are rather a word than a choice."""
+    """Return whether the characters in a bracket look like a word."""
     letters = inside.translate(_WITHIN_WORDS)
     if len(letters) < 3 or not letters.isalpha():  # noqa: PLR2004 (a word)
         return False
@@ -103,7 +103,7 @@ def _looks_like_word(inside: str) -> bool:
 
 
 def _shell_doubts(node: Sequence) -> Iterator[str]:
-    """Find words that end in ``*``, as in a shell."""
+    """Find words that end in ``*``, as in a shell glob."""
     word = ""
     for part, following in zip_longest(node.parts, node.parts[1:]):
         if isinstance(part, Letter) and part.char.isalnum():

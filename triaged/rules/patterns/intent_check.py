@@ -1,4 +1,4 @@
-"""What RE2 accepts but reads otherwise than its author can have meant: refused."""
+"""Finds patterns that RE2 accepts but reads differently than the author meant."""
 
 import re
 import unicodedata
@@ -22,7 +22,7 @@ from triaged.rules.patterns.syntax import (
 from triaged.rules.patterns.unicode_check import find_touches, rewrite
 from triaged.rules.patterns.universal import matches_every_line
 
-# Joiners belong to emoji and to some scripts; all other invisible characters do not.
+# Emoji and some scripts need joiners; no other invisible character is needed.
 _JOINERS: Final = "\u200c\u200d"
 _DELIMITED: Final = re.compile(r"(?:\(\?\w+\))?/((?:[^/\\]|\\.)+)/([gimsuxyA-Z]*)")
 _NAMED_CLASS: Final = re.compile(r"\[\^?:\w+:\]")
@@ -37,7 +37,7 @@ _AT_EDGE: Final = {
 
 
 def find_misreading(source: str, tree: Node) -> str | None:
-    """Say what the pattern cannot have been meant to say; None when nothing is."""
+    """Return a message on what the author cannot have meant, or None."""
     return (
         _invisible(source)
         or _foreign_syntax(source, tree)
@@ -50,7 +50,7 @@ def find_misreading(source: str, tree: Node) -> str | None:
 
 
 def _invisible(source: str) -> str | None:
-    """Name a character that cannot be seen, such as an escape in YAML quotes makes."""
+    """Return a message on an invisible character, such as YAML escapes produce."""
     for char in source:
         category = unicodedata.category(char)
         if category == "Cc":
@@ -67,7 +67,7 @@ def _invisible(source: str) -> str | None:
 
 
 def _foreign_syntax(source: str, tree: Node) -> str | None:
-    """Recognize how other languages and tools write patterns."""
+    """Return a message on pattern syntax of other languages and tools."""
     if (delimited := _DELIMITED.fullmatch(source)) is not None:
         inner, flags = delimited[1].replace(r"\/", "/"), delimited[2].lower()
         known = "".join(flag for flag in flags if flag in "ims")
@@ -94,7 +94,7 @@ def _is_like_pattern(node: Sequence) -> bool:
 
 
 def _odd_token(source: str) -> str | None:
-    """Name the first token that RE2 takes for something else than it looks like."""
+    """Return a message on the first token that RE2 reads differently than it looks."""
     tokens = split(source)
     for token, following in zip_longest(tokens, tokens[1:]):
         text = token.text
@@ -120,7 +120,7 @@ def _odd_token(source: str) -> str | None:
 
 
 def _repetition(text: str) -> str:
-    """Write a repetition as RE2 reads it."""
+    """Format a repetition as RE2 reads it."""
     low, comma, high = ("".join(part.split()) for part in text[1:-1].partition(","))
     return f"{{{int(low or 0)}{comma}{int(high) if high else ''}}}"
 
@@ -136,7 +136,7 @@ def _odd_node(node: Node) -> str | None:
 
 
 def _dead_part(tree: Node) -> str | None:
-    """Say which part of the pattern can match no text."""
+    """Return a message on a part of the pattern that can never match."""
     if (dead := find_dead_part(tree)) is None:
         return None
     assertion, leaf = dead

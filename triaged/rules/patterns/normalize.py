@@ -1,4 +1,4 @@
-"""Patterns in Unicode NFC, as the texts are that they are compared with."""
+"""Brings patterns into Unicode NFC, the form of the texts they are applied to."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from triaged.rules.patterns.syntax import (
 
 
 def to_nfc(source: str, tree: Node) -> str:
-    """Return the pattern with the texts in it composed; no operator changes."""
+    """Return the pattern with its literal text in NFC; operators are unchanged."""
     if unicodedata.is_normalized("NFC", source):
         return source
     written: list[str] = []
@@ -30,10 +30,10 @@ def to_nfc(source: str, tree: Node) -> str:
 
 
 def find_loose_mark(tree: Node) -> str | None:
-    """Find a character that no text in NFC has where the pattern has it.
+    """Return a message on a character that cannot occur there in NFC text, or None.
 
-    That is an accent of its own behind something else than a letter, or repeated, or
-    in a bracket; or an escape for a part of what is one character.
+    Such as a combining mark that does not follow a letter, is repeated or stands in a
+    bracket, or an escape for a part of a composed character.
     """
     if all(_is_ascii(leaf) for leaf in leaves(tree)):
         return None
@@ -57,7 +57,7 @@ def find_loose_mark(tree: Node) -> str | None:
 
 
 def _plain_texts(tree: Node) -> Iterator[tuple[str, int]]:
-    """Give the runs of characters that stand for themselves, and where they begin."""
+    """Yield the runs of literal characters, each with its offset in the pattern."""
     text, start = "", 0
     for leaf in leaves(tree):
         if not isinstance(leaf, Letter) or leaf.text != leaf.char:
@@ -98,7 +98,7 @@ def _is_ascii(leaf: Letter | CharClass | Assertion) -> bool:
 
 
 def _is_mark(text: str) -> bool:
-    """Say whether this is a character that may become one with the letter before."""
+    """Return whether this character may combine with the letter before it."""
     if len(text) != 1:
         return False
     jamo = "\u1161" <= text <= "\u1175" or "\u11a8" <= text <= "\u11c2"

@@ -7,16 +7,16 @@ import re2
 
 from triaged.rules.compiled import Prefilter
 
-# A Set reads each byte once, with an automaton that grows with the patterns and with
-# the texts; a Filter looks for literals that the patterns need, and then tries those
-# patterns only, and the ones that need none.
+# A Set reads each byte once, but its automaton grows with the patterns and the texts. A
+# Filter searches for the literals that the patterns require, and then tries only the
+# patterns whose literals it found and those that require none.
 SET_PATTERNS: Final = 50
 _MAX_WITHOUT_LITERAL: Final = 5
 _MAX_MEM: Final = 8 << 20
 
 
 def build_prefilter(sources: Sequence[str]) -> Prefilter:
-    """Make a prefilter of patterns that ``compile_pattern`` accepts one by one."""
+    """Build a prefilter of patterns that ``compile_pattern`` accepts individually."""
     if len(sources) <= SET_PATTERNS:
         return _build_small(sources)
     free = [place for place, s in enumerate(sources) if not _needs_literal(s)]
@@ -30,9 +30,9 @@ def build_prefilter(sources: Sequence[str]) -> Prefilter:
 
 
 def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | None:
-    """Make one automaton of all patterns; None when it would not have enough memory.
+    """Build one automaton of all patterns; None if it exceeds the memory budget.
 
-    RE2 refuses too little memory when it compiles a set, so that none fails later.
+    RE2 detects this when it compiles the set, so a compiled set does not fail later.
     """
     one_pass = re2.Set.SearchSet(_options(max_mem))
     try:
@@ -45,11 +45,11 @@ def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | No
 
 
 def build_filter(sources: Sequence[str]) -> Prefilter:
-    """Look for the literals that the patterns need, then try the patterns found so."""
+    """Build a prefilter that finds required literals before it tries patterns."""
     try:
         return _Re2Matcher(_compile_filter(sources).Match)
     except re2.error:
-        # Too many literals for one automaton, then; one pattern has never so many.
+        # It has too many literals for one automaton; a single pattern never does.
         if len(sources) == 1:
             raise
     middle = len(sources) // 2
@@ -71,12 +71,12 @@ class _Re2Matcher:
         self._found = found
 
     def matches(self, text: str, /) -> Collection[int]:
-        """Say which of the patterns occur in the text, by their place."""
+        """Return which of the patterns occur in the text, by their place."""
         return self._found(text.encode()) or ()
 
 
 class _Parts:
-    """Several prefilters, each with the places of its patterns among all."""
+    """Several prefilters, each with the indices of its patterns in the whole."""
 
     __slots__ = ("_parts",)
 
@@ -84,7 +84,7 @@ class _Parts:
         self._parts = parts
 
     def matches(self, text: str, /) -> Collection[int]:
-        """Say which of the patterns occur in the text, by their place."""
+        """Return which of the patterns occur in the text, by their place."""
         return [
             places[found]
             for prefilter, places in self._parts
@@ -105,7 +105,7 @@ def _compile_filter(sources: Sequence[str]) -> re2.Filter:
 
 
 def _needs_literal(source: str) -> bool:
-    # What may occur in an empty text, for all that a filter can see, needs none.
+    # A pattern that the filter keeps for an empty text requires no literal.
     return not _compile_filter([source]).Match(b"", potential=True)
 
 

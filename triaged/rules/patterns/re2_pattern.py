@@ -1,7 +1,7 @@
 """RE2 behind the core's ``Pattern``: linear time on hostile text, no other engine.
 
-A pattern that RE2 would accept but read otherwise than its author means is refused
-too, and every refusal says what to write instead.
+A pattern that RE2 accepts but reads differently than its author means is rejected too,
+and every error message tells what to write instead.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ MAX_PATTERN: Final = 4096
 
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False
-# A budget for program and automaton together; a pattern that needs more is refused.
+# Memory for program and automaton, in bytes; a pattern that needs more is rejected.
 _OPTIONS.max_mem = 4 << 20
 
 _PLAIN: Final = {
@@ -40,16 +40,16 @@ class InvalidPatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Re2Pattern:
-    """A pattern compiled by RE2, in NFC; equal to another of the same source."""
+    """A pattern compiled by RE2, in NFC; patterns with the same source are equal."""
 
     source: str
     tree: Node = field(compare=False, repr=False)
-    # A set of one answers whether and not where, which takes half the time, and has
-    # no slow way out when the automaton grows on hostile text.
+    # A Set of one pattern reports whether it matches, not where. That takes half the
+    # time, and there is no slow fallback when hostile text makes the automaton grow.
     _set: Any = field(compare=False, repr=False)
 
     def search(self, text: str, /) -> bool:
-        """Say whether the pattern occurs anywhere in the text (Unicode in NFC)."""
+        """Return whether the pattern occurs anywhere in the text (Unicode in NFC)."""
         return bool(self._set.Match(text.encode()))
 
 
@@ -58,7 +58,7 @@ def compile_pattern(source: str) -> Re2Pattern:
 
     Raises:
         InvalidPatternError: RE2 does not support it, or would read it in a way that
-            its author hardly meant.
+            its author probably did not mean.
     """
     if not source:
         message = "an empty pattern matches everything; say what to look for"
@@ -74,7 +74,7 @@ def compile_pattern(source: str) -> Re2Pattern:
 
 
 def _read(source: str) -> Node:
-    """Return the tree of a pattern that RE2 accepts; refuse any other."""
+    """Return the syntax tree of a pattern that RE2 accepts; raise otherwise."""
     try:
         re2.compile(source, _OPTIONS)
     except (re2.error, UnicodeError) as error:
@@ -120,7 +120,7 @@ def _set_of(source: str) -> Any:  # noqa: ANN401 (untyped)
 
 
 def _explain(source: str, error: Exception) -> str:
-    """Name what RE2 does not support, in the words of those who know other engines."""
+    """Describe what RE2 does not support, in the terms of other regex engines."""
     if (named := find_unsupported(split(source))) is not None:
         return named
     detail = error.args[0] if error.args else ""

@@ -1,9 +1,9 @@
-r"""Whether a pattern can match at all, and whether it matches whatever comes.
+r"""Finds whether a pattern can match at all, and parts of it that never do.
 
-Anchors and boundaries look at the characters on either side, and of them only at the
-kind: none (the text's edge), a line break, a word character, another one.  So there are
-sixteen kinds of places in a text, a set of them is 16 bits, and each node of the tree
-takes sets of places to sets of places.
+Anchors and boundaries depend on the kinds of the characters on either side only: none
+(the edge of the text), a line break, a word character or another one. So there are
+sixteen kinds of positions in a text. A set of them is an integer of 16 bits, and each
+node of the tree maps a set of positions to a set of positions.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ _NOTHING_AROUND: Final = 1
 
 
 def holds(kind: AssertionKind, before: int, after: int) -> bool:
-    """Say whether an assertion holds between two kinds of characters."""
+    """Return whether an assertion holds between two kinds of characters."""
     match kind:
         case "text start":
             return before == EDGE
@@ -55,7 +55,7 @@ def holds(kind: AssertionKind, before: int, after: int) -> bool:
 
 
 def _places(wanted: Callable[[int, int], bool]) -> int:
-    """Return the set of places between two kinds for which this holds."""
+    """Return the set of positions whose two kinds meet a predicate."""
     return sum(
         1 << (4 * row + column)
         for row, before in enumerate(KINDS)
@@ -86,20 +86,21 @@ _BEFORE: Final = [
 
 
 def can_match(tree: Node) -> bool:
-    """Say whether there is a text in which the pattern occurs."""
+    """Return whether there is a text in which the pattern occurs."""
     return bool(_forward(tree, ANYWHERE))
 
 
 def matches_empty_text(tree: Node) -> bool:
-    """Say whether the pattern occurs in the text without any character."""
+    """Return whether the pattern matches the empty text."""
     return bool(_forward(tree, _NOTHING_AROUND))
 
 
 def find_dead_part(tree: Node) -> tuple[Leaf | None, Leaf] | None:
-    """Find a part of the pattern that no text can match.
+    """Find a part of the pattern that can never match.
 
-    Returns the leaf that cannot follow, and the assertion before it that forbids it;
-    None when each alternative, and what is optional, can occur in some text.
+    Returns the assertion that makes the match impossible (None if there is none) and
+    the leaf that cannot follow it; or None if every alternative and every optional part
+    can occur in some text.
     """
     if not any(
         isinstance(leaf, Assertion) or not kinds_of(leaf) for leaf in leaves(tree)
@@ -110,7 +111,7 @@ def find_dead_part(tree: Node) -> tuple[Leaf | None, Leaf] | None:
 
 
 def _forward(node: Node, places: int) -> int:
-    """Return where the match of a node can end that begins at one of the places."""
+    """Return where a match of the node can end if it begins at one of the positions."""
     match node:
         case Letter() | CharClass():
             return _AFTER[_kinds_after(places) & kinds_of(node)]
@@ -125,7 +126,7 @@ def _forward(node: Node, places: int) -> int:
 
 
 def _backward(node: Node, places: int) -> int:
-    """Return where the match of a node can begin that ends at one of the places."""
+    """Return where a match of the node can begin if it ends at one of the positions."""
     match node:
         case Letter() | CharClass():
             return _BEFORE[_kinds_before(places) & kinds_of(node)]
@@ -165,10 +166,11 @@ def _kinds_before(places: int) -> int:
 
 
 def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int]]:
-    """Give the parts that never take part in a match, and where they would begin.
+    """Yield the parts that take part in no match, with the positions before them.
 
-    A node begins at a place ``before`` it, and what follows it works from the places
-    ``after`` it.
+    The node is reached at the positions ``before``, and the rest of the pattern can
+    match from the positions ``after``.
+
     """
     if node == Sequence(()):
         return
@@ -199,18 +201,18 @@ def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int
 
 
 def _obstacle(node: Node, before: int) -> tuple[Leaf | None, Leaf]:
-    """Name the first leaf of a dead part that cannot match, and the one before it."""
+    """Return the last assertion before the leaf that cannot match, and that leaf."""
     trail: list[Leaf] = []
     _walk(node, before, trail)
     if _forward(node, before):
-        # It matches, but nothing that follows it can.
+        # The part itself matches, but nothing that follows it can.
         return None, trail[-1]
     assertions = [leaf for leaf in trail[:-1] if isinstance(leaf, Assertion)]
     return (assertions[-1] if assertions else None), trail[-1]
 
 
 def _walk(node: Node, places: int, trail: list[Leaf]) -> int:
-    """Follow a node up to the leaf where nothing is left, and note the leaves."""
+    """Append to ``trail`` the leaves up to the first that cannot match."""
     match node:
         case Sequence(parts):
             for part in parts:

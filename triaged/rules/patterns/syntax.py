@@ -1,7 +1,7 @@
-r"""A pattern as a tree, by RE2's grammar; every check of patterns walks this one tree.
+r"""Parses a pattern into a syntax tree by RE2's grammar; all checks use this tree.
 
-RE2 has the last word on whether a pattern is valid.  The tree of a valid pattern says
-what RE2 reads: where ``(?i)`` reaches, that ``a{01}`` is plain text, where ``\Q`` ends.
+RE2 itself decides whether a pattern is valid. The tree of a valid pattern agrees with
+RE2: how far ``(?i)`` extends, that ``a{01}`` is literal text, where ``\Q`` ends.
 """
 
 import re
@@ -16,7 +16,7 @@ AssertionKind = Literal[
     "text start", "text end", "line start", "line end", "word boundary", "no boundary"
 ]
 
-# Deeper nesting than any person writes; the checks recurse into the tree.
+# The checks recurse into the tree, so its depth must be bounded.
 MAX_DEPTH: Final = 60
 
 _TOKEN: Final = re.compile(
@@ -55,7 +55,7 @@ _BRACKET_PART: Final = re.compile(
 
 
 class Token(NamedTuple):
-    """One piece of a pattern, and where it begins."""
+    """One token of a pattern: its kind, its text and its offset."""
 
     kind: TokenKind
     text: str
@@ -63,7 +63,7 @@ class Token(NamedTuple):
 
 
 def split(source: str) -> list[Token]:
-    """Cut a pattern into tokens, valid or not; joined again they are the pattern."""
+    """Split a pattern, valid or not, into tokens whose joined texts are the pattern."""
     return [
         Token(match.lastgroup, match.group(), match.start())  # type: ignore[arg-type]
         for match in _TOKEN.finditer(source)
@@ -72,20 +72,20 @@ def split(source: str) -> list[Token]:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What cannot be taken apart, as written, and where it stands in the pattern."""
+    """A node without children: its source text and its offset in the pattern."""
 
     text: str
     start: int = field(compare=False)
 
     @property
     def end(self) -> int:
-        """Where in the pattern the next thing begins."""
+        """The offset just behind the leaf."""
         return self.start + len(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Letter(Leaf):
-    """One character that stands for itself."""
+    """One literal character."""
 
     char: str
     fold: bool
@@ -93,7 +93,7 @@ class Letter(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class CharClass(Leaf):
-    r"""One character of several: ``.``, ``[…]``, ``\w``, ``\pL``."""
+    r"""A character class: ``.``, ``[…]``, ``\w``, ``\pL``."""
 
     fold: bool
     dot_all: bool
@@ -101,28 +101,28 @@ class CharClass(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Assertion(Leaf):
-    """What takes no character and asks for what is on either side."""
+    """A zero-width assertion on the characters on either side."""
 
     kind: AssertionKind
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """One thing after another."""
+    """A concatenation of nodes."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several alternatives."""
+    """An alternation of nodes."""
 
     options: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """The same thing several times; ``most`` is None where there is no limit."""
+    """A repetition of a node; ``most`` is None if there is no upper limit."""
 
     part: "Node"
     least: int
@@ -134,7 +134,7 @@ Node: TypeAlias = Letter | CharClass | Assertion | Sequence | Choice | Repeat
 
 
 class TooDeepError(ValueError):
-    """The groups of a pattern are nested deeper than any person writes."""
+    """The groups of a pattern are nested deeper than ``MAX_DEPTH``."""
 
 
 def parse(source: str) -> Node:
@@ -167,7 +167,7 @@ def parse(source: str) -> Node:
 
 
 def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
-    """Give every leaf of a tree, in the order of the pattern."""
+    """Yield the leaves of a tree, in the order of the pattern."""
     match node:
         case Sequence(parts) | Choice(parts):
             for part in parts:
@@ -179,7 +179,7 @@ def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
 
 
 def nodes(node: Node) -> Iterator[Node]:
-    """Give a tree and every tree in it, from the outside in."""
+    """Yield a tree and all of its subtrees, parents first."""
     yield node
     match node:
         case Sequence(parts) | Choice(parts):
@@ -192,12 +192,12 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def bracket_parts(text: str) -> list[str]:
-    """Return what stands between the brackets of ``[…]``, the ``^`` left out."""
+    """Return the items between the brackets of ``[…]``, without a leading ``^``."""
     return _BRACKET_PART.findall(text[1:-1].removeprefix("^"))
 
 
 def char_of(text: str) -> str:
-    """Return the character that a plain character or an escape stands for."""
+    """Return the character that a literal or an escape denotes."""
     if (code := _CODE.fullmatch(text)) is not None:
         return chr(int(code["hex"], 16) if code["hex"] else int(code["octal"], 8))
     char = text.removeprefix("\\") or "\\"
@@ -214,7 +214,7 @@ class _Flags:
 
 @dataclass(slots=True)
 class _Group:
-    """A group while it is read: the alternatives so far, and the present one."""
+    """A group being parsed: its finished alternatives and the current one."""
 
     flags: _Flags
     options: list[Node] = field(default_factory=list)
@@ -232,7 +232,7 @@ class _Group:
 
 
 def _flags_of(text: str, before: _Flags) -> _Flags:
-    """Return the flags in a group that opens so, or after such flags."""
+    """Return the flags in effect after a group opening or a flag token."""
     if re.fullmatch(r"\(\?[imsU-]*[:)]", text) is None:
         return before
     on, _, off = text.strip("(?:)").partition("-")

@@ -1,6 +1,6 @@
-r"""Where ``\b \w \d \s``, which know ASCII alone, touch other letters; what to write.
+r"""Finds ASCII-only ``\b \w \d \s`` next to other letters, and suggests a rewrite.
 
-RE2 takes such patterns, and then finds less than their author thinks.
+RE2 accepts such patterns, but they match less than their author expects.
 """
 
 import unicodedata
@@ -25,7 +25,7 @@ _ASCII_CLASSES: Final = frozenset({r"\w", r"\W", r"\d", r"\D", r"\s", r"\S"})
 
 
 class Touch(NamedTuple):
-    """An ASCII class beside a letter beyond ASCII, where ``after`` says that it is."""
+    """An ASCII class next to a non-ASCII letter; ``after`` tells on which side."""
 
     at: int
     text: str
@@ -34,7 +34,7 @@ class Touch(NamedTuple):
 
 
 class _Mark(NamedTuple):
-    """A leaf that matters here: a letter beyond ASCII, or (without one) a class."""
+    """A relevant leaf: a non-ASCII letter, or (if that is empty) an ASCII class."""
 
     at: int
     text: str
@@ -42,7 +42,7 @@ class _Mark(NamedTuple):
 
 
 class _Edge(NamedTuple):
-    """What a node can begin and end with, and whether it can be passed over."""
+    """What a node can begin and end with, and whether it can match the empty text."""
 
     first: frozenset[_Mark] = frozenset()
     last: frozenset[_Mark] = frozenset()
@@ -50,7 +50,7 @@ class _Edge(NamedTuple):
 
 
 def find_touches(tree: Node) -> list[Touch]:
-    """Find every ASCII class that can stand right beside a non-ASCII letter."""
+    """Find every ASCII class that can be adjacent to a non-ASCII letter."""
     marks = [mark for leaf in leaves(tree) for mark in _marks(leaf)]
     if not any(mark.letter for mark in marks):
         return []
@@ -84,7 +84,7 @@ def _edge_of(node: Node, touches: set[Touch]) -> _Edge:
 
 
 def _join(left: _Edge, right: _Edge, touches: set[Touch]) -> _Edge:
-    """Return two neighbours as one, and note what touches between them."""
+    """Return the edges of two adjacent nodes; append their contacts to ``touches``."""
     for one, other in product(left.last, right.first):
         if one.letter and not other.letter:
             touches.add(Touch(other.at, other.text, one.letter, after=False))
@@ -120,7 +120,7 @@ def _marks(leaf: Letter | CharClass | Assertion) -> Iterator[_Mark]:
 
 
 def _foreign(text: str) -> str:
-    """Return the first letter beyond ASCII; empty if there is none."""
+    """Return the first non-ASCII letter; empty if there is none."""
     return next(
         (c for c in text if not c.isascii() and unicodedata.category(c)[0] in "LMN"), ""
     )
@@ -140,9 +140,9 @@ _WITHIN: Final = {r"\w": r"\pL\pN_", r"\d": r"\pN", r"\s": r"\s\pZ", r"\D": r"\P
 
 
 def rewrite(source: str, tree: Node, touches: list[Touch]) -> str | None:
-    r"""Write the pattern with Unicode classes; None where no plain way is known.
+    r"""Return the pattern with Unicode classes; None if no simple rewrite is known.
 
-    A ``\b`` at either end goes along with one that touches: half a word is no word.
+    If any ``\b`` is rewritten, so are those at the ends of the pattern.
     """
     found = list(leaves(tree))
     sides: dict[int, set[bool]] = {}
@@ -174,5 +174,5 @@ def _instead(text: str, after: set[bool], behind: str) -> str | None:
         return None
     if after == {True}:
         return r"(?:^|[^\pL\pN_])"
-    # Text that no word contains follows anyway, so nothing needs to stand for \b.
+    # A separator follows anyway, so the \b can be dropped.
     return "" if behind and behind in " ,;:!-/" else r"(?:$|[^\pL\pN_])"

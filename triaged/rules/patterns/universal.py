@@ -1,7 +1,8 @@
-"""Whether a pattern matches every text of one line: then it asks for nothing.
+"""Finds whether a pattern matches every line, and so requires nothing.
 
-The texts are searched for one that it does not match, as sets of the positions in the
-pattern that are reached.  Only patterns that match the empty text need the search.
+It searches for a counterexample by subset construction: each state is the set of
+pattern positions that a text reaches. Only patterns that match the empty text need the
+search.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,12 +28,12 @@ from triaged.rules.patterns.syntax import (
     leaves,
 )
 
-# A pattern for which so many sets are not enough is none that asks for nothing.
+# Limit of states; a pattern that needs more is taken not to match every line.
 _MAX_SETS: Final = 300
 
 
 def matches_every_line(tree: Node) -> bool:
-    """Say whether the pattern occurs in every text that has no line break."""
+    """Return whether the pattern occurs in every text that has no line break."""
     if not matches_empty_text(tree):
         return False
     machine = _Machine()
@@ -60,7 +61,7 @@ def matches_every_line(tree: Node) -> bool:
 
 @dataclass(slots=True)
 class _Machine:
-    """The pattern as numbered positions: what each asks for, and what follows it."""
+    """The pattern as an automaton: for each position, its leaf and its successors."""
 
     asks: list[Letter | CharClass | Assertion | None] = field(
         default_factory=lambda: [None]
@@ -69,7 +70,7 @@ class _Machine:
     accept: int = 0
 
     def add(self, node: Node, then: int) -> int:
-        """Add a node that is followed by a position; return where it begins."""
+        """Add a node that continues at position ``then``; return its start position."""
         match node:
             case Sequence(parts):
                 for part in reversed(parts):
@@ -103,7 +104,7 @@ class _Machine:
         return len(self.asks) - 1
 
     def reached(self, positions: Iterable[int], before: int, after: int) -> set[int]:
-        """Return the positions that can be reached without taking a character."""
+        """Return the positions that can be reached without consuming a character."""
         found: set[int] = set()
         waiting = list(positions)
         while waiting:
@@ -121,7 +122,7 @@ class _Machine:
         return found
 
     def step(self, positions: Iterable[int], char: str) -> Iterator[int]:
-        """Give the positions after a character."""
+        """Yield the positions after consuming a character."""
         for place in positions:
             leaf = self.asks[place]
             if isinstance(leaf, Letter | CharClass) and takes(leaf, char):
@@ -129,7 +130,7 @@ class _Machine:
 
 
 def _alphabet(tree: Node) -> list[str]:
-    """Return one character of each kind that the pattern tells apart, no line break."""
+    """Return one character of each kind that matters, except line breaks."""
     taking = {leaf for leaf in leaves(tree) if not isinstance(leaf, Assertion)}
     some = {" ", "a", "-"}.union(*(candidates(leaf) for leaf in taking))
     for leaf in taking:

@@ -1,4 +1,4 @@
-"""What other engines have and RE2 does not, by name, with what to write instead."""
+"""Names constructs of other regex engines that RE2 lacks, and the alternatives."""
 
 from typing import Final
 
@@ -42,7 +42,7 @@ _ESCAPES: Final = {
 
 
 def find_unsupported(tokens: list[Token]) -> str | None:
-    """Name the first construct that RE2 does not have; None when there is none."""
+    """Return a message on the first unsupported construct; None if there is none."""
     rest = "".join(token.text for token in tokens)
     before: Token | None = None
     for token in tokens:

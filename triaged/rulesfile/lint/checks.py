@@ -63,7 +63,7 @@ def find_warnings(
         for placed in draft.rules
         if placed.rule.reason is None and placed.rule.mode is Mode.ENFORCE
     ]
-    in_doubt += [(shield, "protected") for shield in draft.protect]
+    in_doubt += [(protection, "protected") for protection in draft.protect]
     tasks = sample_tasks(types, draft.safety.min_age)
     for placed_match, word in in_doubt:
         _warn_unknown(placed_match, word, tasks, report)

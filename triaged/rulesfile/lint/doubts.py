@@ -26,12 +26,12 @@ _SHORTEST: Final = 4
 
 def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
     """Warn of metadata keys in two spellings, and of words protected in one case."""
-    for shield in draft.protect:
-        for pattern in _patterns(shield.condition):
+    for protection in draft.protect:
+        for pattern in _patterns(protection.condition):
             word = find_case_doubt(parse(pattern.source))
             if word is not None:
                 report.warn(
-                    shield.place,
+                    protection.place,
                     f"pattern {quote_for_message(pattern.source)} protects {word!r} in"
                     f" this case only; begin it with (?i) to protect"
                     f" {word.swapcase()!r} too",
@@ -53,7 +53,7 @@ def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
 
 
 def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give the pairs of keys that are two spellings of one, earlier keys first."""
+    """Yield the pairs of keys that are two spellings of one, earlier keys first."""
     # Two such keys are alike when each lacks one letter at most.
     index: dict[str, list[str]] = defaultdict(list)
     for key in keys:
@@ -66,8 +66,10 @@ def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _used_paths(draft: RulesDocument) -> Iterator[tuple[str, Location]]:
-    for shield in draft.protect:
-        yield from ((path, shield.place) for path in metadata_paths(shield.condition))
+    for protection in draft.protect:
+        yield from (
+            (path, protection.place) for path in metadata_paths(protection.condition)
+        )
     for placed in draft.rules:
         match = placed.rule.match
         yield from ((path, placed.match_place) for path in metadata_paths(match))
@@ -84,7 +86,7 @@ def _paths_in(metadata: Json) -> Iterator[str]:
 
 
 def _is_other_spelling(one: str, other: str) -> bool:
-    """Say whether two keys differ by case, separators, or one letter of a word."""
+    """Return whether two keys differ by case, separators, or one letter of a word."""
     if _plain(one) == _plain(other):
         return True
     words, others = _words(one), _words(other)

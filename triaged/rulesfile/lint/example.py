@@ -60,7 +60,7 @@ def example_of(test: RuleTest) -> Example | None:
 
 
 def truth_in(example: Example, condition: Condition) -> TriState:
-    """Say whether a condition holds for an example's task."""
+    """Return whether a condition holds for an example's task."""
     tasks = example.tasks()
     return evaluate(condition, tasks[0], build_context([condition], tasks, now=NOW))
 

@@ -132,7 +132,7 @@ class MissingTests:
 
 
 def _changes(model: Example, examples: Sequence[Example]) -> Iterator[Example]:
-    """Give a task with one thing changed: to what other tests have there, or nearby."""
+    """Yield a task with one thing changed: to what other tests have, or nearby."""
     if model.other_tasks:
         yield Example(model.task)
         first, *rest = model.other_tasks
@@ -179,7 +179,7 @@ def _known(fields: Sequence[Mapping[str, Json]], key: str) -> list[Json]:
 
 
 def _near(field: str, value: Json) -> Iterator[Json]:
-    """Give values that are nearly this one."""
+    """Yield values that are nearly this one."""
     if field == "type":
         yield from DOCUMENTED_TYPES
     elif isinstance(value, str):

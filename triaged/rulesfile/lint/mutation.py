@@ -62,12 +62,14 @@ class Mutant:
 
 def mutants(ruleset: Ruleset) -> Iterator[Mutant]:
     """Weaken each protect entry and loosen each condition of each dismissing rule."""
-    for index, shield in enumerate(ruleset.protect):
-        weaker = list(_narrower(shield)) or [(describe_condition(shield), _NOTHING)]
+    for index, protection in enumerate(ruleset.protect):
+        weaker = list(_narrower(protection)) or [
+            (describe_condition(protection), _NOTHING)
+        ]
         for dropped, match in weaker:
             protect = _replaced(ruleset.protect, index, match)
             weak = replace(ruleset, protect=protect)
-            yield Mutant(f"protect[{index}]", None, dropped, shield, match, weak)
+            yield Mutant(f"protect[{index}]", None, dropped, protection, match, weak)
     for index, rule in enumerate(ruleset.rules):
         if rule.reason is None or rule.mode is Mode.OFF:
             continue
@@ -140,7 +142,7 @@ class _Runner:
         ]
 
     def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
-        """Say whether all tests pass with the mutant as well."""
+        """Return whether all tests pass with the mutant as well."""
         return not any(
             _acts(mutant, test.adapt(mutant.loose), task, context)
             is not (mutant.rule is None)
@@ -166,13 +168,13 @@ class _Runner:
 def _acts(
     mutant: Mutant, match: Condition, task: Task, context: EvaluationContext
 ) -> bool:
-    """Say whether a match acts: a rule's where true, protection's where not false."""
+    """Return whether a match acts: a rule if true, protection if not false."""
     result = evaluate(match, task, context)
     return result is not False if mutant.rule is None else result is True
 
 
 def _looser(condition: Condition) -> Iterator[tuple[str, Condition]]:
-    """Give every way to ask for one thing less, and what that thing is.
+    """Yield every way to ask for one thing less, and what that thing is.
 
     Where a part of it can be dropped, all of it is not: a test that notices the one
     notices the other.
@@ -215,7 +217,7 @@ def _finer_all(parts: tuple[Condition, ...]) -> Iterator[tuple[str, Condition]]:
 
 
 def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
-    """Give every way to offer one alternative less, and what that alternative is."""
+    """Yield every way to offer one alternative less, and what that alternative is."""
     match condition:
         case AnyOf(parts) if len(parts) > 1:
             for part, rest in _each_left_out(parts):
@@ -252,7 +254,7 @@ def _replaced(items: tuple[T, ...], index: int, new: T) -> tuple[T, ...]:
 
 
 def _says_nothing_beside(part: Condition, rest: Sequence[Condition]) -> bool:
-    """Say whether a part that asks for a key stands beside another test of that key."""
+    """Return whether a part asks for a key that another test also asks for."""
     match part:
         case MetadataMatches(path, Missing(expected=False)):
             return any(isinstance(p, MetadataMatches) and p.path == path for p in rest)

@@ -74,19 +74,19 @@ def sample_context(
 def holds_for_all(
     condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
 ) -> bool:
-    """Say whether there is no task among them that the condition passes over."""
+    """Return whether there is no task among them that the condition passes over."""
     return all(evaluate(condition, task, seen) is True for task in tasks)
 
 
 def is_unknown_for_some(
     condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
 ) -> bool:
-    """Say whether there is a task among them that the condition cannot judge."""
+    """Return whether there is a task among them that the condition cannot judge."""
     return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
 def metadata_paths(condition: Condition) -> Iterator[str]:
-    """Give every metadata path that evaluating the condition looks at."""
+    """Yield every metadata path that evaluating the condition looks at."""
     for leaf in iter_leaves(condition):
         match leaf:
             case MetadataMatches(path):

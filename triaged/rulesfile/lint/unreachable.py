@@ -39,7 +39,7 @@ _Parts: TypeAlias = tuple[Condition, ...]
 def find_unreachable(
     rules: Sequence[LocatedRule],
 ) -> Iterator[tuple[LocatedRule, LocatedRule]]:
-    """Give each rule that cannot act, with the first earlier one that is wider."""
+    """Yield each rule that cannot act, with the first earlier one that is wider."""
     earlier: dict[str, list[tuple[int, LocatedRule, _Parts]]] = defaultdict(list)
     for index, placed in enumerate(rules):
         rule, parts = placed.rule, conjuncts(placed.rule.match)
@@ -62,7 +62,7 @@ def find_unreachable(
 
 
 def subsumes(parts: _Parts, wanted: _Parts) -> bool:
-    """Say whether tasks that meet all the parts plainly meet all that is wanted.
+    """Return whether tasks that meet all the parts plainly meet all that is wanted.
 
     It holds for "not false" as well: what is wanted is false only where a part is.
     """

@@ -53,10 +53,10 @@ def _warn_untested_rule(
 
 def _warn_untested_protection(draft: RulesDocument, report: ProblemCollector) -> None:
     protected = [t for t in draft.tests if t.expect.cause is LeaveCause.PROTECTED]
-    for shield in draft.protect:
-        if all(_result(test, shield.condition) is False for test in protected):
+    for protection in draft.protect:
+        if all(_result(test, protection.condition) is False for test in protected):
             report.warn(
-                shield.place,
+                protection.place,
                 "this protect entry lacks a test; add to tests one with a task that it"
                 " protects (expect: {decision: leave, cause: protected})",
             )

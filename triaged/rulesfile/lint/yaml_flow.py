@@ -1,6 +1,6 @@
 """JSON values as YAML on one line, the way this program's own files are written.
 
-What is written here is read again as the very same value; nothing needs to be mended
+What is written here is read again as the very same value; nothing needs to be edited
 when it is pasted into a rules file.
 """
 
@@ -35,7 +35,7 @@ def flow(value: Json) -> str:
 
 
 def can_flow(value: Json) -> bool:
-    """Say whether a rules file can hold the value at all: it has its limits."""
+    """Return whether a rules file can hold the value at all: it has its limits."""
     if isinstance(value, Mapping):
         return all(key.strip() and can_flow(item) for key, item in value.items())
     if isinstance(value, list):

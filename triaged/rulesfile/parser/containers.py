@@ -33,7 +33,7 @@ U = TypeVar("U")
 def unique_items(
     node: Mapping, report: ProblemCollector
 ) -> Iterator[tuple[str, Location, Node]]:
-    """Give each key once with its place and value; report the keys that cannot be."""
+    """Yield each key once with its place and value; report the keys that cannot be."""
     seen: dict[str, Location] = {}
     for key, value in node.pairs:
         if not isinstance(key, Scalar):

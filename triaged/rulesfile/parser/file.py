@@ -55,12 +55,12 @@ _SAFETY: Final = Record(
         Field(
             "max_dismissals_per_cycle",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks in one cycle; the rest waits. Default 25.",
+            "Dismiss at most this many tasks in one cycle; the rest waits. Default 25.",
         ),
         Field(
             "max_dismissals_per_day",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks in one UTC day. Default 200.",
+            "Dismiss at most this many tasks in one UTC day. Default 200.",
         ),
         Field(
             "max_share_of_pending",
@@ -140,17 +140,17 @@ _RULE: Final = Record(
         Field(
             "max_per_day",
             Integer(0, hint=_UNLIMITED_HINT),
-            "Dismiss at most so many tasks by this rule in one UTC day.",
+            "Dismiss at most this many tasks by this rule in one UTC day.",
         ),
         Field(
             "promote",
             Mapped(_PROMOTE, _promotion),
-            "When an observing rule begins to act.",
+            "When an observing rule begins to act. Not available yet.",
         ),
         Field(
             "audit",
             Number(0, 1, decimal=True, hint="0.05 is one in twenty"),
-            "This share of its matches is left to people.",
+            "This share of its matches is left to people. Not available yet.",
         ),
         Field("match", MATCH_REF, "Which tasks the rule is about.", required=True),
         Field(

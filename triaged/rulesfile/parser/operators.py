@@ -95,7 +95,10 @@ def _read_file(
         line = content.lines[content.wordless]
         why = _no_word(content.entries[content.wordless])
         return report.error(given.locations["file"], f"list {name}:{line}: {why}")
-    return In(content.entries, ListFile(name, content.sha256, content.lines))
+    if name not in report.shared_lists:
+        file = ListFile(name, content.sha256, content.lines)
+        report.shared_lists[name] = In(content.entries, file)
+    return report.shared_lists[name]
 
 
 def _no_word(entry: str) -> str:

@@ -46,7 +46,7 @@ class Kind(Enum):
 
 @lru_cache(maxsize=1024)
 def kind_of(value: str) -> Kind:
-    """Say what an unquoted scalar is."""
+    """Return what an unquoted scalar is."""
     tag = _tag(value)
     match tag:
         case "null":
@@ -73,7 +73,7 @@ def parse_bool(value: str) -> bool:
 
 
 def describe(node: Scalar | Sequence | Mapping) -> str:
-    """Say what was found, for a message: the value and what YAML takes it for."""
+    """Return what was found, for a message: the value and what YAML takes it for."""
     match node:
         case Sequence():
             return "a list" if node.items else "an empty list"
@@ -86,7 +86,7 @@ def describe(node: Scalar | Sequence | Mapping) -> str:
 
 
 def kind_at(node: Scalar) -> Kind:
-    """Say what a scalar is; in quotes it is a text."""
+    """Return what a scalar is; in quotes it is a text."""
     return kind_of(node.value) if node.plain else Kind.STRING
 
 
@@ -102,12 +102,12 @@ def _describe_scalar(node: Scalar) -> str:
 
 
 def suggest_quotes(value: str) -> str:
-    """Say how to write an unquoted scalar so that it is a text."""
+    """Return how to write an unquoted scalar so that it is a text."""
     return f"quote it: {yaml_quote(_truncate(value))}"
 
 
 def suggest_fix(value: str) -> str:
-    """Say how to write a surprise so that it is one thing to everybody."""
+    """Return how to write a surprise so that it is one thing to everybody."""
     if value.lower() in _YES | _NO:
         meant = str(value.lower() in _YES).lower()
         return f"{suggest_quotes(value)}, or write {meant}"
@@ -137,7 +137,7 @@ def _tag(value: str) -> str:
 
 
 def _yaml11_meaning(value: str) -> str:
-    """Say what YAML 1.1, or some reader, takes a surprise for."""
+    """Return what YAML 1.1, or some reader, takes a surprise for."""
     if value.lower() in _YES | _NO:
         return f"YAML 1.1 reads it as {str(value.lower() in _YES).lower()}"
     if len(value) > MAX_DIGITS:

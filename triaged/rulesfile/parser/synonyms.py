@@ -84,6 +84,6 @@ IN_TEST: Final[Synonyms] = {
 
 
 def in_this_language(name: str, synonyms: Synonyms) -> str:
-    """Say what to do instead with a word of another language; empty if unknown."""
+    """Return what to do instead with a word of another language; empty if unknown."""
     meant = synonyms.get(name.lower().replace("-", "_").replace(" ", "_"), "")
     return meant if not meant or meant.startswith("drop") else f"write {meant}"

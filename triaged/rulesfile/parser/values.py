@@ -219,7 +219,7 @@ class Duration:
 
 
 def _in_units(text: str) -> str:
-    """Say how to write a duration in words; empty where it is none."""
+    """Return how to write a duration in words; empty where it is none."""
     if _LONG_UNIT.search(text):
         return "months and years differ in length; count days: 30d, 365d"
     if not _SPOKEN.fullmatch(text):

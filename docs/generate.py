@@ -1,0 +1,352 @@
+"""Write the pages and pictures of the documentation that come from the code.
+
+``python -m docs.generate`` writes them; ``--check`` only names those that differ.
+"""
+
+import html
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from prometheus_client import Histogram
+
+from docs.log_events import LOG_EVENTS, log_events
+from docs.plan_picture import plan_picture
+from triaged.cli import COMMAND_MODULES, app, exit_codes
+from triaged.cli.output import CAUSES
+from triaged.daemon.metrics import DEFINITIONS, Metrics
+from triaged.rulesfile.parser.file import json_schema
+from triaged.settings import SETTINGS, env_name
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+DOCS: Final = ROOT / "docs"
+GOLDEN: Final = ROOT / "tests/golden"
+NOTICE: Final = "<!-- Written by docs/generate.py from the code; do not edit. -->"
+
+EXIT_CODES: Final = {
+    "OK": "Done; also a daemon ended by SIGTERM or SIGINT.",
+    "FAILED": "Failed while running; `status`: not running or not healthy.",
+    "USAGE": "The command line is wrong.",
+    "TESTS_FAILED": "A test in the rules file failed.",
+    "INCOMPLETE": "Incomplete: quota, a limit, an open breaker or faults.",
+    "UNREACHABLE": "The API cannot be reached.",
+    "KEY_REFUSED": "LeadLex refused the key.",
+    "CONFIG": "Rules or settings are wrong.",
+}
+
+WITHOUT_FLAG: Final = {
+    "api_key": "The API key itself; as a flag, other users of the machine could see it."
+}
+
+
+def pages() -> dict[str, str]:
+    """Return every generated file's text, by its path under ``docs/``."""
+    return {
+        "reference/rules.md": rules_page(),
+        "reference/commands.md": commands_page(),
+        "reference/settings.md": settings_page(),
+        "reference/metrics.md": metrics_page(),
+        "reference/log-events.md": log_events_page(),
+        "reference/exit-codes.md": exit_codes_page(),
+        "reference/json.md": json_page(),
+        "how-to/recipes.md": recipes_page(),
+        "images/plan.svg": plan_picture(),
+    }
+
+
+def rules_page() -> str:
+    """Describe each key of the rules file, from its JSON Schema."""
+    schema = json_schema()
+    parts = [
+        (
+            "Every key, from the JSON Schema that `triaged schema` prints."
+            " `[]` stands for each entry of a list, `*` for a metadata key."
+        )
+    ]
+    for name, part in schema["properties"].items():
+        rows = [row for row in _keys(part, name) if row[1]]
+        parts.append(f"## {name}\n\n" + _table(("key", "value", "meaning"), rows))
+    match = schema["$defs"]["match"]
+    rows = [row for row in _keys(match, "") if row[1]]
+    parts.append(
+        "## match\n\nStands under `rules[].match` and as each entry of `protect`.\n\n"
+        + _table(("key", "value", "meaning"), rows)
+    )
+    parts.append(
+        "## Causes\n\nWhy a task is left: the code in JSON, and what people read.\n\n"
+        + _table(("code", "meaning"), [(_code(c), w) for c, w in CAUSES.items()])
+    )
+    return _page("Rules file", *parts)
+
+
+def _keys(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield a row for this part of the schema, and for each part below it."""
+    yield _code(path), _value(schema), _prose(schema.get("description", ""))
+    for choice in (schema, *schema.get("anyOf", ())):
+        for name, part in choice.get("properties", {}).items():
+            yield from _keys(part, f"{path}.{name}" if path else name)
+        if isinstance(more := choice.get("additionalProperties"), dict):
+            for part in more.get("anyOf", (more,)):
+                for name, below in part.get("properties", {}).items():
+                    yield from _keys(below, f"{path}.*.{name}")
+        items = choice.get("items", {})
+        for name, part in items.get("properties", {}).items():
+            yield from _keys(part, f"{path}[].{name}")
+
+
+def _value(schema: dict[str, Any]) -> str:
+    """Say what may stand at a place."""
+    if "$ref" in schema:
+        return "a [match](#match)"
+    if "const" in schema:
+        return _code(json.dumps(schema["const"]))
+    if "enum" in schema:
+        return ", ".join(_code(str(each)) for each in schema["enum"])
+    if "anyOf" in schema:
+        found = dict.fromkeys(_value(each) for each in schema["anyOf"])
+        return " or ".join(found)
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        return " or ".join(kind)
+    if kind == "array":
+        return f"list of {_value(schema.get('items', {})) or 'values'}"
+    if kind == "string" and "smhdw" in schema.get("pattern", ""):
+        return "duration"
+    if kind == "string" and schema.get("format") == "re2":
+        return "pattern"
+    return {"object": "mapping"}.get(str(kind), str(kind or ""))
+
+
+def commands_page() -> str:
+    """Describe each command and its flags, from click."""
+    parts = [
+        (
+            "`triaged COMMAND --help` prints the same."
+            " Flags that name a variable are [settings](settings.md)."
+        )
+    ]
+    parent = click.Context(app, info_name="triaged", **app.context_settings)
+    for name in COMMAND_MODULES:
+        command = _command(name)
+        context = click.Context(command, info_name=name, parent=parent)
+        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+        rows = [
+            (_code(record[0]), _prose(_squeeze(record[1])))
+            for parameter in command.get_params(context)
+            if (record := parameter.get_help_record(context)) and parameter.name
+        ]
+        text = html.escape(command.help or "", quote=False).strip()
+        table = _table(("flag", "meaning"), rows)
+        parts.append(f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}")
+    return _page("Commands", *parts)
+
+
+def _command(name: str) -> click.Command:
+    context = click.Context(app)
+    command = app.get_command(context, name)
+    if command is None:
+        raise LookupError(name)
+    return command
+
+
+def settings_page() -> str:
+    """Describe each setting, from its flag's help."""
+    found: dict[str, str] = {}
+    for name in COMMAND_MODULES:
+        for parameter in _command(name).params:
+            text = getattr(parameter, "help", None) or ""
+            if variable := re.search(r" \[env: (\w+)\]$", text):
+                found[variable[1]] = text[: variable.start()]
+    rows = []
+    for setting in SETTINGS:
+        variable, flag = env_name(setting), f"--{setting.replace('_', '-')}"
+        if variable in found:
+            rows.append((_code(variable), _code(flag), _prose(found[variable])))
+        else:
+            rows.append((_code(variable), "—", _prose(WITHOUT_FLAG[setting])))
+    return _page(
+        "Settings",
+        "Each setting is an environment variable, and a flag of the"
+        " [commands](commands.md) that use it; the flag wins. An unknown `TRIAGED_*`"
+        " variable is warned of.",
+        _table(("variable", "flag", "meaning"), rows),
+    )
+
+
+def metrics_page() -> str:
+    """Describe each metric, from the table that the daemon serves."""
+    rows = [
+        (
+            _code(f"triaged_{name}"),
+            "counter" if name.endswith("_total") else "gauge",
+            ", ".join(map(_code, labels)),
+            _prose(text),
+        )
+        for name, text, labels in DEFINITIONS
+    ]
+    for made in vars(Metrics("default")).values():
+        if isinstance(made, Histogram):
+            (family,) = made.collect()
+            names = dict.fromkeys(n for s in family.samples for n in s.labels)
+            labels = ", ".join(_code(n) for n in names if n not in {"workspace", "le"})
+            text = _prose(family.documentation)
+            rows.append((_code(family.name), "histogram", labels, text))
+    return _page(
+        "Metrics",
+        "`/metrics` serves them as Prometheus and OpenMetrics text. All have the label"
+        " `workspace` too; label sets are closed and present from the start.",
+        _table(("metric", "kind", "labels", "meaning"), sorted(rows)),
+    )
+
+
+def log_events_page() -> str:
+    """List each log event with its level and keys, from the calls in the code."""
+    rows = [
+        (_code(event), " or ".join(sorted(levels)), ", ".join(map(_code, keys)), text)
+        for event, (levels, keys) in sorted(log_events().items())
+        for text in [LOG_EVENTS.get(event, "")]
+    ]
+    return _page(
+        "Log events",
+        "Logs are events on stderr: JSON, or lines for people on a terminal. Every"
+        " event has `event`, `level`, `timestamp` and `workspace`; those of a cycle"
+        " have `cycle` too. Texts and metadata of tasks are not logged.",
+        _table(("event", "level", "keys", "meaning"), rows),
+    )
+
+
+def exit_codes_page() -> str:
+    """List the exit codes."""
+    codes = {
+        name: value
+        for name, value in vars(exit_codes).items()
+        if name.isupper() and isinstance(value, int)
+    }
+    rows = [(str(value), EXIT_CODES[name]) for name, value in codes.items()]
+    return _page("Exit codes", _table(("code", "meaning"), rows))
+
+
+def json_page() -> str:
+    """Show what ``--format json`` prints, from the golden files of the commands."""
+    parts = ["Each example is what a test compares with the command's real output."]
+    for path in sorted((GOLDEN / "commands").glob("*.json")):
+        name, _, variant = path.stem.partition("-")
+        if name not in COMMAND_MODULES or name == "schema":
+            continue
+        document = json.loads(path.read_text())
+        rows = list(_fields(document, ""))
+        if rows:
+            of = f" ({variant})" if variant else ""
+            parts.append(
+                f"## {name}{of}\n\n" + _table(("field", "type", "example"), rows)
+            )
+    return _page("JSON outputs", *parts)
+
+
+def _fields(document: object, path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each field of a document once: its path, its types and an example."""
+    found: dict[str, list[object]] = {}
+    _collect(document, path, found)
+    for name, values in found.items():
+        below = (f"{name}.", f"{name}[")
+        if all(it in (None, []) for it in values) and any(
+            other.startswith(below) for other in found
+        ):
+            continue
+        kinds = " or ".join(dict.fromkeys(_kind(value) for value in values))
+        example = next((it for it in values if it is not None), None)
+        shown = json.dumps(example, ensure_ascii=True)
+        yield _code(name), kinds, _code(shown if len(shown) <= 60 else shown[:59] + "…")  # noqa: PLR2004 - what fits
+
+
+def _collect(value: object, path: str, found: dict[str, list[object]]) -> None:
+    if isinstance(value, dict) and value:
+        for name, below in value.items():
+            _collect(below, f"{path}.{name}" if path else name, found)
+    elif isinstance(value, list) and value:
+        for below in value:
+            _collect(below, f"{path}[]", found)
+    else:
+        found.setdefault(path or "[]", []).append(value)
+
+
+def _kind(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "list"
+        case _:
+            return "mapping"
+
+
+def recipes_page() -> str:
+    """Show each recipe, headed by the comment on its first line."""
+    parts = [
+        (
+            "Each recipe is a whole rules file with its tests, in `docs/recipes`. Copy"
+            " the rules into your own file, add `mode: observe`, and adapt the tests."
+        )
+    ]
+    for path in sorted((DOCS / "recipes").glob("*.yaml")):
+        heading, _, body = path.read_text().partition("\n")
+        title = path.stem.replace("-", " ").capitalize()
+        text = heading.removeprefix("# ")
+        parts.append(f"## {title}\n\n{text}\n\n```yaml\n{body.strip()}\n```")
+    return _page("Recipes of rules", *parts)
+
+
+def _page(title: str, *parts: str) -> str:
+    body = "\n\n".join(part.rstrip() for part in parts)
+    return f"# {title}\n\n{NOTICE}\n\n{body}\n"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _code(text: str) -> str:
+    """Return a text as code in a table's cell; a bar would end the cell."""
+    if "|" in text or "`" in text:
+        shown = html.escape(text, quote=False).replace("|", "&#124;")
+        return f"<code>{shown.replace('`', '&#96;')}</code>"
+    return f"`{text}`" if text else ""
+
+
+def _prose(text: str) -> str:
+    escaped = html.escape(text, quote=False).replace("|", "&#124;")
+    return re.sub(r"([*_\[\]])", r"\\\1", escaped)
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write what differs, or only name it."""
+    differs = []
+    for name, text in pages().items():
+        path = DOCS / name
+        if not path.exists() or path.read_text() != text:
+            differs.append(f"docs/{name}")
+            if "--check" not in arguments:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+    for name in differs:
+        sys.stdout.write(f"{name}\n")
+    return 1 if differs and "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,78 @@
+"""The log events of the code, and what each of them means."""
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+
+LOG_EVENTS: Final = {
+    "api_key.rotated": "The key's file holds another key now; it is in use.",
+    "api_key.unreadable": "The key's file cannot be used; the last good key stays.",
+    "breaker.closed": "The breaker closed: dismissing resumes.",
+    "breaker.opened": "The breaker opened: nothing is dismissed.",
+    "cycle.drain_timed_out": "A cycle did not end in time at the stop.",
+    "cycle.draining": "Asked to stop; the dismissals that were sent are awaited.",
+    "cycle.finished": "A cycle ended, with its counts.",
+    "daemon.dry_run": "The daemon started as a dry run.",
+    "daemon.paused": "The daemon started while dismissing is paused.",
+    "daemon.started": "The daemon started.",
+    "daemon.stopped": "The daemon stopped.",
+    "dismissal.OUTCOME": "An attempt without confirmation; OUTCOME is "
+    "`already_handled`, `gone`, `rejected`, `unknown` or `failed`.",
+    "dismissal.resolved": "A list told the outcome of an unknown dismissal.",
+    "dismissal.skipped": "The last check before the call refused a dismissal.",
+    "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
+    "feedback.refresh_failed": "What people did could not be listed.",
+    "http.listening": "The address of metrics, health and page.",
+    "internal_error.survived": "An error of the program cost one step only.",
+    "ledger.pruned": "What is older than the retention was deleted.",
+    "poll_interval.stretched": "The quota cannot carry the requested poll interval.",
+    "rule.false_positive": "A person approved what a rule would have dismissed.",
+    "rules.not_watched": "The rules file cannot be watched for changes.",
+    "rules.rejected": "The changed rules file is wrong; the old rules stay.",
+    "rules.reloaded": "The changed rules file is in force.",
+    "rules.restored": "The rules file is again the one in force.",
+    "rules.warning": "A warning about the rules file, at the start.",
+    "task.dismissed": "LeadLex confirmed a dismissal.",
+}
+
+
+def log_events() -> dict[str, tuple[set[str], list[str]]]:
+    """Find the events that the code logs: their levels and their keys."""
+    found: dict[str, tuple[set[str], list[str]]] = {}
+    for path in sorted((ROOT / "triaged").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args and (level := _level(node)):
+                for event in _events(node.args[0]):
+                    levels, keys = found.setdefault(event, (set(), []))
+                    levels.update(level)
+                    keys += [
+                        k.arg for k in node.keywords if k.arg and k.arg not in keys
+                    ]
+    return found
+
+
+def _level(call: ast.Call) -> set[str]:
+    """Return the levels of a log call; nothing for any other call."""
+    match call.func:
+        case ast.Name("write"):  # log.info or log.warning, chosen before
+            return {"info", "warning"}
+        case ast.Attribute(attr="debug" | "info" | "warning" | "error" as level):
+            return {level}
+        case ast.Attribute(attr="exception"):
+            return {"error"}
+        case _:
+            return set()
+
+
+def _events(argument: ast.expr) -> Iterable[str]:
+    match argument:
+        case ast.Constant(str(text)) if re.fullmatch(r"[a-z_]+\.[a-z_]+", text):
+            yield text
+        case ast.JoinedStr([ast.Constant("dismissal."), _]):
+            yield "dismissal.OUTCOME"
+        case ast.IfExp(_, one, other):
+            yield from (*_events(one), *_events(other))
