@@ -100,7 +100,7 @@ def _keys(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
 
 def _value(schema: dict[str, Any]) -> str:
     """Say what may stand at a place."""
-    if "$ref" in schema:
+    if "$ref" in schema or "allOf" in schema:
         return "a [match](#match)"
     if "const" in schema:
         return _code(json.dumps(schema["const"]))

@@ -45,6 +45,13 @@ if ! [ -x "$parts/node_modules/.bin/tsc" ]; then
     '@grafana/schema@13' 'typescript@7'
 fi
 
+# Its version 2 needs a newer Node.js than Debian's.
+language_server=1.25.0
+if [ "$("$parts/node_modules/.bin/yaml-language-server" --version 2>&1)" != "$language_server" ]; then
+  npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts \
+    --prefix "$parts" "yaml-language-server@$language_server"
+fi
+
 # The product as the README installs it, under Debian's Python: that one is not below a
 # home directory, which the unit hides from the daemon.
 if ! [ -x "$parts/machine/bin/python" ] || [ requirements.lock -nt "$parts/machine" ]; then

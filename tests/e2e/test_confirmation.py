@@ -1,5 +1,7 @@
 """The one question before what cannot be undone, on a terminal and without one."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -91,6 +93,22 @@ def test_an_answer_can_be_piped_in(program: Program, sandbox: RunningSandbox) ->
     assert sandbox.world.store.effects == []
     assert program.run(*DISMISS.split(), stdin="y\n").returncode == 0
     assert len(sandbox.world.store.effects) == 1
+
+
+@pytest.mark.parametrize("command", [DISMISS, APPLY])
+def test_the_list_comes_before_the_question(program: Program, command: str) -> None:
+    """Also where both are written to one pipe, which buffers the list."""
+    done = subprocess.run(
+        [sys.executable, "-m", "triaged", *command.split()],
+        env=program.environ(),
+        input="n\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.index("dismiss: testing") < done.stdout.index("[y/N]")
 
 
 def test_a_closed_window_dismisses_nothing(

@@ -85,9 +85,20 @@ def a_plan(**changes: Any) -> str:
 
 def test_a_plan_that_fits_is_not_refused(command: CommandLine) -> None:
     """The plan that the others are made from gets as far as the API."""
-    (command.directory / "plan.json").write_text(a_plan())
+    (command.directory / "plan.json").write_text(a_plan(decisions=[ENTRY]))
 
     assert command.run("apply", "plan.json", "--yes").code == 69
+
+
+def test_a_plan_without_dismissals_costs_no_call(command: CommandLine) -> None:
+    """There is nothing to compare with a list, and the message tells why."""
+    (command.directory / "plan.json").write_text(a_plan())
+    done = command.run("apply", "plan.json")
+
+    assert (done.code, done.out) == (
+        0,
+        "Nothing to dismiss: plan.json contains no dismissals.\n",
+    )
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_a_pause_waits_until_it_is_in(
             told = pausing.stderr.readline()
             still = pausing.poll()
             other.execute("COMMIT")
-            out, _ = pausing.communicate(timeout=30)
+            out, _ = pausing.communicate(timeout=90)
 
     assert told.startswith("triaged: waiting for ")
     assert (still, pausing.returncode) == (None, 0)
@@ -266,6 +266,7 @@ def test_a_first_hour(program: Program) -> None:
     assert made.stdout.count("\n  triaged ") == 3
     assert checked.returncode == 0, checked.stdout
     assert before.count(b"mode: observe\n") == 3
+    assert before.startswith(b"# yaml-language-server: $schema=rules.schema.json\n")
     assert json.loads((new / "rules.schema.json").read_text())
     assert again.returncode == 2
     assert "never overwrites" in again.stderr

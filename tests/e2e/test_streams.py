@@ -60,7 +60,7 @@ def run(
         check=False,
         cwd=ROOT,
         env={**kept, **environment},
-        timeout=60,
+        timeout=180,
     )
 
 

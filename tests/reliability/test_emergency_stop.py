@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import pytest
 
@@ -297,36 +297,30 @@ def owned_by_nobody(directory: Path) -> Iterator[None]:
             os.chown(path, 0, 0)
 
 
-# What each setting must lead to; "elsewhere": confirmed for a ledger without a daemon,
-# in those words.
-SETTINGS: Final = {
-    as_it_is: "effective",
-    with_another_label: "refused",
-    with_no_directory: "refused",
-    with_the_ledger_of_another: "elsewhere",
-    with_a_read_only_ledger: "refused",
-}
-FOR_ROOT: Final = {as_another_user: "refused"}
-IN_FULL: Final = {
-    with_a_link_to_the_directory: "effective",
-    with_another_api: "effective",
-    with_the_label_in_capitals: "refused",
-    with_an_empty_directory: "refused",
-}
-FOR_ROOT_IN_FULL: Final = {as_another_user_who_may_read: "refused"}
+def settings_to_try() -> list[tuple[Callable[[Stage], Settings], str]]:
+    """Return what each setting must lead to.
 
-
-def settings_to_try() -> dict[Callable[[Stage], Settings], str]:
-    groups: list[dict[Any, str]] = [SETTINGS]
+    "elsewhere" is confirmed for a ledger without a daemon, in those words.
+    """
+    found: list[tuple[Callable[[Stage], Settings], str]] = [
+        (as_it_is, "effective"),
+        (with_another_label, "refused"),
+        (with_no_directory, "refused"),
+        (with_the_ledger_of_another, "elsewhere"),
+        (with_a_read_only_ledger, "refused"),
+    ]
     if IS_ROOT:
-        groups.append(FOR_ROOT)
+        found.append((as_another_user, "refused"))
     if FULL:
-        groups.append(IN_FULL)
+        found += [
+            (with_a_link_to_the_directory, "effective"),
+            (with_another_api, "effective"),
+            (with_the_label_in_capitals, "refused"),
+            (with_an_empty_directory, "refused"),
+        ]
     if FULL and IS_ROOT:
-        groups.append(FOR_ROOT_IN_FULL)
-    return {
-        setting: expected for group in groups for setting, expected in group.items()
-    }
+        found.append((as_another_user_who_may_read, "refused"))
+    return found
 
 
 @pytest.mark.skipif(IS_ROOT and SETPRIV is None, reason="root without setpriv")
@@ -335,7 +329,7 @@ def test_beside_a_daemon(tmp_path: Path, report: Report) -> None:
     guarantee = "pause, veto, resume in a wrong setting: effective at once, or refused"
     ends: dict[str, int] = {}
     with report.check(CHAPTER, guarantee) as check, stage(tmp_path) as here:
-        for setting, wanted in settings_to_try().items():
+        for setting, wanted in settings_to_try():
             for command, before in COMMANDS.items():
                 assert here.tell(before).code == 0
                 with setting(here) as settings:

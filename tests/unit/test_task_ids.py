@@ -97,3 +97,18 @@ def test_lookups_are_bounded() -> None:
 
     assert both("", limit=3) == list(IDS[:3])
     assert KNOWN("4f0c", limit=1) == [IDS[0]]
+
+
+def test_a_mistyped_prefix_suggests_the_id_that_was_meant() -> None:
+    """One wrong character in eight still resembles how the id begins."""
+    assert suggest("77aa0001", KNOWN)[0] == IDS[2]
+
+
+def test_a_prefix_that_is_too_short_is_told_how_long_it_must_be() -> None:
+    """The id that it begins is named, and why it was not taken."""
+    told = unknown_id("77aa", KNOWN, "the ledger")
+
+    assert told == (
+        f"no task '77aa' in the ledger; similar ids: {IDS[2]}"
+        " (a prefix needs at least 8 characters)"
+    )

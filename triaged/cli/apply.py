@@ -60,6 +60,9 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
         rules_sha256=rules.ruleset.sha256,
         now=now,
     )
+    if not reviewed.entries:
+        echo(f"Nothing to dismiss: {file} contains no dismissals.")
+        return
     configure_logs(
         level="warning", form=settings.log_format, workspace=settings.workspace
     )

@@ -6,6 +6,7 @@ import sys
 import click
 
 from triaged.cli.output import echo
+from triaged.cli.streams import flush_output
 
 
 def confirm(question: str) -> bool:
@@ -14,6 +15,8 @@ def confirm(question: str) -> bool:
     Raises:
         click.UsageError: there is no terminal and no answer.
     """
+    # What the question is about comes first, also where a pipe buffers it.
+    flush_output()
     # asyncio's own handler would keep Ctrl-C from us until the line is ended.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

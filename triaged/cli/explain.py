@@ -1,6 +1,6 @@
 """``triaged explain``: why one task was, or would be, left or dismissed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,14 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, console, echo, echo_json, truncate
+from triaged.cli.output import (
+    cause_in_words,
+    console,
+    echo,
+    echo_json,
+    leave_in_words,
+    truncate,
+)
 from triaged.cli.plan import (
     BYTE_ORDER_MARK,
     EMPTY_HISTORY,
@@ -198,6 +205,8 @@ def _effect(
 ) -> str:
     if rule["action"] == "leave":
         return "kept the task"
+    if rule["mode"] == "observe":
+        return "matched, which is only recorded"
     if dismissal is not None:
         confirmed = dismissal["outcome"] == "confirmed"
         return (
@@ -227,7 +236,8 @@ def _show_explanation(shown: dict[str, Any]) -> None:
 
     out = console()
     echo(f"{truncate(str(shown['task_id'] or '—'))}: {_verdict(shown)}")
-    echo(f"decided at {shown['decided_at']} (from the {shown['source']})")
+    decided_at = datetime.fromisoformat(shown["decided_at"]).astimezone(UTC)
+    echo(f"decided at {decided_at:%Y-%m-%d %H:%M:%S} UTC (from the {shown['source']})")
     echo(f"description: {truncate(str(shown['task'].get('description', '—')), 200)}")
     if "dismissal" in shown:
         dismissal = shown["dismissal"]
@@ -252,5 +262,4 @@ def _verdict(shown: dict[str, Any]) -> str:
         return f"dismissal as {decision['reason']} by {by}: {dismissal['outcome']}"
     if decision["decision"] == "dismiss":
         return f"dismiss as {decision['reason']}, by {by}"
-    rule = f" ({decision['rule']})" if decision["rule"] else ""
-    return f"leave: {cause_in_words(decision['cause'])}{rule}"
+    return leave_in_words(decision["cause"], decision["rule"], decision["observed"])

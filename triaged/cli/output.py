@@ -50,6 +50,14 @@ def cause_in_words(cause: str | None) -> str:
     return CAUSES.get(str(cause), str(cause).replace("_", " "))
 
 
+def leave_in_words(cause: str | None, rule: str | None, observed: Sequence[str]) -> str:
+    """Return why a task is left, and which rules only observe that it matches."""
+    if observed and cause == LeaveCause.NO_RULE:
+        return f"leave: no enforced rule matched (observing: {', '.join(observed)})"
+    words = f"leave: {cause_in_words(cause)}"
+    return f"{words} ({rule})" if rule else words
+
+
 def echo(
     text: str,
     *,

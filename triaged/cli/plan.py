@@ -1,6 +1,7 @@
 """``triaged plan``: what a cycle would do now, and why."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import echo_json, escape_json
+from triaged.cli.output import echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
 from triaged.cli.plan_table import PlanView, show_plan
 from triaged.cli.private_file import write_private
@@ -250,3 +251,7 @@ def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
     except OSError as error:
         why = f"{out} cannot be written: {error.strerror or type(error).__name__}"
         raise click.BadParameter(why, param_hint="--out") from error
+    count = len(preview.guarded.to_dismiss)
+    what = "1 dismissal" if count == 1 else f"{count} dismissals"
+    next_step = f"; triaged apply {shlex.quote(str(out))}" if count else ""
+    echo(f"{out}: {what}{next_step}", error=True)

@@ -24,7 +24,7 @@ from triaged.cli.options import (
     while_paused_option,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, echo, truncate
+from triaged.cli.output import cause_in_words, echo, leave_in_words, truncate
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import Activity, list_pending, open_session
 from triaged.clock import SystemClock
@@ -306,6 +306,5 @@ def _from_mark(workspace: Workspace, pending: Sequence[Decision]) -> list[Decisi
 def _opinion(decision: Decision) -> str:
     if decision.is_dismissal:
         return f"{decision.rule} would dismiss as {decision.reason}"
-    if decision.rule is None:
-        return f"leave: {cause_in_words(decision.cause)}"
-    return f"leave: {cause_in_words(decision.cause)} ({decision.rule})"
+    observed = [dismissal.rule for dismissal in decision.observed]
+    return leave_in_words(decision.cause, decision.rule, observed)

@@ -211,5 +211,6 @@ def _announcer(key: str) -> Callable[[str], None]:
         echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
         # Its reader may be a pipe, and this process continues.
         flush_output()
+        echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
 
     return announce

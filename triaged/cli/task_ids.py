@@ -74,15 +74,21 @@ def suggest(typed: str, lookup: Lookup) -> list[str]:
     text = typed.strip()
     import difflib  # noqa: PLC0415 - only for typing errors
 
-    begins = list(lookup(text, limit=3)) if text else []
-    return begins or difflib.get_close_matches(text, lookup(limit=_MAX_ADJACENT), n=3)
+    if begins := list(lookup(text, limit=3)) if text else []:
+        return begins
+    # A prefix resembles beginnings, not whole ids.
+    known = {task_id[: len(text)]: task_id for task_id in lookup(limit=_MAX_ADJACENT)}
+    return [known[near] for near in difflib.get_close_matches(text, known, n=3)]
 
 
 def unknown_id(typed: str, lookup: Lookup, where: str) -> str:
     """Return the sentence for an id that is not known."""
     near = suggest(typed, lookup)
     hint = f"; similar ids: {', '.join(near)}" if near else ""
-    return f"no task {typed.strip()!r} in {where}{hint}"
+    text = typed.strip()
+    if near and len(text) < MIN_PREFIX and near[0].startswith(text):
+        hint += f" (a prefix needs at least {MIN_PREFIX} characters)"
+    return f"no task {text!r} in {where}{hint}"
 
 
 def shorten(ids: Collection[str], lookup: Lookup) -> dict[str, str]:

@@ -13,6 +13,7 @@ CREDENTIAL_NAME: Final = "api-key"
 
 _NO_KEY: Final = (
     "no API key; set TRIAGED_API_KEY_FILE to a file that holds it, or TRIAGED_API_KEY"
+    " (triaged sandbox needs none)"
 )
 _NO_FILE: Final = (
     "this is a key, not the name of a file; put it into a file, or set TRIAGED_API_KEY"

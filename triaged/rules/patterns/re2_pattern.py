@@ -27,8 +27,8 @@ _PLAIN: Final = {
     "unexpected )": "a ) was never opened; for the character itself write \\)",
     "missing ]": "a [ is never closed; for the character itself write \\[",
     "trailing \\": "it ends in a lone \\; for the character itself write \\\\",
-    "no argument for repetition": "nothing stands before a repetition;"
-    " for the character itself put \\ before it",
+    "no argument for repetition": "nothing stands before a repetition; leave it out, as"
+    " a pattern is found anywhere in a text, or put \\ before it for the character",
     "invalid repetition size": "a repetition is out of range; RE2 allows at most 1000",
     "pattern too large": "it is too large; shorten it or its repetitions",
 }

@@ -13,6 +13,7 @@ from triaged.rulesfile.parser.scalars import (
     suggest_fix,
     suggest_quotes,
 )
+from triaged.rulesfile.parser.snippets import Snippets, examples, for_key
 from triaged.rulesfile.parser.synonyms import Synonyms, in_this_language
 from triaged.rulesfile.parser.values import FieldType, Schema, report_unexpected
 from triaged.rulesfile.problems import (
@@ -56,12 +57,21 @@ def unique_items(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A key that a record knows, with what may stand there and what it is for."""
+    """A key that a record knows, with what may stand there and what it is for.
+
+    ``title`` is the heading that editors show, made from the name unless given.
+    """
 
     name: str
     shape: FieldType[Any]
     description: str
     required: bool = False
+    title: str = ""
+
+    def schema(self, snippets: Snippets) -> Schema:
+        title = self.title or self.name.replace("_", " ").capitalize()
+        about: Schema = {"title": title, "description": self.description}
+        return about | for_key(self.name, snippets) | self.shape.schema()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,7 @@ class Record:
     advice: str = ""
     key_advice: str = ""
     synonyms: Synonyms = field(default_factory=dict)
+    snippets: Snippets = field(default_factory=dict)
     more: Schema = field(default_factory=dict)
 
     def read(self, node: Node, report: ProblemCollector) -> ParsedMapping | Invalid:
@@ -153,17 +164,16 @@ class Record:
         return frozenset(meant)
 
     def schema(self) -> Schema:
-        properties: Schema = {}
-        for known in self.fields:
-            about: Schema = {"description": known.description}
-            properties[known.name] = about | known.shape.schema()
+        properties: Schema = {
+            known.name: known.schema(self.snippets) for known in self.fields
+        }
         required: list[Json] = [known.name for known in self.fields if known.required]
         schema: Schema = {"type": "object", "properties": properties}
         if required:
             schema["required"] = required
         schema["additionalProperties"] = False
         schema["minProperties"] = 1
-        return schema | self.more
+        return schema | examples(self.snippets) | self.more
 
 
 @dataclass(frozen=True, slots=True)

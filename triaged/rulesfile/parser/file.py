@@ -14,8 +14,15 @@ from triaged.rulesfile.parser.containers import (
 )
 from triaged.rulesfile.parser.match import MATCH_REF, MATCH_TYPE
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
-from triaged.rulesfile.parser.references import EnumType, NameDeclaration, NameReference
+from triaged.rulesfile.parser.references import (
+    REASON_CODE,
+    RULE_NAME,
+    EnumType,
+    NameDeclaration,
+    NameReference,
+)
 from triaged.rulesfile.parser.scalars import Kind, describe, kind_at
+from triaged.rulesfile.parser.snippets import RULE as RULE_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_RULE
 from triaged.rulesfile.parser.tests import TEST
 from triaged.rulesfile.parser.values import (
@@ -31,6 +38,7 @@ from triaged.rulesfile.problems import INVALID, Invalid, Location, ProblemCollec
 
 SCHEMA_ID: Final = "https://triaged.dev/schema/rules-v1.json"
 VERSION: Final = 1
+_NO_ACTION: Final = "neither dismiss nor leave; write dismiss: REASON or leave: true"
 _UNLIMITED_HINT: Final = "no value means unlimited; 0 dismisses nothing"
 
 
@@ -72,6 +80,7 @@ _SAFETY: Final = Record(
             "min_age",
             Duration(),
             "Younger tasks are left to people. Default 10m.",
+            title="Minimum age",
         ),
     ),
 )
@@ -90,12 +99,14 @@ _PROMOTE: Final = Record(
             "agreement",
             Number(0, 1, decimal=True, hint="0.9 is nine tenths"),
             "The least agreement with people, by the lower end of its interval.",
+            title="Least agreement",
             required=True,
         ),
         Field(
             "tasks",
             Integer(1),
             "How many observed tasks people must have settled.",
+            title="Settled tasks",
             required=True,
         ),
     ),
@@ -114,15 +125,7 @@ _RULE: Final = Record(
     (
         Field(
             "name",
-            NameDeclaration(
-                "rule",
-                "rules",
-                String(
-                    "a rule name",
-                    "[a-z0-9-]{1,63}",
-                    "use a-z, 0-9 and -, at most 63 of them",
-                ),
-            ),
+            NameDeclaration("rule", "rules", RULE_NAME),
             "A unique name of a-z, 0-9 and -; it becomes a metric label.",
             required=True,
         ),
@@ -136,6 +139,7 @@ _RULE: Final = Record(
             "hold",
             Duration(),
             "The match must have held for so long, in every cycle, before it acts.",
+            title="Hold before dismissing",
         ),
         Field(
             "max_per_day",
@@ -146,11 +150,13 @@ _RULE: Final = Record(
             "promote",
             Mapped(_PROMOTE, _promotion),
             "When an observing rule begins to act. Not available yet.",
+            title="Promotion",
         ),
         Field(
             "audit",
             Number(0, 1, decimal=True, hint="0.05 is one in twenty"),
             "This share of its matches is left to people. Not available yet.",
+            title="Audited share",
         ),
         Field("match", MATCH_REF, "Which tasks the rule is about.", required=True),
         Field(
@@ -160,17 +166,26 @@ _RULE: Final = Record(
                 "reasons",
                 DOCUMENTED_REASONS,
                 hint="other codes must be declared in reasons",
+                form=REASON_CODE,
             ),
             "Dismiss the tasks, with this reason code.",
+            title="Dismiss with this reason",
         ),
         Field(
             "leave",
             Boolean(must_be_true=True),
             "Leave the tasks to people; later rules do not see them.",
+            title="Leave to people",
         ),
     ),
     synonyms=IN_RULE,
-    more={"oneOf": [{"required": ["dismiss"]}, {"required": ["leave"]}]},
+    more={
+        "oneOf": [
+            {"required": ["dismiss"], "errorMessage": _NO_ACTION},
+            {"required": ["leave"], "errorMessage": _NO_ACTION},
+        ],
+        **RULE_SNIPPETS,
+    },
 )
 
 
@@ -205,8 +220,7 @@ def _check_action(given: ParsedMapping, report: ProblemCollector) -> bool:
         message = "both dismiss and leave; a rule does one of them, drop the other"
         report.error(given.locations["leave"], message)
     if not dismisses and not leaves and not given.suggested_keys & {"dismiss", "leave"}:
-        message = "neither dismiss nor leave; write dismiss: REASON or leave: true"
-        report.error(given.place, message)
+        report.error(given.place, _NO_ACTION)
     useless = [name for name in _FOR_DISMISSALS if name in given.locations]
     unavailable = [name for name in _NOT_AVAILABLE if name in given.locations]
     for missing in unavailable if dismisses else ():
@@ -227,7 +241,13 @@ def _located(
 _FILE: Final = Record(
     "a mapping with version and rules",
     (
-        Field("version", _Version(), "The format of this file: 1.", required=True),
+        Field(
+            "version",
+            _Version(),
+            "The format of this file: 1.",
+            title="Format version",
+            required=True,
+        ),
         Field(
             "task_types",
             ListOf(
@@ -244,11 +264,7 @@ _FILE: Final = Record(
             "reasons",
             ListOf(
                 "a list of reason codes",
-                String(
-                    "a reason code",
-                    "[a-z0-9_]{1,64}",
-                    "use a-z, 0-9 and _, at most 64 of them",
-                ),
+                REASON_CODE,
                 allow_empty=True,
                 hint="write [one, two]",
             ),
@@ -260,6 +276,7 @@ _FILE: Final = Record(
             "safety",
             Mapped(_SAFETY, _safety),
             "Safety limits, all on by default; a cap of 0 dismisses nothing.",
+            title="Safety limits",
         ),
         Field(
             "protect",
@@ -271,6 +288,7 @@ _FILE: Final = Record(
             ),
             "Matches; a task that one of them holds for, or cannot be judged by, is"
             " never dismissed.",
+            title="Protected tasks",
         ),
         Field(
             "rules",

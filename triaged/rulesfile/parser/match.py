@@ -25,6 +25,7 @@ from triaged.rulesfile.parser.containers import (
 from triaged.rulesfile.parser.nodes import Node, Sequence
 from triaged.rulesfile.parser.operators import METADATA, DescriptionType
 from triaged.rulesfile.parser.references import EnumType, NameReference
+from triaged.rulesfile.parser.snippets import IN_MATCH as MATCH_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_MATCH
 from triaged.rulesfile.parser.times import AGE, CREATED
 from triaged.rulesfile.parser.values import (
@@ -32,6 +33,7 @@ from triaged.rulesfile.parser.values import (
     Number,
     Schema,
     String,
+    explain,
     report_unexpected,
 )
 from triaged.rulesfile.problems import (
@@ -86,7 +88,8 @@ class _FieldPath:
 
     def schema(self) -> Schema:
         pattern = r"^(type|description|metadata(\.[^.]+)+)$"
-        return {"type": "string", "pattern": pattern}
+        schema: Schema = {"type": "string", "pattern": pattern}
+        return schema | explain("expected type, description or metadata.KEY")
 
 
 _DUPLICATE: Final = Record(
@@ -96,17 +99,20 @@ _DUPLICATE: Final = Record(
             "of",
             ListOf("a list of fields", _FieldPath(), hint="write [type, description]"),
             "Fields whose texts must be equal: type, description, metadata.….",
+            title="Compared fields",
             required=True,
         ),
         Field(
             "keep",
             EnumType("task to keep", tuple(Keep)),
             "Which of several equal tasks stays; the oldest unless told otherwise.",
+            title="Task to keep",
         ),
         Field(
             "ignore",
             OneOrMany("numbers or punctuation", EnumType("part", tuple(Ignore))),
             "What of the description does not count: numbers, punctuation.",
+            title="Ignored parts",
         ),
         Field(
             "similarity",
@@ -166,7 +172,8 @@ class _NotType:
         return INVALID if isinstance(part, Invalid) else Not(part)
 
     def schema(self) -> Schema:
-        return MATCH_REF.schema()
+        # Beside a bare $ref the language server drops the type and the snippet.
+        return {"type": "object", "allOf": [MATCH_REF.schema()]}
 
 
 def _all_of_keys(
@@ -198,6 +205,7 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
                 "type",
                 Mapped(OneOrMany("a task type", TYPE), _type_is),
                 "The task's type: one, or a list of which any will do.",
+                title="Task type",
             ),
             Field(
                 "description",
@@ -210,6 +218,7 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
                 "created",
                 CREATED,
                 "When it was created by a local clock, such as {weekday: [sat, sun]}.",
+                title="Time of creation",
             ),
             Field(
                 "age", AGE, "How long ago the task was created, such as {over: 14d}."
@@ -225,13 +234,25 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
                 "duplicate",
                 Mapped(_DUPLICATE, _duplicate),
                 "Another pending task has the same texts, and is the one to keep.",
+                title="Duplicate of a pending task",
             ),
-            Field("all", Mapped(_MATCHES, _all), "Matches that all must hold."),
-            Field("any", Mapped(_MATCHES, _any), "Matches of which one must hold."),
-            Field("not", _NotType(), "A match that must not hold."),
+            Field(
+                "all",
+                Mapped(_MATCHES, _all),
+                "Matches that all must hold.",
+                title="All of these",
+            ),
+            Field(
+                "any",
+                Mapped(_MATCHES, _any),
+                "Matches of which one must hold.",
+                title="Any of these",
+            ),
+            Field("not", _NotType(), "A match that must not hold.", title="Not this"),
         ),
         advice="write keys such as type: or description:",
         synonyms=IN_MATCH,
+        snippets=MATCH_SNIPPETS,
     ),
     _all_of_keys,
 )

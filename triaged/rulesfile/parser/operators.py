@@ -33,6 +33,7 @@ from triaged.rulesfile.parser.containers import (
     Record,
 )
 from triaged.rulesfile.parser.nodes import Mapping, Node, Sequence
+from triaged.rulesfile.parser.snippets import IN_OPERATORS as OPERATOR_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_OPERATORS
 from triaged.rulesfile.parser.values import (
     Boolean,
@@ -179,12 +180,18 @@ def _regex(
 _TEXT_OPERATORS: Final = Record(
     "a pattern, a list of patterns, or a mapping of text operators",
     (
-        Field("regex", Mapped(PATTERNS, _regex), _REGEX),
-        Field("words", _WordsType(), _WORDS),
-        Field("equals", Mapped(String("a string"), _equal), "The text is this one."),
-        Field("blank", Mapped(Boolean(), _blank), _BLANK),
+        Field("regex", Mapped(PATTERNS, _regex), _REGEX, title="Pattern"),
+        Field("words", _WordsType(), _WORDS, title="Words or phrases"),
+        Field(
+            "equals",
+            Mapped(String("a string"), _equal),
+            "The text is this one.",
+            title="Equal to",
+        ),
+        Field("blank", Mapped(Boolean(), _blank), _BLANK, title="Blank"),
     ),
     synonyms=IN_OPERATORS,
+    snippets=OPERATOR_SNIPPETS,
 )
 
 
@@ -253,27 +260,38 @@ class _EqualsType:
 _OPERATORS: Final = Record(
     "a value or a mapping of operators",
     (
-        Field("equals", _EqualsType(), _EQUALS),
+        Field("equals", _EqualsType(), _EQUALS, title="Equal to"),
         Field(
             "in",
             _InType(),
             "The value is one of these. {file: NAME} reads texts from a file.",
+            title="One of these",
         ),
-        Field("regex", Mapped(PATTERNS, _regex), _REGEX),
-        Field("words", _WordsType(), _WORDS),
-        Field("blank", Mapped(Boolean(), _blank), _BLANK),
-        Field("over", Mapped(_NUMBER, _over), "The value is a number above this one."),
+        Field("regex", Mapped(PATTERNS, _regex), _REGEX, title="Pattern"),
+        Field("words", _WordsType(), _WORDS, title="Words or phrases"),
+        Field("blank", Mapped(Boolean(), _blank), _BLANK, title="Blank"),
         Field(
-            "under", Mapped(_NUMBER, _under), "The value is a number below this one."
+            "over",
+            Mapped(_NUMBER, _over),
+            "The value is a number above this one.",
+            title="Above",
+        ),
+        Field(
+            "under",
+            Mapped(_NUMBER, _under),
+            "The value is a number below this one.",
+            title="Below",
         ),
         Field(
             "missing",
             Mapped(Boolean(), _missing),
             "The key is absent or null; false: it is there.",
+            title="Missing key",
         ),
     ),
     key_advice="a value inside a mapping has a dotted path, such as filters.country",
     synonyms=IN_OPERATORS,
+    snippets=OPERATOR_SNIPPETS,
 )
 
 

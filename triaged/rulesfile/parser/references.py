@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from triaged.rulesfile.parser.nodes import Node, Scalar
 from triaged.rulesfile.parser.scalars import Kind, kind_at
@@ -17,6 +17,13 @@ from triaged.rulesfile.problems import (
 )
 
 E = TypeVar("E", bound=StrEnum)
+
+RULE_NAME: Final = String(
+    "a rule name", "[a-z0-9-]{1,63}", "use a-z, 0-9 and -, at most 63 of them"
+)
+REASON_CODE: Final = String(
+    "a reason code", "[a-z0-9_]{1,64}", "use a-z, 0-9 and _, at most 64 of them"
+)
 
 
 def read_choice(
@@ -56,7 +63,8 @@ class EnumType(Generic[E]):
 class NameReference:
     """A name that something else must have declared: a type, a reason, a rule.
 
-    ``documented`` are offered by editors; ``lenient`` makes an unknown one a warning.
+    ``documented`` are offered by editors, which check others by ``form``;
+    ``warn_only`` makes an unknown one a warning.
     """
 
     label: str
@@ -64,6 +72,7 @@ class NameReference:
     documented: Sequence[str] = ()
     hint: str = ""
     warn_only: bool = False
+    form: String | None = None
 
     def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         text = String(f"a {self.label}").read(node, report)
@@ -82,9 +91,10 @@ class NameReference:
         return text
 
     def schema(self) -> Schema:
+        other = (self.form or String(f"a {self.label}")).schema()
         if not self.documented:
-            return {"type": "string"}
-        return {"anyOf": [{"enum": list(self.documented)}, {"type": "string"}]}
+            return other
+        return {"anyOf": [{"enum": list(self.documented)}, other]}
 
 
 @dataclass(frozen=True, slots=True)

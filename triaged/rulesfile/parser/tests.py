@@ -16,10 +16,13 @@ from triaged.rulesfile.parser.containers import (
 from triaged.rulesfile.parser.match import TYPE
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
 from triaged.rulesfile.parser.references import (
+    REASON_CODE,
+    RULE_NAME,
     NameDeclaration,
     NameReference,
     read_choice,
 )
+from triaged.rulesfile.parser.snippets import TEST as TEST_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_TEST
 from triaged.rulesfile.parser.values import (
     Duration,
@@ -62,7 +65,12 @@ class _Metadata:
 _TASK: Final = Record(
     "a task",
     (
-        Field("id", String("an id", allow_blank=True), "The task's id; any will do."),
+        Field(
+            "id",
+            String("an id", allow_blank=True),
+            "The task's id; any will do.",
+            title="Task id",
+        ),
         Field(
             "type",
             NameReference(
@@ -76,8 +84,18 @@ _TASK: Final = Record(
             String("a description", allow_blank=True),
             "What it is about.",
         ),
-        Field("created_at", Timestamp(), "When it was created; or give its age."),
-        Field("age", Duration(), "How old it is at the moment of the test."),
+        Field(
+            "created_at",
+            Timestamp(),
+            "When it was created; or give its age.",
+            title="Created at",
+        ),
+        Field(
+            "age",
+            Duration(),
+            "How old it is at the moment of the test.",
+            title="Age at the moment of the test",
+        ),
         Field("metadata", _Metadata(), "Its metadata, as the API gives them."),
     ),
     advice="write task: {type: …, description: …}",
@@ -126,22 +144,23 @@ class _TestableCause:
         return {"enum": [cause.value for cause in TESTABLE_CAUSES]}
 
 
-_RULE_NAME: Final = NameReference("rule", "rules")
+_RULE_REFERENCE: Final = NameReference("rule", "rules", form=RULE_NAME)
 _EXPECT: Final = Record(
     "what to expect",
     (
         Field("decision", _Decision(), "dismiss or leave.", required=True),
-        Field("rule", _RULE_NAME, "Which rule decides."),
+        Field("rule", _RULE_REFERENCE, "Which rule decides."),
         Field(
             "reason",
-            NameReference("reason", "reasons", DOCUMENTED_REASONS),
+            NameReference("reason", "reasons", DOCUMENTED_REASONS, form=REASON_CODE),
             "With which reason code it is dismissed.",
         ),
         Field("cause", _TestableCause(), "Why it is left."),
         Field(
             "observed",
-            ListOf("a list of rules", _RULE_NAME, allow_empty=True),
+            ListOf("a list of rules", _RULE_REFERENCE, allow_empty=True),
             "Which rules in mode observe would have dismissed it: these and no others.",
+            title="Observing rules",
         ),
     ),
     advice="write expect: {decision: dismiss} or {decision: leave}",
@@ -202,26 +221,35 @@ _TEST: Final = Record(
             "What must be true; unique.",
             required=True,
         ),
-        Field("now", Timestamp(), "The moment of the test; otherwise when it is run."),
+        Field(
+            "now",
+            Timestamp(),
+            "The moment of the test; otherwise when it is run.",
+            title="Moment of the test",
+        ),
         Field("task", _ONE_TASK, "The task that is judged.", required=True),
         Field(
             "other_tasks",
             ListOf("a list of tasks", _ONE_TASK),
             "Further tasks listed beside it, for duplicate.",
+            title="Other tasks",
         ),
         Field(
             "files",
             _Files(),
             "Lists that stand in for the files of the rules in this test.",
+            title="List files",
         ),
         Field(
             "expect",
             Mapped(_EXPECT, _expectation),
             "What must become of the task; only the keys given are compared.",
+            title="Expected outcome",
             required=True,
         ),
     ),
     synonyms=IN_TEST,
+    more=TEST_SNIPPETS,
 )
 
 

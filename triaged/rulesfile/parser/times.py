@@ -49,8 +49,13 @@ AGE: Final = Mapped(
     Record(
         "a mapping with over, under or both",
         (
-            Field("over", Duration(), "Older than this, strictly."),
-            Field("under", Duration(), "Younger than this, strictly."),
+            Field("over", Duration(), "Older than this, strictly.", title="Older than"),
+            Field(
+                "under",
+                Duration(),
+                "Younger than this, strictly.",
+                title="Younger than",
+            ),
         ),
         advice="write age: {over: 14d}",
         synonyms=IN_AGE,
@@ -101,8 +106,10 @@ class _HoursType:
 class _TimeZone:
     """The name of a time zone, such as Europe/Berlin."""
 
+    _text = String("a time zone such as Europe/Berlin")
+
     def read(self, node: Node, report: ProblemCollector) -> ZoneInfo | Invalid:
-        name = String("a time zone such as Europe/Berlin").read(node, report)
+        name = self._text.read(node, report)
         if isinstance(name, Invalid):
             return INVALID
         try:
@@ -116,7 +123,7 @@ class _TimeZone:
         return report.error(node.place, message)
 
     def schema(self) -> Schema:
-        return {"type": "string"}
+        return self._text.schema()
 
 
 _UTC: Final = "UTC"
@@ -153,6 +160,7 @@ CREATED: Final = Mapped(
                 "timezone",
                 _TimeZone(),
                 "Whose clock, such as Europe/Berlin; UTC unless told otherwise.",
+                title="Time zone",
             ),
         ),
         advice="write created: {weekday: [sat, sun], timezone: Europe/Berlin}",

@@ -34,6 +34,7 @@ from triaged.rulesfile.problems import (
 )
 
 _UNIT: Final = r"(?:s|m|h|d|w|secs?|mins?|hrs?|seconds?|minutes?|hours?|days?|weeks?)"
+_UNITS: Final = "units are s, m, h, d and w"
 _SPOKEN: Final = re.compile(
     rf"\s*(?:[0-9]{{1,9}}\s*{_UNIT}(?:\s*,?\s*(?:and\s+)?|\s*$))+", re.IGNORECASE
 )
@@ -45,6 +46,7 @@ Schema = dict[str, Json]
 
 # Longer than anybody waits; keeps every sum of a moment and a duration in range.
 _LONGEST: Final = timedelta(days=36_500)
+_ISO_8601: Final = "write it in ISO 8601 with a time zone"
 _YEARS: Final = range(1970, 3000)
 
 
@@ -58,6 +60,11 @@ class FieldType(Protocol[T_co]):
     def schema(self) -> Schema:
         """Describe what is accepted, as JSON Schema."""
         ...
+
+
+def explain(message: str) -> Schema:
+    """Give the message of editors for a value of the wrong type or form."""
+    return {"errorMessage": message, "patternErrorMessage": message}
 
 
 def report_unexpected(
@@ -100,9 +107,11 @@ class String:
         schema: Schema = {"type": "string"}
         if self.pattern:
             schema["pattern"] = f"^{self.pattern}$"
-        elif not self.allow_blank:
-            schema["pattern"] = r"\S"
-        return schema
+            return schema | explain(f"expected {self.label}; {self.rule}")
+        if self.allow_blank:
+            return schema
+        schema["pattern"] = r"\S"
+        return schema | explain(f"expected {self.label}; write one, in quotes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +216,7 @@ class Duration:
         try:
             duration = parse_duration(node.value)
         except ValueError:
-            advice = _in_units(node.value) or "units are s, m, h, d and w"
+            advice = _in_units(node.value) or _UNITS
             return report_unexpected(self.label, node, report, advice)
         if duration > _LONGEST:
             most = format_duration(_LONGEST)
@@ -215,7 +224,8 @@ class Duration:
         return duration
 
     def schema(self) -> Schema:
-        return {"type": "string", "pattern": "^([0-9]{1,9}[smhdw])+$"}
+        schema: Schema = {"type": "string", "pattern": "^([0-9]{1,9}[smhdw])+$"}
+        return schema | explain(f"expected {self.label}; {_UNITS}")
 
 
 def _in_units(text: str) -> str:
@@ -249,10 +259,11 @@ class Timestamp:
             return f"add a time and a zone: {text.strip()}T00:00:00Z"
         if parse_timestamp(f"{text.strip()}Z") is not None:
             return f"add a time zone: {text.strip()}Z"
-        return "write it in ISO 8601 with a time zone"
+        return _ISO_8601
 
     def schema(self) -> Schema:
-        return {"type": "string", "format": "date-time"}
+        schema: Schema = {"type": "string", "format": "date-time"}
+        return schema | explain(f"expected {self.label}; {_ISO_8601}")
 
 
 @dataclass(frozen=True, slots=True)
