@@ -96,7 +96,6 @@ def test_what_commands_print(report: Report, program: Program) -> None:
             program.run("plan", "--out", str(plan)),
             program.run("dismiss", "--all", "--reason", "testing", stdin="n\n"),
             program.run("backtest"),
-            program.run("suggest"),
             program.run("run", "--once"),
             program.run("history"),
             program.run("history", "--held"),

@@ -34,7 +34,6 @@ COMMANDS: Final = (
     *(("run", "--once"), ("plan",), ("plan", "--format", "json"), ("budget",)),
     *(("explain", "t1"), ("explain", "t1", "--format", "json"), ("history",)),
     *(("plan", "--out", "plan.json"), ("backtest", "--format", "html")),
-    ("suggest",),
     ("dismiss", "--all", "--reason", "testing", "--yes"),
     ("history", "--format", "json"),
 )
