@@ -65,6 +65,7 @@ class Workspace:
         """
         if is_clock_wrong(self.rate_limiter.clock_skew):
             return None
+        self.ledger.state.forget_outdated(now=now)
         return self.ledger.prune(before=now - self.settings.retention)
 
     def feedback(self) -> FeedbackCollector:

@@ -56,6 +56,7 @@ CASES: Final = (
     *_both("explain-file", "explain --task task.json"),
     *_both("backtest", "backtest"),
     Case("backtest.html", "backtest --format html"),
+    Case("suggest.txt", "suggest"),
     *_both("history", "history"),
     Case("history.csv", "history --format csv"),
     *_both("history-held", "history --held"),

@@ -175,7 +175,8 @@ def test_output_is_tried_before_anything_is_spent(
 ) -> None:
     """Where the list could not be shown, no call is made and nothing dismissed."""
     add(sandbox, [a_listed("t1")])
-    for arguments in ("dismiss t1 --reason testing --yes", "plan", "backtest"):
+    asking = ("dismiss t1 --reason testing --yes", "plan", "backtest", "suggest")
+    for arguments in asking:
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run(
                 command(*arguments.split()),

@@ -56,6 +56,9 @@ USAGE: Final = {
     "explain t1 --format html": "'html' is not one of table, json",
     "backtest --format csv": "'csv' is not one of table, json, html",
     "backtest rules.yaml": "unexpected extra argument (rules.yaml)",
+    "suggest --out rules.yaml": "rules.yaml exists already; suggest never overwrites",
+    "suggest --out nowhere/new.yaml": "there is no directory nowhere",
+    "suggest --reason because": "unknown reason 'because'; known:",
     "review": "a review needs a terminal; scripts use triaged dismiss",
     "review t1": "unexpected extra argument (t1)",
     "dismiss": "Missing option '--reason'",
@@ -135,6 +138,7 @@ ASK_THE_API: Final = (
     "plan",
     "explain t1",
     "backtest",
+    "suggest",
     "dismiss t1 --reason testing --yes",
 )
 

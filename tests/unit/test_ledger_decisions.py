@@ -260,6 +260,7 @@ def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
         theirs = (
             b.decisions.latest("task-1"),
             b.decisions.latest_left(9),
+            b.decisions.times(),
             b.observations.count_on(T0),
             b.decisions.count_wanted(),
             b.holds.all(),
@@ -267,4 +268,5 @@ def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
             b.observations.record([(a_task(), SEEN)], at=T0),
         )
 
-        assert theirs == (None, [], {}, {}, {}, 0, [SEEN])
+        assert theirs == (None, [], {}, {}, {}, {}, 0, [SEEN])
+        assert list(a.decisions.times()) == ["task-1"]

@@ -177,6 +177,18 @@ def test_what_closes_a_task(
         assert each == FinalOutcome(Outcome(str(outcome)), a_task().content_hash(), T0)
 
 
+def test_what_rules_did_is_told_from_what_people_did(dismissals: Dismissals) -> None:
+    """A rule's dismissal counts as its own even while unknown; a person's has why."""
+    settled(dismissals, Outcome.CONFIRMED, an_intent("by-rule"))
+    settled(dismissals, Outcome.FAILED, an_intent("failed"))
+    dismissals.record_intent(an_intent("unknown"))
+    by_hand = an_intent("by-hand", rule=None, reason="duplicate", source=Source.HAND)
+    settled(dismissals, Outcome.CONFIRMED, by_hand)
+
+    assert dismissals.by_rules() == {"by-rule", "unknown"}
+    assert dismissals.reasons_by_hand() == {"by-hand": "duplicate"}
+
+
 def test_closed_gives_all_and_only_what_was_asked(dismissals: Dismissals) -> None:
     """A task may be closed more than once, and others are not told."""
     for outcome in (Outcome.REJECTED, Outcome.CONFIRMED):

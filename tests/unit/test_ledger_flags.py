@@ -9,6 +9,7 @@ import pytest
 from tests.builders import T0
 from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.state import SETTLED_TASKS_KEPT, StateName
 
 LATER = T0 + timedelta(hours=1)
 
@@ -106,3 +107,16 @@ def test_marks_survive_and_belong_to_their_workspace(tmp_path: Path) -> None:
 
     assert mine == Flag(T0, "")
     assert theirs == (None, False, frozenset(), False, {}, (0, None))
+
+
+def test_settled_tasks_are_forgotten_after_a_day(ledger: Ledger) -> None:
+    """Texts of settled tasks go once they are outdated; other states stay."""
+    ledger.state.save(StateName.SETTLED_TASKS, {"a": 1}, at=T0)
+    ledger.state.save(StateName.REVIEW_POSITION, "a", at=T0)
+    ledger.state.forget_outdated(now=T0 + SETTLED_TASKS_KEPT)
+    kept = ledger.state.load(StateName.SETTLED_TASKS)
+    ledger.state.forget_outdated(now=T0 + SETTLED_TASKS_KEPT + timedelta(seconds=1))
+
+    assert kept == {"a": 1}
+    assert ledger.state.load(StateName.SETTLED_TASKS) is None
+    assert ledger.state.load(StateName.REVIEW_POSITION) == "a"

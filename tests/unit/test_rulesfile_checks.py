@@ -141,6 +141,18 @@ def test_leaving_everything_is_nobodys_harm() -> None:
             "{all: [{metadata: {num: {missing: true}}}]}",
         ),
         ("{duplicate: {of: [type]}}", "{duplicate: {of: [type]}, description: x}"),
+        (
+            "{description: {words: [Board, court]}}",
+            "{description: {words: [COURT]}, type: campaign_start}",
+        ),
+        (
+            "{metadata: {num: {words: [a, b]}}}",
+            "{metadata: {num: {words: [b, a], missing: false}}}",
+        ),
+        (
+            "{description: {blank: true}}",
+            "{description: {blank: true}, age: {over: 1d}}",
+        ),
         ("{any: [{description: a}, {description: b}]}", "{description: b}"),
         (
             "{all: [{description: a}, {age: {over: 1d}}]}",

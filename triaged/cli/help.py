@@ -58,6 +58,12 @@ Compare the rules with what people approved and dismissed.
 
 Costs up to four API calls; dismisses nothing.
 """,
+    "suggest": """\
+Propose rules for what people dismissed, as a file of observing rules with tests.
+
+Costs up to four API calls, and none for a day after; dismisses nothing.  A rule is
+proposed only where tasks that it was not found on confirm it.
+""",
     "review": """\
 Go through the pending tasks one by one: approve, dismiss, skip or quit.
 

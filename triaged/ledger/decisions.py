@@ -134,6 +134,18 @@ class DecisionStore:
         with self._database.decoding():
             return None if row is None else _record(row)
 
+    def times(self) -> dict[str, datetime]:
+        """Return when the last decision on each task was made."""
+        rows = self._database.rows(
+            "SELECT task_id, decided_at FROM decision WHERE workspace = ?",
+            (self._workspace,),
+        )
+        with self._database.decoding():
+            return {
+                row["task_id"]: parse_stored_timestamp(row["decided_at"])
+                for row in rows
+            }
+
     def latest_left(self, limit: int) -> list[DecisionRecord]:
         """Return the latest decisions to leave a task, newest first."""
         rows = self._database.rows(

@@ -245,6 +245,24 @@ class Dismissals:
             if any(end.outcome is Outcome.CONFIRMED for end in ends)
         )
 
+    def by_rules(self) -> frozenset[str]:
+        """Return the tasks that a rule dismissed, or may have."""
+        rows = self._database.rows(
+            "SELECT DISTINCT task_id FROM dismissal WHERE workspace = ?"  # noqa: S608
+            f" AND rule IS NOT NULL AND {_SPENT}",
+            (self._workspace,),
+        )
+        return frozenset(row["task_id"] for row in rows)
+
+    def reasons_by_hand(self) -> dict[str, str]:
+        """Return the reasons with which people dismissed tasks, by task."""
+        rows = self._database.rows(
+            "SELECT task_id, reason FROM dismissal WHERE workspace = ?"
+            " AND rule IS NULL AND outcome = 'confirmed'",
+            (self._workspace,),
+        )
+        return {row["task_id"]: row["reason"] for row in rows}
+
     def count_by_rule(
         self, now: datetime, *, skew: timedelta | None = None
     ) -> dict[str | None, int]:

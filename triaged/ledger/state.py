@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from triaged.ledger.database import Database, format_timestamp
 
@@ -14,6 +14,11 @@ class StateName(StrEnum):
 
     DAEMON = "daemon"
     REVIEW_POSITION = "review_position"
+    SETTLED_TASKS = "settled_tasks"
+
+
+# Texts of settled tasks are of use for a day, and not kept for longer.
+SETTLED_TASKS_KEPT: Final = timedelta(days=1)
 
 
 class StateStore:
@@ -46,6 +51,17 @@ class StateStore:
         self._database.execute(
             "DELETE FROM state WHERE workspace = ? AND name = ?",
             (self._workspace, name),
+        )
+
+    def forget_outdated(self, *, now: datetime) -> None:
+        """Drop the settled tasks once they are too old to be of use."""
+        self._database.execute(
+            "DELETE FROM state WHERE workspace = ? AND name = ? AND saved_at < ?",
+            (
+                self._workspace,
+                StateName.SETTLED_TASKS,
+                format_timestamp(now - SETTLED_TASKS_KEPT),
+            ),
         )
 
     def load_quota(

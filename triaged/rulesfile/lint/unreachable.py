@@ -12,7 +12,9 @@ from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
+    Blank,
     Condition,
+    DescriptionIs,
     DescriptionMatches,
     Equals,
     GreaterThan,
@@ -23,10 +25,12 @@ from triaged.rules.conditions import (
     Missing,
     Regex,
     TypeIn,
+    Words,
 )
 from triaged.rules.describe import canonical_json, condition_to_json
 from triaged.rules.rule import Mode
 from triaged.rules.task import Json, json_equal
+from triaged.rules.words import fold
 from triaged.rulesfile.document import LocatedRule
 
 _Parts: TypeAlias = tuple[Condition, ...]
@@ -38,7 +42,7 @@ def find_unreachable(
     """Yield each rule that can never apply, with the first earlier, wider rule."""
     earlier: dict[str, list[tuple[int, LocatedRule, _Parts]]] = defaultdict(list)
     for index, placed in enumerate(rules):
-        rule, parts = placed.rule, _conjuncts(placed.rule.match)
+        rule, parts = placed.rule, conjuncts(placed.rule.match)
         if rule.mode is Mode.OFF:
             continue
         candidates = [one for key in set(_keys(parts)) for one in earlier[key]]
@@ -66,16 +70,17 @@ def subsumes(parts: _Parts, wanted: _Parts) -> bool:
         any(_subsumed_by(part, want) for part in parts)
         or (
             isinstance(want, AnyOf)
-            and any(subsumes(parts, _conjuncts(option)) for option in want.parts)
+            and any(subsumes(parts, conjuncts(option)) for option in want.parts)
         )
         for want in wanted
     )
 
 
-def _conjuncts(condition: Condition) -> _Parts:
+def conjuncts(condition: Condition) -> _Parts:
+    """Return the conditions that must all be met for this one to be."""
     if not isinstance(condition, AllOf):
         return (condition,)
-    return tuple(part for inner in condition.parts for part in _conjuncts(inner))
+    return tuple(part for inner in condition.parts for part in conjuncts(inner))
 
 
 def _subsumed_by(part: Condition, want: Condition) -> bool:
@@ -89,6 +94,8 @@ def _subsumed_by(part: Condition, want: Condition) -> bool:
             return older and (most is None or (under is not None and under <= most))
         case MetadataMatches(path, test), MetadataMatches(wanted_path, wanted_test):
             return path == wanted_path and _narrower(test, wanted_test)
+        case DescriptionIs(test), DescriptionIs(wanted_test):
+            return _narrower(test, wanted_test)
         case _:
             return _form(part) == _form(want)
 
@@ -107,8 +114,12 @@ def _narrower(test: MetadataTest, want: MetadataTest) -> bool:
                 any(json_equal(value, option) for option in options)
                 for value in _options(test)
             )
-        case Missing(one), Missing(other):
+        case (Missing(one), Missing(other)) | (Blank(one), Blank(other)):
             return one == other
+        case Words(phrases, None), Words(wanted_phrases, None):
+            return set(map(fold, phrases)) <= set(map(fold, wanted_phrases))
+        case Words(), Words():
+            return test == want
         case _:
             return False
 
@@ -124,7 +135,7 @@ def _options(test: Equals | In) -> Sequence[Json]:
 def _index_keys(parts: _Parts) -> set[str]:
     best = min(parts, key=_selectivity)
     if isinstance(best, AnyOf):
-        options = (_index_keys(_conjuncts(option)) for option in best.parts)
+        options = (_index_keys(conjuncts(option)) for option in best.parts)
         return set().union(*options)
     return set(_keys((best,)))
 
@@ -154,11 +165,13 @@ def _keys(parts: _Parts) -> Iterator[str]:
                 yield from (f"{path} is {_key(value)}" for value in _options(test))
             case MetadataMatches(path, test):
                 yield f"{path} {type(test).__name__}"
+            case DescriptionIs(test):
+                yield f"description {type(test).__name__}"
             case AgeBetween():
                 yield "age"
             case AnyOf(options):
                 for option in options:
-                    yield from _keys(_conjuncts(option))
+                    yield from _keys(conjuncts(option))
             case _:
                 yield _form(part)
 
