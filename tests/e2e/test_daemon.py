@@ -4,9 +4,12 @@ import fcntl
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -19,7 +22,9 @@ from tests.e2e.harness import (
     eventually,
 )
 from tests.sandbox_server import RunningSandbox
+from triaged.ledger.database import FILE, format_timestamp
 from triaged.sandbox.faults import parse_fault
+from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 BAD_RULES = "version: 1\nrules: []\n"
 MILDER_RULES = RULES.replace("^\\[TEST\\]", "^\\[GONE\\]").replace("[TEST] x", "[GONE]")
@@ -166,6 +171,13 @@ def test_kill_loses_and_repeats_nothing(
         eventually(lambda: sandbox.world.store.counts()["dismissed"] > 0)
         daemon.end(signal.SIGKILL)
     sandbox.world.faults.clear()
+    # What was recorded and not sent is tried again once it cannot take effect any more.
+    with closing(sqlite3.connect(program.directory / "state" / FILE)) as ledger:
+        earlier = format_timestamp(datetime.now(UTC) - EFFECT_TIMEOUT)  # noqa: TID251 - real time
+        ledger.execute(
+            "UPDATE dismissal SET decided_at = ? WHERE outcome IS NULL", (earlier,)
+        )
+        ledger.commit()
     with program.daemon() as daemon:
         eventually(lambda: sandbox.world.store.counts()["pending"] == 0)
         daemon.wait_for("cycle.finished", times=2)

@@ -73,7 +73,10 @@ def test_a_log_without_its_ledger_is_refused(crashed: Path) -> None:
         Database(crashed)
 
     assert raised.value.problem == f"is gone, and its {WAL} is not"
-    assert raised.value.hint == "put it back, or move that away too to begin anew"
+    assert (
+        raised.value.hint
+        == "put it back, or move that away too to start with an empty ledger"
+    )
     assert [path.name for path in crashed.iterdir()] == [WAL]
 
 

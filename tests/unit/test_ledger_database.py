@@ -26,7 +26,7 @@ from triaged.ledger.schema import VERSION
 INSERT = "INSERT INTO veto (workspace, task_id, since) VALUES ('w', ?, 'now')"
 DAMAGED = (
     "the file is damaged: move it away, with its -wal,"
-    " and restore a backup or begin anew"
+    " and restore a backup or start with an empty one"
 )
 
 # Each process adds its own 200 rows, each in a transaction that reads first.
