@@ -272,6 +272,7 @@ def test_the_query_shows_something(stack: Stack, expression: str) -> None:
     for condition in (" == 0", " == 1", " > 0", NO_DATA):
         # Without these it must have a value, however well everything is.
         asked = asked.removesuffix(condition)
+    asked = asked.replace(" > 0)", ")")  # nothing was observed in so short a time
     promotions = "triaged_rule_changes_total"
     if promotions in asked and promotions not in stack.daemon.get("/metrics").text:
         pytest.skip("this version changes no rule's mode by itself")

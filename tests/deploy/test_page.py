@@ -175,7 +175,7 @@ def test_the_backtest_report_can_be_read_on_a_phone(
     text = browser.evaluate("document.body.innerText")
 
     assert "agreement 90%" in text
-    assert "✓ description: wanted" in text
+    assert "✓ description: expected" in text
     bar = "document.querySelector('.agree').getBoundingClientRect().width"
     assert browser.evaluate(bar) > 200
     assert browser.evaluate("document.querySelectorAll('script,img,b').length") == 0
