@@ -270,7 +270,7 @@ def test_an_approval_is_hit(bench: FaultHarness, report: Report) -> None:
     [
         ("dismiss:drop-after-effect:p=1", 4),
         ("dismiss:html:p=1", 4),
-        ("dismiss:html-404:p=1", 0),
+        ("dismiss:html-404:p=1", 4),
         ("dismiss:401:p=1", 77),
         ("list:truncated:p=1", 69),
     ],
