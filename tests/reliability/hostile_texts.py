@@ -47,9 +47,10 @@ TEXTS: Final[dict[str, str]] = {
     "mebibyte_odd": "\u202e\x1b[31m\U000e0041" * (MIB // 6),
 }
 
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+# Colours, and what our own spinner needs: clear the line, one line up, hide the cursor.
+_COLOUR: Final = re.compile(r"\x1b\[(?:[0-9;]*m|2K|1A|\?25[lh])")
 _FOREIGN: Final = frozenset(
-    {"script", "img", "svg", "iframe", "x-evil", "form", "input", "b", "object", "base"}
+    {"script", "img", "iframe", "x-evil", "form", "input", "object", "base"}
 )
 
 

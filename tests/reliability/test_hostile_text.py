@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ CHAPTER: Final = "Hostile input"
 # A text of 2,000 characters, each of them shown as an escape of ten.
 LINE: Final = 20_100
 STORM: Final = 8
+# Two are too long to be read, and what is no valid Unicode may be what is protected.
+KEPT: Final = {"mebibyte", "mebibyte_odd", "surrogates"}
 
 RULES: Final = r"""
 version: 1
@@ -136,7 +139,7 @@ def _json(program: Program) -> list[object]:
         ("history",),
         ("history", "--held"),
         ("explain", "t-clear"),
-        ("explain", "t-key"),
+        ("explain", "t-percent"),
         ("backtest",),
     )
     texts = [program.run(*given, "--format", "json").stdout for given in commands]
@@ -144,7 +147,8 @@ def _json(program: Program) -> list[object]:
     for text in texts:
         is_sound(text, is_json=True)
     plan = read_plan(texts[-1])
-    assert {f"t-{name}" for name in TEXTS} <= {entry.task_id for entry in plan.entries}
+    dismissed = {entry.task_id for entry in plan.entries}
+    assert {f"t-{name}" for name in TEXTS.keys() - KEPT} <= dismissed
     return [json.loads(text) for text in texts]
 
 
@@ -184,7 +188,9 @@ def test_logs_metrics_and_the_service_manager(
             daemon.wait_for("cycle.finished")
             before = _label_sets(daemon)
             add(sandbox, listed())
-            eventually(lambda: len(daemon.named("task.dismissed")) > len(TEXTS))
+            eventually(
+                lambda: len(daemon.named("task.dismissed")) >= len(TEXTS.keys() - KEPT)
+            )
             cycles = len(daemon.named("cycle.finished"))
             daemon.wait_for("cycle.finished", times=cycles + 2)
             after = _label_sets(daemon)
@@ -244,7 +250,7 @@ def test_a_console_log(program: Program, report: Report) -> None:
         lines = program.run("run", "--once").stderr
 
         is_sound(lines)
-        assert all(line[:2] == "20" for line in lines.splitlines())
+        assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines.splitlines())
         check.runs = lines.count("\n")
 
 
