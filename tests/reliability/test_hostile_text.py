@@ -250,7 +250,9 @@ def test_a_console_log(program: Program, report: Report) -> None:
         lines = program.run("run", "--once").stderr
 
         is_sound(lines)
-        assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines.splitlines())
+        assert all(
+            re.match(r"20\d\d-|\d\d:\d\d:\d\d ", line) for line in lines.splitlines()
+        )
         check.runs = lines.count("\n")
 
 

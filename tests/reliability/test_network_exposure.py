@@ -60,6 +60,7 @@ def test_only_a_certificate_that_is_trusted(
                     **settings,
                     "TRIAGED_API_URL": f"https://127.0.0.1:{server.port}",
                 }
+                _forget(program)
                 ended = program.run("run", "--once")
             check.runs += 1
 
@@ -80,6 +81,7 @@ def test_no_redirect_is_followed(program: Program, report: Report) -> None:
         for status in statuses:
             with serving(status=status, location=target) as server:
                 program.settings["TRIAGED_API_URL"] = f"http://127.0.0.1:{server.port}"
+                _forget(program)
                 ended = program.run("run", "--once")
             check.runs += 1
 
@@ -88,6 +90,11 @@ def test_no_redirect_is_followed(program: Program, report: Report) -> None:
         check.result = f"the other server was asked {len(elsewhere.headers)} times"
 
         assert elsewhere.headers == []
+
+
+def _forget(program: Program) -> None:
+    """Remove the ledger: it belongs to one API address, and refuses the next."""
+    shutil.rmtree(program.directory / "state", ignore_errors=True)
 
 
 @pytest.fixture
