@@ -59,6 +59,11 @@ class ConfigError(TriagedError):
         super().__init__(problems)
         self.problems = tuple(problems)
 
+    @classmethod
+    def of_setting(cls, variable: str, message: str) -> "ConfigError":
+        """Build the error for one environment variable."""
+        return cls([Problem("settings", 0, 0, variable, message)])
+
     def __str__(self) -> str:
         """List all problems, one per line."""
         return "\n".join(str(problem) for problem in self.problems)

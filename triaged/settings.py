@@ -159,7 +159,7 @@ def env_name(name: str) -> str:
 
 
 def _problem(name: str, message: str) -> ConfigError:
-    return ConfigError([Problem("settings", 0, 0, env_name(name), message)])
+    return ConfigError.of_setting(env_name(name), message)
 
 
 def _key_source(reader: _SettingsReader) -> KeySource:

@@ -28,7 +28,7 @@ from triaged.clock import SystemClock
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import ConfigError, Problem
+from triaged.errors import ConfigError
 from triaged.ledger import DaemonLock
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules
@@ -118,7 +118,7 @@ def _check_quota_feasible(settings: Settings) -> None:
         return
     why = infeasible_reason(limit, reserve=settings.quota.reserve)
     if why is not None:
-        raise ConfigError([Problem("settings", 0, 0, "TRIAGED_RESERVE", why)])
+        raise ConfigError.of_setting("TRIAGED_RESERVE", why)
 
 
 async def _run_daemon(

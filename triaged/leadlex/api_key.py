@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from triaged.errors import ConfigError, Problem
+from triaged.errors import ConfigError
 
 CREDENTIAL_NAME: Final = "api-key"
 
@@ -84,19 +84,23 @@ class KeySource:
         if self.value is not None:
             return self.value
         if self.file is None:
-            raise _problem("TRIAGED_API_KEY", _NO_KEY)
+            raise ConfigError.of_setting("TRIAGED_API_KEY", _NO_KEY)
         is_there = os.path.exists(self.file)  # noqa: PTH110 - Path.exists raises
         if str(self.file).startswith(KEY_PREFIX) and not is_there:
             # Probably the key itself in the wrong variable: naming the "file" would
             # show the key.
-            raise _problem("TRIAGED_API_KEY_FILE", _NO_FILE)
+            raise ConfigError.of_setting("TRIAGED_API_KEY_FILE", _NO_FILE)
         try:
             return parse_key(_read_private(self.file).decode("ascii", "replace"))
         except OSError as error:
             why = error.strerror or type(error).__name__
-            raise _problem("TRIAGED_API_KEY_FILE", f"{self.file}: {why}") from error
+            raise ConfigError.of_setting(
+                "TRIAGED_API_KEY_FILE", f"{self.file}: {why}"
+            ) from error
         except ValueError as error:
-            raise _problem("TRIAGED_API_KEY_FILE", f"{self.file}: {error}") from error
+            raise ConfigError.of_setting(
+                "TRIAGED_API_KEY_FILE", f"{self.file}: {error}"
+            ) from error
 
 
 class ApiKeyProvider:
@@ -159,7 +163,3 @@ def _check_private(path: Path, status: os.stat_result) -> None:
     raise ValueError(
         f"its mode {mode:04o} lets others than user {us} at the key; {remedy}"
     )
-
-
-def _problem(variable: str, message: str) -> ConfigError:
-    return ConfigError([Problem("settings", 0, 0, variable, message)])

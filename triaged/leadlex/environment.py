@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from triaged.errors import ConfigError, Problem
+from triaged.errors import ConfigError
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _OTHER_PROXIES: Final = ("socks", "socks4", "socks4a", "socks5", "socks5h", "ftp")
@@ -51,7 +51,7 @@ def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
     try:
         return _parse_proxy(environ[name].strip())
     except ValueError as error:
-        raise _problem(name, str(error)) from None
+        raise ConfigError.of_setting(name, str(error)) from None
 
 
 def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
@@ -70,28 +70,30 @@ def create_tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=file)
         except (OSError, ValueError) as error:
             why = f"no certificates can be read from it ({_why(error)})"
-            raise _problem("SSL_CERT_FILE", why) from None
+            raise ConfigError.of_setting("SSL_CERT_FILE", why) from None
     directories = environ.get("SSL_CERT_DIR", "").split(os.pathsep)
     if any(directories) and not any(Path(part).is_dir() for part in directories):
-        raise _problem("SSL_CERT_DIR", "it names no directory")
+        raise ConfigError.of_setting("SSL_CERT_DIR", "it names no directory")
     if keylog := environ.get("SSLKEYLOGFILE"):
         _check_keylog(keylog)
     try:
         return ssl.create_default_context()
     except (OSError, ValueError) as error:
         name = "SSLKEYLOGFILE" if keylog else "SSL_CERT_FILE"
-        raise _problem(name, f"TLS cannot be set up ({_why(error)})") from None
+        raise ConfigError.of_setting(
+            name, f"TLS cannot be set up ({_why(error)})"
+        ) from None
 
 
 def _check_keylog(path: str) -> None:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise _problem("SSLKEYLOGFILE", "it is no regular file")
+            raise ConfigError.of_setting("SSLKEYLOGFILE", "it is no regular file")
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         why = f"it cannot be written ({_why(error)})"
-        raise _problem("SSLKEYLOGFILE", why) from None
+        raise ConfigError.of_setting("SSLKEYLOGFILE", why) from None
 
 
 def _first_set(environ: Mapping[str, str], *names: str) -> str | None:
@@ -158,7 +160,3 @@ def _covers(entry: str, host: str, port: int) -> bool:
 def _why(error: Exception) -> str:
     reason = getattr(error, "strerror", None) or getattr(error, "reason", None)
     return str(reason or type(error).__name__)
-
-
-def _problem(name: str, message: str) -> ConfigError:
-    return ConfigError([Problem("settings", 0, 0, name, message)])

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
-from triaged.errors import ConfigError, Problem
+from triaged.errors import ConfigError
 from triaged.ledger.counters import Counters
 from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
 from triaged.ledger.decisions import DecisionStore
@@ -82,9 +82,10 @@ class Ledger:
         if served not in {None, "", workspace} or (known and workspace not in known):
             ledger.close()
             whose = served or ", ".join(sorted(known))
-            raise _workspace_problem(
+            raise ConfigError.of_setting(
+                "TRIAGED_WORKSPACE",
                 f"the ledger {ledger.path} belongs to workspace {whose}, not to"
-                f" {workspace}; set TRIAGED_WORKSPACE or --workspace"
+                f" {workspace}; set TRIAGED_WORKSPACE or --workspace",
             )
         return ledger
 
@@ -106,18 +107,11 @@ class Ledger:
                     (self.workspace, api_url, format_timestamp(at)),
                 )
             elif row["api_url"] != api_url:
-                raise ConfigError(
-                    [
-                        Problem(
-                            "settings",
-                            0,
-                            0,
-                            "TRIAGED_API_URL",
-                            f"the ledger {self.path} holds what workspace"
-                            f" {self.workspace} did at {row['api_url']}, not at"
-                            f" {api_url}; use another TRIAGED_STATE_DIR",
-                        )
-                    ]
+                raise ConfigError.of_setting(
+                    "TRIAGED_API_URL",
+                    f"the ledger {self.path} holds what workspace {self.workspace} did"
+                    f" at {row['api_url']}, not at {api_url}; use another"
+                    " TRIAGED_STATE_DIR",
                 )
 
     def workspaces(self) -> dict[str, str]:
@@ -169,7 +163,3 @@ class Ledger:
         self,
     ) -> Iterator[Dismissals | DecisionStore | Observations | FeedbackStore]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
-
-
-def _workspace_problem(message: str) -> ConfigError:
-    return ConfigError([Problem("settings", 0, 0, "TRIAGED_WORKSPACE", message)])
