@@ -22,6 +22,7 @@ FILE: Final = "ledger.sqlite3"
 # Transactions are short; only a suspended process locks the file for longer.
 BUSY_SECONDS: Final = 60.0
 _HEADER_BYTES: Final = 100
+_LAST_CHARACTER: Final = "\U0010ffff"
 # "trgd" in ASCII: identifies a ledger file of this program.
 APPLICATION_ID: Final = 0x74726764
 
@@ -121,6 +122,21 @@ class Database:
             with contextlib.suppress(LedgerError):
                 self.execute("ROLLBACK")
             raise
+
+    def task_ids(
+        self, tables: Sequence[str], workspace: str, prefix: str, *, limit: int
+    ) -> list[str]:
+        """Return the task ids with a prefix in these tables of ours, sorted."""
+        found: set[str] = set()
+        for table in tables:
+            rows = self.rows(
+                # A range uses the index, unlike SUBSTR; some callers look up many ids.
+                f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
+                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
+                (workspace, prefix, prefix + _LAST_CHARACTER, limit),
+            )
+            found.update(row["task_id"] for row in rows)
+        return sorted(found)[:limit]
 
     def verify(self) -> None:
         """Check that the open file is still the one at the ledger's path.

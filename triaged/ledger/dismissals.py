@@ -108,7 +108,7 @@ class FinalOutcome:
 class DismissalFilter:
     """A filter for dismissals; a field that is None does not restrict the result.
 
-    ``newest`` limits the result to the latest N, newest first.
+    ``last`` limits the result to the latest N, newest first.
     """
 
     since: datetime | None = None
@@ -285,7 +285,7 @@ class Dismissals:
         }
 
     def query(self, search: DismissalFilter) -> list[DismissalRecord]:
-        """Return the matching dismissals, oldest first unless ``newest`` is set."""
+        """Return the matching dismissals, oldest first unless ``last`` is set."""
         clauses: list[str] = ["1 = 1"]
         values: list[str | int] = []
         if search.since is not None:

@@ -12,7 +12,7 @@ from triaged.rules.task import HumanDecision
 MAX_LOOKUPS: Final = 3
 
 # Dismissed, or possibly dismissed, by a rule: not feedback from people.
-_BY_TRIAGED: Final = (
+BY_TRIAGED: Final = (
     "EXISTS (SELECT 1 FROM dismissal d WHERE d.workspace = o.workspace"
     " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
     " AND (d.outcome IS NULL OR d.outcome IN ('unknown', 'confirmed')))"
@@ -72,7 +72,7 @@ class FeedbackStore:
         """Return the ids of observed tasks whose human decision must be looked up."""
         rows = self._database.rows(
             "SELECT DISTINCT o.task_id FROM observation o WHERE o.workspace = ?"  # noqa: S608
-            f" AND o.seen_at <= ? AND NOT {_BY_TRIAGED} AND NOT EXISTS"
+            f" AND o.seen_at <= ? AND NOT {BY_TRIAGED} AND NOT EXISTS"
             " (SELECT 1 FROM human_decision w WHERE w.workspace = o.workspace"
             " AND w.task_id = o.task_id"
             " AND (w.decision IS NOT NULL OR w.lookups >= ?))",
@@ -84,7 +84,7 @@ class FeedbackStore:
         """Return all observations, oldest first, with what happened to each task."""
         rows = self._database.rows(
             "SELECT o.rule, o.reason, o.task_id, o.seen_at, w.decision,"  # noqa: S608
-            f" {_BY_TRIAGED} AS ours FROM observation o LEFT JOIN human_decision w"
+            f" {BY_TRIAGED} AS ours FROM observation o LEFT JOIN human_decision w"
             " ON w.workspace = o.workspace AND w.task_id = o.task_id"
             " WHERE o.workspace = ? ORDER BY o.seen_at, o.task_id, o.rule",
             (self._workspace,),

@@ -20,7 +20,6 @@ from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
 
-_LAST_CHARACTER: Final = "\U0010ffff"
 # Every table with task ids.
 _TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
@@ -143,16 +142,9 @@ class Ledger:
 
     def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
         """Return the known task ids with a prefix, sorted."""
-        found: set[str] = set()
-        for table in _TASK_TABLES:
-            rows = self._database.rows(
-                # A range uses the index, unlike SUBSTR; some callers look up many ids.
-                f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
-                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
-                (self.workspace, prefix, prefix + _LAST_CHARACTER, limit),
-            )
-            found.update(row["task_id"] for row in rows)
-        return sorted(found)[:limit]
+        return self._database.task_ids(
+            _TASK_TABLES, self.workspace, prefix, limit=limit
+        )
 
     def prune(self, *, before: datetime) -> int:
         """Delete resolved data older than ``before``; return the number of rows."""

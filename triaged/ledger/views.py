@@ -21,17 +21,11 @@ from triaged.ledger.database import (
 )
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals, Outcome
+from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
 from triaged.ledger.rulesets import Rulesets
 
-# Dismissed, or possibly dismissed, by a rule: not feedback from people.
-_BY_TRIAGED: Final = (
-    "EXISTS (SELECT 1 FROM dismissal d WHERE d.workspace = o.workspace"
-    " AND d.task_id = o.task_id AND d.rule IS NOT NULL"
-    " AND (d.outcome IS NULL OR d.outcome IN ('unknown', 'confirmed')))"
-)
-_LAST_CHARACTER: Final = "\U0010ffff"
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 
 
@@ -133,6 +127,7 @@ class LedgerViews:
         self.decisions = DecisionStore(database, workspace)
         self.rulesets = Rulesets(database)
         self._observations = Observations(database, workspace)
+        self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
 
     def totals(self) -> LedgerTotals:
@@ -149,14 +144,8 @@ class LedgerViews:
             attempts={k: n for (k, _), n in counted.get("attempts", {}).items()},
             dismissals=counted.get("dismissals", {}),
             observed=counted.get("observed", {}),
-            false_positives=self._count(
-                "SELECT rule AS name, COUNT(*) AS n FROM false_positive"
-                " WHERE workspace = ? GROUP BY rule"
-            ),
-            unresolved=self._number(
-                "SELECT COUNT(*) AS n FROM dismissal WHERE workspace = ?"
-                " AND (outcome IS NULL OR outcome = 'unknown')"
-            ),
+            false_positives=self._feedback.count_false_positives(),
+            unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),
             breaker=self._flags.get(FlagName.BREAKER),
         )
@@ -181,7 +170,7 @@ class LedgerViews:
             "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
             " JOIN human_decision w ON w.workspace = o.workspace"
             " AND w.task_id = o.task_id"
-            f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {_BY_TRIAGED}"
+            f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {BY_TRIAGED}"
             " GROUP BY o.rule, w.decision",
             (self._workspace,),
         )
@@ -256,23 +245,9 @@ class LedgerViews:
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
-        found: set[str] = set()
-        for table in ("decision", "dismissal"):
-            rows = self._database.rows(
-                f"SELECT DISTINCT task_id FROM {table} WHERE workspace = ?"  # noqa: S608 - a name of ours
-                " AND task_id >= ? AND task_id < ? ORDER BY task_id LIMIT ?",
-                (self._workspace, prefix, prefix + _LAST_CHARACTER, limit),
-            )
-            found.update(row["task_id"] for row in rows)
-        return sorted(found)[:limit]
-
-    def _count(self, statement: str) -> Mapping[str, int]:
-        rows = self._database.rows(statement, (self._workspace,))
-        return {row["name"]: row["n"] for row in rows}
-
-    def _number(self, statement: str) -> int:
-        row = self._database.row(statement, (self._workspace,))
-        return int(row["n"]) if row else 0
+        return self._database.task_ids(
+            ("decision", "dismissal"), self._workspace, prefix, limit=limit
+        )
 
 
 def day_of(moment: datetime) -> datetime:
