@@ -29,10 +29,7 @@ def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Deci
     """Decide on one task: first the protect matches, then the rules in order."""
     if (cause := ineligible_cause(task)) is not None:
         return Decision(task, cause)
-    if any(
-        evaluate(protection, task, context) is not False
-        for protection in ruleset.protect
-    ):
+    if is_protected(ruleset, task, context):
         return Decision(task, LeaveCause.PROTECTED)
     observed: list[ProposedDismissal] = []
     for rule in ruleset.rules:
@@ -49,6 +46,14 @@ def decide_one(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Deci
                 return Decision(task, None, rule.name, rule.reason, tuple(observed))
             observed.append(ProposedDismissal(rule.name, rule.reason))
     return Decision(task, LeaveCause.NO_RULE, observed=tuple(observed))
+
+
+def is_protected(ruleset: Ruleset, task: Task, context: EvaluationContext) -> bool:
+    """Return whether a protect condition is true for the task, or unknown."""
+    return any(
+        evaluate(protection, task, context) is not False
+        for protection in ruleset.protect
+    )
 
 
 def ineligible_cause(task: Task) -> LeaveCause | None:

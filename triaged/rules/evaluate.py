@@ -108,7 +108,7 @@ def local_time(task: Task, zone: tzinfo, now: datetime) -> datetime | None:
         return None
     try:
         return task.created_at.astimezone(zone)
-    except OverflowError:  # on on on the first and the last day of the calendar
+    except OverflowError:  # on the first and the last day of the calendar
         return None
 
 

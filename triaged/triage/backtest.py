@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from triaged.rules.context import EvaluationContext, duplicate_conditions
+from triaged.rules.decide import is_protected
 from triaged.rules.evaluate import evaluate
 from triaged.rules.explain import ConditionResult, explain_condition
 from triaged.rules.rule import Mode, Rule, Ruleset
@@ -65,9 +66,19 @@ def run_backtest(
     """Compare each dismiss rule with human decisions; ``ours`` counts excluded ones."""
     duplicates = duplicate_conditions(ruleset.conditions())
     everyone = Agreement.of(sample.label for sample in samples)
+    # The context of a past time has no other tasks, so nothing is a duplicate.
+    at_their_time = [
+        (sample, EvaluationContext(sample.evaluated_at, {d: {} for d in duplicates}))
+        for sample in samples
+    ]
+    unprotected = [
+        (sample, context)
+        for sample, context in at_their_time
+        if not is_protected(ruleset, sample.task, context)
+    ]
     return Backtest(
         records=tuple(
-            _record(rule, ruleset, samples)
+            _record(rule, unprotected)
             for rule in ruleset.rules
             if rule.reason is not None
         ),
@@ -79,35 +90,24 @@ def run_backtest(
     )
 
 
-def _record(rule: Rule, ruleset: Ruleset, samples: Iterable[LabeledTask]) -> Record:
-    wanted = [sample for sample in samples if _wants(rule, ruleset, sample)]
+def _record(
+    rule: Rule, samples: Iterable[tuple[LabeledTask, EvaluationContext]]
+) -> Record:
+    wanted = [
+        (sample, context)
+        for sample, context in samples
+        if evaluate(rule.match, sample.task, context) is True
+    ]
     return Record(
         rule=rule.name,
         reason=rule.reason or "",
         mode=rule.mode,
-        agreement=Agreement.of(sample.label for sample in wanted),
+        agreement=Agreement.of(sample.label for sample, _ in wanted),
         false_positives=tuple(
             FalsePositive(
-                sample.task,
-                explain_condition(
-                    rule.match, sample.task, _listing(ruleset, sample.evaluated_at)
-                ),
+                sample.task, explain_condition(rule.match, sample.task, context)
             )
-            for sample in wanted
+            for sample, context in wanted
             if sample.label is HumanDecision.APPROVED
         ),
-    )
-
-
-def _wants(rule: Rule, ruleset: Ruleset, sample: LabeledTask) -> bool:
-    context = _listing(ruleset, sample.evaluated_at)
-    if any(evaluate(c, sample.task, context) is not False for c in ruleset.protect):
-        return False
-    return evaluate(rule.match, sample.task, context) is True
-
-
-def _listing(ruleset: Ruleset, at: datetime) -> EvaluationContext:
-    """Return the context of a past time, without any other tasks."""
-    return EvaluationContext(
-        at, {d: {} for d in duplicate_conditions(ruleset.conditions())}
     )

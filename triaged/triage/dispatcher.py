@@ -32,8 +32,7 @@ from triaged.ledger.dismissals import DismissalFilter, Intent, Outcome, Source
 from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
 from triaged.rules.context import EvaluationContext, iter_duplicates
-from triaged.rules.decide import decide_one
-from triaged.rules.evaluate import evaluate
+from triaged.rules.decide import decide_one, is_protected
 from triaged.rules.rule import Rule, Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import CompiledRules
@@ -214,7 +213,10 @@ class _DispatchRun:
         parts = self._parts
         with parts.rate_limiter.transaction():
             now, request = parts.clock.now(), self._queue[0]
-            refusal = self._refusal(request, now) or self._ledger_refusal(request, now)
+            ruleset = self._ruleset()
+            refusal = self._refusal(request, now, ruleset)
+            if refusal is None and ruleset is not None:
+                refusal = self._ledger_refusal(request, now, ruleset)
             if refusal is not None:
                 self._refuse(self._queue.popleft(), refusal)
                 return None
@@ -228,8 +230,10 @@ class _DispatchRun:
             entry_id = parts.ledger.dismissals.record_intent(self._intent(request, now))
         return _Call(request, entry_id, grant.permit)
 
-    def _refusal(self, request: DismissRequest, now: datetime) -> Refusal | None:
-        """Check a request against vetoes, pauses, rules and clocks at this time."""
+    def _refusal(
+        self, request: DismissRequest, now: datetime, ruleset: Ruleset | None
+    ) -> Refusal | None:
+        """Check a request against vetoes, pauses, clocks and the rules in force."""
         parts, origin = self._parts, self._origin
         if abs(now - origin.listed_at) > MAX_LIST_AGE:
             return HaltReason.STALE
@@ -240,15 +244,13 @@ class _DispatchRun:
             return HaltReason.PAUSED
         if parts.ledger.vetoes.is_vetoed(request.task.id or ""):
             return LeaveCause.VETOED
-        ruleset = self._ruleset()
         if ruleset is None:
             return HaltReason.RULES_CHANGED
         context = replace(origin.context, now=now)
         if request.rule is None:
             # A person's decision overrides the rules, but not protection.
-            protect = (evaluate(c, request.task, context) for c in ruleset.protect)
-            is_protected = any(result is not False for result in protect)
-            return LeaveCause.PROTECTED if is_protected else None
+            protected = is_protected(ruleset, request.task, context)
+            return LeaveCause.PROTECTED if protected else None
         if ruleset.sha256 != request.rules_sha256:
             return HaltReason.RULES_CHANGED
         decision = decide_one(ruleset, request.task, context)
@@ -257,7 +259,7 @@ class _DispatchRun:
         return decision.cause
 
     def _ledger_refusal(
-        self, request: DismissRequest, now: datetime
+        self, request: DismissRequest, now: datetime, ruleset: Ruleset
     ) -> LeaveCause | None:
         """Check earlier dismissals of this task and the daily cap in the ledger."""
         dismissals, task_id = self._parts.ledger.dismissals, request.task.id or ""
@@ -265,9 +267,6 @@ class _DispatchRun:
             return LeaveCause.HELD
         if dismissals.confirmed([task_id]):
             return LeaveCause.NOT_PENDING
-        ruleset = self._ruleset()
-        if ruleset is None:
-            return LeaveCause.NO_RULE
         rule = ruleset.rule(request.rule) if request.rule else None
         if rule is not None and self._is_kept_gone(rule, task_id):
             return LeaveCause.HELD
@@ -330,7 +329,8 @@ class _DispatchRun:
         def before_send() -> None:
             # If the ledger file was replaced, a pause in the new file would be missed.
             self._parts.ledger.verify()
-            refusal = self._refusal(call.request, self._parts.clock.now())
+            now = self._parts.clock.now()
+            refusal = self._refusal(call.request, now, self._ruleset())
             if refusal is not None:
                 raise _ForbiddenError(refusal)
 

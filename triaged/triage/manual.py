@@ -15,7 +15,7 @@ from datetime import datetime
 from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.dismissals import Source
 from triaged.rules.context import ambiguous_rows, build_context
-from triaged.rules.evaluate import evaluate
+from triaged.rules.decide import is_protected
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
@@ -77,7 +77,7 @@ def screen_manual(
             cause = LeaveCause.MALFORMED
         elif not task.is_pending or task.id in confirmed:
             cause = LeaveCause.NOT_PENDING
-        elif any(evaluate(c, task, context) is not False for c in ruleset.protect):
+        elif is_protected(ruleset, task, context):
             cause = LeaveCause.PROTECTED
         elif task.id in vetoed:
             cause = LeaveCause.VETOED
