@@ -312,12 +312,14 @@ def _log_format(text: str) -> str:
 
 def _quota(reader: _SettingsReader) -> QuotaSettings:
     plan = reader.read("api_plan", _api_plan, default=None)
-    minute, daily = PLANS[plan] if plan else (None, None)
-    calls, window = reader.read("rate_limit", _rate, default=(minute, _MINUTE))
-    return QuotaSettings(
-        minute_limit=calls,
-        minute_window=window,
-        daily_limit=reader.read("daily_limit", _positive, default=daily),
+    minute_limit, minute_window = reader.read(
+        "rate_limit", _rate, default=(None, _MINUTE)
+    )
+    return QuotaSettings.for_plan(
+        plan,
+        minute_limit=minute_limit,
+        minute_window=minute_window,
+        daily_limit=reader.read("daily_limit", _positive, default=None),
         reserve=reader.read("reserve", _ratio, default=0.2),
     )
 

@@ -14,9 +14,6 @@ from triaged.ledger.database import (
 )
 from triaged.rules.task import HumanDecision, ProposedDismissal, Task
 
-# SQLite allows 32,766 parameters in one statement, PostgreSQL 65,535.
-_CHUNK = 5_000
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedTask:
@@ -44,26 +41,26 @@ class Observations:
     def record(
         self, seen: Sequence[tuple[Task, ProposedDismissal]], *, at: datetime
     ) -> list[ProposedDismissal]:
-        """Record proposed dismissals; return the new ones."""
-        new: list[ProposedDismissal] = []
-        for start in range(0, len(seen), _CHUNK):
-            chunk = seen[start : start + _CHUNK]
-            known = self._known([task.id or "" for task, _ in chunk])
-            fresh = {
-                (task.id or "", dismissal.rule): dismissal
-                for task, dismissal in chunk
-                if task.id is not None and (task.id, dismissal.rule) not in known
-            }
-            self._database.execute_many(
-                "INSERT INTO observation (workspace, task_id, rule, reason, seen_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                [
-                    (self._workspace, task_id, rule, d.reason, format_timestamp(at))
-                    for (task_id, rule), d in fresh.items()
-                ],
-            )
-            new += fresh.values()
-        return new
+        """Record proposed dismissals; return the new ones.
+
+        Pass at most some thousand at once: SQLite allows 32,766 parameters in one
+        statement, PostgreSQL 65,535.
+        """
+        known = self._known([task.id or "" for task, _ in seen])
+        fresh = {
+            (task.id or "", dismissal.rule): dismissal
+            for task, dismissal in seen
+            if task.id is not None and (task.id, dismissal.rule) not in known
+        }
+        self._database.execute_many(
+            "INSERT INTO observation (workspace, task_id, rule, reason, seen_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [
+                (self._workspace, task_id, rule, d.reason, format_timestamp(at))
+                for (task_id, rule), d in fresh.items()
+            ],
+        )
+        return list(fresh.values())
 
     def _known(self, task_ids: Sequence[str]) -> set[tuple[str, str]]:
         marks = ", ".join("?" * len(task_ids))

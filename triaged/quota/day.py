@@ -5,10 +5,10 @@ other clients of the same key, so the smaller remainder of the two is used.
 """
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Final
 from zlib import crc32
 
+from triaged.quota.budget import reserved_calls
 from triaged.quota.types import PLANS, RateLimitHeaders
 
 DAY: Final = 86_400.0
@@ -57,7 +57,7 @@ class DailyWindow:
 
     def reserved(self, share: float) -> int:
         """Return how many calls are never used."""
-        return min(ceil(self.limit * share - 1e-9), self.limit)
+        return reserved_calls(self.limit, share)
 
     def remaining(self, in_flight: int) -> int:
         """Return the calls left; those in flight may not be in the server's count."""

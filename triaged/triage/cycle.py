@@ -7,7 +7,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 
@@ -36,6 +36,8 @@ from triaged.triage.requests import DismissRequest, record_attempt
 # Short transactions with pauses between them let vetoes and pauses be recorded.
 _BATCH: Final = 500
 _BATCH_PAUSE_SECONDS: Final = 0.005
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -217,15 +219,13 @@ class Cycle:
                 (d.task, ProposedDismissal(d.rule or "", d.reason or ""))
                 for d in guarded.to_dismiss
             ]
-        for start in range(0, len(observed), _BATCH):
+        for seen in _batches(observed):
             with ledger.transaction():
-                new = ledger.observations.record(
-                    observed[start : start + _BATCH], at=at
-                )
+                new = ledger.observations.record(seen, at=at)
                 for (rule, reason), number in Counter(new).items():
                     ledger.counters.increment("observed", rule, reason, by=number)
             state.observed += new
-            await self._pause_after(observed[start : start + _BATCH])
+            await self._pause_after(seen)
 
     def _record_breaker(self, breaker: str | None) -> None:
         flags, at = self._ledger.flags, self._clock.now()
@@ -245,9 +245,9 @@ def _is_readable(listed: TaskList) -> bool:
     return all(task.id and task.status for task in listed.tasks)
 
 
-def _batches(decisions: Sequence[Decision]) -> list[Sequence[Decision]]:
-    starts = range(0, len(decisions), _BATCH)
-    return [decisions[start : start + _BATCH] for start in starts]
+def _batches(items: Sequence[T]) -> list[Sequence[T]]:
+    starts = range(0, len(items), _BATCH)
+    return [items[start : start + _BATCH] for start in starts]
 
 
 def build_requests(
