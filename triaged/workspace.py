@@ -5,7 +5,7 @@ Nothing is global, so another workspace is another object.
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
@@ -17,7 +17,10 @@ from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import DispatchLock, Ledger
+from triaged.rules.task import Task
+from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
+from triaged.triage.assessment import Assessment, assess
 from triaged.triage.cycle import Cycle
 from triaged.triage.dispatcher import Dispatcher
 from triaged.triage.feedback import FeedbackCollector
@@ -49,6 +52,18 @@ class Workspace:
             rate_limiter=self.rate_limiter,
             clock=self.clock,
             on_attempt=on_attempt,
+        )
+
+    def assess(
+        self, rules: CompiledRules, tasks: Sequence[Task], *, now: datetime
+    ) -> Assessment:
+        """Decide on each task by rules, ledger and guard; writes nothing."""
+        return assess(
+            self.ledger,
+            rules,
+            tasks,
+            now=now,
+            clock_skew=self.rate_limiter.clock_skew,
         )
 
     def dispatch_lock(self) -> DispatchLock:

@@ -33,7 +33,6 @@ from triaged.rules.task import Decision
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import assess
 from triaged.triage.cycle import build_requests
 from triaged.triage.dispatcher import DispatchOrigin
 from triaged.workspace import Workspace
@@ -76,13 +75,7 @@ async def _apply(
         refuse_while_paused(workspace.ledger)
         listed = await list_pending(workspace, activity)
         now = workspace.clock.now()
-        guarded = assess(
-            workspace.ledger,
-            rules,
-            listed.tasks,
-            now=now,
-            clock_skew=workspace.rate_limiter.clock_skew,
-        ).guarded
+        guarded = workspace.assess(rules, listed.tasks, now=now).guarded
         due, dropped = compare(plan.entries, guarded.decisions)
         _show(due, dropped)
         if not due:
@@ -117,13 +110,7 @@ async def _carry_out(
                 return exit_codes.INCOMPLETE
             workspace.rate_limiter.expire_dismissals()
             now = workspace.clock.now()
-            assessment = assess(
-                workspace.ledger,
-                rules,
-                listed.tasks,
-                now=now,
-                clock_skew=workspace.rate_limiter.clock_skew,
-            )
+            assessment = workspace.assess(rules, listed.tasks, now=now)
             due, late = compare(entries, assessment.guarded.decisions)
             workspace.ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=now)
             dispatched = await workspace.dispatcher(lambda _: step()).dispatch(

@@ -34,7 +34,6 @@ from triaged.rules.explain_json import decision_to_dict
 from triaged.rules.task import LeaveCause, Task, parse_timestamp
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import assess
 from triaged.triage.guard import GuardResult, History, apply_guard
 
 # Some editors write it at the start of UTF-8 files.
@@ -194,13 +193,7 @@ async def _preview_of_api(
     async with open_session(settings) as (workspace, activity):
         listed = await list_pending(workspace, activity)
         moment = now or workspace.clock.now()
-        assessment = assess(
-            workspace.ledger,
-            rules,
-            listed.tasks,
-            now=moment,
-            clock_skew=workspace.rate_limiter.clock_skew,
-        )
+        assessment = workspace.assess(rules, listed.tasks, now=moment)
         ids = [task.id for task in listed.tasks if task.id]
         known = either(lookup_in(ids), workspace.ledger.task_ids)
         return Preview(

@@ -39,7 +39,6 @@ from triaged.rules.task import Decision, LeaveCause, Task
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
-from triaged.triage.assessment import assess
 from triaged.triage.guard import oldest_first
 from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
 from triaged.workspace import Workspace
@@ -89,13 +88,7 @@ async def _review(
             refuse_while_paused(workspace.ledger)
         listed = await list_pending(workspace, activity)
         now = workspace.clock.now()
-        guarded = assess(
-            workspace.ledger,
-            rules,
-            listed.tasks,
-            now=now,
-            clock_skew=workspace.rate_limiter.clock_skew,
-        ).guarded
+        guarded = workspace.assess(rules, listed.tasks, now=now).guarded
         pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: oldest_first(decision.task))
         session = _Session(
