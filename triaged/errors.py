@@ -24,6 +24,11 @@ class TriagedError(Exception):
     """The base of all exceptions that the program raises deliberately."""
 
 
+def os_reason(error: OSError) -> str:
+    """Return the operating system's message for an error, or the error's type."""
+    return error.strerror or type(error).__name__
+
+
 class Severity(StrEnum):
     """Whether a problem prevents the rules from loading."""
 

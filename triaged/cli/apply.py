@@ -27,6 +27,7 @@ from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
+from triaged.errors import os_reason
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.rules.task import Decision
@@ -49,7 +50,7 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
         with file.open("rb") as stream:
             text = stream.read(MAX_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
     reviewed = read_plan(text)
     rules, _ = load_rules(settings.rules, now=now)

@@ -31,7 +31,7 @@ from triaged.cli.plan import (
 )
 from triaged.cli.task_ids import Lookup, either, expand, lookup_in, unknown_id
 from triaged.clock import SystemClock
-from triaged.errors import TriagedError
+from triaged.errors import TriagedError, os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
@@ -115,7 +115,7 @@ def _read_task_file(file: Path) -> dict[str, Json]:
     try:
         value = protocol.parse_json(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
-        why = f"{file}: {error.strerror or type(error).__name__}"
+        why = f"{file}: {os_reason(error)}"
         raise click.BadParameter(why, param_hint="--task") from error
     except ValueError as error:
         why = f"{file} is not JSON: {error}"

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from triaged.cli.output import echo
+from triaged.errors import os_reason
 from triaged.rulesfile.parser.file import json_schema
 
 RULES: Final = "rules.yaml"
@@ -34,7 +35,7 @@ def init(*, directory: Path) -> None:
         _create(rules, _TEMPLATE.read_text(encoding="utf-8"))
         _create(schema, json.dumps(json_schema(), indent=2) + "\n")
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise click.UsageError(f"{error.filename or directory}: {why}") from error
     echo(f"{rules}: three rules that only observe, with tests")
     echo(f"{schema}: for editors that check YAML\n")

@@ -28,6 +28,7 @@ from triaged.cli.private_file import write_private
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
+from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
@@ -178,7 +179,7 @@ def read_tasks(file: Path) -> list[Task]:
     try:
         return protocol.decode_list(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise click.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
     except ValueError as error:
         raise click.BadParameter(
@@ -242,7 +243,7 @@ def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
     try:
         write_private(out, escape_json(text).encode())
     except OSError as error:
-        why = f"{out} cannot be written: {error.strerror or type(error).__name__}"
+        why = f"{out} cannot be written: {os_reason(error)}"
         raise click.BadParameter(why, param_hint="--out") from error
     count = len(preview.guarded.to_dismiss)
     what = "1 dismissal" if count == 1 else f"{count} dismissals"

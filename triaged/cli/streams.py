@@ -13,7 +13,7 @@ import select
 import sys
 from typing import Final, TextIO
 
-from triaged.errors import TriagedError
+from triaged.errors import TriagedError, os_reason
 
 STDOUT: Final = 1
 STDERR: Final = 2
@@ -160,7 +160,7 @@ def _encoding(stream: TextIO | None) -> str:
 def _problem(error: OSError) -> str:
     if isinstance(error, BrokenPipeError):
         return "its reader is gone"
-    return error.strerror or type(error).__name__
+    return os_reason(error)
 
 
 class _Descriptor(io.FileIO):

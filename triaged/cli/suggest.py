@@ -25,6 +25,7 @@ from triaged.cli.streams import shows_unicode
 from triaged.cli.suggest_file import FileOptions, SuggestedFile, write_file
 from triaged.cli.suggest_names import NamedProposal, name_proposals
 from triaged.clock import SystemClock
+from triaged.errors import os_reason
 from triaged.ledger import Ledger
 from triaged.rules.compiled import compile_condition
 from triaged.rules.context import build_context
@@ -278,7 +279,7 @@ def _write(out: Path, file: SuggestedFile) -> None:
     try:
         write_private(out, file.text.encode())
     except OSError as error:
-        why = f"{out} cannot be written: {error.strerror or type(error).__name__}"
+        why = f"{out} cannot be written: {os_reason(error)}"
         raise click.BadParameter(why, param_hint="--out") from error
     print_table(
         ("rule", "reason", "dismissed", "approved", "agreement on newer tasks"),

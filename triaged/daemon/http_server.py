@@ -34,7 +34,7 @@ from triaged.daemon.status_page import (
     StatusPages,
     stylesheet,
 )
-from triaged.errors import TriagedError
+from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views
 from triaged.workspace import Workspace
 
@@ -220,7 +220,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return _bound(host, port)
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise ListenError(host, port, why) from error
 
 

@@ -7,7 +7,7 @@ from prometheus_client import write_to_textfile
 from triaged.daemon.health import Health
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
 from triaged.daemon.snapshot import Snapshot
-from triaged.errors import TriagedError
+from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views
 from triaged.rules.rule import Ruleset
 from triaged.triage.report import CycleReport
@@ -68,5 +68,5 @@ def write_metrics_file(
         # Without process_*: those would be mistaken for node_exporter's own metrics.
         write_to_textfile(str(file), make_registry(collector, process=False))
     except OSError as error:
-        why = error.strerror or type(error).__name__
+        why = os_reason(error)
         raise MetricsFileError(file, why) from error

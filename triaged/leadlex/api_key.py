@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from triaged.errors import ConfigError
+from triaged.errors import ConfigError, os_reason
 
 CREDENTIAL_NAME: Final = "api-key"
 
@@ -93,7 +93,7 @@ class KeySource:
         try:
             return parse_key(_read_private(self.file).decode("ascii", "replace"))
         except OSError as error:
-            why = error.strerror or type(error).__name__
+            why = os_reason(error)
             raise ConfigError.of_setting(
                 "TRIAGED_API_KEY_FILE", f"{self.file}: {why}"
             ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from triaged.errors import LedgerError
+from triaged.errors import LedgerError, os_reason
 from triaged.ledger.database import APPLICATION_ID, FILE
 from triaged.ledger.schema import VERSION, migrate
 
@@ -55,7 +55,7 @@ def back_up(directory: Path, target: Path, *, overwrite: bool) -> Verified:
             os.link(draft, target)
         _sync_directory(target.parent)
     except OSError as error:
-        why = f"cannot be written: {error.strerror or type(error).__name__}"
+        why = f"cannot be written: {os_reason(error)}"
         raise LedgerError(str(target), why) from error
     finally:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from triaged.clock import Clock
-from triaged.errors import AlreadyRunning, LedgerError
+from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
 _DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
@@ -65,7 +65,7 @@ class FileLock:
         except BlockingIOError:
             return False
         except OSError as error:
-            why = error.strerror or type(error).__name__
+            why = os_reason(error)
             hint = "give a writable TRIAGED_STATE_DIR"
             raise LedgerError(str(self._path), why, hint) from error
         self._descriptor = descriptor
