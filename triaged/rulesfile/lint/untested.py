@@ -1,37 +1,54 @@
 """Finds rules without tests, and rules that the tests show to come too late."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from triaged.rules.conditions import Condition
 from triaged.rules.context import build_context
 from triaged.rules.evaluate import TriState, evaluate
 from triaged.rules.rule import Mode, Rule
-from triaged.rules.task import LeaveCause
+from triaged.rules.task import LeaveCause, Task
 from triaged.rulesfile.document import LocatedRule, RulesDocument, RuleTest
 from triaged.rulesfile.lint.sample_tasks import NOW
 from triaged.rulesfile.problems import ProblemCollector
 
 
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A test with its tasks, which are parsed once for all rules."""
+
+    test: RuleTest
+    now: datetime
+    tasks: Sequence[Task]
+
+    def result(self, match: Condition) -> TriState:
+        """Evaluate a match on the task of the test."""
+        match = self.test.adapt(match)
+        context = build_context([match], self.tasks, now=self.now)
+        return evaluate(match, self.tasks[0], context)
+
+
 def find_untested(draft: RulesDocument, report: ProblemCollector) -> None:
     """Warn of untested rules and protection, and of rules that come too late."""
+    cases = [_case(test) for test in draft.tests]
     for placed in draft.rules:
         if placed.rule.reason is not None and placed.rule.mode is not Mode.OFF:
-            _warn_untested_rule(placed, draft.tests, report)
-    _warn_untested_protection(draft, report)
-    _warn_too_late(draft, report)
+            _warn_untested_rule(placed, cases, report)
+    _warn_untested_protection(draft, cases, report)
+    _warn_too_late(draft, cases, report)
 
 
 def _warn_untested_rule(
-    placed: LocatedRule, tests: Sequence[RuleTest], report: ProblemCollector
+    placed: LocatedRule, cases: Sequence[_Case], report: ProblemCollector
 ) -> None:
     rule = placed.rule
-    hit = any(_expects(test, rule) for test in tests)
+    hit = any(_expects(case, rule) for case in cases)
     miss = any(
-        not test.expect.dismiss
-        and rule.name not in (test.expect.observed or ())
-        and _result(test, rule.match) is not True
-        for test in tests
+        not case.test.expect.dismiss
+        and rule.name not in (case.test.expect.observed or ())
+        and case.result(rule.match) is not True
+        for case in cases
     )
     if hit and miss:
         return
@@ -51,10 +68,12 @@ def _warn_untested_rule(
     )
 
 
-def _warn_untested_protection(draft: RulesDocument, report: ProblemCollector) -> None:
-    protected = [t for t in draft.tests if t.expect.cause is LeaveCause.PROTECTED]
+def _warn_untested_protection(
+    draft: RulesDocument, cases: Sequence[_Case], report: ProblemCollector
+) -> None:
+    protected = [c for c in cases if c.test.expect.cause is LeaveCause.PROTECTED]
     for protection in draft.protect:
-        if all(_result(test, protection.condition) is False for test in protected):
+        if all(case.result(protection.condition) is False for case in protected):
             report.warn(
                 protection.place,
                 "this protect entry lacks a test; add to tests one with a task that it"
@@ -62,12 +81,14 @@ def _warn_untested_protection(draft: RulesDocument, report: ProblemCollector) ->
             )
 
 
-def _warn_too_late(draft: RulesDocument, report: ProblemCollector) -> None:
+def _warn_too_late(
+    draft: RulesDocument, cases: Sequence[_Case], report: ProblemCollector
+) -> None:
     """Warn of a leave rule whose test tasks an earlier rule dismisses."""
     for index, placed in enumerate(draft.rules):
         if placed.rule.reason is not None or placed.rule.mode is not Mode.ENFORCE:
             continue
-        late = next(_dismissed_before(placed.rule, index, draft), None)
+        late = next(_dismissed_before(placed.rule, draft.rules[:index], cases), None)
         if late is not None:
             test, earlier = late
             report.warn(
@@ -80,37 +101,37 @@ def _warn_too_late(draft: RulesDocument, report: ProblemCollector) -> None:
 
 
 def _dismissed_before(
-    rule: Rule, index: int, draft: RulesDocument
+    rule: Rule, above: Sequence[LocatedRule], cases: Sequence[_Case]
 ) -> Iterator[tuple[RuleTest, LocatedRule]]:
     earlier = [
         placed
-        for placed in draft.rules[:index]
+        for placed in above
         if placed.rule.reason is not None and placed.rule.mode is Mode.ENFORCE
     ]
-    for test in draft.tests:
-        wanted = test.expect.dismiss or test.expect.rule == rule.name
-        if not earlier or not wanted or _result(test, rule.match) is not True:
+    for case in cases:
+        expect = case.test.expect
+        wanted = expect.dismiss or expect.rule == rule.name
+        if not earlier or not wanted or case.result(rule.match) is not True:
             continue
         for placed in earlier:
-            if _result(test, placed.rule.match) is True:
-                yield test, placed
+            if case.result(placed.rule.match) is True:
+                yield case.test, placed
                 break
 
 
-def _expects(test: RuleTest, rule: Rule) -> bool:
+def _expects(case: _Case, rule: Rule) -> bool:
+    expect = case.test.expect
     if rule.mode is Mode.OBSERVE:
-        return rule.name in (test.expect.observed or ())
-    if not test.expect.dismiss or test.expect.rule not in {None, rule.name}:
+        return rule.name in (expect.observed or ())
+    if not expect.dismiss or expect.rule not in {None, rule.name}:
         return False
-    return test.expect.rule == rule.name or _result(test, rule.match) is True
+    return expect.rule == rule.name or case.result(rule.match) is True
 
 
-def _result(test: RuleTest, match: Condition) -> TriState:
-    """Evaluate a match on the task of a test, at the test's time or its default."""
+def _case(test: RuleTest) -> _Case:
+    """List the tasks of a test at its time or its default."""
     now = test.now or _default_time(test)
-    match = test.adapt(match)
-    tasks = test.tasks(now)
-    return evaluate(match, tasks[0], build_context([match], tasks, now=now))
+    return _Case(test, now, test.tasks(now))
 
 
 def _default_time(test: RuleTest) -> datetime:
