@@ -28,10 +28,11 @@ from triaged.clock import SystemClock
 from triaged.errors import os_reason
 from triaged.ledger import Ledger
 from triaged.rules.compiled import compile_condition
+from triaged.rules.conditions import conjuncts
 from triaged.rules.context import build_context
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision, Task
-from triaged.rulesfile.lint.unreachable import conjuncts, subsumes
+from triaged.rulesfile.lint.unreachable import subsumes
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.agreement import human_decision_for

@@ -19,6 +19,7 @@ from triaged.rules.conditions import (
     DescriptionMatches,
     Not,
     TypeIn,
+    conjuncts,
 )
 from triaged.rules.context import (
     EvaluationContext,
@@ -149,7 +150,7 @@ def _extract_filters(
     types: frozenset[str] | None = None
     sources: tuple[str, ...] | None = None
     rest: list[Evaluator] = []
-    for part in _conjuncts(match):
+    for part in conjuncts(match):
         if isinstance(part, TypeIn):
             wanted = frozenset(part.types)
             types = wanted if types is None else types & wanted
@@ -159,14 +160,6 @@ def _extract_filters(
         if needed is None or not isinstance(part, DescriptionMatches):
             rest.append(compile_condition(part))
     return types, sources, tuple(rest)
-
-
-def _conjuncts(condition: Condition) -> Iterator[Condition]:
-    if isinstance(condition, AllOf):
-        for part in condition.parts:
-            yield from _conjuncts(part)
-    else:
-        yield condition
 
 
 def _required_patterns(condition: Condition) -> tuple[str, ...] | None:

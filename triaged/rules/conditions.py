@@ -265,6 +265,13 @@ def iter_leaves(condition: Condition) -> Iterator[Leaf]:
             yield condition
 
 
+def conjuncts(condition: Condition) -> tuple[Leaf | AnyOf | Not, ...]:
+    """Return the conditions that must all be met for this one to be."""
+    if not isinstance(condition, AllOf):
+        return (condition,)
+    return tuple(part for inner in condition.parts for part in conjuncts(inner))
+
+
 def map_leaves(condition: Condition, change: Callable[[Leaf], Condition]) -> Condition:
     """Return a copy of the condition with ``change`` applied to every leaf."""
     match condition:

@@ -38,6 +38,7 @@ from triaged.rules.conditions import (
     TypeIn,
     Weekday,
     Words,
+    conjuncts,
 )
 from triaged.rules.duration import format_duration
 from triaged.rules.rule import Mode, Rule
@@ -201,33 +202,23 @@ def _tasks(condition: Condition, noun: str) -> str:
     """Describe the tasks that match a condition, as a noun with its qualifiers."""
     clauses: list[str] = []
     exceptions: list[str] = []
-    for part in _conjuncts(condition):
+    # The type becomes the noun, so it comes first wherever the match has it.
+    parts = sorted(conjuncts(condition), key=lambda one: not isinstance(one, TypeIn))
+    for part in parts:
         match part:
             case TypeIn(types) if noun in {"a task", "one"}:
                 noun = f"{_article(types[0])} {_either(types)}"
-            case TypeIn(types):
-                clauses.append(f"of type {_either(types)}")
-            case AllOf():
-                pass
-            case AnyOf(parts):
-                options = [_tasks(option, "one") for option in parts]
-                clauses.append(f"that is either {_either(options)}")
-            case Not(AnyOf(parts)):
-                exceptions.append(_either([_tasks(one, "one") for one in parts]))
+            case AnyOf(options):
+                either = _either([_tasks(option, "one") for option in options])
+                clauses.append(f"that is either {either}")
+            case Not(AnyOf(options)):
+                exceptions.append(_either([_tasks(one, "one") for one in options]))
             case Not(inner):
                 exceptions.append(_tasks(inner, "one"))
             case _:
                 clauses.append(_clause(part))
     limits = f" {_list(clauses, 'and')}" if clauses else ""
     return f"{noun}{limits}" + "".join(f", except {one}" for one in exceptions)
-
-
-def _conjuncts(condition: Condition) -> list[Condition]:
-    if not isinstance(condition, AllOf):
-        return [condition]
-    parts = [part for inner in condition.parts for part in _conjuncts(inner)]
-    # The type becomes the noun, so it comes first wherever the match has it.
-    return sorted(parts, key=lambda part: not isinstance(part, TypeIn))
 
 
 def _clause(leaf: Leaf) -> str:

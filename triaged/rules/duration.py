@@ -32,8 +32,8 @@ def format_duration(duration: timedelta) -> str:
     if left <= 0:
         return "0s"
     parts = []
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
+    for unit in "dhms":
+        count, left = divmod(left, _SECONDS[unit])
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)

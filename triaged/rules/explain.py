@@ -272,7 +272,9 @@ def _format_found(test: MetadataTest, value: Json) -> str:
             number = index.find(value)
             if number is not None:
                 return f"{seen}, with {_format_entry(phrases, file, number)}"
-        case In(values, file) if file is not None and value in values:
+        case In(values, ListFile() as file, texts=texts) if (
+            isinstance(value, str) and value in texts
+        ):
             return f"{seen}, {_format_entry(values, file, values.index(value))}"
         case _:
             pass

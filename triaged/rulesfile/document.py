@@ -72,7 +72,6 @@ class RuleTest:
     task: TestTask
     expect: Expectation
     place: Location
-    expect_place: Location
     other_tasks: tuple[TestTask, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     now: datetime | None = None

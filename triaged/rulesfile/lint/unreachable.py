@@ -10,9 +10,7 @@ from typing import TypeAlias
 
 from triaged.rules.conditions import (
     AgeBetween,
-    AllOf,
     AnyOf,
-    Blank,
     Condition,
     DescriptionIs,
     DescriptionMatches,
@@ -22,10 +20,10 @@ from triaged.rules.conditions import (
     LessThan,
     MetadataMatches,
     MetadataTest,
-    Missing,
     Regex,
     TypeIn,
     Words,
+    conjuncts,
 )
 from triaged.rules.describe import canonical_json, condition_to_json
 from triaged.rules.rule import Mode
@@ -76,13 +74,6 @@ def subsumes(parts: _Parts, wanted: _Parts) -> bool:
     )
 
 
-def conjuncts(condition: Condition) -> _Parts:
-    """Return the conditions that must all be met for this one to be."""
-    if not isinstance(condition, AllOf):
-        return (condition,)
-    return tuple(part for inner in condition.parts for part in conjuncts(inner))
-
-
 def _subsumed_by(part: Condition, want: Condition) -> bool:
     match part, want:
         case TypeIn(types), TypeIn(wanted):
@@ -114,14 +105,10 @@ def _narrower(test: MetadataTest, want: MetadataTest) -> bool:
                 any(json_equal(value, option) for option in options)
                 for value in _options(test)
             )
-        case (Missing(one), Missing(other)) | (Blank(one), Blank(other)):
-            return one == other
         case Words(phrases, None), Words(wanted_phrases, None):
             return set(map(fold, phrases)) <= set(map(fold, wanted_phrases))
-        case Words(), Words():
-            return test == want
         case _:
-            return False
+            return test == want
 
 
 def _options(test: Equals | In) -> Sequence[Json]:

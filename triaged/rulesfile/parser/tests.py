@@ -1,5 +1,6 @@
 """Parses the tests in a rules file."""
 
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from triaged.rules.task import DOCUMENTED_REASONS, Json, LeaveCause, nfc
@@ -73,9 +74,7 @@ _TASK: Final = Record(
         ),
         Field(
             "type",
-            NameReference(
-                TYPE.label, TYPE.kind, TYPE.documented, TYPE.hint, warn_only=True
-            ),
+            replace(TYPE, warn_only=True),
             "The task's type.",
         ),
         Field("status", String("a status"), "The task's status; pending by default."),
@@ -255,7 +254,7 @@ _TEST: Final = Record(
 
 def _test(given: ParsedMapping, place: Location, _report: ProblemCollector) -> RuleTest:
     values: dict[str, Any] = given.values
-    return RuleTest(place=place, expect_place=given.locations["expect"], **values)
+    return RuleTest(place=place, **values)
 
 
 TEST: Final = Mapped(_TEST, _test)
