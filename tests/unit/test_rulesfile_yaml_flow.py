@@ -71,7 +71,9 @@ def test_it_looks_as_people_write(value: Json, text: str) -> None:
     assert flow(value) == text
 
 
-@pytest.mark.parametrize("value", [10**41, 1e300, 1e-9, {"": 1}, ["\ud800"], -0.0])
+@pytest.mark.parametrize(
+    "value", [10**41, 1e300, 1e-9, {"": 1}, ["\ud800"], {"\ud800": 1}, "e\u0301", -0.0]
+)
 def test_what_no_file_can_hold_is_known(value: Json) -> None:
     """The loader refuses such values, so they are not to be written."""
     assert not can_flow(value)

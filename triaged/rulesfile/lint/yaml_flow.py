@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from triaged.rules.task import Json
+from triaged.rules.task import Json, nfc
 from triaged.rulesfile.parser.scalars import MAX_DIGITS, Kind, kind_of
 from triaged.rulesfile.problems import yaml_quote
 
@@ -36,7 +36,10 @@ def flow(value: Json) -> str:
 def can_flow(value: Json) -> bool:
     """Return whether the value can be written in a rules file, given its limits."""
     if isinstance(value, Mapping):
-        return all(key.strip() and can_flow(item) for key, item in value.items())
+        return all(
+            key.strip() and can_flow(key) and can_flow(item)
+            for key, item in value.items()
+        )
     if isinstance(value, list):
         return all(map(can_flow, value))
     if isinstance(value, float):
@@ -45,7 +48,10 @@ def can_flow(value: Json) -> bool:
         return plain and kind_of(written) is Kind.DECIMAL
     if isinstance(value, int) and not isinstance(value, bool):
         return len(str(value)) <= MAX_DIGITS
-    return not isinstance(value, str) or not _UNWRITABLE.search(value)
+    if isinstance(value, str):
+        # Rules files and tasks are read composed, so other texts come back changed.
+        return nfc(value) == value and not _UNWRITABLE.search(value)
+    return True
 
 
 # Lone surrogates cannot be encoded, so no file can contain them.
