@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from tests.deploy.external_tools import need_program, need_tool
 from tests.deploy.language_server import LanguageServer, running
-from triaged.cli.init import RULES, init
+from triaged.cli import app
+from triaged.cli.init import RULES
 
 pytestmark = pytest.mark.deploy
 
@@ -58,7 +59,7 @@ PLACE: Final = re.compile(r"\$\{\d+(?::([^}]*)|\|([^,|]*)[^|]*\|)\}")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with the files that init writes."""
     made = tmp_path_factory.mktemp("editor")
-    done = CliRunner().invoke(init, ["--dir", str(made)])
+    done = CliRunner().invoke(app, ["init", "--dir", str(made)])
     assert done.exit_code == 0, done.output
     return made
 

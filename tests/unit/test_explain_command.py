@@ -5,7 +5,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from triaged.cli.explain import explain
+from triaged.cli import app
 
 RULES = """\
 version: 1
@@ -25,8 +25,8 @@ def explained(directory: Path, kind: str, form: str) -> str:
     rules.write_text(RULES)
     fields = {"id": "t1", "type": kind, "status": "pending", "description": "lorem"}
     task.write_text(json.dumps({**fields, "created_at": "2026-01-01T00:00:00Z"}))
-    arguments = ["--task", str(task), "--rules", str(rules), "--format", form]
-    done = CliRunner().invoke(explain, arguments)
+    given = ["--task", str(task), "--rules", str(rules), "--format", form]
+    done = CliRunner().invoke(app, ["explain", *given])
 
     assert done.exit_code == 0, done.output
     return done.stdout

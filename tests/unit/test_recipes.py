@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 from click.testing import CliRunner
 
-from triaged.cli.check import check
+from triaged.cli import app
 
 RECIPES: Final = sorted((Path(__file__).parents[2] / "docs" / "recipes").glob("*.yaml"))
 
@@ -30,7 +30,7 @@ def test_there_are_ten() -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_each_is_clean(path: Path) -> None:
     """No warning, every test passes, and no condition can be lost unnoticed."""
-    result = CliRunner().invoke(check, ["--strict", "--mutate", str(path)])
+    result = CliRunner().invoke(app, ["check", "--strict", "--mutate", str(path)])
 
     assert result.exit_code == 0, result.output
 
@@ -44,7 +44,7 @@ def test_each_has_a_sentence(path: Path) -> None:
         if line.startswith("  - name: ")
     )
 
-    result = CliRunner().invoke(check, ["--explain-rule", name, str(path)])
+    result = CliRunner().invoke(app, ["check", "--explain-rule", name, str(path)])
 
     assert result.exit_code == 0, result.output
     assert result.output.startswith("Dismiss as ")
