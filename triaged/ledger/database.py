@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.errors import LedgerBusy, LedgerError
@@ -166,17 +167,15 @@ class Database:
         with self._translate_errors():
             self._connection.executemany(statement, rows)
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run a query and return all its rows."""
         with self._translate_errors():
             return self._connection.execute(statement, values).fetchall()
 
-    def row(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+    def row(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
         """Run a query and return its first row, or None."""
         with self._translate_errors():
-            found: sqlite3.Row | None = self._connection.execute(
-                statement, values
-            ).fetchone()
+            found: Row | None = self._connection.execute(statement, values).fetchone()
         return found
 
     @contextlib.contextmanager
@@ -267,7 +266,7 @@ class Database:
         except LedgerError:
             connection.close()
             raise
-        connection.row_factory = sqlite3.Row
+        connection.row_factory = Row
         return connection
 
     def _connect(self, mode: str) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from triaged.ledger.flags import Flags
 from triaged.ledger.holds import Holds
 from triaged.ledger.locks import DaemonLock
 from triaged.ledger.observations import Observations
+from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
@@ -51,6 +52,7 @@ class Ledger:
         self.decisions = DecisionStore(self._database, workspace)
         self.holds = Holds(self._database, workspace)
         self.observations = Observations(self._database, workspace)
+        self.rule_changes = RuleChanges(self._database, workspace)
         self.rulesets = Rulesets(self._database)
         self.feedback = FeedbackStore(self._database, workspace)
         self.flags = Flags(self._database, workspace)

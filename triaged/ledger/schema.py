@@ -152,6 +152,29 @@ CREATE TABLE workspace (
     api_url TEXT NOT NULL,
     first_used_at TEXT NOT NULL
 );
+ALTER TABLE observation ADD COLUMN kind TEXT NOT NULL DEFAULT 'observed';
+ALTER TABLE observation ADD COLUMN rule_sha256 TEXT NOT NULL DEFAULT '';
+CREATE INDEX observation_by_rule ON observation (workspace, rule, seen_at);
+CREATE TABLE rule_change (
+    workspace TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    rule_sha256 TEXT NOT NULL,
+    change TEXT NOT NULL,
+    changed_at TEXT NOT NULL,
+    set_by TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    PRIMARY KEY (workspace, rule, rule_sha256, changed_at)
+);
+CREATE INDEX rule_change_by_time ON rule_change (workspace, changed_at);
+CREATE TABLE notification (
+    workspace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    outcome TEXT,
+    settled_at TEXT,
+    PRIMARY KEY (workspace, name)
+);
 """
 MIGRATIONS: Final = (_V1, _V2, _V3)
 VERSION: Final = len(MIGRATIONS)

@@ -1,0 +1,98 @@
+"""Stores promotions and demotions: when a rule began to act or went back to observing.
+
+A change belongs to the rule as it was written then, so it is stored with the rule's
+fingerprint: a rule that is edited afterwards starts anew.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from sqlite3 import Row
+from typing import Any
+
+from triaged.ledger.database import (
+    Database,
+    format_timestamp,
+    parse_stored_timestamp,
+)
+
+
+class Change(StrEnum):
+    """What happened to a rule."""
+
+    PROMOTED = "promoted"
+    DEMOTED = "demoted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleChange:
+    """One promotion or demotion; ``by`` is who did it, or empty for evidence.
+
+    ``evidence`` is a JSON object: the numbers that led to a promotion, or the task that
+    led to a demotion.
+    """
+
+    rule: str
+    fingerprint: str
+    change: Change
+    at: datetime
+    by: str
+    evidence: Mapping[str, Any]
+
+
+class RuleChanges:
+    """The promotions and demotions of one workspace."""
+
+    def __init__(self, database: Database, workspace: str) -> None:
+        self._database = database
+        self._workspace = workspace
+
+    def record(self, change: RuleChange) -> None:
+        """Record a change; the latest one of a rule is the one in force."""
+        self._database.execute(
+            "INSERT INTO rule_change (workspace, rule, rule_sha256, change, changed_at,"
+            " set_by, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (workspace, rule, rule_sha256, changed_at) DO UPDATE SET"
+            " change = excluded.change, set_by = excluded.set_by,"
+            " evidence = excluded.evidence",
+            (
+                self._workspace,
+                change.rule,
+                change.fingerprint,
+                change.change,
+                format_timestamp(change.at),
+                change.by,
+                json.dumps(change.evidence),
+            ),
+        )
+
+    def latest(self) -> dict[str, dict[str, RuleChange]]:
+        """Return the latest change of each rule, by its name and its fingerprint."""
+        found: dict[str, dict[str, RuleChange]] = {}
+        for change in self.since(None):
+            found.setdefault(change.rule, {})[change.fingerprint] = change
+        return found
+
+    def since(self, moment: datetime | None) -> Sequence[RuleChange]:
+        """Return the changes after a time (None: all of them), oldest first."""
+        rows = self._database.rows(
+            "SELECT rule, rule_sha256, change, changed_at, set_by, evidence"
+            " FROM rule_change WHERE workspace = ? AND changed_at > ?"
+            " ORDER BY changed_at, rule",
+            (self._workspace, "" if moment is None else format_timestamp(moment)),
+        )
+        with self._database.decoding():
+            return [_change(row) for row in rows]
+
+
+def _change(row: Row) -> RuleChange:
+    return RuleChange(
+        rule=row["rule"],
+        fingerprint=row["rule_sha256"],
+        change=Change(row["change"]),
+        at=parse_stored_timestamp(row["changed_at"]),
+        by=row["set_by"],
+        evidence=json.loads(row["evidence"]),
+    )
