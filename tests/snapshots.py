@@ -12,6 +12,8 @@ from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.rule import Ruleset
 
 NO_TOTALS: Final = LedgerTotals(
+    rule_changes={},
+    modes={},
     attempts={},
     dismissals={},
     observed={},

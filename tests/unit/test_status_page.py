@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_observation
 from triaged.daemon.banner import Tone, banner
 from triaged.daemon.health import Health
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
@@ -26,7 +26,7 @@ from triaged.rules.context import build_context
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
 from triaged.rules.rule import Ruleset
-from triaged.rules.task import Decision, HumanDecision, LeaveCause, ProposedDismissal
+from triaged.rules.task import Decision, HumanDecision, LeaveCause
 from triaged.rulesfile.loader import parse
 from triaged.triage.report import CycleReport, CycleResult
 
@@ -84,6 +84,8 @@ def a_live_state(**given: Any) -> LiveState:
 
 
 NO_TOTALS = LedgerTotals(
+    rule_changes={},
+    modes={},
     attempts={},
     dismissals={},
     observed={},
@@ -235,9 +237,7 @@ def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) 
     """What page and metrics show at one moment is the same."""
     dismiss(ledger, "TEST x")
     ledger.counters.increment("dismissals", "clutter", "testing")
-    ledger.observations.record(
-        [(a_task(id="o1"), ProposedDismissal("watch", "not_relevant"))], at=T0
-    )
+    ledger.observations.record([an_observation("o1", reason="not_relevant")], at=T0)
     ledger.counters.increment("observed", "watch", "not_relevant")
     live = a_live_state()
     page = pages.status(live)
@@ -267,9 +267,9 @@ def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) 
 def test_each_rule_has_a_row(ledger: Ledger, pages: StatusPages) -> None:
     """Today's figures and the agreement with people, with its interval."""
     dismiss(ledger, "TEST x")
-    seen = [a_task(id=f"o{number}") for number in range(4)]
     ledger.observations.record(
-        [(task, ProposedDismissal("watch", "not_relevant")) for task in seen], at=T0
+        [an_observation(f"o{number}", reason="not_relevant") for number in range(4)],
+        at=T0,
     )
     ledger.feedback.record(
         {"o0": HumanDecision.DISMISSED, "o1": HumanDecision.APPROVED}, at=T0

@@ -22,7 +22,8 @@ from triaged.text import escape_unprintable
 
 # Maps each command name to the module that defines it, in the order of the help.
 COMMAND_MODULES: Final = {
-    name: {"resume": "pause"}.get(name, name) for name in help_texts.COMMANDS
+    name: {"resume": "pause", "demote": "promote"}.get(name, name)
+    for name in help_texts.COMMANDS
 }
 
 

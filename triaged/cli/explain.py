@@ -159,9 +159,7 @@ def _explain_id(
 
 def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
     """Return the stored explanation of a decision, whatever the current rules are."""
-    stored = stored_explanation(
-        ledger.dismissals, ledger.decisions, ledger.rulesets, task_id
-    )
+    stored = stored_explanation(ledger, task_id)
     return None if stored is None else _with_effects(stored)
 
 

@@ -64,6 +64,15 @@ Propose rules for what people dismissed, as a file of observing rules with tests
 Costs up to four API calls, and none for a day after; dismisses nothing.  A rule is
 proposed only where tasks that it was not found on confirm it.
 """,
+    "promote": """\
+Let an observing rule act, as its evidence would.
+
+Shows what people did with the tasks that it observed; costs no API call.  A rule with
+another match or reason starts anew.
+""",
+    "demote": """\
+Let an acting rule only observe, before its next dismissal.
+""",
     "review": """\
 Go through the pending tasks one by one: approve, dismiss, skip or quit.
 

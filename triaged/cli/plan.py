@@ -198,7 +198,7 @@ async def _preview_of_api(
         ids = [task.id for task in listed.tasks if task.id]
         known = either(lookup_in(ids), workspace.ledger.task_ids)
         return Preview(
-            rules=rules,
+            rules=assessment.rules,
             tasks=listed.tasks,
             guarded=assessment.guarded,
             history=assessment.history,

@@ -27,6 +27,7 @@ from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.views import LedgerTotals
+from triaged.rules.evidence import Change
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
 from triaged.triage.report import CycleReport, CycleResult
@@ -102,6 +103,11 @@ DEFINITIONS: Final = (
         ("rule",),
     ),
     Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
+    Definition(
+        "rule_changes_total",
+        "Promotions and demotions of a rule.",
+        ("rule", "change"),
+    ),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
@@ -222,6 +228,9 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
             yield "observed_total", key, totals.observed.get(key, 0)
             false = totals.false_positives.get(rule.name, 0)
             yield "rule_false_positives_total", (rule.name,), false
+            for change in Change:
+                number = totals.rule_changes.get((rule.name, change), 0)
+                yield "rule_changes_total", (rule.name, change), number
     yield "dismissals_unresolved", (), totals.unresolved
     yield "paused", (), totals.paused is not None
     yield "breaker_open", (), totals.breaker is not None

@@ -19,6 +19,7 @@ _CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.VETOED: "vetoed",
     LeaveCause.NOT_PENDING: "no longer pending",
     LeaveCause.MALFORMED: "cannot be read",
+    LeaveCause.AUDIT: "left for audit",
 }
 _OUTCOMES: Final[Mapping[str | None, str]] = {
     None: "in flight",

@@ -194,9 +194,7 @@ class StatusPages:
 
 
 def _stored(views: LedgerViews, task_id: str) -> dict[str, Any] | None:
-    return stored_explanation(
-        views.dismissals, views.decisions, views.rulesets, task_id
-    )
+    return stored_explanation(views, task_id)
 
 
 def _is_fresh(made_at: datetime, now: datetime, lifetime: timedelta) -> bool:

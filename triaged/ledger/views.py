@@ -24,7 +24,9 @@ from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
+from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
+from triaged.rules.evidence import Changes
 
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 
@@ -68,6 +70,8 @@ class LedgerTotals:
     dismissals: Mapping[tuple[str, str], int]
     observed: Mapping[tuple[str, str], int]
     false_positives: Mapping[str, int]
+    rule_changes: Mapping[tuple[str, str], int]
+    modes: Changes
     unresolved: int
     paused: Flag | None
     breaker: Flag | None
@@ -126,6 +130,7 @@ class LedgerViews:
         self.dismissals = Dismissals(database, workspace)
         self.decisions = DecisionStore(database, workspace)
         self.rulesets = Rulesets(database)
+        self.rule_changes = RuleChanges(database, workspace)
         self._observations = Observations(database, workspace)
         self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
@@ -135,7 +140,7 @@ class LedgerViews:
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
-            " AND name IN ('attempts', 'dismissals', 'observed')",
+            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
@@ -144,6 +149,8 @@ class LedgerViews:
             attempts={k: n for (k, _), n in counted.get("attempts", {}).items()},
             dismissals=counted.get("dismissals", {}),
             observed=counted.get("observed", {}),
+            rule_changes=counted.get(COUNTER, {}),
+            modes=self.rule_changes.changes(),
             false_positives=self._feedback.count_false_positives(),
             unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),

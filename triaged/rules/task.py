@@ -67,6 +67,7 @@ class LeaveCause(StrEnum):
     VETOED = "vetoed"
     NOT_PENDING = "not_pending"
     MALFORMED = "malformed"
+    AUDIT = "audit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,16 @@
 """Loads rules files; used by ``check``, at start and at every reload alike."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from triaged.errors import ConfigError, Problem, RuleTestsFailed
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.decide import decide as decide_plainly
+from triaged.rules.evidence import Changes, rules_in_force
 from triaged.rules.patterns.prefilter import build_prefilter
-from triaged.rules.rule import Ruleset
+from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Decision, Task
 from triaged.rulesfile import test_runner as rule_tests
 from triaged.rulesfile.document import RuleTest
@@ -132,6 +133,25 @@ class CompiledRules:
     ruleset: Ruleset
     engine: CompiledRuleset
     source: str
+    # Compiling takes long, and modes seldom change.
+    _variants: dict[tuple[Mode, ...], "CompiledRules"] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def in_force(self, changes: Changes) -> "CompiledRules":
+        """Return the rules with promotions and demotions applied."""
+        ruleset = rules_in_force(self.ruleset, changes)
+        if ruleset is self.ruleset:
+            return self
+        modes = tuple(rule.mode for rule in ruleset.rules)
+        if modes not in self._variants:
+            self._variants[modes] = replace(
+                self,
+                ruleset=ruleset,
+                engine=CompiledRuleset(ruleset, build_prefilter),
+                _variants={},
+            )
+        return self._variants[modes]
 
 
 def compile_rules(loaded: LoadedRules) -> CompiledRules:

@@ -33,6 +33,7 @@ from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
 from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.decide import decide_one, is_protected
+from triaged.rules.evidence import is_audited, rules_in_force
 from triaged.rules.rule import Rule, Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import CompiledRules
@@ -256,6 +257,9 @@ class _DispatchRun:
         decision = decide_one(ruleset, request.task, context)
         if (decision.rule, decision.reason) != (request.rule, request.reason):
             return decision.cause or LeaveCause.NO_RULE
+        rule = ruleset.rule(request.rule)
+        if rule is not None and is_audited(rule, request.task):
+            return LeaveCause.AUDIT
         return decision.cause
 
     def _ledger_refusal(
@@ -293,7 +297,8 @@ class _DispatchRun:
 
     def _ruleset(self) -> Ruleset | None:
         try:
-            return self._rules().ruleset
+            changes = self._parts.ledger.rule_changes.changes()
+            return rules_in_force(self._rules().ruleset, changes)
         except (ConfigError, RuleTestsFailed):
             # Without rules the protection is unknown, so nothing may be dismissed.
             return None

@@ -3,7 +3,7 @@
 One list per final status is enough; results are stored, so no task is looked up twice.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,9 +16,11 @@ from triaged.leadlex.errors import KeyRejected, LexiError
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
+from triaged.ledger.rule_changes import RuleChange
 from triaged.quota import Purpose
 from triaged.rules.task import HumanDecision
 from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
+from triaged.triage.evidence import demote_disproved, log_changes
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
 # People take time to decide, and one lookup covers all tasks of a day.
@@ -65,8 +67,11 @@ class FeedbackCollector:
                 if t.id and t.id in open_
             }
             self._ledger.feedback.record(words, at=now)
+            demoted: Sequence[RuleChange] = ()
             if HumanDecision.APPROVED in words.values():
                 self._record_false_positives()
+                demoted = demote_disproved(self._ledger, words.keys(), at=now)
+        log_changes(demoted)
         return replace(listed, tasks=tasks)
 
     async def refresh(self) -> None:

@@ -10,6 +10,7 @@ from triaged import __version__
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.state import StateName
+from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.settings import Settings
@@ -42,6 +43,7 @@ class RunningProcess:
         key_accepted: bool | None = None,
     ) -> None:
         """Replace the stored state of the process and of its last cycle."""
+        ruleset = rules_in_force(ruleset, ledger.rule_changes.changes())
         state = {
             "version": __version__,
             "pid": os.getpid(),

@@ -149,13 +149,13 @@ _RULE: Final = Record(
         Field(
             "promote",
             Mapped(_PROMOTE, _promotion),
-            "When an observing rule begins to act. Not available yet.",
+            "Begin to act once people agreed with what the rule observed.",
             title="Promotion",
         ),
         Field(
             "audit",
             Number(0, 1, decimal=True, hint="0.05 is one in twenty"),
-            "This share of its matches is left to people. Not available yet.",
+            "Once it acts, this share of its matches is left to people, to judge it.",
             title="Audited share",
         ),
         Field("match", MATCH_REF, "Which tasks the rule is about.", required=True),
@@ -210,8 +210,6 @@ class _Rule:
 
 
 _FOR_DISMISSALS: Final = ("hold", "max_per_day", "promote", "audit")
-# Not implemented: a rule with one of these keys would not do what it states.
-_NOT_AVAILABLE: Final = ("promote", "audit")
 
 
 def _check_action(given: ParsedMapping, report: ProblemCollector) -> bool:
@@ -222,14 +220,10 @@ def _check_action(given: ParsedMapping, report: ProblemCollector) -> bool:
     if not dismisses and not leaves and not given.suggested_keys & {"dismiss", "leave"}:
         report.error(given.place, _NO_ACTION)
     useless = [name for name in _FOR_DISMISSALS if name in given.locations]
-    unavailable = [name for name in _NOT_AVAILABLE if name in given.locations]
-    for missing in unavailable if dismisses else ():
-        message = f"{missing} is not available yet; drop it"
-        report.error(given.locations[missing], message)
     for name in useless if leaves and not dismisses else ():
         message = f"a rule that leaves has no use for {name}; drop it"
         report.error(given.locations[name], message)
-    return dismisses != leaves and not (leaves and useless) and not unavailable
+    return dismisses != leaves and not (leaves and useless)
 
 
 def _located(
