@@ -18,13 +18,12 @@ from triaged.rules.conditions import TypeIn
 from triaged.rules.describe import rule_fingerprint
 from triaged.rules.evidence import (
     EVIDENCE_LIFETIME,
-    Change,
     is_audited,
     mode_in_force,
     rules_in_force,
 )
 from triaged.rules.rule import DEFAULT_AUDIT, Mode, Promotion, Rule, Ruleset
-from triaged.rules.task import LeaveCause
+from triaged.rules.task import Change, LeaveCause
 from triaged.triage.evidence import change_mode, promote_by_evidence
 from triaged.triage.feedback import REFRESH_INTERVAL
 

@@ -9,8 +9,9 @@ from triaged.cli.options import LEDGER_OPTIONS, RULES_OPTIONS, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.rules.evidence import Change, mode_in_force
+from triaged.rules.evidence import mode_in_force
 from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Change
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
 from triaged.triage.agreement import Agreement

@@ -27,9 +27,8 @@ from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.views import LedgerTotals
-from triaged.rules.evidence import Change
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
+from triaged.rules.task import DOCUMENTED_TYPES, Change, LeaveCause
 from triaged.triage.report import CycleReport, CycleResult
 
 OTHER: Final = "other"

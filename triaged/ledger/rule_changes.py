@@ -17,7 +17,7 @@ from triaged.ledger.database import (
     format_timestamp,
     parse_stored_timestamp,
 )
-from triaged.rules.evidence import Change
+from triaged.rules.task import Change
 
 # The name of the counters, with the rule and the change as labels.
 COUNTER: Final = "rule_changes"

@@ -26,7 +26,7 @@ from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
 from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
-from triaged.rules.evidence import Changes
+from triaged.rules.task import Changes
 
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 

@@ -6,31 +6,19 @@ to the rule as it was written then: a rule with another match or reason starts a
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final
 
 from triaged.rules.describe import rule_fingerprint
 from triaged.rules.rule import Mode, Promotion, Rule, Ruleset
-from triaged.rules.task import Task
+from triaged.rules.task import Change, Changes, Task
 
 # Decisions of people that are older say little about the tasks of today.
 EVIDENCE_LIFETIME: Final = timedelta(days=90)
 
 _HASH_BYTES: Final = 8
-
-
-class Change(StrEnum):
-    """What happened to the mode of a rule; a closed set, used as a metric label."""
-
-    PROMOTED = "promoted"
-    DEMOTED = "demoted"
-
-
-# The latest change of each rule, by its name and the fingerprint that it had then.
-Changes: TypeAlias = Mapping[str, Mapping[str, Change]]
 
 
 def mode_in_force(

@@ -70,6 +70,17 @@ class LeaveCause(StrEnum):
     AUDIT = "audit"
 
 
+class Change(StrEnum):
+    """What happened to the mode of a rule; a closed set, used as a metric label."""
+
+    PROMOTED = "promoted"
+    DEMOTED = "demoted"
+
+
+# The latest change of each rule, by its name and the fingerprint that it had then.
+Changes: TypeAlias = Mapping[str, Mapping[str, Change]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """One task as listed at one moment: a snapshot, never live.

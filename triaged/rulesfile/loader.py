@@ -8,10 +8,16 @@ from pathlib import Path
 from triaged.errors import ConfigError, Problem, RuleTestsFailed
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.decide import decide as decide_plainly
-from triaged.rules.evidence import Changes, rules_in_force
+from triaged.rules.evidence import rules_in_force
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Decision, Task
+from triaged.rules.task import (
+    DOCUMENTED_REASONS,
+    DOCUMENTED_TYPES,
+    Changes,
+    Decision,
+    Task,
+)
 from triaged.rulesfile import test_runner as rule_tests
 from triaged.rulesfile.document import RuleTest
 from triaged.rulesfile.lint.checks import find_errors, find_warnings

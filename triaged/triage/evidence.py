@@ -15,11 +15,11 @@ from triaged.ledger.rule_changes import RuleChange
 from triaged.rules.describe import rule_fingerprint
 from triaged.rules.evidence import (
     EVIDENCE_LIFETIME,
-    Change,
     earns_promotion,
     mode_in_force,
 )
 from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Change
 from triaged.triage.agreement import Agreement
 from triaged.triage.guard import is_clock_wrong
 
