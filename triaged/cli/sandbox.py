@@ -4,15 +4,21 @@ import asyncio
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 
 from triaged.cli.output import echo
 from triaged.cli.streams import flush_output
+from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
+from triaged.rules.task import Task
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
+from triaged.sandbox.people import PeopleSettings, Policy
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
@@ -134,6 +140,35 @@ class _FaultSpec(click.ParamType[Fault]):
     help="Seconds until each response.",
 )
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
+@click.option(
+    "--people",
+    "policy",
+    metavar="POLICY",
+    type=click.Path(path_type=Path),
+    help="A rules file: people dismiss what it dismisses and approve the rest.",
+)
+@click.option(
+    "--people-delay",
+    type=_Duration(),
+    metavar="D",
+    default="8h",
+    show_default=True,
+    help="With --people: the mean time until a task is settled.",
+)
+@click.option(
+    "--people-errors",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="With --people: the share of decisions against the policy.",
+)
+@click.option(
+    "--arrivals",
+    type=click.IntRange(0, 100_000),
+    default=0,
+    show_default=True,
+    help="With --people: new tasks a day.",
+)
 @click.option("--key", help="The key it accepts [default: any wbk_…].")
 @click.option(
     "--fault",
@@ -156,6 +191,10 @@ def sandbox(
     day_window: float,
     latency: float,
     retry_after: bool,
+    policy: Path | None,
+    people_delay: float,
+    people_errors: float,
+    arrivals: int,
     key: str | None,
     faults: tuple[Fault, ...],
 ) -> None:
@@ -177,8 +216,30 @@ def sandbox(
         latency=latency,
         faults=faults,
         key=key,
+        people=None
+        if policy is None
+        else PeopleSettings(
+            policy=_policy(policy),
+            delay=timedelta(seconds=people_delay),
+            error_rate=people_errors,
+            arrivals_per_day=arrivals,
+        ),
     )
     asyncio.run(_serve(Sandbox(settings), port, key or DEFAULT_KEY))
+
+
+def _policy(path: Path) -> Policy:
+    """Return the policy of people who think like a rules file."""
+    rules, _ = load_rules(path, now=SystemClock().now())
+
+    def decide(tasks: Sequence[Task], now: datetime) -> dict[str, str]:
+        return {
+            decision.task.id: "dismissed" if decision.is_dismissal else "approved"
+            for decision in rules.engine.decide(tasks, now=now)
+            if decision.task.id is not None
+        }
+
+    return decide
 
 
 async def _serve(simulator: Sandbox, port: int, key: str) -> None:

@@ -186,7 +186,8 @@ class Metrics:
         for name, text, labels in DEFINITIONS:
             made = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             family = made(f"triaged_{name}", text, labels=["workspace", *labels])
-            for values, value in found[name]:
+            # Without a rule that dismisses, there is nothing to label.
+            for values, value in found.get(name, ()):
                 family.add_metric([self.workspace, *values], value)
             yield family
         yield from self._cycle_seconds.collect()
