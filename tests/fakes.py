@@ -45,9 +45,10 @@ rules:
 class InMemoryLeadLex:
     """A workspace in memory that lists and dismisses as LeadLex does.
 
-    Unless told otherwise it behaves as the contract suite demands.  ``errors`` and
-    ``list_errors`` are raised first, one per call; ``effect_before_error`` makes a
-    dismissal take effect before its error is raised.
+    Unless told otherwise it behaves as the contract suite demands.  ``doubt`` is why
+    the rows of its lists may be wrong.  ``errors`` and ``list_errors`` are raised
+    first, one per call; ``effect_before_error`` makes a dismissal take effect before
+    its error is raised.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class InMemoryLeadLex:
         self.accepts_key = accepts_key
         self.reasons: dict[str, str] = {}
         self.rate_limit = RateLimitHeaders()
+        self.doubt: str | None = None
         self.errors: list[LexiError] = []
         self.list_errors: list[LexiError] = []
         self.effect_before_error = False
@@ -95,6 +97,8 @@ class InMemoryLeadLex:
             tasks=[parse_task(dict(task)) for task in found],
             rate_limit=self.rate_limit,
             request_id=self._request_id(),
+            incomplete=self.doubt,
+            rows_in_doubt=self.doubt is not None,
         )
 
     async def dismiss(

@@ -150,6 +150,32 @@ def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None
     assert program.json("plan")["decisions"][0]["decision"] == "dismiss"
 
 
+def test_a_backtest_leaves_out_what_may_have_been_ours(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A dismissal whose answer never came is no person's word either."""
+    add(sandbox, [a_listed("ours")])
+    sandbox.world.faults.add(parse_fault("dismiss:drop-after-effect"))
+    program.run("run", "--once")
+    report = program.json("backtest")
+
+    assert program.history() == {"ours": ["unknown"]}
+    assert (report["dismissed"], report["dismissed_by_triaged"]) == (0, 1)
+
+
+def test_a_backtest_of_rows_in_doubt_is_none(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Rows that may be wrong are compared with nothing, and teach nothing."""
+    add(sandbox, [a_listed("p1", status="approved")])
+    sandbox.world.faults.add(parse_fault("list:partial-error:1@1"))
+    stopped = program.run("backtest", "--format", "json")
+
+    assert stopped.returncode == 1
+    assert "the list of approved tasks may be wrong or out of date" in stopped.stderr
+    assert not stopped.stdout
+
+
 def test_backtest_spends_four_calls_and_leaves_our_own_out(
     program: Program, sandbox: RunningSandbox
 ) -> None:

@@ -163,7 +163,12 @@ async def _dismiss(
             if selection.matches(t, now)
         ]
         sifted = screen_manual(
-            workspace.ledger, rules.ruleset, wishes, listed.tasks, now=now
+            workspace.ledger,
+            rules.ruleset,
+            wishes,
+            listed.tasks,
+            now=now,
+            clock_skew=workspace.rate_limiter.clock_skew,
         )
         _show(sifted, listed.tasks, now)
         if not sifted.accepted:
