@@ -67,9 +67,12 @@ class Workspace:
         )
 
     def dispatch_lock(self) -> DispatchLock:
-        """Return the lock to hold while sending dismissals for this state directory."""
+        """Return the lock to hold while sending dismissals of this workspace."""
         return DispatchLock(
-            self.settings.state_dir, self.clock, on_wait=self.on_lock_wait
+            self.settings.state_dir,
+            self.clock,
+            workspace=self.settings.workspace,
+            on_wait=self.on_lock_wait,
         )
 
     def prune(self, now: datetime) -> int | None:
