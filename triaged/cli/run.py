@@ -124,7 +124,7 @@ def _check_quota_feasible(settings: Settings) -> None:
 async def _run_daemon(
     settings: Settings, errors: InternalErrors, show: OnAttempt, *, dry_run: bool
 ) -> None:
-    from triaged.daemon.service import open_daemon  # noqa: PLC0415 - takes long to import
+    from triaged.daemon.process import open_daemon  # noqa: PLC0415 - takes long to import
 
     _allow_descriptors()
     async with open_daemon(
