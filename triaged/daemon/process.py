@@ -95,6 +95,10 @@ class Daemon:
             workspace,
             metrics,
             self.rules_watcher,
+            health=Health(
+                heartbeat_at=clock.monotonic(),
+                interval=workspace.settings.poll_interval,
+            ),
             dry_run=dry_run,
             errors=errors,
             on_attempt=on_attempt,

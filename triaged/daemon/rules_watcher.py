@@ -4,7 +4,7 @@ import stat
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
@@ -19,6 +19,9 @@ REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
 # that keeps changing before the regular watch continues.
 RELOAD_LOOK_SECONDS: Final = 0.25
 RELOAD_LOOKS: Final = 40
+
+# Loads rules files and runs their tests, as ``load_rules`` does.
+LoadRules: TypeAlias = Callable[..., tuple[CompiledRules, LoadedRules]]
 
 log = structlog.get_logger()
 
@@ -48,10 +51,14 @@ class RulesWatcher:
         *,
         on_loaded: Callable[[CompiledRules], None],
         on_rejected: Callable[[], None],
+        load: LoadRules = load_rules,
+        fingerprint: Callable[..., str] = fingerprint,
     ) -> None:
         self._paths = tuple(paths)
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
+        self._load_rules = load
+        self._fingerprint = fingerprint
         self._rules: CompiledRules | None = None
         self._is_watched = True
         self._last_seen = _Look()
@@ -76,7 +83,7 @@ class RulesWatcher:
         """
         self._is_watched = not any(map(_is_pipe, self._paths))
         look = self._look()
-        rules, loaded = load_rules(*self._paths, now=now)
+        rules, loaded = self._load_rules(*self._paths, now=now)
         # If the file was written meanwhile, the next looks will detect the change.
         self._activate(rules, look)
         if not self._is_watched:
@@ -123,7 +130,7 @@ class RulesWatcher:
         rejected.
         """
         try:
-            rules, _ = load_rules(*self._paths, now=now)
+            rules, _ = self._load_rules(*self._paths, now=now)
         except (ConfigError, RuleTestsFailed) as error:
             if self._changed_since(look):
                 return False
@@ -171,7 +178,7 @@ class RulesWatcher:
         except OSError as error:
             return _Look(f"unreadable: {error.strerror}")
         states = tuple((each.st_size, each.st_mtime_ns) for each in seen)
-        return _Look(fingerprint(*self._paths), states)
+        return _Look(self._fingerprint(*self._paths), states)
 
 
 def _is_pipe(path: Path) -> bool:

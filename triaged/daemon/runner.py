@@ -57,6 +57,7 @@ class Runner:
         metrics: Metrics,
         rules: RulesSource,
         *,
+        health: Health,
         dry_run: bool,
         errors: InternalErrors,
         on_attempt: Callable[[Attempt], None] = lambda _: None,
@@ -72,9 +73,7 @@ class Runner:
         self._is_stretched = False
         self._pruned_at: datetime | None = None
         self._last_key = workspace.key.reveal()
-        self.health = Health(
-            heartbeat_at=clock.monotonic(), interval=workspace.settings.poll_interval
-        )
+        self.health = health
         self._quota = workspace.rate_limiter.snapshot()
         self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
         self._process = RunningProcess(
@@ -122,6 +121,8 @@ class Runner:
             last_success_at=health.last_success_at,
             reasons_not_ready=health.reasons_not_ready(now),
             key_accepted=health.key_accepted,
+            quota=self._quota,
+            waiting_until=health.waiting_for_quota_until,
         )
 
     def _lock_awaited(self, owner: str) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,8 @@ _BUNDLED: Final = re.compile(r"^#list ([0-9a-f]+) ([A-Za-z0-9+/=]*)$", re.MULTIL
 _SEPARATOR: Final = "\n#lists of the rules above, as they were:\n"
 # The first line of several bundles in one string: the name and length of each.
 _SEVERAL: Final = "#files, each with its lists: "
+# A time stamp older than this, in seconds, was not given twice.
+_SETTLED_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +185,37 @@ def _unbundle(source: str, name: str) -> SourceFile:
         for name, content in _BUNDLED.findall(kept)
     }
     return SourceFile(name, rules.encode(), lists)
+
+
+class Fingerprints:
+    """Fingerprints of many files, each read again only when it may have changed.
+
+    A file whose lists would have to be looked at too is read each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+    def __call__(self, *paths: Path, now: float) -> str:
+        """Return the same as ``fingerprint``; ``now`` is in seconds since the epoch."""
+        return _combined([self._of(path, now) for path in paths])
+
+    def forget(self, paths: Container[Path]) -> None:
+        """Forget all files but these."""
+        for path in [path for path in self._known if path not in paths]:
+            del self._known[path]
+
+    def _of(self, path: Path, now: float) -> str:
+        try:
+            seen = path.stat()
+            state = seen.st_dev, seen.st_ino, seen.st_size, seen.st_ctime_ns
+            known = self._known.get(path)
+            if known is not None and known[0] == state:
+                return known[1]
+            source = read_source(path)
+        except (OSError, ValueError) as error:
+            return f"unreadable: {getattr(error, 'strerror', None) or error}"
+        # A file that has just changed may change again without a new time.
+        if not source.lists and now - seen.st_ctime > _SETTLED_SECONDS:
+            self._known[path] = state, source.sha256
+        return source.sha256
