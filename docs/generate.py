@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from prometheus_client import Histogram
 
 from docs.log_events import LOG_EVENTS, log_events
 from docs.plan_picture import plan_picture
 from triaged.cli import COMMAND_MODULES, app, exit_codes
 from triaged.cli.output import CAUSES
-from triaged.daemon.metrics import DEFINITIONS, Metrics
+from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.rulesfile.parser.file import json_schema
 from triaged.settings import SETTINGS, env_name
 
@@ -188,13 +187,15 @@ def metrics_page() -> str:
         )
         for name, text, labels in DEFINITIONS
     ]
-    for made in vars(Metrics("default")).values():
-        if isinstance(made, Histogram):
-            (family,) = made.collect()
-            names = dict.fromkeys(n for s in family.samples for n in s.labels)
-            labels = ", ".join(_code(n) for n in names if n not in {"workspace", "le"})
-            text = _prose(family.documentation)
-            rows.append((_code(family.name), "histogram", labels, text))
+    rows += [
+        (
+            _code(f"triaged_{each.name}"),
+            "histogram",
+            ", ".join(map(_code, each.labels)),
+            _prose(each.help),
+        )
+        for each in HISTOGRAMS
+    ]
     return _page(
         "Metrics",
         "`/metrics` serves them as Prometheus and OpenMetrics text. All have the label"

@@ -11,7 +11,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import T0
-from triaged.daemon import rules_watcher
 from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import CompiledRules, load_rules
@@ -38,7 +37,7 @@ class Watch:
         self.loaded: list[str] = []
         self.rejected = 0
         self.watcher = RulesWatcher(
-            path, on_loaded=self._loaded, on_rejected=self._rejected
+            (path,), on_loaded=self._loaded, on_rejected=self._rejected
         )
 
     def _loaded(self, rules: CompiledRules) -> None:
@@ -156,9 +155,9 @@ def test_a_file_that_changes_while_it_is_loaded(
         return real(path, now=now)
 
     watch.path.write_text(BAD)
-    monkeypatch.setattr(rules_watcher, "load_rules", write_more)
+    monkeypatch.setattr(watch.watcher, "_load_rules", write_more)
     assert watch.look() == []
-    monkeypatch.setattr(rules_watcher, "load_rules", real)
+    monkeypatch.setattr(watch.watcher, "_load_rules", real)
 
     assert watch.look() == ["rules.reloaded"]
     assert watch.rejected == 0

@@ -10,12 +10,12 @@ from triaged.settings import Settings
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
     """Print the active holds, with the durations of the current rules file."""
-    ruleset = load(settings.rules).ruleset
+    ruleset = load(*settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
         _print([], {}, as_json=as_json)
         return
     rows = []
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
         for hold, since in ledger.holds.all().items():
             rule = ruleset.rule(hold.rule)
             ends = None if rule is None else (since + rule.hold).isoformat()

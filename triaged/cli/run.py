@@ -124,7 +124,7 @@ def _check_quota_feasible(settings: Settings) -> None:
 async def _run_daemon(
     settings: Settings, errors: InternalErrors, show: OnAttempt, *, dry_run: bool
 ) -> None:
-    from triaged.daemon.service import open_daemon  # noqa: PLC0415 - takes long to import
+    from triaged.daemon.process import open_daemon  # noqa: PLC0415 - takes long to import
 
     _allow_descriptors()
     async with open_daemon(
@@ -153,7 +153,7 @@ async def _run_once(
     show: OnAttempt = lambda _: None,
 ) -> int:
     clock = SystemClock()
-    rules, _ = load_rules(settings.rules, now=clock.now())
+    rules, _ = load_rules(*settings.rules, now=clock.now())
     metrics = None if metrics_file is None else _new_metrics(settings)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True

@@ -17,7 +17,6 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
-_DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -196,9 +195,10 @@ class DaemonLock:
 
 
 class DispatchLock:
-    """Held by a process while it sends dismissals.
+    """Held by a process during a cycle, or while it sends dismissals of a workspace.
 
     While it is held, an intent without an outcome belongs to a process that has died.
+    Each workspace has a file of its own, so that none waits for another.
     """
 
     def __init__(
@@ -206,9 +206,10 @@ class DispatchLock:
         directory: Path,
         clock: Clock,
         *,
+        workspace: str = "default",
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / _DISPATCH_LOCK)
+        self._lock = FileLock(directory / f"dispatch-{workspace}.lock")
         self._clock = clock
         self._on_wait = on_wait
 
