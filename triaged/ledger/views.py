@@ -25,6 +25,7 @@ from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
 from triaged.ledger.rulesets import Rulesets
+from triaged.ledger.vetoes import Veto, Vetoes
 
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
 
@@ -129,6 +130,7 @@ class LedgerViews:
         self._observations = Observations(database, workspace)
         self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
+        self._vetoes = Vetoes(database, workspace)
 
     def totals(self) -> LedgerTotals:
         """Return the current values of all counters."""
@@ -242,6 +244,22 @@ class LedgerViews:
                 )
                 for row in rows
             ]
+
+    def paused(self) -> Flag | None:
+        """Return when, by whom and why dismissing was paused; None if it was not."""
+        return self._flags.get(FlagName.PAUSED)
+
+    def veto(self, task_id: str) -> Veto | None:
+        """Return the veto of a task, or None."""
+        return self._vetoes.get(task_id)
+
+    def vetoes(self, limit: int) -> list[Veto]:
+        """Return the latest vetoes, newest first."""
+        return self._vetoes.latest(limit)
+
+    def count_vetoes(self) -> int:
+        """Return the number of vetoes."""
+        return self._vetoes.count()
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
