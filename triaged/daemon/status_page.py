@@ -25,6 +25,7 @@ from triaged.daemon.page_words import (
     outcome_words,
     short_id,
     shorten,
+    stored_utc,
     utc,
     when,
 )
@@ -288,6 +289,7 @@ def _environment() -> Environment:
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
+        "stored_utc": stored_utc,
         "utc": utc,
         "when": when,
         "number": lambda value: f"{value:,}",

@@ -179,11 +179,16 @@ class LedgerViews:
         return {(row["rule"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
-        """Return the tasks that a rule holds, in the order in which their holds end."""
+        """Return the tasks that a rule holds, in the order in which their holds end.
+
+        Vetoed tasks are not included, since nothing happens when their holds end.
+        """
         rows = self._database.rows(
             f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
-            " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
-            " AND rule = ? ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
+            " FROM (SELECT workspace, task_id, since FROM hold o WHERE workspace = ?"
+            " AND rule = ? AND NOT EXISTS (SELECT 1 FROM veto v"
+            " WHERE v.workspace = o.workspace AND v.task_id = o.task_id)"
+            " ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
             " ON d.workspace = h.workspace AND d.task_id = h.task_id"
             " ORDER BY h.since, h.task_id",
             (self._workspace, rule, limit),
