@@ -24,6 +24,7 @@ LOG_EVENTS: Final = {
     "`already_handled`, `gone`, `rejected`, `unknown` or `failed`.",
     "dismissal.resolved": "A list told the outcome of an unknown dismissal.",
     "dismissal.skipped": "The last check before the call refused a dismissal.",
+    "dismissing.paused": "A person paused on the page; `by` tells who.",
     "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
     "feedback.refresh_failed": "What people did could not be listed.",
     "http.listening": "The address of metrics, health and page.",
@@ -39,6 +40,7 @@ LOG_EVENTS: Final = {
     "rules.restored": "The rules file is again the one in force.",
     "rules.warning": "A warning about the rules file, at the start.",
     "task.dismissed": "LeadLex confirmed a dismissal.",
+    "task.vetoed": "A person kept a task on the page; `by` tells who.",
 }
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -33,6 +34,8 @@ SETTINGS: Final = (
     "state_dir",
     "retention",
     "listen",
+    "page",
+    "page_user_header",
     "log_level",
     "log_format",
 )
@@ -42,6 +45,13 @@ _OF_A_SERVICE: Final = re.compile(
     r"TRIAGED_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+
+# The syntax of header names (RFC 9110).
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
+# Their values are secrets, or belong to the request and not to a person.
+_NOT_A_PERSON: Final = frozenset(
+    {"authorization", "cookie", "host", "origin", "proxy-authorization", "referer"}
+)
 
 _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
@@ -53,6 +63,14 @@ _LONGEST_RETENTION: Final = timedelta(days=36_500)
 
 T = TypeVar("T")
 D = TypeVar("D")
+
+
+class PageMode(StrEnum):
+    """What the status page is: absent, read-only, or able to veto and pause."""
+
+    OFF = "off"
+    READ = "read"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +91,8 @@ class Settings:
     retention: timedelta = DEFAULT_RETENTION
     listen_host: str = "127.0.0.1"
     listen_port: int = 9464
+    page: PageMode = PageMode.KEEP
+    page_user_header: str | None = None
     log_level: str = "info"
     log_format: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -103,6 +123,8 @@ def read_settings(
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
         listen_port=port,
+        page=reader.read("page", _page_mode, default=None) or _default_page(host),
+        page_user_header=reader.read("page_user_header", _header_name, default=None),
         log_level=reader.read("log_level", _log_level, default="info"),
         log_format=reader.read("log_format", _log_format, default=None),
     )
@@ -298,6 +320,25 @@ def _listen(text: str) -> tuple[str, int]:
         message = f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}"
         raise ValueError(message)
     return host, number
+
+
+def _page_mode(text: str) -> PageMode:
+    return PageMode(_choice(text, tuple(PageMode)))
+
+
+def _default_page(host: str) -> PageMode:
+    # Beyond loopback clients are strangers, unless someone decides otherwise.
+    return PageMode.KEEP if is_loopback(host) else PageMode.READ
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        message = f"expected the name of a header such as X-Remote-User, found {text!r}"
+        raise ValueError(message)
+    if text.lower() in _NOT_A_PERSON:
+        message = f"the header {text} does not name a person"
+        raise ValueError(message)
+    return text
 
 
 def _choice(text: str, known: tuple[str, ...]) -> str:

@@ -15,6 +15,8 @@ from triaged.daemon.http_server import (
     MAX_CONNECTIONS,
     MAX_HEADER_BYTES,
 )
+from triaged.daemon.page_forms import FORM_SECONDS, MAX_FORM_BYTES
+from triaged.daemon.request_filter import PER_PEER, TOTAL
 from triaged.leadlex.connection import TOTAL_TIMEOUT
 from triaged.leadlex.list_decoder import (
     MAX_DECODED_CHARS,
@@ -120,6 +122,9 @@ def test_the_readme_lists_every_setting() -> None:
         f"bounded at {MAX_BODY_BYTES // MIB} MiB",
         f"at most {MAX_HEADER_BYTES // 1024} KiB, {MAX_CONNECTIONS:,} connections",
         f"{IDLE_SECONDS} seconds for an idle connection",
+        f"at most {MAX_FORM_BYTES // 1024} KiB within {FORM_SECONDS:.0f} seconds",
+        f"{PER_PEER.per_second} a second from one peer",
+        f"{TOTAL.per_second} a second in all",
         f"a list of at most {MAX_LIST_AGE.seconds // 60} minutes",
         f"size ({MAX_BYTES // MIB} MiB) and nesting ({MAX_DEPTH})",
         f"({DEFAULT_RETENTION.days} days)",

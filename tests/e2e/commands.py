@@ -69,7 +69,8 @@ CASES: Final = (
     Case("budget-starter.txt", "budget --api-plan starter --daily-limit 100"),
     *_both("budget-impossible", "budget --daily-limit 9 --reserve 0.9", 78),
     Case("dismiss.txt", "dismiss --older-than 1d --reason testing --yes"),
-    Case("dismiss-one.txt", "dismiss t07 t77 --reason asked_by_law --yes"),
+    Case("dismiss-one.txt", "dismiss t07 --reason asked_by_law --yes"),
+    Case("dismiss-unknown.txt", "dismiss t07 t77 --reason asked_by_law --yes", 1),
     Case("dismiss-none.txt", "dismiss t08 t09 --reason testing --yes"),
     Case("apply.txt", "apply plan.json --yes", after=("plan --out plan.json",)),
     Case(

@@ -5,10 +5,12 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 from tests.e2e.harness import Program, a_listed, add, eventually
 from tests.sandbox_server import RunningSandbox
+from triaged.rules.duration import format_duration
 
 
 def status(program: Program) -> tuple[int, Any]:
@@ -291,3 +293,25 @@ def test_a_backup_beside_a_daemon(program: Program, sandbox: RunningSandbox) -> 
     assert again.returncode == 1
     assert "exists already" in again.stderr
     assert damaged.returncode == 1
+
+
+def test_budget_and_status_agree_on_the_interval(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """The interval follows what is left today; commands and metric say the same."""
+    program.settings |= {"TRIAGED_DAILY_LIMIT": "100", "TRIAGED_API_PLAN": "starter"}
+    add(sandbox, [a_listed(f"t{number}") for number in range(3)])
+    with program.daemon() as daemon:
+        daemon.wait_for("poll_interval.stretched")
+        eventually(lambda: program.json("status")["poll_interval_seconds"] is not None)
+        interval = program.json("status")["poll_interval_seconds"]
+        budget = program.json("budget")
+        screens = [program.run(name).stdout for name in ("status", "budget")]
+        exported = daemon.metric("triaged_poll_interval_seconds")
+    ended = program.json("budget")
+
+    assert interval == budget["now"]["poll_interval_seconds"] == exported
+    shown = format_duration(timedelta(seconds=interval))
+    assert f"; every {shown}\n" in screens[0]
+    assert f"the daemon polls every {shown} now" in screens[1]
+    assert ended["now"]["poll_interval_seconds"] is None

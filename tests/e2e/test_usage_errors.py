@@ -133,6 +133,8 @@ SETTINGS: Final = {
     "TRIAGED_POLL_INTERVAL": ("10", "such as 90s, 14d or 1d12h, found '10'"),
     "TRIAGED_RETENTION": ("1d", "at least 2d and at most 36500d, found '1d'"),
     "TRIAGED_LISTEN": ("9464", "HOST:PORT such as 127.0.0.1:9464, found '9464'"),
+    "TRIAGED_PAGE": ("write", "expected one of off, read, keep, found 'write'"),
+    "TRIAGED_PAGE_USER_HEADER": ("X User", "the name of a header such as X-Remote"),
     "TRIAGED_LOG_LEVEL": ("loud", "one of debug, info, warning, error, found 'loud'"),
     "TRIAGED_LOG_FORMAT": ("xml", "expected one of json, console, found 'xml'"),
 }

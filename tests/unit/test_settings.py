@@ -19,6 +19,7 @@ from triaged.quota import QuotaSettings
 from triaged.settings import (
     DEFAULT_URL,
     SETTINGS,
+    PageMode,
     Settings,
     env_name,
     is_loopback,
@@ -77,6 +78,8 @@ def test_defaults() -> None:
         retention=timedelta(days=400),
         listen_host="127.0.0.1",
         listen_port=9464,
+        page=PageMode.KEEP,
+        page_user_header=None,
         log_level="info",
         log_format=None,
     )
@@ -99,6 +102,9 @@ def test_defaults() -> None:
         ("state_dir", "/var/lib/x", "state_dir", Path("/var/lib/x")),
         ("retention", "2d", "retention", timedelta(days=2)),
         ("retention", "100w", "retention", timedelta(weeks=100)),
+        ("page", "OFF", "page", PageMode.OFF),
+        ("page", "read", "page", PageMode.READ),
+        ("page_user_header", "X-Remote-User", "page_user_header", "X-Remote-User"),
         ("listen", "0.0.0.0:0", "listen_port", 0),
         ("listen", "[::1]:65535", "listen_host", "::1"),
         ("listen", "localhost:80", "listen_host", "localhost"),
@@ -109,6 +115,24 @@ def test_defaults() -> None:
 def test_good_values(name: str, text: str, field: str, value: object) -> None:
     """Each variable is read, in every form that is allowed."""
     assert getattr(read(**{name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("listen", "page"),
+    [
+        ("127.0.0.2:1", PageMode.KEEP),
+        ("[::1]:1", PageMode.KEEP),
+        ("localhost:1", PageMode.KEEP),
+        ("0.0.0.0:1", PageMode.READ),
+        ("[::]:1", PageMode.READ),
+        ("10.1.2.3:1", PageMode.READ),
+        ("myhost:1", PageMode.READ),
+    ],
+)
+def test_beyond_loopback_the_page_only_reads(listen: str, page: PageMode) -> None:
+    """Strangers may not pause, unless the page is told to let them."""
+    assert read(listen=listen).page is page
+    assert read(listen=listen, page="keep").page is PageMode.KEEP
 
 
 @pytest.mark.parametrize(
@@ -212,6 +236,13 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("retention", "47h59m"),
         ("retention", "36501d"),
         ("retention", "400"),
+        ("page", "write"),
+        ("page_user_header", "X Remote"),
+        ("page_user_header", "X-Remote-User:"),
+        ("page_user_header", "X-Üser"),
+        ("page_user_header", "x" * 65),
+        ("page_user_header", "Authorization"),
+        ("page_user_header", "cookie"),
         ("listen", "9464"),
         ("listen", ":9464"),
         ("listen", "localhost"),

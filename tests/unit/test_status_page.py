@@ -25,7 +25,7 @@ from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.context import build_context
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
-from triaged.rules.rule import Ruleset
+from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import Decision, HumanDecision, LeaveCause
 from triaged.rulesfile.loader import parse
 from triaged.triage.report import CycleReport, CycleResult
@@ -47,6 +47,11 @@ HOSTILE = "<script>x</script>\x1b[31m\u202e"
 
 def ruleset() -> Ruleset:
     return parse(RULES, "rules.yaml").ruleset
+
+
+def observing() -> Ruleset:
+    rules = tuple(replace(rule, mode=Mode.OBSERVE) for rule in ruleset().rules)
+    return replace(ruleset(), rules=rules)
 
 
 def a_report() -> CycleReport:
@@ -165,6 +170,12 @@ BREAKER = Flag(T0, "40 of 50")
     ("snapshot", "word", "tone", "words"),
     [
         (a_snapshot(), "working", Tone.GOOD, "are dismissed"),
+        (
+            a_snapshot(ruleset=observing()),
+            "observing",
+            Tone.NEUTRAL,
+            "nothing is dismissed",
+        ),
         (a_snapshot(dry_run=True), "dry run", Tone.NEUTRAL, "dismisses nothing"),
         (
             a_snapshot(totals=replace(NO_TOTALS, paused=PAUSED)),
@@ -194,6 +205,30 @@ BREAKER = Flag(T0, "40 of 50")
             "waiting for quota",
             Tone.WARNING,
             "01:00 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=21)),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-02 00:00 UTC",
+        ),
+        (
+            a_snapshot(
+                quota=replace(
+                    a_live_state().quota,
+                    blocked_by="day",
+                    blocked_until=T0.timestamp() + 60,
+                )
+            ),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-01 00:01 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=22)),
+            "working",
+            Tone.GOOD,
+            "are dismissed",
         ),
         (
             a_snapshot(

@@ -29,9 +29,16 @@ from triaged.cli.plan import (
     make_preview,
     now_option,
 )
-from triaged.cli.task_ids import Lookup, either, expand, lookup_in, unknown_id
+from triaged.cli.task_ids import (
+    Lookup,
+    UnknownTask,
+    either,
+    expand,
+    lookup_in,
+    unknown_id,
+)
 from triaged.clock import SystemClock
-from triaged.errors import TriagedError, os_reason
+from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
 from triaged.ledger.database import FILE
@@ -45,18 +52,6 @@ from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
-
-
-class UnknownTask(TriagedError):
-    """The task is neither in the ledger nor pending."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        """State the task id, and similar ids."""
-        return self.problem
 
 
 @click.command

@@ -28,6 +28,8 @@ _HELP: Final = {
     "state_dir": "Where the ledger lives.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
+    "page": "off, read or keep: veto and pause [default: keep on loopback, else read].",
+    "page_user_header": "Header in which a proxy on loopback names the page's user.",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",
 }
@@ -43,7 +45,7 @@ QUOTA_OPTIONS: Final = (
 LEDGER_OPTIONS: Final = ("workspace", "state_dir")
 LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
-LISTEN_OPTIONS: Final = ("listen",)
+LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
 RETENTION_OPTIONS: Final = ("retention",)
 
 Command = Callable[..., Any]

@@ -1,8 +1,9 @@
-"""The HTTP server of the daemon: metrics, health and status page, all read-only.
+"""The HTTP server of the daemon: metrics, health and status page.
 
-It binds the configured address (loopback by default), supports GET and HEAD, and cannot
-change anything. Requests that read the ledger run in a separate thread with its own
-connection, so that they cannot delay a poll.
+It binds the configured address (loopback by default). Only the forms of the page, where
+they are enabled, change anything; all else supports GET and HEAD. Requests that use the
+ledger run in separate threads with their own connections, so that they cannot delay a
+poll.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from typing import Final, Protocol, TypeVar
 import uvicorn
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -28,14 +30,17 @@ from triaged.clock import Clock
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.page_forms import LEDGER_SECONDS, PageForms
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.daemon.status_page import (
-    CONTENT_SECURITY_POLICY,
     StatusPages,
+    content_security_policy,
     stylesheet,
 )
 from triaged.errors import TriagedError, os_reason
+from triaged.ledger import Ledger
 from triaged.ledger.views import open_views
+from triaged.settings import PageMode
 from triaged.workspace import Workspace
 
 MAX_CONNECTIONS: Final = 1000
@@ -44,10 +49,10 @@ IDLE_SECONDS: Final = 5
 
 _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers would send the forms of the page with `Origin: null`.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _LOCAL_NAMES: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
@@ -66,6 +71,15 @@ class ListenError(TriagedError):
     def __str__(self) -> str:
         """Name the setting, the address and the reason."""
         return f"TRIAGED_LISTEN: {self.address} cannot be bound: {self.why}"
+
+
+class _TaskIdConvertor(PathConvertor):
+    """Any path, line breaks included: ids are text that others choose."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("task_id", _TaskIdConvertor())
 
 
 class DaemonView(Protocol):
@@ -91,11 +105,29 @@ class HttpServer:
         self._daemon = daemon
         self._clock: Clock = daemon.workspace.clock
         self._state_dir: Path = daemon.workspace.settings.state_dir
-        self._label = daemon.workspace.settings.workspace
+        settings = daemon.workspace.settings
+        self._label = settings.workspace
+        self._mode = settings.page
         self._registry = make_registry(
             WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
-        self._pages = StatusPages(partial(open_views, self._state_dir, self._label))
+        self._forms = PageForms(
+            partial(
+                Ledger.open,
+                self._state_dir,
+                workspace=self._label,
+                create=False,
+                busy_seconds=LEDGER_SECONDS,
+            ),
+            self._clock,
+            user_header=settings.page_user_header,
+            errors=daemon.errors,
+            forget_page=self._forget_page,
+        )
+        self._pages = StatusPages(
+            partial(open_views, self._state_dir, self._label),
+            form_token=self._forms.token if self._mode is PageMode.KEEP else None,
+        )
         # One thread: requests wait for each other only.
         self._thread = ThreadPoolExecutor(1, "http")
         self._server: uvicorn.Server | None = None
@@ -104,6 +136,7 @@ class HttpServer:
     def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
         is_local = ip_address(listener.getsockname()[0]).is_loopback
+        policy = content_security_policy(forms=self._mode is PageMode.KEEP)
         config = uvicorn.Config(
             self._app(is_local=is_local),
             http="h11",
@@ -112,7 +145,9 @@ class HttpServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            headers=list(_SECURITY_HEADERS.items()),
+            # Or a client on loopback could choose its address with X-Forwarded-For.
+            proxy_headers=False,
+            headers=[*_SECURITY_HEADERS.items(), ("Content-Security-Policy", policy)],
             # Invalid requests from any client must not fill the log.
             log_level="error",
             limit_concurrency=MAX_CONNECTIONS,
@@ -129,6 +164,7 @@ class HttpServer:
             self._server.should_exit = True
             await asyncio.wait({self._serving})
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._forms.close()
 
     def _app(self, *, is_local: bool) -> Starlette:
         # Prevents DNS rebinding: a site whose name resolves to loopback must not read
@@ -137,16 +173,24 @@ class HttpServer:
         guarded = [
             Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
         ]
-        app = Starlette(
-            routes=[
-                Route("/metrics", self._metrics),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
+        routes = [
+            Route("/metrics", self._metrics),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+        ]
+        if self._mode is not PageMode.OFF:
+            routes += [
                 Route("/style.css", self._style),
                 Route("/", self._page, middleware=guarded),
-                Route("/tasks/{task_id:path}", self._task, middleware=guarded),
+                Route("/tasks/{task_id:task_id}", self._task, middleware=guarded),
             ]
-        )
+        if self._mode is PageMode.KEEP:
+            forms, post = self._forms, ["POST"]
+            routes += [
+                Route("/veto", forms.veto, methods=post, middleware=guarded),
+                Route("/pause", forms.pause, methods=post, middleware=guarded),
+            ]
+        app = Starlette(routes=routes)
         # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
         return app
@@ -183,6 +227,10 @@ class HttpServer:
         if found is None:
             return _failed()
         return HTMLResponse(found.html, found.status)
+
+    async def _forget_page(self) -> None:
+        """Drop the page in memory, after any that is being made in the thread."""
+        await self._in_thread(Where.PAGE, self._pages.forget)
 
     def _snapshot(self) -> Snapshot:
         with open_views(self._state_dir, self._label) as views:

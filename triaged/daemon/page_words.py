@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from triaged.ledger.dismissals import Outcome
-from triaged.rules.task import LeaveCause
+from triaged.rules.task import LeaveCause, parse_timestamp
 
 _CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.NO_RULE: "no rule matched",
@@ -58,6 +58,12 @@ def shorten(text: str) -> str:
 def utc(moment: datetime) -> str:
     """Return a timestamp in UTC, to the second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def stored_utc(text: str) -> str:
+    """Return a stored timestamp in UTC, to the second; other text as it is."""
+    moment = parse_timestamp(text)
+    return text if moment is None else utc(moment)
 
 
 def minute(moment: datetime) -> str:

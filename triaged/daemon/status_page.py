@@ -1,4 +1,4 @@
-"""The status pages: read-only HTML without scripts or remote content.
+"""The status pages: HTML without scripts or remote content.
 
 They show neither the key nor metadata that no condition read, and all external text is
 escaped.
@@ -25,6 +25,7 @@ from triaged.daemon.page_words import (
     outcome_words,
     short_id,
     shorten,
+    stored_utc,
     utc,
     when,
 )
@@ -41,11 +42,6 @@ from triaged.rules.task import HumanDecision, LeaveCause
 from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
 from triaged.triage.stored_explanation import stored_explanation
-
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
-)
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LISTED: Final = 12
@@ -107,10 +103,14 @@ class _History:
 
 
 class StatusPages:
-    """Renders the pages of one daemon; for use in one thread."""
+    """Renders the pages of one daemon; for use in one thread.
 
-    def __init__(self, open_views: OpenViews) -> None:
+    With a ``form_token`` they have the forms that keep a task and pause.
+    """
+
+    def __init__(self, open_views: OpenViews, *, form_token: str | None = None) -> None:
         self._open_views = open_views
+        self._form_token = form_token
         self._page: tuple[datetime, str] | None = None
         self._past: _History | None = None
 
@@ -128,6 +128,10 @@ class StatusPages:
         self._page = (live.now, page)
         return page
 
+    def forget(self) -> None:
+        """Drop the page in memory: the next one shows what has just changed."""
+        self._page = None
+
     def task(self, task_id: str, live: LiveState) -> TaskPage:
         """Return the page of one task, found by its id or a unique prefix.
 
@@ -142,12 +146,17 @@ class StatusPages:
                 candidates = views.task_ids(task_id, _CANDIDATES)
             if len(candidates) == 1:
                 found = _stored(views, candidates[0])
+            veto = views.veto(found["task_id"]) if found else None
+            paused = views.paused()
         page = _render(
             "task.html",
             workspace=live.workspace,
             task_id=task_id,
             found=found,
             candidates=candidates,
+            veto=veto,
+            paused=paused,
+            form_token=self._form_token,
         )
         return TaskPage(page, 200 if found else 404)
 
@@ -163,6 +172,8 @@ class StatusPages:
             "version": __version__,
             "now": snapshot.now,
             "banner": banner(snapshot),
+            "paused": snapshot.totals.paused,
+            "form_token": self._form_token,
             "health": snapshot.health,
             "quota": snapshot.quota,
             "quota_bar": charts.quota_bar(snapshot.quota),
@@ -178,6 +189,8 @@ class StatusPages:
             "next": _next(snapshot, views),
             "recent": views.recent(_LISTED),
             "recently_left": views.recently_left(_LISTED),
+            "vetoes": views.vetoes(_LISTED),
+            "vetoed": views.count_vetoes(),
         }
 
     def _history(self, now: datetime, views: LedgerViews) -> _History:
@@ -239,6 +252,15 @@ def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
     return sorted(found, key=lambda one: (one.due, one.task.task_id))[:_LISTED]
 
 
+def content_security_policy(*, forms: bool) -> str:
+    """Return the policy of all pages; ``forms`` allows those of the page itself."""
+    target = "'self'" if forms else "'none'"
+    return (
+        "default-src 'none'; style-src 'self'; base-uri 'none';"
+        f" form-action {target}; frame-ancestors 'none'"
+    )
+
+
 @cache
 def stylesheet() -> str:
     """Return the one stylesheet of all pages."""
@@ -265,6 +287,7 @@ def _environment() -> Environment:
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
+        "stored_utc": stored_utc,
         "utc": utc,
         "when": when,
         "number": lambda value: f"{value:,}",

@@ -27,6 +27,7 @@ from triaged.ledger.observations import Observations
 from triaged.ledger.ownership import TransactionOwner
 from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
+from triaged.ledger.vetoes import Veto, Vetoes
 from triaged.rules.task import Changes
 
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
@@ -135,6 +136,7 @@ class LedgerViews:
         self._observations = Observations(database, workspace)
         self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
+        self._vetoes = Vetoes(database, workspace)
 
     def totals(self) -> LedgerTotals:
         """Return the current values of all counters."""
@@ -185,11 +187,16 @@ class LedgerViews:
         return {(row["rule"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
-        """Return the tasks that a rule holds, in the order in which their holds end."""
+        """Return the tasks that a rule holds, in the order in which their holds end.
+
+        Vetoed tasks are not included, since nothing happens when their holds end.
+        """
         rows = self._database.rows(
             f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
-            " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
-            " AND rule = ? ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
+            " FROM (SELECT workspace, task_id, since FROM hold o WHERE workspace = ?"
+            " AND rule = ? AND NOT EXISTS (SELECT 1 FROM veto v"
+            " WHERE v.workspace = o.workspace AND v.task_id = o.task_id)"
+            " ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
             " ON d.workspace = h.workspace AND d.task_id = h.task_id"
             " ORDER BY h.since, h.task_id",
             (self._workspace, rule, limit),
@@ -250,6 +257,22 @@ class LedgerViews:
                 )
                 for row in rows
             ]
+
+    def paused(self) -> Flag | None:
+        """Return when, by whom and why dismissing was paused; None if it was not."""
+        return self._flags.get(FlagName.PAUSED)
+
+    def veto(self, task_id: str) -> Veto | None:
+        """Return the veto of a task, or None."""
+        return self._vetoes.get(task_id)
+
+    def vetoes(self, limit: int) -> list[Veto]:
+        """Return the latest vetoes, newest first."""
+        return self._vetoes.latest(limit)
+
+    def count_vetoes(self) -> int:
+        """Return the number of vetoes."""
+        return self._vetoes.count()
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
