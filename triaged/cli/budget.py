@@ -83,7 +83,10 @@ def _known(settings: Settings) -> _Known:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
-        spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
+        today = ledger.dismissals.count_by_rule(
+            clock.now(), skew=limiter.last_clock_skew()
+        )
+        spent = sum(today.values())
         saved = ledger.state.load(StateName.DAEMON) or {}
         is_running = DaemonLock.owner(settings.state_dir) is not None
         interval = saved.get("poll_interval_seconds") if is_running else None
