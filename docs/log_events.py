@@ -13,6 +13,7 @@ LOG_EVENTS: Final = {
     "api_key.unreadable": "The key's file cannot be used; the last good key stays.",
     "breaker.closed": "The breaker closed: dismissing resumes.",
     "breaker.opened": "The breaker opened: nothing is dismissed.",
+    "cycle.cancelled": "A cycle took more than half an hour and was ended.",
     "cycle.drain_timed_out": "A cycle did not end in time at the stop.",
     "cycle.draining": "Asked to stop; the dismissals that were sent are awaited.",
     "cycle.finished": "A cycle ended, with its counts.",
