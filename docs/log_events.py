@@ -38,6 +38,10 @@ LOG_EVENTS: Final = {
     "rules.restored": "The rules file is again the one in force.",
     "rules.warning": "A warning about the rules file, at the start.",
     "task.dismissed": "LeadLex confirmed a dismissal.",
+    "workspace.changed": "The settings of a workspace of the fleet have changed.",
+    "workspace.removed": "A workspace is no longer part of the fleet.",
+    "workspace.unusable": "A workspace is not run: key, rules or settings are wrong.",
+    "workspace.usable": "A workspace is run that could not be before.",
 }
 
 

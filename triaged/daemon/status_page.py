@@ -25,6 +25,7 @@ from triaged.daemon.page_words import (
     outcome_words,
     short_id,
     shorten,
+    state_words,
     utc,
     when,
 )
@@ -107,10 +108,14 @@ class _History:
 
 
 class StatusPages:
-    """Renders the pages of one daemon; for use in one thread."""
+    """Renders the pages of one workspace; for use in one thread.
 
-    def __init__(self, open_views: OpenViews) -> None:
+    ``base`` is the path of the workspace, below that of its fleet.
+    """
+
+    def __init__(self, open_views: OpenViews, base: str = "") -> None:
         self._open_views = open_views
+        self._base = base
         self._page: tuple[datetime, str] | None = None
         self._past: _History | None = None
 
@@ -124,7 +129,7 @@ class StatusPages:
             return self._page[1]
         with self._open_views() as views:
             facts = self._facts(with_totals(live, views.totals()), views)
-        page = _render("status.html", **facts)
+        page = render("status.html", base=self._base, **facts)
         self._page = (live.now, page)
         return page
 
@@ -142,8 +147,9 @@ class StatusPages:
                 candidates = views.task_ids(task_id, _CANDIDATES)
             if len(candidates) == 1:
                 found = _stored(views, candidates[0])
-        page = _render(
+        page = render(
             "task.html",
+            base=self._base,
             workspace=live.workspace,
             task_id=task_id,
             found=found,
@@ -247,7 +253,8 @@ def stylesheet() -> str:
     return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
-def _render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+def render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+    """Render a template of this package; text from outside is escaped."""
     return _environment().get_template(template).render(**facts)
 
 
@@ -267,6 +274,7 @@ def _environment() -> Environment:
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
+        "state": state_words,
         "utc": utc,
         "when": when,
         "number": lambda value: f"{value:,}",
