@@ -57,11 +57,15 @@ D = TypeVar("D")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings outside the rules file."""
+    """All settings outside the rules files.
+
+    ``rules`` are one file or several that are used as one, in order; ``labels`` are
+    those of a workspace of a fleet.
+    """
 
     key: KeySource = field(default_factory=KeySource)
     api_url: str = DEFAULT_URL
-    rules: Path = Path("rules.yaml")
+    rules: tuple[Path, ...] = (Path("rules.yaml"),)
     workspace: str = "default"
     quota: QuotaSettings
     poll_interval: timedelta = timedelta(minutes=5)
@@ -71,6 +75,7 @@ class Settings:
     listen_port: int = 9464
     log_level: str = "info"
     log_format: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 def read_settings(
@@ -88,7 +93,7 @@ def read_settings(
     settings = Settings(
         key=_key_source(reader),
         api_url=reader.read("api_url", _url, default=DEFAULT_URL),
-        rules=reader.read("rules", _path, default=None) or _default_rules(),
+        rules=(reader.read("rules", _path, default=None) or _default_rules(),),
         workspace=reader.read("workspace", _workspace, default="default"),
         quota=_quota(reader),
         poll_interval=reader.read(

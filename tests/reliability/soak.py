@@ -103,7 +103,7 @@ class Soak:
         self.settings = Settings(
             key=KeySource(value=ApiKey("wbk_soak")),
             api_url=api_url(self._listener),
-            rules=self._rules,
+            rules=(self._rules,),
             quota=QuotaSettings.for_plan("pro"),
             state_dir=self._state,
             listen_port=0,

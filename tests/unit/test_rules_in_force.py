@@ -19,7 +19,7 @@ def test_what_changed_before_it_was_followed_counts(tmp_path: Path) -> None:
     file.write_text(RULES)
     before, _ = load_rules(file, now=T0)
     file.write_text(PROTECTING)
-    rules = FollowedRules(file, before, lambda: T0)
+    rules = FollowedRules((file,), before, lambda: T0)
 
     assert len(rules().ruleset.protect) == 1
     assert rules() is rules()
@@ -32,7 +32,7 @@ def test_a_file_that_went_before_it_was_followed_allows_nothing(tmp_path: Path) 
     before, _ = load_rules(file, now=T0)
     file.unlink()
     with pytest.raises(ConfigError):
-        FollowedRules(file, before, lambda: T0)()
+        FollowedRules((file,), before, lambda: T0)()
 
 
 def test_a_list_of_the_rules_is_followed(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_list_of_the_rules_is_followed(tmp_path: Path) -> None:
     protect = "protect: [{description: {words: {file: kept.txt}}}]\nrules:"
     file.write_text(RULES.replace("rules:", protect))
     before, _ = load_rules(file, now=T0)
-    rules = FollowedRules(file, before, lambda: T0)
+    rules = FollowedRules((file,), before, lambda: T0)
     assert rules() is before
     (real / "kept.txt").write_text("acme\nglobex\n")
 

@@ -38,7 +38,7 @@ class Watch:
         self.loaded: list[str] = []
         self.rejected = 0
         self.watcher = RulesWatcher(
-            path, on_loaded=self._loaded, on_rejected=self._rejected
+            (path,), on_loaded=self._loaded, on_rejected=self._rejected
         )
 
     def _loaded(self, rules: CompiledRules) -> None:

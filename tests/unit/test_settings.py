@@ -67,7 +67,7 @@ def test_defaults() -> None:
     assert read() == Settings(
         key=KeySource(),
         api_url="https://data.leadlex.com/functions/v1/api-gateway",
-        rules=Path("rules.yaml"),
+        rules=(Path("rules.yaml"),),
         workspace="default",
         quota=QuotaSettings(
             minute_limit=None, minute_window=60.0, daily_limit=None, reserve=0.2
@@ -91,7 +91,7 @@ def test_defaults() -> None:
         ("api_url", "http://localhost:8000", "api_url", "http://localhost:8000"),
         ("api_url", "http://127.0.0.1:1/x", "api_url", "http://127.0.0.1:1/x"),
         ("api_url", "http://[::1]:1", "api_url", "http://[::1]:1"),
-        ("rules", "/etc/my.yaml", "rules", Path("/etc/my.yaml")),
+        ("rules", "/etc/my.yaml", "rules", (Path("/etc/my.yaml"),)),
         ("workspace", "Acme-1.eu_x", "workspace", "Acme-1.eu_x"),
         ("workspace", "x" * 63, "workspace", "x" * 63),
         ("poll_interval", "1s", "poll_interval", timedelta(seconds=1)),
@@ -282,8 +282,8 @@ def test_rules_are_looked_for_here_then_in_etc(elsewhere: Path) -> None:
     only_system = read().rules
     (elsewhere / "rules.yaml").touch()
 
-    assert (neither, only_system) == (Path("rules.yaml"), system)
-    assert read().rules == Path("rules.yaml")
+    assert (neither, only_system) == ((Path("rules.yaml"),), (system,))
+    assert read().rules == (Path("rules.yaml"),)
 
 
 def test_rules_in_a_place_that_cannot_be_looked_at(
@@ -292,7 +292,7 @@ def test_rules_in_a_place_that_cannot_be_looked_at(
     """A place that cannot be looked at is no reason to fail."""
     monkeypatch.setattr(settings_module, "SYSTEM_RULES", elsewhere / ("x" * 300))
 
-    assert read().rules == Path("rules.yaml")
+    assert read().rules == (Path("rules.yaml"),)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = read(state_dir="~/state", rules="~/r.yaml", api_key_file="~/key")
 
     assert found.state_dir == Path("/home/lex/state")
-    assert found.rules == Path("/home/lex/r.yaml")
+    assert found.rules == (Path("/home/lex/r.yaml"),)
     assert found.key == KeySource(file=Path("/home/lex/key"))
     assert read({"state_dir": "~/x"}).state_dir == Path("/home/lex/x")
     assert read(state_dir="/a/~b").state_dir == Path("/a/~b")

@@ -85,7 +85,7 @@ async def living(
     settings = Settings(
         key=KeySource(value=parse_key(KEY)),
         api_url=sandbox.api_url,
-        rules=rules,
+        rules=(rules,),
         quota=QuotaSettings(minute_limit=10_000, daily_limit=100_000),
         state_dir=directory / "state",
         listen_port=0,

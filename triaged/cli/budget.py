@@ -96,7 +96,7 @@ def wanted_by_cause(ledger: Ledger) -> dict[str, int]:
 
 def _safety(settings: Settings) -> SafetyLimits:
     try:
-        return load(settings.rules).ruleset.safety
+        return load(*settings.rules).ruleset.safety
     except ConfigError:
         return SafetyLimits()
 

@@ -51,15 +51,15 @@ def check(
 ) -> None:
     """Validate rules files and run the tests in them."""
     if explain_rule is not None:
-        _explain_rule(explain_rule, files or (settings.rules,), form)
+        _explain_rule(explain_rule, files or settings.rules, form)
         return
     clock = SystemClock()
     now = clock.now()
     checked = _Checked()
-    paths = files or (settings.rules,)
-    for path in paths:
+    together: list[tuple[Path, ...]] = [(path,) for path in files]
+    for paths in together or [settings.rules]:
         try:
-            loaded: LoadedRules = load(path)
+            loaded: LoadedRules = load(*paths)
         except ConfigError as error:
             checked.problems += error.problems
             continue
@@ -74,9 +74,9 @@ def check(
         echo_json(_as_json(checked))
     else:
         _print_findings(checked, verbose=verbose)
-        if not files and not settings.rules.exists():
+        if not files and not settings.rules[0].exists():
             echo("triaged init writes a rules file to start with")
-        _print_summary(checked, paths, code)
+        _print_summary(checked, files or settings.rules, code)
     sys.exit(code)
 
 

@@ -122,7 +122,7 @@ class Demo:
         settings = Settings(
             key=KeySource(value=parse_key(DEFAULT_KEY)),
             api_url=url,
-            rules=rules,
+            rules=(rules,),
             workspace="demo",
             quota=QuotaSettings(
                 minute_limit=CALLS_PER_MINUTE,

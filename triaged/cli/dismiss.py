@@ -126,7 +126,7 @@ def dismiss(
             "say which: IDs, --type, --older-than, --description or, instead of all"
             " of these, --all"
         )
-    rules, loaded = load_rules(settings.rules, now=SystemClock().now())
+    rules, loaded = load_rules(*settings.rules, now=SystemClock().now())
     known = {*loaded.reasons, BULK_REASON}
     if reason not in known:
         raise click.BadParameter(

@@ -99,7 +99,7 @@ def _explain_file(
 ) -> dict[str, Any]:
     value = _read_task_file(file)
     moment = now or SystemClock().now()
-    rules, _ = load_rules(settings.rules, now=SystemClock().now())
+    rules, _ = load_rules(*settings.rules, now=SystemClock().now())
     task = parse_task(value)
     context = build_context(rules.ruleset.conditions(), [task], now=moment)
     decision = apply_guard(

@@ -52,7 +52,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
     A failed lookup is reported on stderr; the data in the ledger is shown anyway.
     """
-    ruleset = load(settings.rules).ruleset
+    ruleset = load(*settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         return exit_codes.OK

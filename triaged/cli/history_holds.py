@@ -10,7 +10,7 @@ from triaged.settings import Settings
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
     """Print the active holds, with the durations of the current rules file."""
-    ruleset = load(settings.rules).ruleset
+    ruleset = load(*settings.rules).ruleset
     if not (settings.state_dir / FILE).exists():
         _print([], {}, as_json=as_json)
         return

@@ -153,7 +153,7 @@ async def _run_once(
     show: OnAttempt = lambda _: None,
 ) -> int:
     clock = SystemClock()
-    rules, _ = load_rules(settings.rules, now=clock.now())
+    rules, _ = load_rules(*settings.rules, now=clock.now())
     metrics = None if metrics_file is None else _new_metrics(settings)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True

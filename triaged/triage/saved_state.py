@@ -50,7 +50,7 @@ class RunningProcess:
             "dry_run": self.dry_run,
             "started_at": _text(self.started_at),
             "saved_at": _text(at),
-            "rules_file": str(self.settings.rules),
+            "rules_file": ", ".join(map(str, self.settings.rules)),
             "rules_sha256": ruleset.sha256,
             "rules": [
                 {
