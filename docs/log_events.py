@@ -13,6 +13,7 @@ LOG_EVENTS: Final = {
     "api_key.unreadable": "The key's file cannot be used; the last good key stays.",
     "breaker.closed": "The breaker closed: dismissing resumes.",
     "breaker.opened": "The breaker opened: nothing is dismissed.",
+    "cycle.cancelled": "A cycle took more than half an hour and was ended.",
     "cycle.drain_timed_out": "A cycle did not end in time at the stop.",
     "cycle.draining": "Asked to stop; the dismissals that were sent are awaited.",
     "cycle.finished": "A cycle ended, with its counts.",
@@ -41,6 +42,10 @@ LOG_EVENTS: Final = {
     "rules.warning": "A warning about the rules file, at the start.",
     "task.dismissed": "LeadLex confirmed a dismissal.",
     "task.vetoed": "A person kept a task on the page; `by` tells who.",
+    "workspace.changed": "The settings of a workspace of the fleet have changed.",
+    "workspace.removed": "A workspace is no longer part of the fleet.",
+    "workspace.unusable": "A workspace is not run: key, rules or settings are wrong.",
+    "workspace.usable": "A workspace is run that could not be before.",
 }
 
 

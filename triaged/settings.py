@@ -25,6 +25,7 @@ SETTINGS: Final = (
     "api_key_file",
     "api_url",
     "rules",
+    "fleet",
     "workspace",
     "api_plan",
     "rate_limit",
@@ -78,12 +79,13 @@ class Settings:
     """All settings outside the rules files.
 
     ``rules`` are one file or several that are used as one, in order; ``labels`` are
-    those of a workspace of a fleet.
+    those of a workspace of a fleet. ``fleet`` is the directory of a fleet's files.
     """
 
     key: KeySource = field(default_factory=KeySource)
     api_url: str = DEFAULT_URL
     rules: tuple[Path, ...] = (Path("rules.yaml"),)
+    fleet: Path | None = None
     workspace: str = "default"
     quota: QuotaSettings
     poll_interval: timedelta = timedelta(minutes=5)
@@ -112,12 +114,13 @@ def read_settings(
     host, port = reader.read("listen", _listen, default=("127.0.0.1", 9464))
     settings = Settings(
         key=_key_source(reader),
-        api_url=reader.read("api_url", _url, default=DEFAULT_URL),
+        api_url=reader.read("api_url", parse_api_url, default=DEFAULT_URL),
         rules=(reader.read("rules", _path, default=None) or _default_rules(),),
-        workspace=reader.read("workspace", _workspace, default="default"),
+        fleet=reader.read("fleet", _path, default=None),
+        workspace=reader.read("workspace", parse_workspace, default="default"),
         quota=_quota(reader),
         poll_interval=reader.read(
-            "poll_interval", _poll_interval, default=timedelta(minutes=5)
+            "poll_interval", parse_poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
@@ -215,7 +218,12 @@ def _key_path(text: str) -> Path:
     return _path(text) if text.startswith("~/") else Path(text)
 
 
-def _url(text: str) -> str:
+def parse_api_url(text: str) -> str:
+    """Parse the base URL of the API.
+
+    Raises:
+        ValueError: it is no https URL (or http to loopback) without user and query.
+    """
     from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
 
     try:
@@ -287,7 +295,12 @@ def _state_dir(reader: _SettingsReader) -> Path:
     return home / ".local/state/triaged"
 
 
-def _workspace(text: str) -> str:
+def parse_workspace(text: str) -> str:
+    """Parse the name of a workspace.
+
+    Raises:
+        ValueError: it cannot be a label.
+    """
     if not _WORKSPACE.fullmatch(text):
         message = (
             f"expected at most 63 letters, digits, '.', '_' or '-', found {text!r}"
@@ -296,7 +309,12 @@ def _workspace(text: str) -> str:
     return text
 
 
-def _poll_interval(text: str) -> timedelta:
+def parse_poll_interval(text: str) -> timedelta:
+    """Parse the requested time between polls.
+
+    Raises:
+        ValueError: it is no duration from 1s to 365d.
+    """
     interval = parse_duration(text)
     if not timedelta(seconds=1) <= interval <= _LONGEST_INTERVAL:
         message = f"expected at least 1s and at most 365d, found {text!r}"
@@ -357,24 +375,34 @@ def _log_format(text: str) -> str:
 
 
 def _quota(reader: _SettingsReader) -> QuotaSettings:
-    plan = reader.read("api_plan", _api_plan, default=None)
+    plan = reader.read("api_plan", parse_api_plan, default=None)
     minute_limit, minute_window = reader.read(
-        "rate_limit", _rate, default=(None, _MINUTE)
+        "rate_limit", parse_rate_limit, default=(None, _MINUTE)
     )
     return QuotaSettings.for_plan(
         plan,
         minute_limit=minute_limit,
         minute_window=minute_window,
-        daily_limit=reader.read("daily_limit", _positive, default=None),
-        reserve=reader.read("reserve", _ratio, default=0.2),
+        daily_limit=reader.read("daily_limit", parse_count, default=None),
+        reserve=reader.read("reserve", parse_share, default=0.2),
     )
 
 
-def _api_plan(text: str) -> str:
+def parse_api_plan(text: str) -> str:
+    """Parse the name of a LeadLex plan.
+
+    Raises:
+        ValueError: there is no such plan.
+    """
     return _choice(text, tuple(PLANS))
 
 
-def _rate(text: str) -> tuple[int | None, float]:
+def parse_rate_limit(text: str) -> tuple[int, float]:
+    """Parse calls and the time that they are for, which is returned in seconds.
+
+    Raises:
+        ValueError: it is not like ``50/1m``, or the time is not from 1s to 1d.
+    """
     calls, separator, window = text.partition("/")
     if not separator:
         message = f"expected calls and a duration such as 50/1m, found {text!r}"
@@ -383,17 +411,27 @@ def _rate(text: str) -> tuple[int | None, float]:
     if not timedelta(seconds=1) <= duration <= _LONGEST_WINDOW:
         message = f"the window must be from 1s to 1d, found {text!r}"
         raise ValueError(message)
-    return _positive(calls), duration.total_seconds()
+    return parse_count(calls), duration.total_seconds()
 
 
-def _positive(text: str) -> int:
+def parse_count(text: str) -> int:
+    """Parse a whole number above 0.
+
+    Raises:
+        ValueError: it is none, or has more than 9 digits.
+    """
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
         message = f"expected a whole number above 0, found {text!r}"
         raise ValueError(message)
     return int(text)
 
 
-def _ratio(text: str) -> float:
+def parse_share(text: str) -> float:
+    """Parse a share from 0 to below 1.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 <= float(text) < 1:
         message = f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
         raise ValueError(message)

@@ -34,7 +34,8 @@ healthy; 1: not running or not healthy.
     "check": """\
 Validate rules files and run the tests in them.
 
-Costs no API call.
+Of a directory of fleet files, all is checked: the workspaces, their keys, and the rules
+of each.  Costs no API call.
 """,
     "plan": """\
 Show what a cycle would do now and why; dismisses nothing.

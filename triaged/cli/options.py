@@ -19,6 +19,7 @@ _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
+    "fleet": "Directory of fleet files, which describe many workspaces.",
     "workspace": "Label in metrics, logs and ledger [default: default].",
     "api_plan": "LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
@@ -45,6 +46,7 @@ QUOTA_OPTIONS: Final = (
 LEDGER_OPTIONS: Final = ("workspace", "state_dir")
 LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
+FLEET_OPTIONS: Final = ("fleet",)
 LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
 RETENTION_OPTIONS: Final = ("retention",)
 

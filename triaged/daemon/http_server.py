@@ -130,49 +130,23 @@ class HttpServer:
         )
         # One thread: requests wait for each other only.
         self._thread = ThreadPoolExecutor(1, "http")
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: Serving | None = None
 
     def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
-        is_local = ip_address(listener.getsockname()[0]).is_loopback
         policy = content_security_policy(forms=self._mode is PageMode.KEEP)
-        config = uvicorn.Config(
-            self._app(is_local=is_local),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # Or a client on loopback could choose its address with X-Forwarded-For.
-            proxy_headers=False,
-            headers=[*_SECURITY_HEADERS.items(), ("Content-Security-Policy", policy)],
-            # Invalid requests from any client must not fill the log.
-            log_level="error",
-            limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        app = self._app(is_local=is_local(listener))
+        self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
         """Stop serving."""
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await asyncio.wait({self._serving})
+        if self._serving is not None:
+            await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._forms.close()
 
     def _app(self, *, is_local: bool) -> Starlette:
-        # Prevents DNS rebinding: a site whose name resolves to loopback must not read
-        # tasks in a visitor's browser. For a public address the proxy checks the name.
-        names = list(_LOCAL_NAMES) if is_local else ["*"]
-        guarded = [
-            Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
-        ]
+        guarded = guard(is_local=is_local)
         routes = [
             Route("/metrics", self._metrics),
             Route("/healthz", self._healthz),
@@ -244,6 +218,55 @@ class HttpServer:
         except Exception as error:  # noqa: BLE001 - fails this request only
             self._daemon.errors.record(where, error)
             return None
+
+
+def guard(*, is_local: bool) -> list[Middleware]:
+    """Return what checks the host name of a request for a page.
+
+    Prevents DNS rebinding: a site whose name resolves to loopback must not read tasks
+    in a visitor's browser. For a public address the proxy checks the name.
+    """
+    names = list(_LOCAL_NAMES) if is_local else ["*"]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Return whether a socket is bound to loopback."""
+    return ip_address(listener.getsockname()[0]).is_loopback
+
+
+class Serving:
+    """An application that is served on a bound socket, until it is stopped.
+
+    ``policy`` is the Content-Security-Policy of responses that set none themselves.
+    """
+
+    def __init__(self, app: Starlette, listener: socket.socket, policy: str) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Or a client on loopback could choose its address with X-Forwarded-For.
+            proxy_headers=False,
+            headers=[*_SECURITY_HEADERS.items(), ("Content-Security-Policy", policy)],
+            # Invalid requests from any client must not fill the log.
+            log_level="error",
+            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        await asyncio.wait({self._task})
 
 
 def _failed() -> Response:

@@ -181,6 +181,11 @@ class Metrics:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
+    def summable(self, last_list: CycleReport | None) -> Samples:
+        """Yield the samples of which a sum over workspaces means something."""
+        yield from self._counted()
+        yield from _last_list(last_list)
+
     def _counted(self) -> Samples:
         for call, number in self._calls.copy().items():
             yield "api_requests_total", call, number

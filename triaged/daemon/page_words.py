@@ -79,3 +79,8 @@ def when(moment: datetime | None) -> str:
     if not local.utcoffset():
         return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
     return f"{local:%H:%M:%S %Z} ({moment.astimezone(UTC):%H:%M:%S} UTC)"
+
+
+def state_words(state: str) -> str:
+    """Return the state of a workspace in words."""
+    return state.replace("_", " ")

@@ -36,7 +36,10 @@ log = structlog.get_logger()
 class RulesSource(Protocol):
     """Holds the rules in force, and says why a changed file was rejected."""
 
-    rejected: str | None
+    @property
+    def rejected(self) -> str | None:
+        """Why the files as they are now are not in force, or None."""
+        ...
 
     @property
     def rules(self) -> CompiledRules:

@@ -25,6 +25,7 @@ from triaged.daemon.page_words import (
     outcome_words,
     short_id,
     shorten,
+    state_words,
     stored_utc,
     utc,
     when,
@@ -103,13 +104,17 @@ class _History:
 
 
 class StatusPages:
-    """Renders the pages of one daemon; for use in one thread.
+    """Renders the pages of one workspace; for use in one thread.
 
-    With a ``form_token`` they have the forms that keep a task and pause.
+    ``base`` is the path of the workspace, below that of its fleet. With a
+    ``form_token`` the pages have the forms that keep a task and pause.
     """
 
-    def __init__(self, open_views: OpenViews, *, form_token: str | None = None) -> None:
+    def __init__(
+        self, open_views: OpenViews, base: str = "", *, form_token: str | None = None
+    ) -> None:
         self._open_views = open_views
+        self._base = base
         self._form_token = form_token
         self._page: tuple[datetime, str] | None = None
         self._past: _History | None = None
@@ -124,7 +129,7 @@ class StatusPages:
             return self._page[1]
         with self._open_views() as views:
             facts = self._facts(with_totals(live, views.totals()), views)
-        page = _render("status.html", **facts)
+        page = render("status.html", base=self._base, **facts)
         self._page = (live.now, page)
         return page
 
@@ -148,8 +153,9 @@ class StatusPages:
                 found = _stored(views, candidates[0])
             veto = views.veto(found["task_id"]) if found else None
             paused = views.paused()
-        page = _render(
+        page = render(
             "task.html",
+            base=self._base,
             workspace=live.workspace,
             task_id=task_id,
             found=found,
@@ -267,7 +273,8 @@ def stylesheet() -> str:
     return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
-def _render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+def render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+    """Render a template of this package; text from outside is escaped."""
     return _environment().get_template(template).render(**facts)
 
 
@@ -287,6 +294,7 @@ def _environment() -> Environment:
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
+        "state": state_words,
         "stored_utc": stored_utc,
         "utc": utc,
         "when": when,
