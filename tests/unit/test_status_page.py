@@ -20,14 +20,16 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.holds import Hold
+from triaged.ledger.observations import ObservationKind
 from triaged.ledger.views import LedgerTotals, open_views
 from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.context import build_context
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Decision, HumanDecision, LeaveCause
+from triaged.rules.task import Change, Decision, HumanDecision, LeaveCause
 from triaged.rulesfile.loader import parse
+from triaged.triage.evidence import change_mode
 from triaged.triage.report import CycleReport, CycleResult
 
 RULES = b"""
@@ -314,6 +316,22 @@ def test_each_rule_has_a_row(ledger: Ledger, pages: StatusPages) -> None:
     assert rows[:5] == ["clutter", "dismiss: testing", "enforce", "1", "0"]
     assert rows[7:12] == ["watch", "dismiss: not_relevant", "observe", "0", "4"]
     assert rows[13] == "50% of 2 (9% to 91%)"
+
+
+def test_a_promoted_rule_says_so(ledger: Ledger, pages: StatusPages) -> None:
+    """Its row has the mode in force, since when, and how its audited tasks fared."""
+    rule = replace(ruleset().rules[1], audit=0.5)
+    rules = replace(ruleset(), rules=(rule,))
+    change_mode(ledger, rule, Change.PROMOTED, {}, T0)
+    audited = [an_observation(f"a{n}", kind=ObservationKind.AUDITED) for n in range(2)]
+    ledger.observations.record([*audited, an_observation("o1")], at=T0)
+    ledger.feedback.record(
+        dict.fromkeys(("a0", "a1", "o1"), HumanDecision.DISMISSED), at=T0
+    )
+    row = cells(pages.status(a_live_state(ruleset=rules)))[:7]
+
+    assert row[:3] == ["watch", "dismiss: not_relevant", "enforce promoted 2026-03-01"]
+    assert row[6].startswith("100% of 2")
 
 
 def test_what_goes_next(ledger: Ledger, pages: StatusPages) -> None:

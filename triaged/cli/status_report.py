@@ -9,6 +9,7 @@ from triaged.clock import Clock, read_boot_id
 from triaged.ledger import DaemonLock, Ledger
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
+from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSettings
 from triaged.rules.task import LeaveCause, parse_timestamp
@@ -175,11 +176,13 @@ def _rules(
     held = Counter(hold.rule for hold in ledger.holds.all())
     waiting = (saved.get("last_cycle") or {}).get("wanted") or {}
     modes = {rule["name"]: rule["mode"] for rule in saved.get("rules") or ()}
+    changes = ledger.rule_changes.last_of_each()
     names = [*modes, *sorted(filter(None, dismissed)), *observed, *held, *waiting]
     return [
         {
             "rule": name,
             "mode": modes.get(name),
+            "change": _change(changes.get(name), modes.get(name)),
             "dismissed_today": dismissed.get(name, 0),
             "observed_today": observed.get(name, 0),
             "held": held[name],
@@ -191,6 +194,18 @@ def _rules(
         }
         for name in dict.fromkeys(names)
     ]
+
+
+def _change(change: RuleChange | None, mode: str | None) -> dict[str, Any] | None:
+    """Return the promotion or demotion that gave a rule its mode, if one did."""
+    if change is None or mode is None or not change.led_to(mode):
+        return None
+    return {
+        "change": change.change,
+        "at": _text(change.at),
+        "by": change.by or None,
+        "evidence": dict(change.evidence),
+    }
 
 
 def _held(ledger: Ledger, saved: dict[str, Any]) -> list[dict[str, Any]]:

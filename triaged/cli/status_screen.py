@@ -130,12 +130,18 @@ def _tasks(label: str, number: int, shown: list[str]) -> None:
     _line(label, f"{number:,}{names}{more}")
 
 
+def _mode(row: dict[str, Any]) -> str:
+    change = row["change"]
+    since = f" ({change['change']} {change['at'][:10]})" if change else ""
+    return f"{row['mode'] or 'not in force'}{since}"
+
+
 def _show_rules(report: dict[str, Any]) -> None:
     echo("")
     rows = [
         (
             row["rule"],
-            row["mode"] or "not in force",
+            _mode(row),
             _count(row["dismissed_today"]),
             _count(row["observed_today"]),
             _count(row["held"]),

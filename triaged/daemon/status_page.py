@@ -31,6 +31,8 @@ from triaged.daemon.page_words import (
     when,
 )
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
+from triaged.ledger.observations import ObservationKind
+from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.views import (
     DailyCount,
     HeldTask,
@@ -38,7 +40,7 @@ from triaged.ledger.views import (
     day_of,
     next_day,
 )
-from triaged.rules.rule import Rule
+from triaged.rules.rule import Mode, Rule
 from triaged.rules.task import HumanDecision, LeaveCause
 from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
@@ -84,9 +86,10 @@ class NextTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """One rule in the table."""
+    """One rule in the table; ``change`` is what gave it its mode, if not the file."""
 
     rule: Rule
+    change: RuleChange | None
     action: str
     dismissed_today: int
     observed_today: int
@@ -100,7 +103,7 @@ class _History:
 
     read_at: datetime
     past: list[DailyCount]
-    feedback: Mapping[tuple[str, str], int]
+    feedback: Mapping[tuple[str, str, str], int]
 
 
 class StatusPages:
@@ -225,18 +228,24 @@ def _rules(
     daily: list[DailyCount],
     today: list[DailyCount],
     views: LedgerViews,
-    feedback: Mapping[tuple[str, str], int],
+    feedback: Mapping[tuple[str, str, str], int],
 ) -> list[RuleRow]:
     observed = views.observed_on(snapshot.now)
+    changes = views.rule_changes.last_of_each()
     rows = []
     for rule in snapshot.ruleset.rules:
+        # Once it acts, the control group tells how it does now.
+        acts = rule.mode is Mode.ENFORCE and rule.audited_share > 0
+        kind = ObservationKind.AUDITED if acts else ObservationKind.OBSERVED
         agreement = Agreement(
-            feedback.get((rule.name, HumanDecision.DISMISSED), 0),
-            feedback.get((rule.name, HumanDecision.APPROVED), 0),
+            feedback.get((rule.name, kind, HumanDecision.DISMISSED), 0),
+            feedback.get((rule.name, kind, HumanDecision.APPROVED), 0),
         )
+        change = changes.get(rule.name)
         rows.append(
             RuleRow(
                 rule=rule,
+                change=change if change and change.led_to(rule.mode) else None,
                 action="leave" if rule.reason is None else f"dismiss: {rule.reason}",
                 dismissed_today=sum(c.count for c in today if c.rule == rule.name),
                 observed_today=observed.get(rule.name, 0),
@@ -291,6 +300,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "cause": cause_words,
         "outcome": outcome_words,
+        "day": lambda moment: f"{moment:%Y-%m-%d}",
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,

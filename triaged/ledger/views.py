@@ -174,17 +174,17 @@ class LedgerViews:
         """Count by rule the tasks first observed on a UTC day."""
         return self._observations.count_on(day)
 
-    def feedback(self) -> Mapping[tuple[str, str], int]:
-        """Count the observed tasks by rule and human decision."""
+    def feedback(self) -> Mapping[tuple[str, str, str], int]:
+        """Count the observed and audited tasks by rule, kind and human decision."""
         rows = self._database.rows(
-            "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
+            "SELECT o.rule, o.kind, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
             " JOIN human_decision w ON w.workspace = o.workspace"
             " AND w.task_id = o.task_id"
             f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {BY_TRIAGED}"
-            " GROUP BY o.rule, w.decision",
+            " GROUP BY o.rule, o.kind, w.decision",
             (self._workspace,),
         )
-        return {(row["rule"], row["decision"]): row["n"] for row in rows}
+        return {(row["rule"], row["kind"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
         """Return the tasks that a rule holds, in the order in which their holds end.
