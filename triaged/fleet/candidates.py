@@ -181,6 +181,8 @@ def refuse_shared(candidates: Sequence[Candidate]) -> None:
         message = f"name {one.name!r} is in {theirs} too; each workspace needs its own"
         one.refuse(place, message)
     for one, other in _sharing((each.key_hash, each) for each in candidates):
+        if one.name is not None and one.name == other.name:
+            continue  # an entry that stands there twice is one mistake
         place = one.places["key"]
         theirs = other.places.get("name", other.places["key"]).seen_from(place)
         message = f"the key is that of the workspace in {theirs} too"

@@ -138,7 +138,7 @@ _SETTINGS: Final = (
             ),
             check_labels,
         ),
-        "Texts by name, to select workspaces by; those of defaults are kept beside.",
+        "Names and values to select workspaces by; those of defaults are kept beside.",
     ),
 )
 _SYNONYMS: Final = {
