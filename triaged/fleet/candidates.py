@@ -95,6 +95,7 @@ class Surroundings:
             name=found.name,
             rules=found.rules,
             key=key,
+            key_hash=found.key_hash,
             key_name=f"file {key.file}" if key.file else f"env {values['key'].text}",
             labels=_labels(defaults) | _labels(entry),
             file=file,

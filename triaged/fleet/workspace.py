@@ -16,14 +16,16 @@ class FleetWorkspace:
     """One workspace as its file and the defaults there describe it.
 
     A setting that is None is that of the environment. ``rate_limit`` is calls and the
-    seconds that they are for. ``key_name`` says where the key is from, without the key.
-    Equal workspaces have equal settings, whatever place in the files they have.
+    seconds that they are for. ``key_name`` says where the key is from, without the key;
+    ``key_hash`` tells it from other keys. Equal workspaces have equal settings,
+    whatever place in the files they have, and whatever their key is at the moment.
     """
 
     name: str
     rules: tuple[Path, ...]
     key_name: str
     key: KeySource = field(compare=False)
+    key_hash: str = field(compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     api_url: str | None = None
     api_plan: str | None = None
