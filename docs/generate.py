@@ -92,7 +92,7 @@ def fleet_page() -> str:
         (
             "Every key, from the JSON Schema that `triaged schema --fleet` prints."
             " `[]` stands for each entry of a list, `*` for a label."
-            " [Fleet files](../how-to/fleet-files.md) says how to use them."
+            " [Fleet files](../how-to/fleet-files.md) explains how to use them."
         )
     ]
     for name, part in schema["properties"].items():

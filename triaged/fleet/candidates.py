@@ -34,7 +34,7 @@ _PLAIN_VALUES: Final = frozenset(
 class Candidate:
     """A workspace that may still turn out to be unusable.
 
-    ``places`` are those of its values; ``key_hash`` tells its key from others.
+    ``places`` are those of its values; ``key_hash`` identifies its key.
     ``files`` are the other files that it needs.
     """
 
@@ -193,7 +193,7 @@ def refuse_shared(candidates: Sequence[Candidate]) -> None:
 def _sharing(
     candidates: Iterable[tuple[str, Candidate]],
 ) -> Iterator[tuple[Candidate, Candidate]]:
-    """Yield each candidate that has the same text as another, with the first other."""
+    """Yield each candidate with the first other one that has the same text."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for text, candidate in candidates:
         if text:
