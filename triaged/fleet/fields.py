@@ -202,7 +202,7 @@ def _key_problem(text: str, *, in_file: bool) -> str:
 def check_labels(
     labels: dict[str, str], place: Location, report: ProblemCollector
 ) -> dict[str, str] | Invalid:
-    """Report each label that no one could select by, or that is no short text."""
+    """Report each label with a name that is not allowed, or too long a value."""
     found = len(report.problems)
     for name, value in labels.items():
         shown = quote_for_message(name)
