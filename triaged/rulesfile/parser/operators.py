@@ -21,17 +21,17 @@ from triaged.rules.conditions import (
 from triaged.rules.patterns.re2_pattern import Re2Pattern
 from triaged.rules.task import nfc
 from triaged.rules.words import has_word
-from triaged.rulesfile.lists import ListFileError, check_entry
+from triaged.rulesfile.lists import ListFileError, check_entry, find_hidden
 from triaged.rulesfile.parser.containers import (
     DictOf,
     Field,
-    JsonValue,
     ListOf,
     Mapped,
     OneOrMany,
     ParsedMapping,
     Record,
 )
+from triaged.rulesfile.parser.literals import Literal
 from triaged.rulesfile.parser.nodes import Mapping, Node, Sequence
 from triaged.rulesfile.parser.snippets import IN_OPERATORS as OPERATOR_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_OPERATORS
@@ -54,7 +54,7 @@ from triaged.rulesfile.problems import (
 
 PATTERNS: Final = OneOrMany("a pattern", RegexType())
 _NUMBER: Final = Number(decimal=True)
-_VALUE: Final = JsonValue()
+_VALUE: Final = Literal()
 _EQUALS: Final = "The value is this one, of the same JSON type."
 _REGEX: Final = "The value is a text in which a pattern occurs."
 _WORDS: Final = (
@@ -163,7 +163,9 @@ class _InType:
 # --- the description ------------------------------------------------------------------
 
 
-def _equal(text: str, _place: Location, _report: ProblemCollector) -> Equals:
+def _equal(text: str, place: Location, report: ProblemCollector) -> Equals | Invalid:
+    if problem := find_hidden(text):
+        return report.error(place, problem)
     return Equals(nfc(text))
 
 
