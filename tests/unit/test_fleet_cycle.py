@@ -58,10 +58,8 @@ async def test_a_cycle_by_composed_rules_is_explained_afterwards(
             report = await cycle.run(lambda: rules, stop=asyncio.Event())
     for name in ("base.yaml", "acme.yaml", "clients.txt"):
         (tmp_path / name).unlink()
-    with Ledger(settings.state_dir, workspace="acme") as ledger:
-        stored = stored_explanation(
-            ledger.dismissals, ledger.decisions, ledger.rulesets, "c"
-        )
+    with Ledger.open(settings.state_dir, workspace="acme") as ledger:
+        stored = stored_explanation(ledger, "c")
 
     assert {a.request.task.id: a.request.rule for a in report.attempts} == {
         "a": "clutter",

@@ -91,6 +91,38 @@ def test_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
     assert used(beside, clock) == 1
 
 
+def test_a_dead_poll_blocks_no_later_daemon(ledger: Ledger, beside: Ledger) -> None:
+    """After ``kill -9`` in mid-poll the next daemon need not wait for its expiry."""
+    clock, unknown_plan = AutoAdvanceClock(), QuotaSettings(daily_limit=100)
+    dead = RateLimiter(unknown_plan, ledger, clock)
+    dead.take_over()
+    while is_allowed(dead, Purpose.POLL):
+        pass
+    alive = RateLimiter(unknown_plan, beside, clock)
+    before = used(beside, clock, unknown_plan)
+    was_blocked = not is_allowed(alive, Purpose.POLL)
+    alive.take_over()
+
+    assert was_blocked
+    assert used(beside, clock, unknown_plan) == before
+    assert is_allowed(alive, Purpose.POLL)
+
+
+def test_a_daemon_takes_no_call_of_a_command_for_lost(
+    ledger: Ledger, beside: Ledger
+) -> None:
+    """A command that runs while the daemon starts is still waiting for its answer."""
+    clock = AutoAdvanceClock()
+    command = RateLimiter(STARTER, ledger, clock)
+    permit_of(command, Purpose.OTHER)
+    RateLimiter(STARTER, beside, clock).take_over()
+    saved = ledger.state.load_quota(unless_version=-1)
+
+    assert saved is not None
+    assert saved[1] is not None
+    assert len(saved[1]["in_flight"]) == 1
+
+
 def test_transaction_is_written_once(ledger: Ledger, beside: Ledger) -> None:
     """Nested transactions are one, which no other process sees before its end."""
     clock = AutoAdvanceClock()

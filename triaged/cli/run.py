@@ -171,6 +171,7 @@ async def _run_once(
             on_refused=metrics.record_rate_limited if metrics else lambda _: None,
             on_lock_wait=log_lock_wait,
         ) as workspace:
+            workspace.rate_limiter.take_over()
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)

@@ -139,6 +139,7 @@ class Daemon:
             self._lock,
             signal_events(loop, self._stop, self._reload_requested),
         ):
+            self.workspace.rate_limiter.take_over()
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))

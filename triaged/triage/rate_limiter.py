@@ -62,6 +62,7 @@ class RateLimiter:
         self._on_refused = on_refused
         self._version = -1
         self._in_transaction = False
+        self._is_daemon = False
         self._quota = QuotaLimiter(settings, seed=seed)
         self._server_time: ServerTime | None = None
         self.clock_skew = timedelta(0)
@@ -94,7 +95,7 @@ class RateLimiter:
     def try_acquire(self, purpose: Purpose) -> Grant:
         """Charge one call if it may be sent now; durable once it is committed."""
         with self.transaction():
-            grant = self._quota.acquire(self._now(), purpose)
+            grant = self._quota.acquire(self._now(), purpose, by_daemon=self._is_daemon)
             return replace(grant, retry_at=self._local_or_none(grant.retry_at))
 
     async def acquire(self, purpose: Purpose) -> int:
@@ -136,6 +137,16 @@ class RateLimiter:
                 self._quota.on_no_response(now, permit)
             else:
                 self._quota.on_response(now, permit, headers)
+
+    def take_over(self) -> None:
+        """Count an earlier daemon's calls in flight as sent; requires the daemon lock.
+
+        A poll that died with its daemon would block calls until it expires. The calls
+        from now on are those of the daemon.
+        """
+        self._is_daemon = True
+        with self.transaction():
+            self._quota.expire_daemon_calls(self._now())
 
     def expire_dismissals(self) -> None:
         """Count dismissals in flight as sent; requires the dispatch lock."""
