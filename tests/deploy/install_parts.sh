@@ -15,6 +15,7 @@ flock 9 # one at a time
 packages=(
   buildah catatonit crun podman mmdebstrap ca-certificates      # containers
   prometheus prometheus-alertmanager prometheus-node-exporter   # metrics and alerts
+  prometheus-pushgateway
   chromium chromium-driver fonts-dejavu-core                    # screenshots of the page
   systemd iproute2 procps util-linux curl python3 python3-venv  # a machine to boot
   libfaketime                                                   # clocks that are set
