@@ -141,7 +141,7 @@ class TriageHarness:
     ) -> None:
         self.clock = AutoAdvanceClock()
         self.leadlex = InMemoryLeadLex()
-        self.ledger = Ledger(directory)
+        self.ledger = Ledger.open(directory)
         settings = QuotaSettings(minute_limit=limit, daily_limit=daily_limit)
         self.rate_limiter = RateLimiter(settings, self.ledger, self.clock)
         self.reader = RateLimitedReader(self.leadlex, self.rate_limiter)

@@ -122,7 +122,7 @@ async def open_workspace(
         LedgerError: the ledger cannot be opened.
     """
     key = ApiKeyProvider(settings.key)
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
         ledger.bind(settings.api_url, at=clock.now())
         rate_limiter = RateLimiter(
             settings.quota,

@@ -64,7 +64,7 @@ class Parts:
         self, directory: Path, server: Server, clock: AutoAdvanceClock
     ) -> None:
         self.clock = clock
-        self.ledger = Ledger(directory)
+        self.ledger = Ledger.open(directory)
         self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
         self.reader = RateLimitedReader(server, self.rate_limiter)
         self.lock = DispatchLock(directory, clock)
@@ -140,7 +140,7 @@ class ModelComparison:
         self.counted: Counter[str] = Counter()
         self._runner = asyncio.Runner()
         # As another process would see what the first one has made durable.
-        self.beside = Ledger(self._directory)
+        self.beside = Ledger.open(self._directory)
         self.server.has_intent = self._has_intent
         self.parts = Parts(self._directory, self.server, self.clock)
         self._crashed: Counter[datetime] = Counter()

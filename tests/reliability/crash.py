@@ -237,7 +237,7 @@ def read_copy(state: Path) -> LedgerCopy:
         for path in state.glob(f"{FILE}*"):
             if not path.name.endswith("-shm"):
                 shutil.copy(path, name)
-        with Ledger(Path(name), create=False) as ledger:
+        with Ledger.open(Path(name), create=False) as ledger:
             found = ledger.dismissals.query(DismissalFilter())
             dismissals = ledger.counters.values("dismissals")
             attempts = ledger.counters.values("attempts")

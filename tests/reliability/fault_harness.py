@@ -144,7 +144,7 @@ class FaultHarness:
 
     def entries(self) -> dict[str, list[DismissalRecord]]:
         """Return what the ledger says of calls that were made, by task."""
-        with Ledger(self.state) as ledger:
+        with Ledger.open(self.state) as ledger:
             found = ledger.dismissals.query(DismissalFilter())
         ends: dict[str, list[DismissalRecord]] = {}
         for entry in found:
@@ -159,7 +159,7 @@ class FaultHarness:
 
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
-        with Ledger(self.state) as ledger:
+        with Ledger.open(self.state) as ledger:
             return dict(ledger.counters.values(name))
 
     def _settings(self) -> Settings:

@@ -146,7 +146,7 @@ class KillRun:
 
     def is_open(self) -> bool:
         """Return whether the outcome of a dismissal is not known yet."""
-        with Ledger(self.program.directory / "state") as ledger:
+        with Ledger.open(self.program.directory / "state") as ledger:
             return ledger.dismissals.count_unresolved() > 0
 
     def done(self) -> int:

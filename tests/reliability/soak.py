@@ -95,7 +95,7 @@ class Soak:
         self._half = T0 + timedelta(days=days / 2)
         self._state = directory / "state"
         self._rules = directory / "rules.yaml"
-        self._beside = Ledger(self._state)
+        self._beside = Ledger.open(self._state)
         # Answers take their time; the last parts of minutes and days are fought over.
         self._sandbox = Sandbox(SandboxSettings(task_count=0, latency=0.3), self.clock)
         self._faults = self._sandbox.world.faults = Faults(seed)

@@ -48,7 +48,7 @@ def test_nothing_forbidden_leaves(
         trial = Participants(program, sandbox, cap=CAP, seed=SECONDS)
         trial.run(SECONDS)
         settled = program.run("run", "--once")
-        with Ledger(tmp_path / "state") as ledger:
+        with Ledger.open(tmp_path / "state") as ledger:
             records = ledger.dismissals.query(DismissalFilter())
         calls = [c for c in sandbox.world.calls if c.operation == "dismiss"]
         check.runs = len(calls)

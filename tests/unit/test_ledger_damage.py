@@ -28,7 +28,7 @@ INTENT = Intent(
 @pytest.fixture
 def crashed(tmp_path: Path) -> Path:
     """Return the directory of a ledger whose program died before it tidied up."""
-    with Ledger(tmp_path / "live") as ledger:
+    with Ledger.open(tmp_path / "live") as ledger:
         ledger.vetoes.add("task-1", at=T0)
         directory = tmp_path / "crashed"
         directory.mkdir()
@@ -47,7 +47,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
 
 def test_what_was_logged_is_there(crashed: Path) -> None:
     """A ledger is read with what had not been written back to it."""
-    with Ledger(crashed) as ledger:
+    with Ledger.open(crashed) as ledger:
         vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
@@ -103,7 +103,7 @@ def test_tables_of_another_shape(tmp_path: Path) -> None:
     """A statement that does not fit the tables is damage of the file."""
     Database(tmp_path).close()
     change(tmp_path / FILE, b"fingerprint", b"fingerprunt")
-    with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
+    with Ledger.open(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
         ledger.holds.all()
 
     assert "no such column: fingerprint" in raised.value.problem
@@ -125,10 +125,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_a_row_of_nonsense_is_damage(tmp_path: Path, old: bytes, new: bytes) -> None:
     """What SQLite takes for a row and we cannot read is said to be damage."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ledger.dismissals.record_intent(INTENT)
     change(tmp_path / FILE, old, new)
-    with Ledger(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
+    with Ledger.open(tmp_path) as ledger, pytest.raises(LedgerError) as raised:
         ledger.dismissals.unresolved()
 
     assert raised.value.hint.startswith(DAMAGED)

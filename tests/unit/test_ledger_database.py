@@ -36,7 +36,7 @@ from pathlib import Path
 from triaged.ledger.database import Database
 store = Database(Path(sys.argv[1]))
 for n in range(200):
-    with store.transaction():
+    with store.transaction("w"):
         count = store.row("SELECT COUNT(*) AS n FROM veto")["n"]
         store.execute(sys.argv[2], (f"{count}",))
 """
@@ -53,7 +53,7 @@ def vetoes(store: Database) -> list[str]:
 
 def write(store: Database, *task_ids: str, error: BaseException | None = None) -> None:
     """Write rows in one transaction, and break it off at its end if told to."""
-    with store.transaction():
+    with store.transaction("w"):
         for task_id in task_ids:
             store.execute(INSERT, (task_id,))
         if error is not None:
@@ -70,7 +70,7 @@ def refusal(directory: Path) -> LedgerError:
 def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
     """The state directory and the file come into being, for the owner's eyes only."""
     directory = tmp_path / "deep" / "state"
-    with Ledger(directory) as ledger:
+    with Ledger.open(directory) as ledger:
         path = ledger.path
 
     assert path == directory / FILE
@@ -81,9 +81,9 @@ def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 def test_a_ledger_is_opened_again(tmp_path: Path) -> None:
     """What was written is there after closing and opening."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ledger.vetoes.add("task-1", at=T0)
-    with Ledger(tmp_path, create=False) as ledger:
+    with Ledger.open(tmp_path, create=False) as ledger:
         vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
@@ -92,7 +92,7 @@ def test_a_ledger_is_opened_again(tmp_path: Path) -> None:
 def test_no_ledger_is_made_for_who_only_reads(tmp_path: Path) -> None:
     """Without leave to create, a missing ledger is an error and stays missing."""
     with pytest.raises(LedgerError, match="there is no ledger here yet"):
-        Ledger(tmp_path, create=False)
+        Ledger.open(tmp_path, create=False)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -219,7 +219,7 @@ def test_inner_transactions_belong_to_the_outermost(store: Database) -> None:
     """Nothing is kept of an inner transaction whose outer one fails."""
 
     def nest() -> None:
-        with store.transaction():
+        with store.transaction("w"):
             write(store, "a")
             raise KeyboardInterrupt
 
@@ -247,7 +247,7 @@ def test_a_commit_that_fails_leaves_no_transaction_open(store: Database) -> None
     store.execute("CREATE TABLE c (id REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED)")
 
     def break_a_promise() -> None:
-        with store.transaction():
+        with store.transaction("w"):
             write(store, "a")
             store.execute("INSERT INTO c VALUES (1)")
 

@@ -22,7 +22,7 @@ SEEN: Final = ProposedDismissal("watch", "testing")
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as opened:
+    with Ledger.open(tmp_path) as opened:
         yield opened
 
 
@@ -236,7 +236,7 @@ def test_observed_on_a_day_is_by_rule(ledger: Ledger, day: datetime) -> None:
 
 def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
     """Judgements and observations from before the moment go, the others stay."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         remember(ledger, left(a_task(id="old")))
         remember(ledger, left(a_task(id="young")), at=LATER)
         ledger.observations.record([(a_task(id="old"), SEEN)], at=T0)
@@ -253,7 +253,10 @@ def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
 
 def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
     """Neither judgements, holds nor observations reach another workspace."""
-    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+    with (
+        Ledger.open(tmp_path, workspace="a") as a,
+        Ledger.open(tmp_path, workspace="b") as b,
+    ):
         remember(a, left(cause=LeaveCause.OVER_CAP))
         a.holds.replace({Hold("task-1", "clutter", "f1"): T0})
         a.observations.record([(a_task(), SEEN)], at=T0)

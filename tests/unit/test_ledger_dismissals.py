@@ -31,14 +31,14 @@ import os, signal, sys
 from pathlib import Path
 from tests.builders import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.record_intent(an_intent())
+Ledger.open(Path(sys.argv[1])).dismissals.record_intent(an_intent())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         yield ledger
 
 
@@ -110,7 +110,7 @@ def test_an_intent_survives_a_kill(tmp_path: Path) -> None:
     )
 
     assert process.returncode == -signal.SIGKILL
-    with Ledger(tmp_path, create=False) as ledger:
+    with Ledger.open(tmp_path, create=False) as ledger:
         assert ids(ledger.dismissals.unresolved()) == ["task-1"]
 
 
@@ -304,7 +304,10 @@ def test_prune_keeps_what_is_young_or_open(ledger: Ledger) -> None:
 
 def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
     """One file may serve two workspaces, and neither counts for the other."""
-    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+    with (
+        Ledger.open(tmp_path, workspace="a") as a,
+        Ledger.open(tmp_path, workspace="b") as b,
+    ):
         settled(a.dismissals, Outcome.CONFIRMED, an_intent())
         a.dismissals.record_intent(an_intent("open"))
         seen = (

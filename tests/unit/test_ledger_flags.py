@@ -16,7 +16,7 @@ LATER = T0 + timedelta(hours=1)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as opened:
+    with Ledger.open(tmp_path) as opened:
         yield opened
 
 
@@ -88,14 +88,14 @@ def test_the_quota_is_read_only_when_it_changed(ledger: Ledger) -> None:
 
 def test_marks_survive_and_belong_to_their_workspace(tmp_path: Path) -> None:
     """A later process sees them, and another workspace does not."""
-    with Ledger(tmp_path, workspace="a") as ledger:
+    with Ledger.open(tmp_path, workspace="a") as ledger:
         ledger.flags.set(FlagName.PAUSED, reason="", at=T0)
         ledger.vetoes.add("task-1", at=T0)
         ledger.counters.increment("dismissals", "clutter")
         ledger.state.save_quota(1, {})
-    with Ledger(tmp_path, workspace="a") as ledger:
+    with Ledger.open(tmp_path, workspace="a") as ledger:
         mine = ledger.flags.get(FlagName.PAUSED)
-    with Ledger(tmp_path, workspace="b") as ledger:
+    with Ledger.open(tmp_path, workspace="b") as ledger:
         theirs = (
             ledger.flags.get(FlagName.PAUSED),
             ledger.flags.clear(FlagName.PAUSED),

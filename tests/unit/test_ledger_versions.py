@@ -54,7 +54,7 @@ def test_every_row_is_kept(old: Path) -> None:
 
 def test_a_stored_trace_says_the_same_in_the_words_of_today(old: Path) -> None:
     """Explanations that were stored with older keys are read with the present ones."""
-    with Ledger(old.parent) as ledger:
+    with Ledger.open(old.parent) as ledger:
         (record,) = ledger.dismissals.query(DismissalFilter(task_id="confirmed"))
     keys = set(re.findall(r'"([a-z_]+)":', json.dumps(record.trace)))
 
@@ -64,7 +64,7 @@ def test_a_stored_trace_says_the_same_in_the_words_of_today(old: Path) -> None:
 def test_what_version_2_knew_is_known(tmp_path: Path) -> None:
     """What people decided, false positives and the review's place are read again."""
     write_old(tmp_path, 2)
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         assert ledger.feedback.false_positives() == {("watch", "seen")}
         assert ledger.flags.get(FlagName.FEEDBACK_REFRESHED) is not None
         assert ledger.state.load(StateName.REVIEW_POSITION) == "task-9"
@@ -82,7 +82,7 @@ def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
 def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
     """Every room of the ledger reads what version 1 wrote."""
     write_old(tmp_path, 1)
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ends = {
             e.task_id: e.outcome for e in ledger.dismissals.query(DismissalFilter())
         }
@@ -140,7 +140,7 @@ def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
         connection.commit()
         for each in tmp_path.glob(f"{FILE}*"):
             shutil.copy(each, crashed)
-    with Ledger(crashed) as ledger:
+    with Ledger.open(crashed) as ledger:
         vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"kept", "late"}

@@ -36,14 +36,14 @@ HOUR: Final = timedelta(hours=1)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         yield ledger
 
 
 @pytest.fixture
 def beside(ledger: Ledger) -> Iterator[Ledger]:
     """Open the same ledger as another process would."""
-    with Ledger(ledger.path.parent) as beside:
+    with Ledger.open(ledger.path.parent) as beside:
         yield beside
 
 

@@ -30,7 +30,7 @@ from triaged.triage.requests import (
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         yield ledger
 
 

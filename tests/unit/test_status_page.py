@@ -101,7 +101,7 @@ def a_snapshot(**given: Any) -> Snapshot:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path, workspace="acme") as opened:
+    with Ledger.open(tmp_path, workspace="acme") as opened:
         yield opened
 
 

@@ -68,7 +68,7 @@ def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], in
     if not (settings.state_dir / FILE).exists():
         return None, {}, 0
     clock = SystemClock()
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()

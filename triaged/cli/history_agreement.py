@@ -62,7 +62,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
     except TriagedError as error:
         echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
         found = summarise(ledger.feedback.observations(), ruleset)
         if as_json:
             rows = [_as_json(one, ledger) for one in found]
@@ -74,7 +74,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
 async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return

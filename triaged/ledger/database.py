@@ -17,6 +17,7 @@ from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.errors import LedgerBusy, LedgerError
+from triaged.ledger.ownership import TransactionOwner
 from triaged.ledger.schema import VERSION, migrate
 
 FILE: Final = "ledger.sqlite3"
@@ -83,7 +84,7 @@ class Database:
         """
         self.path = directory / FILE
         self._busy_seconds = busy_seconds
-        self._depth = 0
+        self._owner = TransactionOwner()
         if not self._is_there():
             self._reject_orphan_wal(directory / f"{FILE}-wal")
             if not create:
@@ -97,25 +98,30 @@ class Database:
         self._connection.close()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, workspace: str) -> Iterator[None]:
         """Run the body in one durable transaction; the outermost one commits.
 
         The write lock is acquired at the start, so that data read inside cannot change.
+        The body must not await, and nested transactions are of the same workspace.
+
+        Raises:
+            TransactionMisused: one of another workspace or another task is open.
+
         """
-        if self._depth:
+        if self._owner.is_joined_by(workspace):
             yield
             return
         self.verify()
         self.execute("BEGIN IMMEDIATE")
-        self._depth = 1
+        self._owner.begin(workspace)
         try:
             yield
         except BaseException:
-            self._depth = 0
+            self._owner.end()
             with contextlib.suppress(LedgerError):
                 self.execute("ROLLBACK")
             raise
-        self._depth = 0
+        self._owner.end()
         try:
             self.execute("COMMIT")
         except LedgerError:
@@ -189,6 +195,7 @@ class Database:
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
+        self._owner.check()
         try:
             yield
         except _SQLITE_ERRORS as error:

@@ -50,7 +50,7 @@ class Flags:
 
         A flag that is already set keeps its time; reason and author are replaced.
         """
-        with self._database.transaction():
+        with self._database.transaction(self._workspace):
             is_new = self.get(name) is None
             self._database.execute(
                 "INSERT INTO flag (workspace, name, since, reason, set_by)"
@@ -64,7 +64,7 @@ class Flags:
 
     def clear(self, name: FlagName) -> bool:
         """Clear a flag; return whether it was set."""
-        with self._database.transaction():
+        with self._database.transaction(self._workspace):
             return bool(
                 self._database.execute(
                     "DELETE FROM flag WHERE workspace = ? AND name = ?",

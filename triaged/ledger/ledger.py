@@ -1,7 +1,7 @@
 """The ledger of one workspace: its stores over one database."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
@@ -30,13 +30,41 @@ class Ledger:
 
     def __init__(
         self,
+        database: Database,
+        workspace: str = "default",
+        *,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Use an open database, which ledgers of other workspaces may share.
+
+        ``close`` leaves it open, unless ``on_close`` closes it.
+        """
+        self._database = database
+        self._on_close = on_close
+        self.workspace = workspace
+        self.path = database.path
+        self.dismissals = Dismissals(database, workspace)
+        self.decisions = DecisionStore(database, workspace)
+        self.holds = Holds(database, workspace)
+        self.observations = Observations(database, workspace)
+        self.rule_changes = RuleChanges(database, workspace)
+        self.rulesets = Rulesets(database)
+        self.feedback = FeedbackStore(database, workspace)
+        self.flags = Flags(database, workspace)
+        self.vetoes = Vetoes(database, workspace)
+        self.counters = Counters(database, workspace)
+        self.state = StateStore(database, workspace)
+
+    @classmethod
+    def open(
+        cls,
         directory: Path,
         *,
         workspace: str = "default",
         create: bool = True,
         busy_seconds: float = BUSY_SECONDS,
-    ) -> None:
-        """Open the ledger of a state directory.
+    ) -> Self:
+        """Open the ledger of a state directory, with a database of its own.
 
         ``busy_seconds`` is how long a statement waits while another process writes.
 
@@ -45,20 +73,8 @@ class Ledger:
             LedgerError: it cannot be opened; the message tells what to do.
 
         """
-        self._database = Database(directory, create=create, busy_seconds=busy_seconds)
-        self.workspace = workspace
-        self.path = self._database.path
-        self.dismissals = Dismissals(self._database, workspace)
-        self.decisions = DecisionStore(self._database, workspace)
-        self.holds = Holds(self._database, workspace)
-        self.observations = Observations(self._database, workspace)
-        self.rule_changes = RuleChanges(self._database, workspace)
-        self.rulesets = Rulesets(self._database)
-        self.feedback = FeedbackStore(self._database, workspace)
-        self.flags = Flags(self._database, workspace)
-        self.vetoes = Vetoes(self._database, workspace)
-        self.counters = Counters(self._database, workspace)
-        self.state = StateStore(self._database, workspace)
+        database = Database(directory, create=create, busy_seconds=busy_seconds)
+        return cls(database, workspace, on_close=database.close)
 
     @classmethod
     def open_existing(
@@ -75,7 +91,7 @@ class Ledger:
                 runs on it serves another one.
         """
         owner = DaemonLock.owner(directory)
-        ledger = cls(
+        ledger = cls.open(
             directory, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
         known = ledger.workspaces()
@@ -127,8 +143,8 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+        """Close the database, if this ledger opened it."""
+        self._on_close()
 
     def verify(self) -> None:
         """Check that the open file is still the one at the ledger's path.
@@ -140,7 +156,7 @@ class Ledger:
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Run the body in one durable transaction; it may be nested."""
-        return self._database.transaction()
+        return self._database.transaction(self.workspace)
 
     def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
         """Return the known task ids with a prefix, sorted."""

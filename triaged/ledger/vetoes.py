@@ -26,7 +26,7 @@ class Vetoes:
         """Veto a task; return False if it was already vetoed."""
         # The transaction verifies that the open file is the one that other processes
         # use.
-        with self._database.transaction():
+        with self._database.transaction(self._workspace):
             return bool(
                 self._database.execute(
                     "INSERT INTO veto (workspace, task_id, since, set_by)"
@@ -37,7 +37,7 @@ class Vetoes:
 
     def remove(self, task_id: str) -> bool:
         """Remove a veto; return whether there was one."""
-        with self._database.transaction():
+        with self._database.transaction(self._workspace):
             return bool(
                 self._database.execute(
                     "DELETE FROM veto WHERE workspace = ? AND task_id = ?",

@@ -24,6 +24,7 @@ from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.observations import Observations
+from triaged.ledger.ownership import TransactionOwner
 from triaged.ledger.rulesets import Rulesets
 
 _DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
@@ -40,7 +41,7 @@ class ReadOnlyDatabase(Database):
         """
         self.path = directory / FILE
         self._busy_seconds = BUSY_SECONDS
-        self._depth = 0
+        self._owner = TransactionOwner()
         self._connection = self._connect("ro")
         self._connection.row_factory = Row
 
