@@ -67,10 +67,8 @@ class Workspace:
         )
 
     def dispatch_lock(self) -> DispatchLock:
-        """Return the lock to hold while sending dismissals for this state directory."""
-        return DispatchLock(
-            self.settings.state_dir, self.clock, on_wait=self.on_lock_wait
-        )
+        """Return the lock to hold while sending dismissals of this workspace."""
+        return self.ledger.dispatch_lock(self.clock, self.on_lock_wait)
 
     def prune(self, now: datetime) -> int | None:
         """Delete data older than the retention; return the number of rows.
@@ -122,7 +120,7 @@ async def open_workspace(
         LedgerError: the ledger cannot be opened.
     """
     key = ApiKeyProvider(settings.key)
-    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
         ledger.bind(settings.api_url, at=clock.now())
         rate_limiter = RateLimiter(
             settings.quota,

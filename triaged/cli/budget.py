@@ -21,7 +21,6 @@ from triaged.cli.output import cause_in_words, echo, echo_json
 from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSnapshot
 from triaged.quota.budget import Budget, compute_budget
@@ -65,10 +64,10 @@ def budget(*, settings: Settings, form: Format) -> None:
 
 def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], int]:
     """Return the last known quota, waiting tasks by cause, and today's dismissals."""
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         return None, {}, 0
     clock = SystemClock()
-    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()

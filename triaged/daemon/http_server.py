@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import uvicorn
@@ -34,8 +33,8 @@ from triaged.daemon.status_page import (
     StatusPages,
     stylesheet,
 )
-from triaged.errors import TriagedError, os_reason
-from triaged.ledger.views import open_views
+from triaged.errors import LedgerUnavailable, TriagedError, os_reason
+from triaged.ledger.views import LedgerTotals, open_views
 from triaged.workspace import Workspace
 
 MAX_CONNECTIONS: Final = 1000
@@ -90,12 +89,13 @@ class HttpServer:
     def __init__(self, daemon: DaemonView) -> None:
         self._daemon = daemon
         self._clock: Clock = daemon.workspace.clock
-        self._state_dir: Path = daemon.workspace.settings.state_dir
+        self._ledger = daemon.workspace.settings.ledger
         self._label = daemon.workspace.settings.workspace
         self._registry = make_registry(
             WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
-        self._pages = StatusPages(partial(open_views, self._state_dir, self._label))
+        self._pages = StatusPages(partial(open_views, self._ledger, self._label))
+        self._totals: LedgerTotals | None = None
         # One thread: requests wait for each other only.
         self._thread = ThreadPoolExecutor(1, "http")
         self._server: uvicorn.Server | None = None
@@ -185,8 +185,14 @@ class HttpServer:
         return HTMLResponse(found.html, found.status)
 
     def _snapshot(self) -> Snapshot:
-        with open_views(self._state_dir, self._label) as views:
-            return with_totals(self._daemon.live_state(), views.totals())
+        """Return state and totals: the last known ones while the ledger is away."""
+        try:
+            with open_views(self._ledger, self._label) as views:
+                self._totals = views.totals()
+        except LedgerUnavailable:
+            if self._totals is None:
+                raise
+        return with_totals(self._daemon.live_state(), self._totals)
 
     async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
         """Run a function in the thread; return None if it raised, which is counted."""

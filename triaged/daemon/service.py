@@ -21,10 +21,10 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
 from triaged.daemon.supervisor import Supervisor
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import LedgerError, QuotaExhausted
+from triaged.errors import LedgerError, LedgerUnavailable, QuotaExhausted
 from triaged.leadlex.errors import KeyRejected
-from triaged.ledger import DaemonLock
 from triaged.ledger.flags import FlagName
+from triaged.ledger.opening import make_daemon_lock
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.report import (
@@ -42,6 +42,9 @@ PRUNE_INTERVAL: Final = timedelta(hours=6)
 
 # A rejected key rarely becomes valid, and each retry costs a call of the quota.
 KEY_RETRY_INTERVAL: Final = timedelta(minutes=15)
+
+# While the ledger is away an attempt costs no call, so it is made soon.
+LEDGER_RETRY_INTERVAL: Final = timedelta(seconds=15)
 
 log = structlog.get_logger()
 
@@ -120,8 +123,8 @@ class Daemon:
         self._process = RunningProcess(
             settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
         )
-        self._lock = DaemonLock(
-            workspace.settings.state_dir,
+        self._lock = make_daemon_lock(
+            workspace.settings.ledger,
             workspace=workspace.settings.workspace,
             since=self._process.started_at,
         )
@@ -141,7 +144,7 @@ class Daemon:
             RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
             KeyRejected: the key has not been accepted since the start.
-            LedgerError: the ledger can no longer be written.
+            LedgerError: the ledger can no longer be written, and will not come back.
             ListenError: the address cannot be bound.
 
         """
@@ -227,6 +230,11 @@ class Daemon:
             self._take_report(report)
             next_at = self._next_poll(report)
             self._save_state(next_at)
+            self._note_ledger(None)
+        except LedgerUnavailable as error:
+            # It may come back; until then each attempt fails before its first call.
+            self._note_ledger(error)
+            return self._clock.now() + min(self.health.interval, LEDGER_RETRY_INTERVAL)
         except LedgerError as error:
             # Without a ledger nothing may be dismissed. Exiting makes the failure
             # visible, and the service manager decides on a restart.
@@ -317,12 +325,35 @@ class Daemon:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.watchdog()
         with self.errors.survived(Where.METRICS):
-            self._quota = self.workspace.rate_limiter.snapshot()
+            self._look_at_ledger()
         is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
         if is_due or self._reload_requested.is_set():
             self._files_checked_at = monotonic
             with self.errors.survived(Where.CYCLE):
                 await self._check_files()
+
+    def _look_at_ledger(self) -> None:
+        """Record the heartbeat and read the quota, unless the ledger is away."""
+        try:
+            self._lock.heartbeat()
+            self._quota = self.workspace.rate_limiter.snapshot()
+        except LedgerUnavailable as error:
+            self._note_ledger(error)
+        else:
+            self._note_ledger(None)
+
+    def _note_ledger(self, error: LedgerUnavailable | None) -> None:
+        """Log when the ledger goes away or comes back, and show it as not ready."""
+        was_away = self.health.ledger_problem is not None
+        self.health.ledger_problem = None if error is None else str(error)
+        if error is not None and not was_away:
+            log.error(
+                "ledger.unavailable",
+                error=str(error),
+                effect="nothing is dismissed until it can be used",
+            )
+        elif error is None and was_away:
+            log.info("ledger.available")
 
     async def _check_files(self) -> None:
         now = self._clock.now()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.ledger.database import (
     Database,
+    Row,
     format_timestamp,
     parse_stored_timestamp,
     utc_day,
@@ -168,7 +168,7 @@ class Dismissals:
         self._database.execute(
             "UPDATE dismissal SET outcome = ?, resolved_at = ?,"
             " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail),"
-            " recheck = ? WHERE id = ?"
+            " recheck = ? WHERE workspace = ? AND id = ?"
             " AND (outcome IS NULL OR outcome = 'unknown' OR recheck = 1)",
             (
                 outcome,
@@ -176,6 +176,7 @@ class Dismissals:
                 request_id,
                 detail,
                 int(recheck),
+                self._workspace,
                 entry_id,
             ),
         )

@@ -63,7 +63,8 @@ class Observations:
         return list(fresh.values())
 
     def _known(self, task_ids: Sequence[str]) -> set[tuple[str, str]]:
-        marks = ", ".join("?" * len(task_ids))
+        # PostgreSQL does not take an empty list.
+        marks = ", ".join("?" * len(task_ids)) or "NULL"
         rows = self._database.rows(
             "SELECT task_id, rule FROM observation"  # noqa: S608 - only placeholders
             f" WHERE workspace = ? AND task_id IN ({marks})",

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from sqlite3 import Row
 from typing import Any
 
 from triaged.ledger.database import (
     Database,
+    Row,
     format_timestamp,
     parse_stored_timestamp,
 )
