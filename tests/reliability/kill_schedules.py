@@ -31,7 +31,8 @@ from tests.reliability.report import FULL
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import format_timestamp, parse_stored_timestamp
+from triaged.ledger.location import FILE
 from triaged.sandbox.settings import SandboxSettings
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
