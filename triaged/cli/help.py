@@ -117,7 +117,7 @@ The copy is consistent and checked, and only its owner may read it.
 Make, upgrade or copy a ledger in PostgreSQL, which several daemons can share.
 """,
     "schema": """\
-Print the JSON Schema of the rules file, for editors.
+Print the JSON Schema of the rules file, or of fleet files, for editors.
 """,
     "sandbox": """\
 Run a LeadLex simulator on loopback, to rehearse without an account.
