@@ -98,7 +98,12 @@ class Supervisor:
             await self._due.wait()
             self._due.clear()
             if not stop.is_set():
-                self.plan(await self._run_cycle())
+                before = self._read_wall_ahead()
+                at = await self._run_cycle()
+                if before - self._read_wall_ahead() > CLOCK_STEP:
+                    # Set back meanwhile: the cycle may have read the clock before.
+                    at = min(at, self._clock.now() + self._health.interval)
+                self.plan(at)
 
     async def _run_cycle(self) -> datetime:
         """Run one cycle in a separate task, and return when to poll next."""
@@ -145,6 +150,9 @@ class Supervisor:
         is_firing = 0 <= monotonic - due < FIRING_SECONDS
         if was_set or not (self._schedule.is_planned() or is_firing):
             self.plan(min(at, now + timedelta(seconds=max(due - monotonic, 0.0))))
+
+    def _read_wall_ahead(self) -> timedelta:
+        return _wall_ahead(self._clock.now(), self._clock.monotonic())
 
 
 def _wall_ahead(now: datetime, monotonic: float) -> timedelta:
