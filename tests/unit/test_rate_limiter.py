@@ -228,6 +228,22 @@ def test_refusal_blocks_every_process(
     assert grant.retry_at > T0.timestamp()
 
 
+@pytest.mark.parametrize("seconds", [90, 1, -90])
+def test_other_processes_know_the_skew(
+    seconds: int, ledger: Ledger, beside: Ledger
+) -> None:
+    """What calls nothing knows the server's clock from one that does."""
+    clock, skew = AutoAdvanceClock(), timedelta(seconds=seconds)
+    rate_limiter = RateLimiter(STARTER, ledger, clock)
+    headers = RateLimitHeaders(date=clock.at + skew)
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
+    clock.advance(10)
+    other = RateLimiter(STARTER, beside, clock)
+
+    assert other.last_clock_skew() == rate_limiter.clock_skew
+    assert other.last_clock_skew() == (timedelta(0) if seconds == 1 else skew)
+
+
 @pytest.mark.parametrize("status", [200, 404, 429, 503])
 @pytest.mark.parametrize("ahead", [timedelta(0), 2 * HOUR, -2 * HOUR])
 def test_retry_after_on_any_status(

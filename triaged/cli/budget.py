@@ -72,7 +72,10 @@ def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], in
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
-        spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
+        today = ledger.dismissals.count_by_rule(
+            clock.now(), skew=limiter.last_clock_skew()
+        )
+        spent = sum(today.values())
         return view, wanted_by_cause(ledger), spent
 
 

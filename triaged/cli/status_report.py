@@ -38,6 +38,8 @@ def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, A
     now = clock.now()
     owner = DaemonLock.owner(settings.state_dir)
     saved: dict[str, Any] = ledger.state.load(StateName.DAEMON) or {}
+    given = _quota_settings(settings, saved)
+    limiter = RateLimiter(given, ledger, clock, boot_id=read_boot_id())
     breaker = ledger.flags.get(FlagName.BREAKER)
     problems = list(_problems(owner, saved, breaker, now))
     return {
@@ -55,8 +57,8 @@ def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, A
         "last_ok_at": saved.get("last_ok_at"),
         "next_poll_at": saved.get("next_poll_at") if owner else None,
         "poll_interval_seconds": saved.get("poll_interval_seconds"),
-        "quota": _quota(ledger, settings, saved, clock),
-        "rules": _rules(ledger, saved, now),
+        "quota": _quota(limiter, given),
+        "rules": _rules(ledger, saved, now, clock_skew=limiter.last_clock_skew()),
         "held": _held(ledger, saved),
         "observed_today": sum(ledger.observations.count_on(now).values()),
         "vetoed": [
@@ -132,19 +134,21 @@ def _breaker(flag: Flag | None, saved: dict[str, Any]) -> dict[str, Any] | None:
     return {"since": _text(flag.since), "reason": flag.reason, "wants": wants}
 
 
-def _quota(
-    ledger: Ledger, settings: Settings, saved: dict[str, Any], clock: Clock
-) -> dict[str, Any]:
-    """Return the quota by the daemon's settings, or the caller's if unknown."""
+def _quota_settings(settings: Settings, saved: dict[str, Any]) -> QuotaSettings:
+    """Return the daemon's settings, or the caller's if those are unknown."""
     given = settings.quota
-    if isinstance(known := saved.get("quota"), dict):
-        given = QuotaSettings(
-            minute_limit=known.get("minute_limit"),
-            minute_window=known.get("minute_window", given.minute_window),
-            daily_limit=known.get("daily_limit"),
-            reserve=known.get("reserve", given.reserve),
-        )
-    view = RateLimiter(given, ledger, clock, boot_id=read_boot_id()).snapshot()
+    if not isinstance(known := saved.get("quota"), dict):
+        return given
+    return QuotaSettings(
+        minute_limit=known.get("minute_limit"),
+        minute_window=known.get("minute_window", given.minute_window),
+        daily_limit=known.get("daily_limit"),
+        reserve=known.get("reserve", given.reserve),
+    )
+
+
+def _quota(limiter: RateLimiter, given: QuotaSettings) -> dict[str, Any]:
+    view = limiter.snapshot()
     blocked = view.blocked_until
     return {
         "day": {
@@ -163,10 +167,10 @@ def _quota(
 
 
 def _rules(
-    ledger: Ledger, saved: dict[str, Any], now: datetime
+    ledger: Ledger, saved: dict[str, Any], now: datetime, *, clock_skew: timedelta
 ) -> list[dict[str, Any]]:
     """Return a row for each rule in force, and for other rules active today."""
-    dismissed = ledger.dismissals.count_by_rule(now)
+    dismissed = ledger.dismissals.count_by_rule(now, skew=clock_skew)
     observed = ledger.observations.count_on(now)
     held = Counter(hold.rule for hold in ledger.holds.all())
     waiting = (saved.get("last_cycle") or {}).get("wanted") or {}

@@ -159,6 +159,12 @@ class RateLimiter:
             blocked_until=self._local_or_none(snapshot.blocked_until),
         )
 
+    def last_clock_skew(self) -> timedelta:
+        """Return how far the server's clock is ahead, as some process last saw it."""
+        self._reload()
+        ahead = self._now() - self._clock.now().timestamp()
+        return _significant(timedelta(seconds=ahead))
+
     def now(self) -> datetime:
         """Return the time of the local clock."""
         return self._clock.now()
@@ -198,9 +204,7 @@ class RateLimiter:
     def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
         """Update the server time, and return the headers converted to server time."""
         if headers.date is not None:
-            skew = headers.date - self._clock.now()
-            noise = abs(skew.total_seconds()) <= DATE_TOLERANCE
-            self.clock_skew = timedelta(0) if noise else skew
+            self.clock_skew = _significant(headers.date - self._clock.now())
             date = headers.date.timestamp()
             self._anchor().correct(self._clock.monotonic(), date)
         if headers.retry_after is None:
@@ -210,6 +214,11 @@ class RateLimiter:
             return replace(headers, retry_after=headers.retry_after + offset)
         except OverflowError:
             return replace(headers, retry_after=None)
+
+
+def _significant(skew: timedelta) -> timedelta:
+    """Return a difference of two clocks, or zero if it may be the reading's."""
+    return timedelta(0) if abs(skew.total_seconds()) <= DATE_TOLERANCE else skew
 
 
 class RateLimitedReader:
