@@ -37,7 +37,7 @@ class Activity:
         """Count by rule and reason the dismissals confirmed within a period."""
         rows = self._database.rows(
             "SELECT rule, reason, COUNT(*) AS n FROM dismissal"  # noqa: S608
-            f" WHERE {_CONFIRMED} GROUP BY rule, reason",
+            f" WHERE workspace = ? AND {_CONFIRMED} GROUP BY rule, reason",
             self._period(since, until, since - _RESOLVED_WITHIN),
         )
         return {(row["rule"], row["reason"]): row["n"] for row in rows}
@@ -51,7 +51,7 @@ class Activity:
             "SELECT id, task_id, rule, reason, task, resolved_at,"
             " ROW_NUMBER() OVER (PARTITION BY rule, reason"
             " ORDER BY resolved_at DESC, id) AS place"
-            f" FROM dismissal WHERE {_CONFIRMED}) AS ranked"
+            f" FROM dismissal WHERE workspace = ? AND {_CONFIRMED}) AS ranked"
             " WHERE place <= ? ORDER BY resolved_at DESC, task_id",
             (*self._period(since, until, since - _RESOLVED_WITHIN), per_rule),
         )
@@ -117,6 +117,6 @@ class Activity:
 
 
 _CONFIRMED: Final = (
-    "workspace = ? AND resolved_at > ? AND resolved_at <= ? AND decided_at >= ?"
+    "resolved_at > ? AND resolved_at <= ? AND decided_at >= ?"
     " AND outcome = 'confirmed'"
 )
