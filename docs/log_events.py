@@ -27,6 +27,7 @@ LOG_EVENTS: Final = {
     "dismissal.skipped": "The last check before the call refused a dismissal.",
     "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
     "feedback.refresh_failed": "What people did could not be listed.",
+    "fleet.rejected": "A fleet file or a workspace in it cannot be used.",
     "http.listening": "The address of metrics, health and page.",
     "internal_error.survived": "An error of the program cost one step only.",
     "ledger.pruned": "What is older than the retention was deleted.",

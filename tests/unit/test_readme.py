@@ -9,6 +9,7 @@ import pytest
 
 from triaged.cli import COMMAND_MODULES
 from triaged.clock import SystemClock
+from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS
 from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.rulesfile.loader import compile_rules, load_rules, parse
 from triaged.rulesfile.loader import run_rule_tests as run_tests
@@ -89,7 +90,8 @@ def test_the_defaults_in_the_readme_are_the_defaults() -> None:
 
 def exported() -> dict[str, set[str]]:
     """Return the labels, but for the workspace, of every metric that is exported."""
-    return {f"triaged_{d.name}": set(d.labels) for d in (*DEFINITIONS, *HISTOGRAMS)}
+    every = (*DEFINITIONS, *HISTOGRAMS, *FLEET_DEFINITIONS, LATENESS)
+    return {f"triaged_{each.name}": set(each.labels) for each in every}
 
 
 def test_every_metric_is_in_the_readme() -> None:

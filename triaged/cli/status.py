@@ -10,6 +10,7 @@ from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
+    FleetUse,
     Format,
     with_format,
     with_settings,
@@ -31,7 +32,7 @@ _REDRAW: Final = "\x1b[H\x1b[J"
 @click.command
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
 @with_format
-@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def status(*, settings: Settings, watch: bool, form: Format) -> None:
     """Print the status, once or again and again."""
     try:
@@ -54,7 +55,9 @@ def _read(settings: Settings) -> dict[str, Any]:
     if not (settings.state_dir / FILE).exists():
         return no_ledger(settings)
     with Ledger.open_existing(
-        settings.state_dir, workspace=settings.workspace
+        settings.state_dir,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
     ) as ledger:
         return read_status(ledger, settings, SystemClock())
 

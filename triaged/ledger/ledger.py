@@ -13,6 +13,7 @@ from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
+from triaged.ledger.fleet_views import FleetViews
 from triaged.ledger.holds import Holds
 from triaged.ledger.locks import DaemonLock
 from triaged.ledger.observations import Observations
@@ -21,6 +22,8 @@ from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
 
+# Names of workspaces in a message.
+_SHOWN: Final = 5
 # Every table with task ids.
 _TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
@@ -78,12 +81,18 @@ class Ledger:
 
     @classmethod
     def open_existing(
-        cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
+        cls,
+        directory: Path,
+        *,
+        workspace: str,
+        is_of_fleet: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open a ledger that a daemon or another command has created.
 
         For commands that act on a running daemon: nothing is created, so a command
-        cannot report success without an effect.
+        cannot report success without an effect. ``is_of_fleet``: the files of the fleet
+        have this workspace, so it need not have run yet.
 
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
@@ -94,11 +103,15 @@ class Ledger:
         ledger = cls.open(
             directory, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
+        if is_of_fleet:
+            return ledger
         known = ledger.workspaces()
         served = owner.workspace if owner else None
         if served not in {None, "", workspace} or (known and workspace not in known):
             ledger.close()
-            whose = served or ", ".join(sorted(known))
+            names = sorted(known)
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            whose = served or ", ".join(names[:_SHOWN]) + more
             raise ConfigError.of_setting(
                 "TRIAGED_WORKSPACE",
                 f"the ledger {ledger.path} belongs to workspace {whose}, not to"
@@ -135,6 +148,10 @@ class Ledger:
         """Return the known workspaces with the URLs of their APIs."""
         rows = self._database.rows("SELECT name, api_url FROM workspace")
         return {row["name"]: row["api_url"] for row in rows}
+
+    def fleet_views(self) -> FleetViews:
+        """Return queries over all workspaces of this ledger."""
+        return FleetViews(self._database)
 
     def __enter__(self) -> Self:
         return self

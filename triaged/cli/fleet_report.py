@@ -1,0 +1,103 @@
+"""Builds the rows of ``triaged workspaces``: fleet files, ledger and daemon lock."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from triaged.fleet.workspace import LoadedFleet
+from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger.database import FILE
+from triaged.ledger.flags import WHOLE_FLEET
+from triaged.ledger.fleet_views import FleetFlags
+from triaged.rules.task import parse_timestamp
+from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
+
+_NO_FLAGS = FleetFlags(paused=frozenset(), breaker=frozenset(), is_all_paused=False)
+
+
+def read_rows(
+    fleet: LoadedFleet, state_dir: Path, now: datetime
+) -> list[dict[str, Any]]:
+    """Return a row for each workspace, those that need attention first.
+
+    Raises:
+        LedgerError: there is a ledger that cannot be read.
+    """
+    states: Mapping[str, dict[str, Any]] = {}
+    flags = _NO_FLAGS
+    if (state_dir / FILE).exists():
+        with Ledger.open(state_dir, workspace=WHOLE_FLEET, create=False) as ledger:
+            views = ledger.fleet_views()
+            states, flags = views.daemon_states(), views.flags()
+    owner = DaemonLock.owner(state_dir)
+    pid = owner.pid if owner else None
+    rejected = {
+        each.name: "; ".join(map(str, each.problems))
+        for each in fleet.rejections
+        if each.name is not None
+    }
+    labels = {each.name: dict(each.labels) for each in fleet.workspaces}
+    rows = [
+        _row(
+            name,
+            labels.get(name, {}),
+            None if name in labels else rejected[name],
+            states.get(name, {}),
+            flags,
+            pid=pid,
+            now=now,
+        )
+        for name in {**labels, **rejected}
+    ]
+    return sorted(rows, key=lambda row: (_rank(row["state"]), row["workspace"]))
+
+
+def _rank(state: WorkspaceState) -> int:
+    return list(WorkspaceState).index(state)
+
+
+def _row(
+    name: str,
+    labels: Mapping[str, str],
+    rejection: str | None,
+    saved: dict[str, Any],
+    flags: FleetFlags,
+    *,
+    pid: int | None,
+    now: datetime,
+) -> dict[str, Any]:
+    # What an earlier daemon stored says nothing about this one.
+    ours = saved if pid is not None and saved.get("pid") == pid else {}
+    problem = rejection or ours.get("problem")
+    waiting = parse_timestamp(ours.get("waiting_until"))
+    last = saved.get("last_cycle")
+    state = state_of(
+        WorkspaceFacts(
+            is_served=pid is not None,
+            problem=problem,
+            has_run=bool(ours.get("last_cycle")),
+            key_accepted=ours.get("key_accepted"),
+            is_ready=bool(ours.get("ready")),
+            is_waiting=waiting is not None and now < waiting,
+            is_paused=flags.is_paused(name),
+            has_breaker=name in flags.breaker,
+        )
+    )
+    return {
+        "workspace": name,
+        "labels": dict(labels),
+        "state": state,
+        "running": pid is not None and problem is None,
+        "paused": flags.is_paused(name),
+        "breaker": name in flags.breaker,
+        "next_poll_at": ours.get("next_poll_at"),
+        "pending": None if last is None else last["pending"],
+        "quota_left": saved.get("quota_left"),
+        "quota_limit": saved.get("quota_limit"),
+        "last_cycle": last,
+        "error": problem
+        or ours.get("not_ready_reason")
+        or (last or {}).get("error")
+        or None,
+    }
