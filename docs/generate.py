@@ -19,6 +19,7 @@ from triaged.cli import COMMAND_MODULES, app, exit_codes
 from triaged.cli.output import CAUSES
 from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS, MAX_DETAILED
 from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
+from triaged.fleet.parser import fleet_schema
 from triaged.rulesfile.parser.file import json_schema
 from triaged.settings import SETTINGS, env_name
 
@@ -47,6 +48,7 @@ def pages() -> dict[str, str]:
     """Return every generated file's text, by its path under ``docs/``."""
     return {
         "reference/rules.md": rules_page(),
+        "reference/fleet.md": fleet_page(),
         "reference/commands.md": commands_page(),
         "reference/settings.md": settings_page(),
         "reference/metrics.md": metrics_page(),
@@ -83,6 +85,22 @@ def rules_page() -> str:
     return _page("Rules file", *parts)
 
 
+def fleet_page() -> str:
+    """Describe each key of a fleet file, from its JSON Schema."""
+    schema = fleet_schema()
+    parts = [
+        (
+            "Every key, from the JSON Schema that `triaged schema --fleet` prints."
+            " `[]` stands for each entry of a list, `*` for a label."
+            " [Fleet files](../how-to/fleet-files.md) explains how to use them."
+        )
+    ]
+    for name, part in schema["properties"].items():
+        rows = [row for row in _keys(part, name) if row[1]]
+        parts.append(f"## {name}\n\n" + _table(("key", "value", "meaning"), rows))
+    return _page("Fleet file", *parts)
+
+
 def _keys(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     """Yield a row for this part of the schema, and for each part below it."""
     yield _code(path), _value(schema), _prose(schema.get("description", ""))
@@ -114,7 +132,7 @@ def _value(schema: dict[str, Any]) -> str:
         return " or ".join(kind)
     if kind == "array":
         return f"list of {_value(schema.get('items', {})) or 'values'}"
-    if kind == "string" and "smhdw" in schema.get("pattern", ""):
+    if kind == "string" and schema.get("pattern", "").startswith("^([0-9]{1,9}[smhdw]"):
         return "duration"
     if kind == "string" and schema.get("format") == "re2":
         return "pattern"

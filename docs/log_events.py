@@ -27,7 +27,11 @@ LOG_EVENTS: Final = {
     "dismissal.skipped": "The last check before the call refused a dismissal.",
     "dispatch_lock.awaited": "Another process dismisses; a cycle waits for it.",
     "feedback.refresh_failed": "What people did could not be listed.",
-    "fleet.rejected": "A fleet file or a workspace in it cannot be used.",
+    "fleet.rejected": "Something in the fleet files cannot be used; `kept` "
+    "workspaces keep their last good form.",
+    "fleet.reloaded": "The changed fleet files are in force.",
+    "fleet.restored": "Nothing in the fleet files is rejected any more.",
+    "fleet.warning": "A warning about the fleet files, at the start.",
     "http.listening": "The address of metrics, health and page.",
     "internal_error.survived": "An error of the program cost one step only.",
     "ledger.pruned": "What is older than the retention was deleted.",

@@ -21,6 +21,8 @@ INPUTS: Final = (
     "task.json",
     "tasks.json",
 )
+FLEETS: Final = ("fleet", "fleet-bad", "fleet-failing")
+KEYS: Final = {"ACME_KEY": "wbk_acme", "BETA_KEY": "wbk_beta", "EPSILON_KEY": "wbk_eps"}
 BEGIN: Final = datetime(2026, 2, 27, 9, tzinfo=UTC)
 NOW: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -44,7 +46,11 @@ CASES: Final = (
     *_both("check", "check rules.good.yaml"),
     *_both("check-bad", "check rules.bad.yaml", 78),
     *_both("check-failing", "check rules.failing.yaml", 3),
+    *_both("check-fleet", "check fleet"),
+    *_both("check-fleet-bad", "check fleet-bad", 78),
+    *_both("check-fleet-failing", "check fleet-failing", 3),
     Case("schema.json", "schema"),
+    Case("schema-fleet.json", "schema --fleet"),
     *_both("plan-live", "plan", 4),
     Case("plan-all.txt", "plan --all", 4),
     Case("plan-verbose.txt", "plan -v", 4),

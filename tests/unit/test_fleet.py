@@ -79,6 +79,7 @@ def test_each_key_is_read(directory: Path) -> None:
         name="acme",
         rules=(directory / "base.yaml", directory / "acme.yaml"),
         key=acme.key,
+        key_hash="",
         key_name=f"file {directory}/keys/acme",
         labels={"region": "eu", "tier": "gold"},
         api_url="https://acme.example.com/api",
@@ -90,6 +91,7 @@ def test_each_key_is_read(directory: Path) -> None:
         name="beta",
         rules=(directory / "base.yaml",),
         key=beta.key,
+        key_hash="",
         key_name="env BETA_KEY",
         labels={"region": "eu"},
         daily_limit=100,
@@ -337,6 +339,20 @@ def test_damaged_files_are_answered(directory: Path, piece: bytes, at: int) -> N
     fleet = fleet_of(directory)
 
     assert fleet.workspaces or fleet.errors
+
+
+def test_the_example_in_the_documentation_works(tmp_path: Path) -> None:
+    """The fleet file that the how-to shows can be used as it is."""
+    page = (Path(__file__).parents[2] / "docs/how-to/fleet-files.md").read_text()
+    (tmp_path / "fleet.yaml").write_text(page.split("```yaml\n")[1].split("```")[0])
+    for name in ("base", "acme"):
+        (tmp_path / f"{name}.yaml").write_text(RULES.replace("NAME", name))
+    (tmp_path / "keys").mkdir()
+    write_key(tmp_path / "keys/acme", "wbk_acme")
+    fleet = fleet_of(tmp_path, GLOBEX_KEY="wbk_globex")
+
+    assert fleet.problems == ()
+    assert [w.name for w in fleet.workspaces] == ["acme", "globex"]
 
 
 def test_a_config_map(directory: Path, tmp_path: Path) -> None:

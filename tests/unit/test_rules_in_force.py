@@ -35,6 +35,19 @@ def test_a_file_that_went_before_it_was_followed_allows_nothing(tmp_path: Path) 
         FollowedRules((file,), before, lambda: T0)()
 
 
+def test_each_of_several_files_is_followed(tmp_path: Path) -> None:
+    """A change of any of the files that are used as one is followed."""
+    files = (tmp_path / "base.yaml", tmp_path / "rules.yaml")
+    files[0].write_text(RULES.replace("name: ", "name: base-"))
+    files[1].write_text(RULES.replace("TEST", "OTHER"))
+    before, _ = load_rules(*files, now=T0)
+    rules = FollowedRules(files, before, lambda: T0)
+    assert rules() is before
+    files[0].write_text(PROTECTING.replace("name: ", "name: base-"))
+
+    assert len(rules().ruleset.protect) == 1
+
+
 def test_a_list_of_the_rules_is_followed(tmp_path: Path) -> None:
     """A list that the rules name is a part of them, through a symbolic link too."""
     real = tmp_path / "..data"

@@ -72,6 +72,32 @@ def test_a_changed_file_is_taken_once(watch: Watch) -> None:
     assert watch.loaded == [GOOD, BETTER]
 
 
+def test_each_of_several_files_is_watched(tmp_path: Path) -> None:
+    """A change of any reloads them all; one that is gone or bad keeps the old rules."""
+    paths = (tmp_path / "base.yaml", tmp_path / "acme.yaml")
+    other = GOOD.replace("name: clutter", "name: other").replace("TEST", "OTHER")
+    for path, text in zip(paths, (GOOD, other), strict=True):
+        path.write_text(text)
+    loaded: list[CompiledRules] = []
+    watcher = RulesWatcher(paths, on_loaded=loaded.append, on_rejected=lambda: None)
+
+    def look() -> list[Any]:
+        with capture_logs() as logs:
+            watcher.poll(now=T0)
+            watcher.poll(now=T0)
+        return [event["event"] for event in logs]
+
+    watcher.load_initial(now=T0)
+    paths[1].write_text(f"{other}# better\n")
+    assert look() == ["rules.reloaded"]
+    paths[0].unlink()
+    assert look() == ["rules.rejected"]
+    assert [rule.name for rule in watcher.rules.ruleset.rules] == ["clutter", "other"]
+    paths[0].write_text(GOOD)
+    assert look() == ["rules.restored"]
+    assert len(loaded) == 3
+
+
 def test_a_file_in_mid_write_is_not_read(watch: Watch) -> None:
     """Two looks have to agree, so half a file is never taken for a whole one."""
     watch.path.write_text(BAD)

@@ -34,7 +34,7 @@ _PLAIN_VALUES: Final = frozenset(
 class Candidate:
     """A workspace that may still turn out to be unusable.
 
-    ``places`` are those of its values; ``key_hash`` tells its key from others.
+    ``places`` are those of its values; ``key_hash`` identifies its key.
     ``files`` are the other files that it needs.
     """
 
@@ -95,6 +95,7 @@ class Surroundings:
             name=found.name,
             rules=found.rules,
             key=key,
+            key_hash=found.key_hash,
             key_name=f"file {key.file}" if key.file else f"env {values['key'].text}",
             labels=_labels(defaults) | _labels(entry),
             file=file,
@@ -181,6 +182,8 @@ def refuse_shared(candidates: Sequence[Candidate]) -> None:
         message = f"name {one.name!r} is in {theirs} too; each workspace needs its own"
         one.refuse(place, message)
     for one, other in _sharing((each.key_hash, each) for each in candidates):
+        if one.name is not None and one.name == other.name:
+            continue  # an entry that stands there twice is one mistake
         place = one.places["key"]
         theirs = other.places.get("name", other.places["key"]).seen_from(place)
         message = f"the key is that of the workspace in {theirs} too"
@@ -190,7 +193,7 @@ def refuse_shared(candidates: Sequence[Candidate]) -> None:
 def _sharing(
     candidates: Iterable[tuple[str, Candidate]],
 ) -> Iterator[tuple[Candidate, Candidate]]:
-    """Yield each candidate that has the same text as another, with the first other."""
+    """Yield each candidate with the first other one that has the same text."""
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for text, candidate in candidates:
         if text:

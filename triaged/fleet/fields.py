@@ -202,7 +202,7 @@ def _key_problem(text: str, *, in_file: bool) -> str:
 def check_labels(
     labels: dict[str, str], place: Location, report: ProblemCollector
 ) -> dict[str, str] | Invalid:
-    """Report each label that no one could select by, or that is no short text."""
+    """Report each label with a name that is not allowed, or too long a value."""
     found = len(report.problems)
     for name, value in labels.items():
         shown = quote_for_message(name)
@@ -210,6 +210,6 @@ def check_labels(
             form = "use letters, digits, '_', '.', '/' and '-', a letter first"
             report.error(place, f"label {shown} cannot be selected by; {form}")
         if len(value) > MAX_LABEL or not value.isprintable():
-            why = f"expected at most {MAX_LABEL} printable characters"
+            why = f"expected a value of at most {MAX_LABEL} printable characters"
             report.error(place, f"label {shown}: {why}")
     return labels if len(report.problems) == found else INVALID

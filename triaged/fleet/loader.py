@@ -1,7 +1,7 @@
 """Loads the files of a fleet; what is wrong in one costs nothing else.
 
-Rules files are only looked for here: they are loaded, and watched, by whoever runs the
-workspace.
+Rules files are only looked for here; the process that runs the workspace loads and
+watches them.
 """
 
 import contextlib

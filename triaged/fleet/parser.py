@@ -77,7 +77,7 @@ _SETTINGS: Final = (
     Field(
         "api_plan",
         Setting("a plan", parse_api_plan, _STRINGS, {"enum": list(PLANS)}),
-        "The LeadLex plan; without it, the first answer's headers tell.",
+        "The LeadLex plan; without it, the limits are learned from the answers.",
         title="API plan",
     ),
     Field(
@@ -138,7 +138,7 @@ _SETTINGS: Final = (
             ),
             check_labels,
         ),
-        "Texts by name, to select workspaces by; those of defaults are kept beside.",
+        "Names and values to select workspaces by; those of defaults are kept beside.",
     ),
 )
 _SYNONYMS: Final = {

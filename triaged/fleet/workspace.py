@@ -15,15 +15,17 @@ from triaged.settings import Settings
 class FleetWorkspace:
     """One workspace as its file and the defaults there describe it.
 
-    A setting that is None is that of the environment. ``rate_limit`` is calls and the
-    seconds that they are for. ``key_name`` says where the key is from, without the key.
-    Equal workspaces have equal settings, whatever place in the files they have.
+    A setting that is None is taken from the environment. ``rate_limit`` is calls and
+    the seconds that they are for. ``key_name`` is the source of the key, ``key_hash``
+    identifies its value. Workspaces are equal if their settings are, wherever they
+    stand in the files and whatever value the key has now.
     """
 
     name: str
     rules: tuple[Path, ...]
     key_name: str
     key: KeySource = field(compare=False)
+    key_hash: str = field(compare=False, repr=False)
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     api_url: str | None = None
     api_plan: str | None = None
@@ -84,7 +86,7 @@ class LoadedFleet:
 
 
 def settings_of(workspace: FleetWorkspace, base: Settings) -> Settings:
-    """Return the settings of one workspace; what its files do not say is ``base``'s."""
+    """Return the settings of one workspace, from ``base`` where its files set none."""
     return replace(
         base,
         workspace=workspace.name,

@@ -40,7 +40,7 @@ class ListFile(NamedTuple):
 
     @property
     def id(self) -> ListId:
-        """The name and hash, which tell one list from all others."""
+        """The name and hash, which identify a list."""
         return self.name, self.sha256
 
 
