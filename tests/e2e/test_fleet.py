@@ -137,6 +137,34 @@ def test_one_bad_workspace_costs_itself_only(fleet: FleetProgram) -> None:
         assert daemon.end() == 0
 
 
+def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> None:
+    """A workspace whose file is wrong keeps its last good form, and all is said."""
+    with fleet.program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=3)
+        text = (fleet.directory / "fleet.yaml").read_text()
+        wrong = text.replace("name: corp,", "name: corp, poll_intervall: 5m,")
+        (fleet.directory / "fleet.yaml").write_text(wrong)
+        daemon.wait_for("fleet.rejected")
+        fleet.add(2, "c-1")
+        daemon.wait_for("task.dismissed")
+        kept = {row["workspace"]: row for row in fleet.program.json("workspaces")}
+        named = fleet.program.run("status", "--workspace", "corp")
+        page = daemon.get("/").text
+        (fleet.directory / "fleet.yaml").write_text("version: 1")
+        daemon.wait_for("fleet.rejected", times=2)
+        listed = fleet.states()
+        broken = daemon.get("/").text
+
+        assert kept["corp"]["state"] == "working"
+        assert "poll_intervall" in kept["corp"]["error"]
+        assert named.returncode == 78
+        assert "poll_intervall" in named.stderr
+        assert "poll_intervall" in page
+        assert listed == dict.fromkeys(NAMES, "working")
+        assert "workspaces" in broken
+        assert daemon.end() == 0
+
+
 def test_the_fleet_changes_while_it_runs(fleet: FleetProgram) -> None:
     """A new workspace is run, and one that is gone dismisses nothing more."""
     fleet.write_fleet("acme", "bolt")

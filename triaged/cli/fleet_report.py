@@ -38,17 +38,23 @@ def read_rows(
         if each.name is not None
     }
     labels = {each.name: dict(each.labels) for each in fleet.workspaces}
+    # Those that a daemon runs in an earlier form, since their file cannot be read now.
+    kept = {
+        name: None
+        for name, saved in states.items()
+        if pid is not None and saved.get("pid") == pid and len(fleet.rejections)
+    }
     rows = [
         _row(
             name,
             labels.get(name, {}),
-            None if name in labels else rejected[name],
+            rejected.get(name) if name not in labels else None,
             states.get(name, {}),
             flags,
             pid=pid,
             now=now,
         )
-        for name in {**labels, **rejected}
+        for name in {**labels, **rejected, **kept}
     ]
     return sorted(rows, key=lambda row: (_rank(row["state"]), row["workspace"]))
 
@@ -69,7 +75,7 @@ def _row(
 ) -> dict[str, Any]:
     # What an earlier daemon stored says nothing about this one.
     ours = saved if pid is not None and saved.get("pid") == pid else {}
-    problem = rejection or ours.get("problem")
+    problem = ours.get("problem") or (None if ours.get("last_cycle") else rejection)
     waiting = parse_timestamp(ours.get("waiting_until"))
     last = saved.get("last_cycle")
     state = state_of(
@@ -97,6 +103,7 @@ def _row(
         "quota_limit": saved.get("quota_limit"),
         "last_cycle": last,
         "error": problem
+        or rejection
         or ours.get("not_ready_reason")
         or (last or {}).get("error")
         or None,

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -15,43 +14,22 @@ from triaged.clock import SystemClock
 from triaged.daemon.fleet import Fleet, Member, Shared
 from triaged.daemon.fleet_process import open_fleet_daemon
 from triaged.daemon.fleet_supervisor import MAX_WORKING
+from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError
-from triaged.fleet.loader import load_fleet
-from triaged.fleet.workspace import LoadedFleet, settings_of
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import DaemonLock
 from triaged.ledger.database import Database
 from triaged.settings import Settings
-
-log = structlog.get_logger()
-
-
-class FleetFiles:
-    """The workspaces of a fleet, read again when its files have changed."""
-
-    def __init__(self, directory: Path, settings: Settings) -> None:
-        self._directory = directory
-        self._settings = settings
-        self._last: LoadedFleet | None = None
-
-    def __call__(self) -> Sequence[Settings] | None:
-        """Return the workspaces, or None if they are as before."""
-        loaded = load_fleet(self._directory, os.environ)
-        before, self._last = self._last, loaded
-        if before is not None and loaded.workspaces == before.workspaces:
-            return None
-        for problem in loaded.problems:
-            log.error("fleet.rejected", problem=str(problem))
-        return [settings_of(each, self._settings) for each in loaded.workspaces]
 
 
 def run_daemon(settings: Settings, *, dry_run: bool) -> None:
     """Run the daemon of a fleet until it is asked to stop.
 
     Raises:
+        ConfigError: no workspace of the fleet can be used.
         TriagedError: the ledger or the address cannot be used.
     """
     errors = InternalErrors()
@@ -65,11 +43,10 @@ def run_daemon(settings: Settings, *, dry_run: bool) -> None:
 
 
 async def _run(settings: Settings, errors: InternalErrors, *, dry_run: bool) -> None:
-    files = FleetFiles(settings.fleet or Path(), settings)
     with open_fleet_daemon(
         settings,
         SystemClock(),
-        changes=files,
+        FleetWatcher(settings.fleet or Path(), os.environ),
         dry_run=dry_run,
         notifier=SystemdNotifier(),
         errors=errors,
@@ -84,6 +61,7 @@ def run_once(settings: Settings, *, dry_run: bool) -> int:
 
     Raises:
         AlreadyRunning: a daemon holds the state directory.
+        ConfigError: no workspace of the fleet can be used.
         LedgerError: the ledger cannot be used.
     """
     configure_logs(level=settings.log_level, form=settings.log_format, workspace=None)
@@ -108,7 +86,9 @@ async def _once(settings: Settings, *, dry_run: bool) -> set[int]:
             ),
             tick=_do_nothing,
         )
-        fleet.update(FleetFiles(settings.fleet or Path(), settings)() or ())
+        watcher = FleetWatcher(settings.fleet or Path(), os.environ)
+        watcher.load_initial(now=clock.now())
+        fleet.follow(watcher, settings)
         try:
             await _run_cycles(fleet, failures)
         finally:
@@ -116,7 +96,8 @@ async def _once(settings: Settings, *, dry_run: bool) -> set[int]:
             await clients.close()
     if failures:
         raise failures[0]
-    return {_code_of(member) for member in fleet.members.values()} or {exit_codes.OK}
+    codes = {_code_of(member) for member in fleet.members.values()}
+    return codes | {exit_codes.CONFIG} if fleet.rejected else codes
 
 
 async def _run_cycles(fleet: Fleet, failures: list[LedgerError]) -> None:
