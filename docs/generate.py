@@ -20,6 +20,7 @@ from triaged.cli import COMMAND_MODULES, app, exit_codes
 from triaged.cli.help import summary
 from triaged.cli.output import CAUSES
 from triaged.cli.task_ids import MIN_PREFIX
+from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS, MAX_DETAILED
 from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.fleet.parser import fleet_schema
 from triaged.quota import PLANS
@@ -256,7 +257,7 @@ def metrics_page() -> str:
             ", ".join(map(_code, labels)),
             _prose(text),
         )
-        for name, text, labels in DEFINITIONS
+        for name, text, labels in (*DEFINITIONS, *FLEET_DEFINITIONS)
     ]
     rows += [
         (
@@ -265,14 +266,22 @@ def metrics_page() -> str:
             ", ".join(map(_code, each.labels)),
             _prose(each.help),
         )
-        for each in HISTOGRAMS
+        for each in (*HISTOGRAMS, LATENESS)
     ]
     return _page(
         "Metrics",
         "`/metrics` serves them as Prometheus and OpenMetrics text. All have the label"
-        " `workspace` too; label sets are closed and present from the start.",
+        " `workspace` too; label sets are closed and present from the start.\n\n"
+        "The metrics of a fleet itself have no `workspace`: " + _fleet_names() + "."
+        f" Above {MAX_DETAILED} workspaces `/metrics` has sums without that label, and"
+        " without `rule`; `/metrics?workspace=NAME` has the series of one workspace.",
         _table(("metric", "kind", "labels", "meaning"), sorted(rows)),
     )
+
+
+def _fleet_names() -> str:
+    names = [f"triaged_{each.name}" for each in (*FLEET_DEFINITIONS, LATENESS)]
+    return ", ".join(map(_code, names))
 
 
 def log_events_page() -> str:

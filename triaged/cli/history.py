@@ -15,6 +15,7 @@ from triaged.cli.options import (
     QUOTA_OPTIONS,
     RULES_OPTIONS,
     EnumChoice,
+    FleetUse,
     with_settings,
 )
 from triaged.cli.output import echo, echo_json, print_table, truncate
@@ -65,7 +66,9 @@ class HistoryFormat(StrEnum):
     show_default="table",
     help="How to print.",
 )
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(
+    *API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH
+)
 def history(
     *,
     settings: Settings,

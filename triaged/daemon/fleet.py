@@ -10,6 +10,7 @@ import structlog
 
 from triaged.clock import Clock
 from triaged.daemon.fleet_supervisor import FleetSupervisor
+from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors
 from triaged.daemon.metrics import Metrics
@@ -17,6 +18,7 @@ from triaged.daemon.rules_pool import RulesPool
 from triaged.daemon.runner import Runner
 from triaged.daemon.snapshot import LiveState
 from triaged.errors import ConfigError, LedgerError, RuleTestsFailed
+from triaged.fleet.workspace import Rejection, settings_of
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
@@ -64,10 +66,24 @@ class Fleet:
         self.shared = shared
         self.rules = RulesPool(shared.clock)
         self.members: dict[str, Member] = {}
+        self.rejected: tuple[Rejection, ...] = ()
         self.started_at = shared.clock.now()
         self.supervisor = FleetSupervisor(
             clock=shared.clock, errors=shared.errors, tick=tick, on_started=on_started
         )
+
+    def follow(self, watcher: FleetWatcher, base: Settings) -> None:
+        """Run the workspaces that the fleet files describe now."""
+        self.rejected = watcher.rejections
+        self.update(settings_of(each, base) for each in watcher.workspaces.values())
+
+    def problems(self) -> dict[str, str]:
+        """Return why the files of a workspace are not in force as they are, by name."""
+        return {
+            each.name: "\n".join(map(str, each.problems))
+            for each in self.rejected
+            if each.name is not None
+        }
 
     def update(self, workspaces: Iterable[Settings]) -> None:
         """Run exactly these workspaces from now on, with these settings.
@@ -104,7 +120,9 @@ class Fleet:
         """
         flags = flags or FleetViews(self.shared.database).flags()
         now = self.shared.clock.now()
-        return {
+        # What was rejected does not run, unless it has kept an earlier form.
+        unusable = dict.fromkeys(self.problems(), WorkspaceState.UNUSABLE)
+        return unusable | {
             name: state_of(
                 member.facts(
                     now,

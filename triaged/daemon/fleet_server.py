@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,7 @@ from triaged.daemon.fleet_page import (
     FleetQuery,
     FleetRow,
     detail_of,
+    first_line,
     fleet_page,
 )
 from triaged.daemon.http_server import Serving, guard, is_local
@@ -140,7 +142,7 @@ class FleetServer:
 
     async def _index(self, request: Request) -> Response:
         members = list(self._fleet.members.values())
-        if len(members) == 1:
+        if len(members) == 1 and not self._fleet.rejected:
             return await self._page_of(members[0])
         query = FleetQuery.of(request.query_params)
         page = await self._in_thread(Where.PAGE, lambda: self._fleet_page(query))
@@ -150,8 +152,14 @@ class FleetServer:
         return HTMLResponse(page, headers=headers)
 
     async def _workspace(self, request: Request) -> Response:
-        member = self._fleet.members.get(request.path_params["name"])
-        return _unknown() if member is None else await self._page_of(member)
+        name = request.path_params["name"]
+        member = self._fleet.members.get(name)
+        if member is not None:
+            return await self._page_of(member)
+        problem = self._fleet.problems().get(name)
+        if problem is None:
+            return _unknown()
+        return HTMLResponse(_not_run(name, WorkspaceState.UNUSABLE, problem))
 
     async def _page_of(self, member: Member) -> Response:
         page = await self._in_thread(Where.PAGE, lambda: self._status_page(member))
@@ -179,12 +187,7 @@ class FleetServer:
         if live is not None and live.health.last_report is not None:
             return self._pages(live.workspace).status(live)
         name = member.settings.workspace
-        return render(
-            "fleet_workspace.html",
-            workspace=name,
-            state=self._fleet_states()[name],
-            problem=(member.problem or "").splitlines(),
-        )
+        return _not_run(name, self._fleet_states()[name], member.problem or "")
 
     def _fleet_states(self) -> dict[str, WorkspaceState]:
         with open_fleet_views(self._ledger) as views:
@@ -207,31 +210,43 @@ class FleetServer:
             flags = views.flags()
         states = self._fleet.states(flags)
         now = self._fleet.shared.clock.now()
-        rows = []
-        for name, member in list(self._fleet.members.items()):
-            health, last = member.health, member.health.last_list
-            state = states.get(name)
-            if state is None:
-                continue
-            live = member.live_state()
-            rows.append(
-                FleetRow(
-                    name=name,
-                    labels=member.settings.labels,
-                    state=state,
-                    pending=None if last is None else sum(last.pending.values()),
-                    quota=None if live is None else live.quota,
-                    last_poll_at=health.last_poll_at,
-                    next_poll_at=health.next_poll_at,
-                    detail=detail_of(state, health, member.problem, now),
-                )
-            )
+        problems = self._fleet.problems()
+        rows = [self._row(name, state, problems, now) for name, state in states.items()]
         return fleet_page(
             rows,
             query,
             now=now,
             is_all_paused=flags.is_all_paused,
+            notices=[
+                str(problem)
+                for each in self._fleet.rejected
+                if each.name is None
+                for problem in each.problems
+            ],
             dry_run=self._fleet.shared.dry_run,
+        )
+
+    def _row(
+        self,
+        name: str,
+        state: WorkspaceState,
+        problems: Mapping[str, str],
+        now: datetime,
+    ) -> FleetRow:
+        member = self._fleet.members.get(name)
+        problem = problems.get(name)
+        if member is None:
+            return FleetRow(name=name, state=state, detail=first_line(problem))
+        health, last, live = member.health, member.health.last_list, member.live_state()
+        return FleetRow(
+            name=name,
+            labels=member.settings.labels,
+            state=state,
+            pending=None if last is None else sum(last.pending.values()),
+            quota=None if live is None else live.quota,
+            last_poll_at=health.last_poll_at,
+            next_poll_at=health.next_poll_at,
+            detail=detail_of(state, health, member.problem or problem, now),
         )
 
     def _registry(self, member: Member | None) -> CollectorRegistry:
@@ -285,6 +300,16 @@ def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
         for key, value in labels.items()
     }
     return {"__param_workspace": name, **own}
+
+
+def _not_run(name: str, state: WorkspaceState, problem: str) -> str:
+    """Return the page of a workspace of which no cycle has ended."""
+    return render(
+        "fleet_workspace.html",
+        workspace=name,
+        state=state,
+        problem=problem.splitlines(),
+    )
 
 
 def _failed() -> Response:

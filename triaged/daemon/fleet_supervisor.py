@@ -149,7 +149,11 @@ class FleetSupervisor:
             for task in left:
                 task.cancel()
             await asyncio.wait(left)
-            self._schedule.close()
+            self.close()
+
+    def close(self) -> None:
+        """End the schedule; after ``run`` that has been done."""
+        self._schedule.close()
 
     async def _drain(self) -> None:
         if not (tasks := self._tasks()):

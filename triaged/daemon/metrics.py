@@ -183,6 +183,10 @@ class Metrics:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
+    def cycles(self) -> Mapping[CycleResult, int]:
+        """Return the number of cycles by result."""
+        return self._cycles
+
     def summable(self, last_list: CycleReport | None) -> Samples:
         """Yield the samples of which a sum over workspaces means something."""
         yield from self._counted()

@@ -117,6 +117,5 @@ class Activity:
 
 
 _CONFIRMED: Final = (
-    "resolved_at > ? AND resolved_at <= ? AND decided_at >= ?"
-    " AND outcome = 'confirmed'"
+    "resolved_at > ? AND resolved_at <= ? AND decided_at >= ? AND outcome = 'confirmed'"
 )

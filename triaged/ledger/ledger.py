@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from triaged.clock import Clock
 from triaged.errors import ConfigError
@@ -21,6 +21,7 @@ from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
+from triaged.ledger.fleet_views import FleetViews
 from triaged.ledger.holds import Holds
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
@@ -31,6 +32,9 @@ from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
+
+# Names of workspaces in a message.
+_SHOWN: Final = 5
 
 
 class Ledger:
@@ -92,12 +96,14 @@ class Ledger:
         place: Path | LedgerLocation,
         *,
         workspace: str,
+        is_of_fleet: bool = False,
         busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open a ledger that a daemon or another command has created.
 
         For commands that act on a running daemon: nothing is created, so a command
-        cannot report success without an effect.
+        cannot report success without an effect. ``is_of_fleet``: the files of the fleet
+        have this workspace, so it need not have run yet.
 
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
@@ -108,10 +114,14 @@ class Ledger:
         ledger = cls.open(
             place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
+        if is_of_fleet:
+            return ledger
         known = ledger.workspaces()
         if served not in {None, "", workspace} or (known and workspace not in known):
             ledger.close()
-            whose = served or ", ".join(sorted(known))
+            names = sorted(known)
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            whose = served or ", ".join(names[:_SHOWN]) + more
             raise ConfigError.of_setting(
                 "TRIAGED_WORKSPACE",
                 f"the ledger {ledger.location} belongs to workspace {whose}, not to"
@@ -148,6 +158,10 @@ class Ledger:
         """Return the known workspaces with the URLs of their APIs."""
         rows = self._database.rows("SELECT name, api_url FROM workspace")
         return {row["name"]: row["api_url"] for row in rows}
+
+    def fleet_views(self) -> FleetViews:
+        """Return queries over all workspaces of this ledger."""
+        return FleetViews(self._database)
 
     def __enter__(self) -> Self:
         return self
