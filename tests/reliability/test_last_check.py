@@ -19,7 +19,7 @@ from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
 
-SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "60"))
+SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "30"))
 CAP: Final = 100_000 if FULL else 600
 # A request that was written before the answer may be read this much later.
 IN_TRANSIT: Final = timedelta(seconds=0.5)
