@@ -3,7 +3,6 @@
 Tables are formatted here, because importing rich takes longer than most commands.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -74,12 +73,7 @@ def echo(
     if (colour or bold) and is_coloured(error=error):
         line = click.style(line, fg=colour, bold=bold or None)
     line += end
-    if not error:
-        sys.stdout.write(line)
-        return
-    # A message to stderr that cannot be written must not stop the command.
-    with contextlib.suppress(OSError):
-        sys.stderr.write(line)
+    (sys.stderr if error else sys.stdout).write(line)
 
 
 def echo_json(document: object) -> None:
