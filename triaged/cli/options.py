@@ -19,6 +19,7 @@ _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
+    "fleet": "Directory of fleet files, which describe many workspaces.",
     "workspace": "Label in metrics, logs and ledger [default: default].",
     "api_plan": "LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
@@ -26,8 +27,15 @@ _HELP: Final = {
     "reserve": "Share of the day's calls never spent [default: 0.2].",
     "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
+    "ledger_url": "PostgreSQL ledger of a fleet, without a password; see PGPASSFILE.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
+    "notify_file": "Private file of notification URLs, one a line.",
+    "notify_at": "When the daily digest goes, such as 08:00 Europe/Berlin [default:"
+    " 08:00 UTC].",
+    "page_url": "Public address of the status page, for links in notifications.",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
+    "page": "off, read or keep: veto and pause [default: keep on loopback, else read].",
+    "page_user_header": "Header in which a proxy on loopback names the page's user.",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",
 }
@@ -40,11 +48,13 @@ QUOTA_OPTIONS: Final = (
     "reserve",
     "poll_interval",
 )
-LEDGER_OPTIONS: Final = ("workspace", "state_dir")
+LEDGER_OPTIONS: Final = ("workspace", "state_dir", "ledger_url")
 LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
-LISTEN_OPTIONS: Final = ("listen",)
+FLEET_OPTIONS: Final = ("fleet",)
+LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
 RETENTION_OPTIONS: Final = ("retention",)
+NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 

@@ -42,7 +42,7 @@ def demote(*, settings: Settings, name: str) -> None:
 
 def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
     """Record a change; return the evidence so far, or None if it was so already."""
-    rule = _rule(load(settings.rules).ruleset, name)
+    rule = _rule(load(*settings.rules).ruleset, name)
     with open_control(settings) as ledger:
         agreement = insist(settings, lambda: _record(ledger, rule, change))
         if agreement is None:

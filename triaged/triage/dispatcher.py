@@ -164,6 +164,7 @@ class _DispatchRun:
         self._attempts: list[Attempt] = []
         self._skipped: list[tuple[DismissRequest, LeaveCause]] = []
         self._halt: HaltReason | None = None
+        self._halted = asyncio.Event()
         self._error: LexiError | None = None
         self._unknown_in_a_row = 0
 
@@ -317,16 +318,21 @@ class _DispatchRun:
         )
 
     async def _wait_until(self, timestamp: float) -> None:
-        """Wait until a time, or until the run is asked to stop."""
+        """Wait until a time, or until the run is halted or asked to stop."""
         seconds = timestamp - self._parts.clock.now().timestamp()
         seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
-        timer = asyncio.create_task(self._parts.clock.sleep(seconds))
-        stopping = asyncio.create_task(self._stop.wait())
+        # A halt comes from another worker, and with it the end of the dispatch lock.
+        waits = (
+            self._parts.clock.sleep(seconds),
+            self._stop.wait(),
+            self._halted.wait(),
+        )
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
         try:
-            await asyncio.wait({timer, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            timer.cancel()
-            stopping.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _send(self, call: _Call) -> Confirmation | LexiError | _ForbiddenError:
         """Send one call; undo its intent if it is forbidden at the last check."""
@@ -428,6 +434,7 @@ class _DispatchRun:
     def _halt_with(self, halt: HaltReason, error: LexiError | None = None) -> None:
         if self._halt is None:
             self._halt, self._error = halt, error
+            self._halted.set()
 
     def _intent(self, request: DismissRequest, now: datetime) -> Intent:
         return Intent(

@@ -12,8 +12,8 @@ import structlog
 
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
-from triaged.leadlex.errors import KeyRejected, LexiError
-from triaged.leadlex.models import TaskList
+from triaged.leadlex.errors import KeyRejected, LexiError, MalformedResponse
+from triaged.leadlex.models import LIST, TaskList
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
 from triaged.ledger.rule_changes import RuleChange
@@ -54,9 +54,14 @@ class FeedbackCollector:
 
         Raises:
             QuotaExhausted: no calls are left until the daily reset.
+            MalformedResponse: its rows may be wrong or out of date: none is used.
             LexiError: the call failed.
         """
         listed = await self._reader.list_tasks(status, purpose=purpose)
+        if listed.rows_in_doubt:
+            why = listed.incomplete or "unknown why"
+            doubt = f"the list of {status} tasks may be wrong or out of date ({why})"
+            raise MalformedResponse(LIST, message=doubt)
         tasks = [task for task in listed.tasks if task.id and task.status == status]
         now = self._clock.now()
         with self._ledger.transaction():

@@ -63,8 +63,8 @@ def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
         report.warn(
             first[other],
             f"metadata key {quote_for_message(other)} is spelled"
-            f" {quote_for_message(one)} in line {first[one].line}; if they are one"
-            " key, spell them alike",
+            f" {quote_for_message(one)} in {first[one].seen_from(first[other])}; if"
+            " they are one key, spell them alike",
         )
 
 

@@ -87,7 +87,7 @@ def _read_file(
     if isinstance(given, Invalid):
         return INVALID
     name: str = given.get("file")
-    content = report.lists.get(name)
+    content = report.lists.get(node.place.file, {}).get(name)
     if content is None:
         content = ListFileError(f"{quote_for_message(name)} cannot be read from here")
     if isinstance(content, ListFileError):
@@ -96,10 +96,10 @@ def _read_file(
         line = content.lines[content.wordless]
         why = _no_word(content.entries[content.wordless])
         return report.error(given.locations["file"], f"list {name}:{line}: {why}")
-    if name not in report.shared_lists:
-        file = ListFile(name, content.sha256, content.lines)
-        report.shared_lists[name] = In(content.entries, file)
-    return report.shared_lists[name]
+    file = ListFile(name, content.sha256, content.lines)
+    if file.id not in report.shared_lists:
+        report.shared_lists[file.id] = In(content.entries, file)
+    return report.shared_lists[file.id]
 
 
 def _no_word(entry: str) -> str:
@@ -135,10 +135,10 @@ class _WordsType:
         listed = _read_file(node, report, of_words=True)
         if isinstance(listed, Invalid) or listed.file is None:
             return INVALID
-        shared = report.shared_words.get(listed.file.name)
+        shared = report.shared_words.get(listed.file.id)
         if shared is None:
             shared = Words(tuple(map(str, listed.values)), listed.file)
-            report.shared_words[listed.file.name] = shared
+            report.shared_words[listed.file.id] = shared
         return shared
 
     def schema(self) -> Schema:
