@@ -123,7 +123,7 @@ async def open_workspace(
     # Read before the ledger is made, so that a missing key leaves no trace.
     settings.key.read()
     clients = HttpClients()
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
         try:
             yield build_workspace(
                 settings,

@@ -79,7 +79,7 @@ def _known(settings: Settings) -> _Known:
     if not settings.ledger.may_exist():
         return _Known()
     clock = SystemClock()
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
