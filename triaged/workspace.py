@@ -123,7 +123,11 @@ async def open_workspace(
     # Read before the ledger is made, so that a missing key leaves no trace.
     settings.key.read()
     clients = HttpClients()
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         try:
             yield build_workspace(
                 settings,

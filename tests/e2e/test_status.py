@@ -150,7 +150,11 @@ def test_the_emergency_stop_never_confirms_without_effect(
         del program.settings["TRIAGED_WORKSPACE"]
         wrong = [
             program.run(*arguments)
-            for arguments in (["pause"], ["resume"], ["veto", "t1"], ["status"])
+            for arguments in (
+                *(["pause"], ["resume"], ["veto", "t1"], ["status"], ["history"]),
+                *(["plan"], ["explain", "t1"], ["budget"]),
+                ["dismiss", "t1", "--reason", "testing", "--yes"],
+            )
         ]
         elsewhere = program.run("pause", "--state-dir", str(program.directory / "no"))
 

@@ -103,7 +103,11 @@ def history(
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
         return
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
             wanted = (moment, task_id, rule, reason)

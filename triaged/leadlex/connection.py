@@ -23,6 +23,7 @@ from triaged.leadlex.errors import (
     facts,
     malformed_response,
 )
+from triaged.leadlex.headers import is_from_cache, read_rate_limit
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
 from triaged.leadlex.replay import ReplayDetector, StaleDetector
@@ -165,9 +166,9 @@ class Connection:
 
     def _read_head(self, response: httpx.Response) -> ApiResponse:
         headers = response.headers
-        rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
+        rate_limit = read_rate_limit(headers, received_at=self._clock.now())
         is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
-        if is_cached := is_old or protocol.is_from_cache(headers):
+        if is_cached := is_old or is_from_cache(headers):
             # The rate limit and date of a replayed response are out of date.
             rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
         return ApiResponse(

@@ -1,7 +1,7 @@
 """The ledger of one workspace: its stores over one database."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
@@ -110,23 +110,45 @@ class Ledger:
             ConfigError: the ledger does not know this workspace, or the daemon that
                 runs on it serves another one.
         """
-        served = served_workspace(place)
         ledger = cls.open(
             place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
         if is_of_fleet:
             return ledger
         known = ledger.workspaces()
+        served = served_workspace(place)
         if served not in {None, "", workspace} or (known and workspace not in known):
-            ledger.close()
-            names = sorted(known)
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            whose = served or ", ".join(names[:_SHOWN]) + more
-            raise ConfigError.of_setting(
-                "TRIAGED_WORKSPACE",
-                f"the ledger {ledger.location} belongs to workspace {whose}, not to"
-                f" {workspace}; set TRIAGED_WORKSPACE or --workspace",
-            )
+            raise _refusal(ledger, served or _named(known))
+        return ledger
+
+    @classmethod
+    def open_own(
+        cls,
+        place: Path | LedgerLocation,
+        *,
+        workspace: str,
+        is_of_fleet: bool = False,
+    ) -> Self:
+        """Open the ledger for a command that acts or reports for one workspace.
+
+        A second label on the state directory of one workspace would know neither its
+        vetoes nor its pause, and report that nothing was ever dismissed.
+
+        Raises:
+            LedgerError: it cannot be opened; the message tells what to do.
+            ConfigError: it belongs to one other workspace, or the daemon that runs on
+                it serves another one.
+        """
+        ledger = cls.open(place, workspace=workspace)
+        # A database, and the directory of a fleet, hold many workspaces.
+        is_shared = isinstance(place, LedgerLocation) and place.url is not None
+        if is_of_fleet or is_shared:
+            return ledger
+        known = ledger.workspaces()
+        served = served_workspace(place)
+        is_of_other = len(known) == 1 and workspace not in known
+        if served not in {None, "", workspace} or is_of_other:
+            raise _refusal(ledger, served or _named(known))
         return ledger
 
     def bind(self, api_url: str, *, at: datetime) -> None:
@@ -211,3 +233,20 @@ class Ledger:
     ]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
         yield self.notifications
+
+
+def _named(known: Iterable[str]) -> str:
+    names = sorted(known)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _refusal(ledger: Ledger, whose: str) -> ConfigError:
+    """Close a ledger of another workspace, and return the error that says so."""
+    ledger.close()
+    return ConfigError.of_setting(
+        "TRIAGED_WORKSPACE",
+        f"the ledger {ledger.location} belongs to workspace {whose}, not to"
+        f" {ledger.workspace}; set TRIAGED_WORKSPACE or --workspace, or another"
+        " TRIAGED_STATE_DIR for a workspace of its own",
+    )
