@@ -20,6 +20,7 @@ SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
 # Long enough to explain any dismissal that people may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
 DEFAULT_NOTIFY_AT: Final = DailyTime(time(8), "UTC")
+NOTIFY_CREDENTIAL: Final = "notify-urls"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
@@ -141,7 +142,9 @@ def read_settings(
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
         ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
-        notify_file=reader.read("notify_file", _notify_path, default=None),
+        notify_file=reader.read(
+            "notify_file", _notify_path, default=_credential(reader, NOTIFY_CREDENTIAL)
+        ),
         notify_at=reader.read("notify_at", parse_daily_time, default=DEFAULT_NOTIFY_AT),
         page_url=reader.read("page_url", _page_url, default=None),
         listen_host=host,
@@ -219,10 +222,14 @@ def _key_source(reader: _SettingsReader) -> KeySource:
         return KeySource(value=key)
     if file := reader.read("api_key_file", _key_path, default=None):
         return KeySource(file=file)
+    return KeySource(file=_credential(reader, CREDENTIAL_NAME))
+
+
+def _credential(reader: _SettingsReader, name: str) -> Path | None:
+    """Return the file of a systemd credential, or None if there is none."""
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and _exists(credential := Path(directory) / CREDENTIAL_NAME):
-        return KeySource(file=credential)
-    return KeySource()
+    path = Path(directory) / name if directory else None
+    return path if path is not None and _exists(path) else None
 
 
 def _path(text: str) -> Path:

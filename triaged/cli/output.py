@@ -3,6 +3,7 @@
 Tables are formatted here, because importing rich takes longer than most commands.
 """
 
+import contextlib
 import json
 import os
 import sys

@@ -109,7 +109,11 @@ DEFINITIONS: Final = (
         "Promotions and demotions of a rule.",
         ("rule", "change"),
     ),
-    Definition("notifications_total", "Notifications, by result.", ("result",)),
+    Definition(
+        "notifications_total",
+        "Attempts to send a digest or an alert, by result.",
+        ("result",),
+    ),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
