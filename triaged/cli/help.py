@@ -103,6 +103,12 @@ Copy the ledger to FILE while a daemon uses it, or verify such a copy.
 
 The copy is consistent and checked, and only its owner may read it.
 """,
+    "notify": """\
+Send a test message, or show the digest that would go now.
+
+Costs no API call.  With --test the exit code is 1 if a destination did not accept the
+message; no notification URL is ever shown.
+""",
     "schema": """\
 Print the JSON Schema of the rules file, for editors.
 """,

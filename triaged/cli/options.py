@@ -27,6 +27,10 @@ _HELP: Final = {
     "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
+    "notify_file": "Private file of notification URLs, one a line.",
+    "notify_at": "When the daily digest goes, such as 08:00 Europe/Berlin [default:"
+    " 08:00 UTC].",
+    "page_url": "Public address of the status page, for links in notifications.",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",
@@ -45,6 +49,7 @@ LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
 LISTEN_OPTIONS: Final = ("listen",)
 RETENTION_OPTIONS: Final = ("retention",)
+NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 

@@ -26,6 +26,7 @@ from triaged.daemon.internal_errors import Where
 from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
+from triaged.ledger.notifications import NotificationResult
 from triaged.ledger.views import LedgerTotals
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, LeaveCause
@@ -102,6 +103,7 @@ DEFINITIONS: Final = (
         ("rule",),
     ),
     Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
+    Definition("notifications_total", "Notifications, by result.", ("result",)),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
@@ -222,6 +224,8 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
             yield "observed_total", key, totals.observed.get(key, 0)
             false = totals.false_positives.get(rule.name, 0)
             yield "rule_false_positives_total", (rule.name,), false
+    for result in NotificationResult:
+        yield "notifications_total", (result,), totals.notifications.get(result, 0)
     yield "dismissals_unresolved", (), totals.unresolved
     yield "paused", (), totals.paused is not None
     yield "breaker_open", (), totals.breaker is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from triaged.errors import ConfigError
+from triaged.ledger.activity import Activity
 from triaged.ledger.counters import Counters
 from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
 from triaged.ledger.decisions import DecisionStore
@@ -15,6 +16,7 @@ from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
 from triaged.ledger.holds import Holds
 from triaged.ledger.locks import DaemonLock
+from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
@@ -59,6 +61,8 @@ class Ledger:
         self.vetoes = Vetoes(self._database, workspace)
         self.counters = Counters(self._database, workspace)
         self.state = StateStore(self._database, workspace)
+        self.notifications = Notifications(self._database, workspace)
+        self.activity = Activity(self._database, workspace)
 
     @classmethod
     def open_existing(
@@ -155,5 +159,8 @@ class Ledger:
 
     def _prunable(
         self,
-    ) -> Iterator[Dismissals | DecisionStore | Observations | FeedbackStore]:
+    ) -> Iterator[
+        Dismissals | DecisionStore | Observations | FeedbackStore | Notifications
+    ]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
+        yield self.notifications

@@ -23,6 +23,7 @@ from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
+from triaged.ledger.notifications import COUNTER as NOTIFICATIONS
 from triaged.ledger.observations import Observations
 from triaged.ledger.rulesets import Rulesets
 
@@ -68,6 +69,7 @@ class LedgerTotals:
     dismissals: Mapping[tuple[str, str], int]
     observed: Mapping[tuple[str, str], int]
     false_positives: Mapping[str, int]
+    notifications: Mapping[str, int]
     unresolved: int
     paused: Flag | None
     breaker: Flag | None
@@ -135,7 +137,7 @@ class LedgerViews:
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
-            " AND name IN ('attempts', 'dismissals', 'observed')",
+            " AND name IN ('attempts', 'dismissals', 'observed', 'notifications')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
@@ -145,6 +147,9 @@ class LedgerViews:
             dismissals=counted.get("dismissals", {}),
             observed=counted.get("observed", {}),
             false_positives=self._feedback.count_false_positives(),
+            notifications={
+                k: n for (k, _), n in counted.get(NOTIFICATIONS, {}).items()
+            },
             unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),
             breaker=self._flags.get(FlagName.BREAKER),
