@@ -12,6 +12,7 @@ import pytest
 
 from tests.clocks import AutoAdvanceClock
 from tests.notifications import BERLIN, FakeSender
+from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.notifier import (
     ALERT_GAP_SECONDS,
@@ -19,6 +20,7 @@ from triaged.daemon.notifier import (
     SEND_TIMEOUT_SECONDS,
     DaemonCondition,
     Notifier,
+    condition_of,
 )
 from triaged.daemon.send_attempt import run_in_thread
 from triaged.errors import ConfigError
@@ -372,6 +374,26 @@ def test_a_clock_that_is_set_back_repeats_nothing(rig: Rig) -> None:
     rig.restart()
 
     assert rig.run(2 * DAY, PROBLEM, step=timedelta(minutes=5)) == []
+
+
+def test_the_condition_of_a_daemon_is_in_sentences() -> None:
+    """Why it is not ready, and which rules were rejected, on one line each."""
+    health = Health(heartbeat_at=0.0, interval=HOUR, poll_due=50.0, key_accepted=False)
+    health.rules_rejected = "a: no\nb: no"
+    condition = condition_of(health, SEVEN, monotonic=49.0)
+
+    assert condition == DaemonCondition(
+        is_cycle_due=False,
+        key_accepted=False,
+        problems=[
+            "Not ready: LeadLex refuses the API key.",
+            "Not ready: no cycle has succeeded yet.",
+            "The changed rules file was rejected, and the old rules stay: a: no b: no",
+        ],
+    )
+    assert condition_of(health, SEVEN, monotonic=50.0).is_cycle_due
+    health.poll_due = None
+    assert condition_of(health, SEVEN, monotonic=0.0).is_cycle_due
 
 
 def test_times_are_those_of_the_setting(rig: Rig) -> None:

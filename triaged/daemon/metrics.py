@@ -103,7 +103,11 @@ DEFINITIONS: Final = (
         ("rule",),
     ),
     Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
-    Definition("notifications_total", "Notifications, by result.", ("result",)),
+    Definition(
+        "notifications_total",
+        "Attempts to send a digest or an alert, by result.",
+        ("result",),
+    ),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )

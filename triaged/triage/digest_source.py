@@ -63,6 +63,7 @@ def read_digest(
     activity = ledger.activity
     state: Mapping[str, Any] = ledger.state.load(StateName.DAEMON) or {}
     holds = _holds(ledger, state)
+    decided = activity.count_decided(since, now)
     soon = held_within(holds, now)[:MAX_PLANNED]
     examples: dict[tuple[str | None, str], list[TaskLine]] = {}
     for task in activity.dismissed(since, now, per_rule=MAX_EXAMPLES):
@@ -79,8 +80,15 @@ def read_digest(
             holds=holds,
             descriptions=activity.descriptions([hold.task_id for hold in soon]),
             observed=activity.count_observed(since, now),
-            decided=activity.count_decided(since, now),
-            decided_ever=activity.count_decided(None, now),
+            decided={
+                rule: (each.dismissed, each.approved)
+                for rule, each in decided.items()
+                if each.dismissed or each.approved
+            },
+            decided_ever={
+                rule: (each.dismissed_ever, each.approved_ever)
+                for rule, each in decided.items()
+            },
             changes=[
                 _changed(change)
                 for change in ledger.rule_changes.since(since)
