@@ -209,6 +209,21 @@ def test_a_retry_goes_only_to_whom_it_failed(rig: Rig) -> None:
     assert rig.counted() == {"failed": 1, "sent": 1}
 
 
+def test_a_retry_tells_the_same_day(rig: Rig) -> None:
+    """Who lacks a digest that others have gets all of it, not only what came since."""
+    rig.run(2 * HOUR)
+    rig.change("a", Change.PROMOTED)
+    rig.run(20 * HOUR)
+    rig.sender.destinations = ("mail", "chat")
+    rig.sender.receipts = [{"chat": FAILED}]
+    rig.run(4 * HOUR)
+
+    assert [(key, message.subject) for key, message in rig.sender.sent[2:]] == [
+        ("mail", "triaged acme: 1 rule changed"),
+        ("chat", "triaged acme: 1 rule changed"),
+    ]
+
+
 def test_a_restart_forgets_whom_a_message_reached(rig: Rig) -> None:
     """Then the others do without it, since nobody may have it twice."""
     rig.sender.destinations = ("mail", "chat")

@@ -47,9 +47,12 @@ _READ: Final = (
 )
 
 
-def digest_begins(ledger: Ledger, now: datetime) -> datetime:
-    """Return the time up to which earlier digests have told what happened."""
-    last = ledger.notifications.latest(DIGEST, _READ)
+def digest_begins(ledger: Ledger, now: datetime, name: str | None = None) -> datetime:
+    """Return the time up to which earlier digests have told what happened.
+
+    ``name`` is that of the digest itself, which is sent again to whoever lacks it.
+    """
+    last = ledger.notifications.latest(DIGEST, _READ, below=name)
     if last is None or last.created_at > now:
         # A time in the future means that the clock was set back since.
         return now - _FIRST_PERIOD
