@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
-from triaged.ledger.location import LedgerLocation, parse_ledger_url
 from triaged.quota import PLANS, QuotaSettings
 from triaged.rules.duration import parse_duration
+
+if TYPE_CHECKING:
+    from triaged.ledger.location import LedgerLocation
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
@@ -76,8 +78,10 @@ class Settings:
     log_format: str | None = None
 
     @property
-    def ledger(self) -> LedgerLocation:
+    def ledger(self) -> "LedgerLocation":
         """Where the ledger is."""
+        from triaged.ledger.location import LedgerLocation  # noqa: PLC0415 - not all need it
+
         return LedgerLocation(self.state_dir, self.ledger_url)
 
 
@@ -103,7 +107,7 @@ def read_settings(
             "poll_interval", _poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
-        ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
+        ledger_url=reader.read("ledger_url", _ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
         listen_port=port,
@@ -276,6 +280,12 @@ def _workspace(text: str) -> str:
         )
         raise ValueError(message)
     return text
+
+
+def _ledger_url(text: str) -> str:
+    from triaged.ledger.location import parse_ledger_url  # noqa: PLC0415 - rare
+
+    return parse_ledger_url(text)
 
 
 def _poll_interval(text: str) -> timedelta:

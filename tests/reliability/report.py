@@ -22,6 +22,7 @@ CHAPTERS: Final = (
     "Secrets and reach",
     "Emergency stop",
     "All at once",
+    "Shared ledger",
 )
 
 

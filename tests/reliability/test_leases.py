@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from tests.postgres import PostgresServer
+from tests.reliability.report import Report
 from triaged.ledger.leases import Leases
 from triaged.ledger.postgres import PostgresDatabase
 
@@ -26,6 +27,7 @@ WORKERS: Final = 4
 WORKSPACES: Final = 20
 LEASE_SECONDS: Final = 1.0
 WORK_SECONDS: Final = 0.05
+CHAPTER: Final = "Shared ledger"
 ROOT: Final = Path(__file__).parents[2]
 
 TABLES: Final = """
@@ -120,7 +122,7 @@ def wait_for_cycles(
         wait(0.1)
 
 
-def check(url: str) -> None:
+def refuse_doubles(url: str) -> None:
     """Each cycle of a workspace was recorded once, under a fence newer than before."""
     last: dict[str, tuple[int, int]] = {}
     for workspace, number, fence in cycles(url):
@@ -131,10 +133,13 @@ def check(url: str) -> None:
     assert len(last) == WORKSPACES
 
 
-def test_stopped_workers_are_fenced(ledger: str) -> None:
+def test_stopped_workers_are_fenced(ledger: str, report: Report) -> None:
     """A worker stopped beyond its lease and woken has its work refused: 0 double."""
     rng = random.Random(7)  # noqa: S311 - which worker
-    with workers(ledger) as found:
+    with (
+        report.check(CHAPTER, "a worker stopped beyond its lease is fenced") as check,
+        workers(ledger) as found,
+    ):
         wait_for_cycles(found, ledger, WORKSPACES)
         for _ in range(ROUNDS):
             worker = rng.choice(found.running)
@@ -143,16 +148,21 @@ def test_stopped_workers_are_fenced(ledger: str) -> None:
             worker.send_signal(signal.SIGCONT)
             wait(0.1 + rng.random() * 0.2)
         wait_for_cycles(found, ledger, count(ledger, "done") + WORKSPACES)
+        refuse_doubles(ledger)
+        fenced = count(ledger, "fenced")
+        check.runs = ROUNDS
+        check.result = f"{count(ledger, 'done')} cycles, {fenced} fenced, 0 double"
 
-    check(ledger)
-    print(f"{count(ledger, 'done')} cycles, {count(ledger, 'fenced')} fenced, 0 double")  # noqa: T201 - figures
-    assert count(ledger, "fenced") > 0
+        assert fenced > 0
 
 
-def test_killed_workers_are_replaced(ledger: str) -> None:
+def test_killed_workers_are_replaced(ledger: str, report: Report) -> None:
     """What a killed worker held runs elsewhere once its lease has ended."""
     rng = random.Random(11)  # noqa: S311 - which worker
-    with workers(ledger) as found:
+    with (
+        report.check(CHAPTER, "a killed worker's workspaces run elsewhere") as check,
+        workers(ledger) as found,
+    ):
         wait_for_cycles(found, ledger, WORKSPACES)
         for _ in range(ROUNDS):
             found.kill(rng.choice(found.running))
@@ -161,21 +171,28 @@ def test_killed_workers_are_replaced(ledger: str) -> None:
         before = count(ledger, "done")
         wait(LEASE_SECONDS)
         wait_for_cycles(found, ledger, before + 3 * WORKSPACES)
-
-    check(ledger)
+        refuse_doubles(ledger)
+        check.runs = ROUNDS
+        check.result = f"{count(ledger, 'done')} cycles, 0 double, none left behind"
 
 
 def test_a_database_that_crashes_loses_no_cycle(
-    postgres: PostgresServer, ledger: str
+    postgres: PostgresServer, ledger: str, report: Report
 ) -> None:
     """The workers outlive it and go on; what was recorded is there once."""
-    with workers(ledger) as found:
+    crashes = max(2, ROUNDS // 4)
+    with (
+        report.check(CHAPTER, "a crash of the database loses no cycle") as check,
+        workers(ledger) as found,
+    ):
         wait_for_cycles(found, ledger, WORKSPACES)
-        for _ in range(max(2, ROUNDS // 4)):
+        for _ in range(crashes):
             with postgres.away():
                 wait(0.5)
             wait_for_cycles(found, ledger, count(ledger, "done") + WORKSPACES)
         alive = [worker.poll() for worker in found.running]
+        refuse_doubles(ledger)
+        check.runs = crashes
+        check.result = f"{count(ledger, 'done')} cycles, 0 lost, 0 double"
 
-    check(ledger)
-    assert alive == [None] * WORKERS
+        assert alive == [None] * WORKERS
