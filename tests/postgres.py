@@ -92,6 +92,15 @@ class PostgresServer:
             self.process.wait(_START_SECONDS)
             self.process = None
 
+    @contextlib.contextmanager
+    def away(self, number: int = signal.SIGQUIT) -> Iterator[None]:
+        """End it while the block lasts; with SIGQUIT it has to recover afterwards."""
+        self.stop(number)
+        try:
+            yield
+        finally:
+            self.start()
+
     def url(self, database: str, *, user: str = "postgres", tcp: bool = False) -> str:
         """Return the URL of a database, by the socket unless told otherwise."""
         if tcp:

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from triaged.daily_time import DailyTime, parse_daily_time
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
-from triaged.ledger.location import LedgerLocation, parse_ledger_url
 from triaged.quota import PLANS, QuotaSettings
 from triaged.rules.duration import parse_duration
+
+if TYPE_CHECKING:
+    from triaged.ledger.location import LedgerLocation
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
@@ -112,8 +114,10 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
-    def ledger(self) -> LedgerLocation:
+    def ledger(self) -> "LedgerLocation":
         """Where the ledger is."""
+        from triaged.ledger.location import LedgerLocation  # noqa: PLC0415 - not all need it
+
         return LedgerLocation(self.state_dir, self.ledger_url)
 
 
@@ -140,7 +144,7 @@ def read_settings(
             "poll_interval", parse_poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
-        ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
+        ledger_url=reader.read("ledger_url", _ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         notify_file=reader.read(
             "notify_file", _notify_path, default=_credential(reader, NOTIFY_CREDENTIAL)
@@ -352,6 +356,12 @@ def parse_workspace(text: str) -> str:
         )
         raise ValueError(message)
     return text
+
+
+def _ledger_url(text: str) -> str:
+    from triaged.ledger.location import parse_ledger_url  # noqa: PLC0415 - rare
+
+    return parse_ledger_url(text)
 
 
 def parse_poll_interval(text: str) -> timedelta:

@@ -7,12 +7,11 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from tests.builders import T0, an_intent
+from tests.builders import T0, an_intent, an_observation
 from tests.clocks import AutoAdvanceClock
 from tests.notifications import BERLIN, FakeSender
 from triaged.daemon.internal_errors import InternalErrors
@@ -23,7 +22,7 @@ from triaged.ledger.holds import Hold
 from triaged.ledger.state import StateName
 from triaged.notify.render import render_digest
 from triaged.quota import QuotaSettings
-from triaged.rules.task import HumanDecision, ProposedDismissal
+from triaged.rules.task import HumanDecision
 from triaged.settings import Settings
 from triaged.triage.digest_source import read_digest
 
@@ -35,7 +34,6 @@ HELD: Final = 5_000
 
 def fill(ledger: Ledger) -> None:
     """Record the most dismissals a day for as long as they are kept, and more."""
-    task = an_intent().task
     with ledger.transaction():
         for day in range(DAYS):
             at = T0 - timedelta(days=day, hours=1)
@@ -46,10 +44,7 @@ def fill(ledger: Ledger) -> None:
         for start in range(0, OBSERVED, 500):
             ids = [f"o{number}" for number in range(start, start + 500)]
             at = T0 - timedelta(minutes=start / 10)
-            dismissal = ProposedDismissal("watch", "testing")
-            ledger.observations.record(
-                [(replace(task, id=task_id), dismissal) for task_id in ids], at=at
-            )
+            ledger.observations.record(list(map(an_observation, ids)), at=at)
             ledger.feedback.record(dict.fromkeys(ids, HumanDecision.DISMISSED), at=at)
         holds = {
             Hold(f"h{number}", "slow", "f"): T0 - timedelta(hours=1)
@@ -72,7 +67,7 @@ def timed(work: Callable[[], object], times: int) -> float:
 
 def main() -> None:
     """Fill a ledger, measure and print."""
-    with tempfile.TemporaryDirectory() as place, Ledger(Path(place)) as ledger:
+    with tempfile.TemporaryDirectory() as place, Ledger.open(Path(place)) as ledger:
         fill(ledger)
         clock = AutoAdvanceClock()
         settings = Settings(

@@ -54,8 +54,6 @@ USAGE: Final = {
     "explain --task tasks.json": "a list answer, not one task; plan --tasks takes it",
     "explain t1 --now noon": "2026-03-01T00:00:00Z, found 'noon'",
     "explain t1 --format html": "'html' is not one of table, json",
-    "notify": "give either --test or --preview",
-    "notify --test --preview": "give either --test or --preview",
     "promote": "Missing argument 'RULE'",
     "promote nowhere": "there is no rule 'nowhere'",
     "demote": "Missing argument 'RULE'",

@@ -162,7 +162,7 @@ def test_who_has_nothing_sees_nothing(database: Database) -> None:
         "dismissed in a period": other.activity.count_dismissed(EARLIER, LATER),
         "dismissed by rule": other.activity.dismissed(EARLIER, LATER, per_rule=9),
         "observed in a period": other.activity.count_observed(EARLIER, LATER),
-        "decided in a period": other.activity.count_decided(None, LATER),
+        "decided in a period": other.activity.count_decided(EARLIER, LATER),
         "descriptions": other.activity.descriptions(["t1"]),
         "task ids": other.task_ids(limit=9),
         "views by day": views.dismissed_by_day(day, LATER),
