@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
+from triaged.ledger.location import LedgerLocation, parse_ledger_url
 from triaged.quota import PLANS, QuotaSettings
 from triaged.rules.duration import parse_duration
 
@@ -33,6 +34,7 @@ SETTINGS: Final = (
     "reserve",
     "poll_interval",
     "state_dir",
+    "ledger_url",
     "retention",
     "listen",
     "page",
@@ -90,6 +92,7 @@ class Settings:
     quota: QuotaSettings
     poll_interval: timedelta = timedelta(minutes=5)
     state_dir: Path
+    ledger_url: str | None = None
     retention: timedelta = DEFAULT_RETENTION
     listen_host: str = "127.0.0.1"
     listen_port: int = 9464
@@ -98,6 +101,11 @@ class Settings:
     log_level: str = "info"
     log_format: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def ledger(self) -> LedgerLocation:
+        """Where the ledger is."""
+        return LedgerLocation(self.state_dir, self.ledger_url)
 
 
 def read_settings(
@@ -123,6 +131,7 @@ def read_settings(
             "poll_interval", parse_poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
+        ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
         listen_host=host,
         listen_port=port,

@@ -69,12 +69,7 @@ class Workspace:
 
     def dispatch_lock(self) -> DispatchLock:
         """Return the lock to hold while sending dismissals of this workspace."""
-        return DispatchLock(
-            self.settings.state_dir,
-            self.clock,
-            workspace=self.settings.workspace,
-            on_wait=self.on_lock_wait,
-        )
+        return self.ledger.dispatch_lock(self.clock, self.on_lock_wait)
 
     def prune(self, now: datetime) -> int | None:
         """Delete data older than the retention; return the number of rows.
@@ -128,7 +123,7 @@ async def open_workspace(
     # Read before the ledger is made, so that a missing key leaves no trace.
     settings.key.read()
     clients = HttpClients()
-    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
         try:
             yield build_workspace(
                 settings,

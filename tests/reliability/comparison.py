@@ -21,9 +21,10 @@ from tests.reliability.model_server import (
 )
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
-from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Source
 from triaged.ledger.flags import FlagName
+from triaged.ledger.locks import FileDispatchLock
 from triaged.quota import Purpose
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.context import build_context
@@ -67,7 +68,7 @@ class Parts:
         self.ledger = Ledger.open(directory)
         self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
         self.reader = RateLimitedReader(server, self.rate_limiter)
-        self.lock = DispatchLock(directory, clock)
+        self.lock = FileDispatchLock(directory, clock)
         self.dispatcher = Dispatcher(
             writer=server,
             ledger=self.ledger,

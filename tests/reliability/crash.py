@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from tests.e2e.harness import Program
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.ledger.location import FILE
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
 from triaged.sandbox.state import RecordedCall, SandboxState
 from triaged.sandbox.store import API

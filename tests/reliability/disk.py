@@ -12,8 +12,8 @@ from typing import Any, Final
 from tests.e2e.harness import Program
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.ledger.location import FILE
 
 WAL: Final = f"{FILE}-wal"
 DAMAGED: Final = "the file is damaged: move it away, with its -wal"

@@ -31,7 +31,8 @@ from tests.reliability.report import FULL
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import format_timestamp, parse_stored_timestamp
+from triaged.ledger.location import FILE
 from triaged.sandbox.settings import SandboxSettings
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
@@ -116,14 +117,16 @@ class KillRun:
         return broken(self.factory, self.sandbox.world, self.program, over=over)
 
     def let_time_pass(self) -> None:
-        """Make what is unresolved so old that the next list can settle it."""
+        """Make what is unresolved so old that the next list can settle it.
+
+        All attempts grow older alike: of two on one task the later one stays the later.
+        """
         path = self.program.directory / "state" / FILE
         if not path.exists():
             return
-        unresolved = "outcome IS NULL OR outcome = 'unknown'"
         with closing(sqlite3.connect(path, timeout=PATIENCE)) as ledger, ledger:
             for entry, decided_at in ledger.execute(
-                f"SELECT id, decided_at FROM dismissal WHERE {unresolved}"  # noqa: S608
+                "SELECT id, decided_at FROM dismissal"
             ).fetchall():
                 earlier = parse_stored_timestamp(decided_at) - EFFECT_TIMEOUT
                 ledger.execute(

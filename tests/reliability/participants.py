@@ -51,6 +51,8 @@ FAULTS: Final = (
 # Longer than a client waits: the effect comes after the call was given up.
 LATE_FAULTS: Final = ("dismiss:slow=45:p=0.004", "dismiss:slow=60:p=0.002")
 RULE: Final = "clutter"
+# More would make each cycle longer, and the trial shorter.
+MOST_PENDING: Final = 300
 # Where the reviews of one person end.
 REVIEWED_TASKS: Final = 5
 
@@ -190,7 +192,7 @@ class Participants:
 
     def _vetoes(self) -> None:
         while self._wait(self._chance(0.5, 1.5)):
-            pending = self.sandbox.world.store.ids("pending")
+            pending = self._pending()
             if pending:
                 task_id = self._random.choice(pending)
                 if self._command("veto", task_id) == 0:
@@ -283,19 +285,28 @@ class Participants:
             if plan.exists():
                 self._command("apply", str(plan), "--yes")
 
+    def _pending(self) -> list[str]:
+        """Return the ids of the pending tasks; other threads add some meanwhile."""
+        while True:
+            with suppress(RuntimeError):
+                return self.sandbox.world.store.ids("pending")
+
     def _people(self) -> None:
         store = self.sandbox.world.store
         approved: list[str] = []
         while self._wait(0.15):
             kind = self._random.choice(("", "bulk "))
             lot = f"lot{self._random.randrange(4)}"
+            pending = self._pending()
+            if len(pending) > MOST_PENDING:
+                store.remove(self._random.choice(pending))
             if approved and self._random.random() < 0.02:
                 task_id = approved.pop()
             else:
                 task_id = f"t{self._number:05}"
                 self._number += 1
             store.add([a_listed(task_id, f"TEST {kind}{lot}")])
-            pending = store.ids("pending")
+            pending = self._pending()
             if not pending:
                 continue
             task_id, chance = self._random.choice(pending), self._random.random()

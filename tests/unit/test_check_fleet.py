@@ -60,6 +60,14 @@ def test_a_fleet_that_is_not_there(tmp_path: Path) -> None:
     assert "triaged init" not in text
 
 
+def test_a_fleet_file_is_no_rules_file(fleet: Path) -> None:
+    """It is checked with its directory, which it refers to."""
+    done = CliRunner().invoke(app, ["check", f"{fleet}/fleet.yaml"])
+
+    assert done.exit_code == 2
+    assert f"check its directory: triaged check {fleet}" in done.stderr
+
+
 def test_a_warning_fails_only_if_strict(fleet: Path) -> None:
     """A file that is not read is warned of, and strict makes that an error."""
     (fleet / "gamma.fleet.yml").touch()

@@ -12,9 +12,9 @@ from tests.fakes import RULES, TriageHarness
 from triaged.errors import ConfigError, LedgerError
 from triaged.leadlex.errors import NoResponse
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import FILE
 from triaged.quota import RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage.dispatcher import MAX_CONCURRENT

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.builders import T0
 from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.state import SETTLED_TASKS_KEPT, StateName
 
 LATER = T0 + timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path) as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as opened:
         yield opened
 
 
@@ -86,16 +86,16 @@ def test_the_quota_is_read_only_when_it_changed(ledger: Ledger) -> None:
     assert ledger.state.load_quota(unless_version=2) is None
 
 
-def test_marks_survive_and_belong_to_their_workspace(tmp_path: Path) -> None:
+def test_marks_survive_and_belong_to_their_workspace(place: LedgerLocation) -> None:
     """A later process sees them, and another workspace does not."""
-    with Ledger.open(tmp_path, workspace="a") as ledger:
+    with Ledger.open(place, workspace="a") as ledger:
         ledger.flags.set(FlagName.PAUSED, reason="", at=T0)
         ledger.vetoes.add("task-1", at=T0)
         ledger.counters.increment("dismissals", "clutter")
         ledger.state.save_quota(1, {})
-    with Ledger.open(tmp_path, workspace="a") as ledger:
+    with Ledger.open(place, workspace="a") as ledger:
         mine = ledger.flags.get(FlagName.PAUSED)
-    with Ledger.open(tmp_path, workspace="b") as ledger:
+    with Ledger.open(place, workspace="b") as ledger:
         theirs = (
             ledger.flags.get(FlagName.PAUSED),
             ledger.flags.clear(FlagName.PAUSED),

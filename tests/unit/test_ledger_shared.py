@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,12 +9,14 @@ from tests.builders import T0
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.opening import open_database
 from triaged.ledger.ownership import TransactionMisused
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(tmp_path)
+def database(place: LedgerLocation) -> Iterator[Database]:
+    opened = open_database(place)
     yield opened
     opened.close()
 
@@ -35,10 +36,10 @@ def test_ledgers_share_a_database_and_keep_apart(database: Database) -> None:
 
 
 def test_a_ledger_closes_only_a_database_of_its_own(
-    database: Database, tmp_path: Path
+    database: Database, place: LedgerLocation
 ) -> None:
     """One workspace that ends does not end the others."""
-    own = Ledger.open(tmp_path, workspace="own")
+    own = Ledger.open(place, workspace="own")
     with Ledger(database, "a"):
         pass
     own.close()

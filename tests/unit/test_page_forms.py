@@ -19,9 +19,9 @@ from triaged.daemon import http_server
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.page_forms import MAX_FORM_BYTES
 from triaged.ledger import Ledger
-from triaged.ledger.database import Database
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.opening import open_database
 from triaged.ledger.vetoes import Veto
 from triaged.settings import PageMode
 
@@ -294,7 +294,7 @@ async def test_a_busy_ledger_is_reported(
     async with serving(tmp_path) as probe:
         visitor = Visitor(probe, ManualClock())
         fields = await visitor.form()
-        with closing(Database(visitor.ledger.path.parent)) as other:
+        with closing(open_database(Path(visitor.ledger.location).parent)) as other:
             with other.transaction("default"):
                 answer = await visitor.send("/pause", fields)
             later = await visitor.send("/pause", fields)
@@ -304,10 +304,14 @@ async def test_a_busy_ledger_is_reported(
     assert later.status_code == 303
 
 
+def _move_away(path: Path) -> None:
+    path.rename(path.with_suffix(".away"))
+
+
 async def test_a_lost_ledger_is_an_error(visitor: Visitor) -> None:
     """What cannot be recorded is never answered as if it were."""
     fields = await visitor.form()
-    visitor.ledger.path.rename(visitor.ledger.path.with_suffix(".away"))
+    _move_away(Path(visitor.ledger.location))
     answer = await visitor.send("/pause", fields)
 
     assert answer.status_code == 500

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -25,6 +24,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
+from triaged.ledger.location import LedgerLocation
 from triaged.quota import Purpose, QuotaSettings, RateLimitHeaders
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
@@ -35,15 +35,16 @@ HOUR: Final = timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path) as ledger:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as ledger:
         yield ledger
 
 
 @pytest.fixture
-def beside(ledger: Ledger) -> Iterator[Ledger]:
+def beside(ledger: Ledger, place: LedgerLocation) -> Iterator[Ledger]:
     """Open the same ledger as another process would."""
-    with Ledger.open(ledger.path.parent) as beside:
+    del ledger  # made first
+    with Ledger.open(place) as beside:
         yield beside
 
 

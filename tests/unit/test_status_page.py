@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.holds import Hold
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.observations import ObservationKind
 from triaged.ledger.views import LedgerTotals, open_views
 from triaged.quota import QuotaLimiter, QuotaSettings
@@ -109,14 +109,15 @@ def a_snapshot(**given: Any) -> Snapshot:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path, workspace="acme") as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place, workspace="acme") as opened:
         yield opened
 
 
 @pytest.fixture
-def pages(ledger: Ledger) -> StatusPages:
-    return StatusPages(lambda: open_views(ledger.path.parent, "acme"))
+def pages(ledger: Ledger, place: LedgerLocation) -> StatusPages:
+    del ledger  # made first
+    return StatusPages(lambda: open_views(place, "acme"))
 
 
 def cells(page: str) -> list[str]:
@@ -270,7 +271,9 @@ def test_what_else_holds_is_a_notice() -> None:
         assert words in notices
 
 
-def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) -> None:
+def test_the_figures_agree_with_the_metrics(
+    ledger: Ledger, pages: StatusPages, place: LedgerLocation
+) -> None:
     """What page and metrics show at one moment is the same."""
     dismiss(ledger, "TEST x")
     ledger.counters.increment("dismissals", "clutter", "testing")
@@ -278,7 +281,7 @@ def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) 
     ledger.counters.increment("observed", "watch", "not_relevant")
     live = a_live_state()
     page = pages.status(live)
-    with open_views(ledger.path.parent, "acme") as views:
+    with open_views(place, "acme") as views:
         snapshot = with_totals(live, views.totals())
     registry = make_registry(
         WorkspaceCollector(Metrics("acme"), lambda: snapshot), process=False

@@ -19,6 +19,11 @@ def backup(*, settings: Settings, file: Path, verify: bool, overwrite: bool) -> 
     """Copy the ledger, or verify a copy."""
     if verify and overwrite:
         raise click.UsageError("--verify writes nothing, so there is no --overwrite")
+    if settings.ledger_url is not None and not verify:
+        raise click.UsageError(
+            "the ledger is in PostgreSQL: back it up with pg_dump, or copy it to a"
+            " directory with triaged ledger copy"
+        )
     if verify:
         found = copies.verify(file)
     else:

@@ -21,8 +21,8 @@ from triaged.cli.options import (
 from triaged.cli.output import cause_in_words, echo, echo_json
 from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
-from triaged.ledger import DaemonLock, Ledger
-from triaged.ledger.database import FILE
+from triaged.ledger import Ledger
+from triaged.ledger.opening import daemon_owner
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSnapshot
 from triaged.quota.budget import Budget, compute_budget
@@ -76,10 +76,10 @@ class _Known:
 
 
 def _known(settings: Settings) -> _Known:
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         return _Known()
     clock = SystemClock()
-    with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
@@ -88,7 +88,7 @@ def _known(settings: Settings) -> _Known:
         )
         spent = sum(today.values())
         saved = ledger.state.load(StateName.DAEMON) or {}
-        is_running = DaemonLock.owner(settings.state_dir) is not None
+        is_running = daemon_owner(settings.ledger, settings.workspace) is not None
         interval = saved.get("poll_interval_seconds") if is_running else None
         return _Known(view, wanted_by_cause(ledger), spent, interval)
 

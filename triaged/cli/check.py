@@ -25,6 +25,7 @@ from triaged.cli.options import (
 from triaged.cli.output import echo, echo_json
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError
+from triaged.fleet.files import is_fleet_file
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import LoadedFleet
 from triaged.rules.describe import rule_to_json, rule_to_sentence
@@ -125,6 +126,11 @@ def _subject(files: tuple[Path, ...], settings: Settings) -> _Subject:
             fleet = load_fleet(path, os.environ)
             fleets.append(fleet)
             together += fleet.rules
+        elif is_fleet_file(path.name):
+            raise click.UsageError(
+                f"{path} is a fleet file; check its directory:"
+                f" triaged check {path.parent}"
+            )
         else:
             together.append((path,))
     return _Subject(paths, tuple(fleets), tuple(together), is_default=False)

@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 
 from triaged.cli.output import echo
 from triaged.errors import LedgerBusy, TriagedError
-from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.opening import daemon_owner
 from triaged.settings import Settings
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ def open_control(settings: Settings) -> Iterator[Ledger]:
     with insist(
         settings,
         lambda: Ledger.open_existing(
-            settings.state_dir,
+            settings.ledger,
             workspace=settings.workspace,
             busy_seconds=_NOTICE_SECONDS,
         ),
@@ -60,7 +61,7 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
             return step()
         except LedgerBusy:
             if not is_told:
-                owner = DaemonLock.owner(settings.state_dir)
+                owner = daemon_owner(settings.ledger, settings.workspace)
                 who = str(owner) if owner else "another process"
                 echo(
                     f"triaged: waiting for {who} to finish writing the ledger",
@@ -71,9 +72,9 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
 
 def whose(ledger: Ledger, settings: Settings) -> str:
     """Name workspace and ledger, and the daemon that uses it."""
-    owner = DaemonLock.owner(settings.state_dir)
+    owner = daemon_owner(settings.ledger, settings.workspace)
     daemon = f"used by the daemon, {owner}" if owner else "no daemon runs on it"
-    return f"workspace {ledger.workspace}, ledger {ledger.path}, {daemon}"
+    return f"workspace {ledger.workspace}, ledger {ledger.location}, {daemon}"
 
 
 def refuse_while_paused(ledger: Ledger) -> None:

@@ -41,7 +41,6 @@ from triaged.clock import SystemClock
 from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
@@ -128,8 +127,8 @@ def _explain_id(
     settings: Settings, task_id: str, now: datetime | None
 ) -> dict[str, Any]:
     known: Lookup = lookup_in(())
-    if (settings.state_dir / FILE).exists():
-        with Ledger.open(settings.state_dir, workspace=settings.workspace) as ledger:
+    if settings.ledger.may_exist():
+        with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))

@@ -113,8 +113,11 @@ Copy the ledger to FILE while a daemon uses it, or verify such a copy.
 
 The copy is consistent and checked, and only its owner may read it.
 """,
+    "ledger": """\
+Make, upgrade or copy a ledger in PostgreSQL, which several daemons can share.
+""",
     "schema": """\
-Print the JSON Schema of the rules file, for editors.
+Print the JSON Schema of the rules file, or of fleet files, for editors.
 """,
     "sandbox": """\
 Run a LeadLex simulator on loopback, to rehearse without an account.

@@ -27,6 +27,7 @@ _HELP: Final = {
     "reserve": "Share of the day's calls never spent [default: 0.2].",
     "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
+    "ledger_url": "PostgreSQL ledger of a fleet, without a password; see PGPASSFILE.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
     "page": "off, read or keep: veto and pause [default: keep on loopback, else read].",
@@ -43,7 +44,7 @@ QUOTA_OPTIONS: Final = (
     "reserve",
     "poll_interval",
 )
-LEDGER_OPTIONS: Final = ("workspace", "state_dir")
+LEDGER_OPTIONS: Final = ("workspace", "state_dir", "ledger_url")
 LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
 FLEET_OPTIONS: Final = ("fleet",)

@@ -29,7 +29,7 @@ from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError
-from triaged.ledger import DaemonLock
+from triaged.ledger.opening import make_daemon_lock
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
@@ -158,8 +158,8 @@ async def _run_once(
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
     )
-    with DaemonLock(
-        settings.state_dir,
+    with make_daemon_lock(
+        settings.ledger,
         workspace=settings.workspace,
         since=process.started_at,
         once=True,

@@ -10,5 +10,5 @@ from triaged.rulesfile.parser.file import json_schema
 @click.command
 @click.option("--fleet", is_flag=True, help="Print the schema of fleet files instead.")
 def schema(*, fleet: bool) -> None:
-    """Print the JSON Schema of the rules file, for editors."""
+    """Print the JSON Schema of the rules file, or of fleet files, for editors."""
     echo_json(fleet_schema() if fleet else json_schema())

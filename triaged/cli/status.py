@@ -20,7 +20,6 @@ from triaged.cli.status_screen import show_status
 from triaged.cli.streams import flush_output
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.settings import Settings
 
 _REDRAW_SECONDS: Final = 2.0
@@ -51,11 +50,9 @@ def status(*, settings: Settings, watch: bool, form: Format) -> None:
 
 
 def _read(settings: Settings) -> dict[str, Any]:
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         return no_ledger(settings)
-    with Ledger.open_existing(
-        settings.state_dir, workspace=settings.workspace
-    ) as ledger:
+    with Ledger.open_existing(settings.ledger, workspace=settings.workspace) as ledger:
         return read_status(ledger, settings, SystemClock())
 
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from triaged.clock import Clock, read_boot_id
-from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
+from triaged.ledger.opening import daemon_owner
 from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSettings
@@ -37,7 +38,7 @@ def no_ledger(settings: Settings) -> dict[str, Any]:
 def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, Any]:
     """Return the whole status as a JSON object."""
     now = clock.now()
-    owner = DaemonLock.owner(settings.state_dir)
+    owner = daemon_owner(settings.ledger, settings.workspace)
     saved: dict[str, Any] = ledger.state.load(StateName.DAEMON) or {}
     given = _quota_settings(settings, saved)
     limiter = RateLimiter(given, ledger, clock, boot_id=read_boot_id())
@@ -45,7 +46,7 @@ def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, A
     problems = list(_problems(owner, saved, breaker, now))
     return {
         "workspace": ledger.workspace,
-        "ledger": str(ledger.path),
+        "ledger": ledger.location,
         "now": _text(now),
         "running": owner is not None,
         "healthy": not problems,

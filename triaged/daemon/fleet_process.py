@@ -20,9 +20,10 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError
 from triaged.leadlex.clients import HttpClients
-from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.database import Database
 from triaged.ledger.flags import WHOLE_FLEET, FlagName
+from triaged.ledger.opening import make_daemon_lock, open_database
 from triaged.settings import Settings
 
 FILE_CHECK_SECONDS: Final = 3.0
@@ -52,7 +53,7 @@ def open_fleet_daemon(
     Raises:
         LedgerError: the ledger cannot be opened.
     """
-    database = Database(settings.state_dir)
+    database = open_database(settings.ledger)
     with contextlib.closing(database):
         yield FleetDaemon(
             settings,
@@ -90,7 +91,7 @@ class FleetDaemon:
         self._reload_requested = asyncio.Event()
         self._files_checked_at = self._status_at = clock.monotonic()
         self._fatal_error: LedgerError | None = None
-        self._lock = DaemonLock(settings.state_dir, since=clock.now())
+        self._lock = make_daemon_lock(settings.ledger, workspace="", since=clock.now())
         self.fleet = Fleet(
             Shared(
                 clock=clock,

@@ -60,7 +60,7 @@ class FleetServer:
     def __init__(self, fleet: Fleet, metrics: FleetMetrics, settings: Settings) -> None:
         self._fleet = fleet
         self._metrics = metrics
-        self._state_dir = settings.state_dir
+        self._ledger = settings.ledger
         self._thread = ThreadPoolExecutor(1, "http")
         self._serving: Serving | None = None
         self._pages = lru_cache(_PAGES_KEPT)(self._pages_of)
@@ -171,7 +171,7 @@ class FleetServer:
         return HTMLResponse(found.html, found.status)
 
     def _pages_of(self, name: str) -> StatusPages:
-        views = partial(open_views, self._state_dir, name)
+        views = partial(open_views, self._ledger, name)
         return StatusPages(views, base=f"/workspaces/{name}")
 
     def _status_page(self, member: Member) -> str:
@@ -187,7 +187,7 @@ class FleetServer:
         )
 
     def _fleet_states(self) -> dict[str, WorkspaceState]:
-        with open_fleet_views(self._state_dir) as views:
+        with open_fleet_views(self._ledger) as views:
             return self._fleet.states(views.flags())
 
     def _readiness(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ class FleetServer:
         }
 
     def _fleet_page(self, query: FleetQuery) -> str:
-        with open_fleet_views(self._state_dir) as views:
+        with open_fleet_views(self._ledger) as views:
             flags = views.flags()
         states = self._fleet.states(flags)
         now = self._fleet.shared.clock.now()
@@ -241,7 +241,7 @@ class FleetServer:
             registry.register(Collected(list(collect(self._parts([member])))))
             return registry
         members = list(self._fleet.members.values())
-        with open_fleet_views(self._state_dir) as views:
+        with open_fleet_views(self._ledger) as views:
             flags, totals = views.flags(), views.totals()
         found = list(self._metrics.collect(self._fleet.states(flags)))
         if len(members) <= MAX_DETAILED:
@@ -264,7 +264,7 @@ class FleetServer:
         for member in members:
             live = member.live_state()
             if live is not None:
-                with open_views(self._state_dir, live.workspace) as views:
+                with open_views(self._ledger, live.workspace) as views:
                     parts.append((member.metrics, with_totals(live, views.totals())))
         return parts
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import uvicorn
@@ -37,9 +36,9 @@ from triaged.daemon.status_page import (
     content_security_policy,
     stylesheet,
 )
-from triaged.errors import TriagedError, os_reason
+from triaged.errors import LedgerUnavailable, TriagedError, os_reason
 from triaged.ledger import Ledger
-from triaged.ledger.views import open_views
+from triaged.ledger.views import LedgerTotals, open_views
 from triaged.settings import PageMode
 from triaged.workspace import Workspace
 
@@ -104,17 +103,18 @@ class HttpServer:
     def __init__(self, daemon: DaemonView) -> None:
         self._daemon = daemon
         self._clock: Clock = daemon.workspace.clock
-        self._state_dir: Path = daemon.workspace.settings.state_dir
         settings = daemon.workspace.settings
+        self._ledger = settings.ledger
         self._label = settings.workspace
         self._mode = settings.page
         self._registry = make_registry(
             WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
+        self._totals: LedgerTotals | None = None
         self._forms = PageForms(
             partial(
                 Ledger.open,
-                self._state_dir,
+                self._ledger,
                 workspace=self._label,
                 create=False,
                 busy_seconds=LEDGER_SECONDS,
@@ -125,7 +125,7 @@ class HttpServer:
             forget_page=self._forget_page,
         )
         self._pages = StatusPages(
-            partial(open_views, self._state_dir, self._label),
+            partial(open_views, self._ledger, self._label),
             form_token=self._forms.token if self._mode is PageMode.KEEP else None,
         )
         # One thread: requests wait for each other only.
@@ -207,8 +207,14 @@ class HttpServer:
         await self._in_thread(Where.PAGE, self._pages.forget)
 
     def _snapshot(self) -> Snapshot:
-        with open_views(self._state_dir, self._label) as views:
-            return with_totals(self._daemon.live_state(), views.totals())
+        """Return state and totals: the last known ones while the ledger is away."""
+        try:
+            with open_views(self._ledger, self._label) as views:
+                self._totals = views.totals()
+        except LedgerUnavailable:
+            if self._totals is None:
+                raise
+        return with_totals(self._daemon.live_state(), self._totals)
 
     async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
         """Run a function in the thread; return None if it raised, which is counted."""

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -21,16 +21,19 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
 from triaged.daemon.supervisor import Supervisor
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import LedgerError
+from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.errors import KeyRejected, LexiError
-from triaged.ledger import DaemonLock
 from triaged.ledger.flags import FlagName
+from triaged.ledger.opening import make_daemon_lock
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.requests import Attempt
 from triaged.workspace import Workspace, open_workspace
 
 FILE_CHECK_SECONDS: Final = 3.0
+
+# While the ledger is away an attempt costs no call, so it is made soon.
+LEDGER_RETRY_INTERVAL: Final = timedelta(seconds=15)
 
 log = structlog.get_logger()
 
@@ -109,8 +112,8 @@ class Daemon:
         self._reload_requested = asyncio.Event()
         self._files_checked_at = clock.monotonic()
         self._fatal_error: LedgerError | LexiError | None = None
-        self._lock = DaemonLock(
-            workspace.settings.state_dir,
+        self._lock = make_daemon_lock(
+            workspace.settings.ledger,
             workspace=workspace.settings.workspace,
             since=clock.now(),
         )
@@ -130,7 +133,7 @@ class Daemon:
             RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
             KeyRejected: the key has not been accepted since the start.
-            LedgerError: the ledger can no longer be written.
+            LedgerError: the ledger can no longer be written, and will not come back.
             ListenError: the address cannot be bound.
 
         """
@@ -204,6 +207,11 @@ class Daemon:
         try:
             self._lock.verify()
             next_at = await self.runner.run_cycle()
+            self._note_ledger(None)
+        except LedgerUnavailable as error:
+            # It may come back; until then each attempt fails before its first call.
+            self._note_ledger(error)
+            return self._clock.now() + min(self.health.interval, LEDGER_RETRY_INTERVAL)
         except LedgerError as error:
             # Without a ledger nothing may be dismissed. Exiting makes the failure
             # visible, and the service manager decides on a restart.
@@ -227,12 +235,35 @@ class Daemon:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.watchdog()
         with self.errors.survived(Where.METRICS):
-            self.runner.refresh_quota()
+            self._look_at_ledger()
         is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
         if is_due or self._reload_requested.is_set():
             self._files_checked_at = monotonic
             with self.errors.survived(Where.CYCLE):
                 await self._check_files()
+
+    def _look_at_ledger(self) -> None:
+        """Record the heartbeat and read the quota, unless the ledger is away."""
+        try:
+            self._lock.heartbeat()
+            self._quota = self.workspace.rate_limiter.snapshot()
+        except LedgerUnavailable as error:
+            self._note_ledger(error)
+        else:
+            self._note_ledger(None)
+
+    def _note_ledger(self, error: LedgerUnavailable | None) -> None:
+        """Log when the ledger goes away or comes back, and show it as not ready."""
+        was_away = self.health.ledger_problem is not None
+        self.health.ledger_problem = None if error is None else str(error)
+        if error is not None and not was_away:
+            log.error(
+                "ledger.unavailable",
+                error=str(error),
+                effect="nothing is dismissed until it can be used",
+            )
+        elif error is None and was_away:
+            log.info("ledger.available")
 
     async def _check_files(self) -> None:
         now = self._clock.now()

@@ -210,6 +210,6 @@ def check_labels(
             form = "use letters, digits, '_', '.', '/' and '-', a letter first"
             report.error(place, f"label {shown} cannot be selected by; {form}")
         if len(value) > MAX_LABEL or not value.isprintable():
-            why = f"expected at most {MAX_LABEL} printable characters"
+            why = f"expected a value of at most {MAX_LABEL} printable characters"
             report.error(place, f"label {shown}: {why}")
     return labels if len(report.problems) == found else INVALID

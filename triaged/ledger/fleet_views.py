@@ -9,8 +9,9 @@ from typing import Any
 
 from triaged.ledger.database import Database
 from triaged.ledger.flags import WHOLE_FLEET, FlagName
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.opening import open_read_only
 from triaged.ledger.state import StateName
-from triaged.ledger.views import ReadOnlyDatabase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +93,14 @@ class FleetViews:
 
 
 @contextlib.contextmanager
-def open_fleet_views(directory: Path) -> Iterator[FleetViews]:
+def open_fleet_views(place: Path | LedgerLocation) -> Iterator[FleetViews]:
     """Open the views of all workspaces on a separate connection.
 
     Raises:
         LedgerError: the ledger cannot be opened.
 
     """
-    database = ReadOnlyDatabase(directory)
+    database = open_read_only(place)
     try:
         yield FleetViews(database)
     finally:

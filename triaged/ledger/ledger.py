@@ -4,25 +4,31 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
+from triaged.clock import Clock
 from triaged.errors import ConfigError
+from triaged.ledger.bound import WorkspaceDatabase
 from triaged.ledger.counters import Counters
-from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
+from triaged.ledger.database import (
+    BUSY_SECONDS,
+    Database,
+    find_task_ids,
+    format_timestamp,
+)
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
 from triaged.ledger.holds import Holds
-from triaged.ledger.locks import DaemonLock
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.locks import DispatchLock
 from triaged.ledger.observations import Observations
+from triaged.ledger.opening import open_database, served_workspace
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
-
-# Every table with task ids.
-_TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
 
 
 class Ledger:
@@ -39,10 +45,10 @@ class Ledger:
 
         ``close`` leaves it open, unless ``on_close`` closes it.
         """
-        self._database = database
+        self._database = database = WorkspaceDatabase(database, workspace)
         self._on_close = on_close
         self.workspace = workspace
-        self.path = database.path
+        self.location = database.location
         self.dismissals = Dismissals(database, workspace)
         self.decisions = DecisionStore(database, workspace)
         self.holds = Holds(database, workspace)
@@ -58,13 +64,13 @@ class Ledger:
     @classmethod
     def open(
         cls,
-        directory: Path,
+        place: Path | LedgerLocation,
         *,
         workspace: str = "default",
         create: bool = True,
         busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
-        """Open the ledger of a state directory, with a database of its own.
+        """Open the ledger at a place, with a database of its own.
 
         ``busy_seconds`` is how long a statement waits while another process writes.
 
@@ -73,12 +79,16 @@ class Ledger:
             LedgerError: it cannot be opened; the message tells what to do.
 
         """
-        database = Database(directory, create=create, busy_seconds=busy_seconds)
+        database = open_database(place, create=create, busy_seconds=busy_seconds)
         return cls(database, workspace, on_close=database.close)
 
     @classmethod
     def open_existing(
-        cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
+        cls,
+        place: Path | LedgerLocation,
+        *,
+        workspace: str,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open a ledger that a daemon or another command has created.
 
@@ -90,18 +100,17 @@ class Ledger:
             ConfigError: the ledger does not know this workspace, or the daemon that
                 runs on it serves another one.
         """
-        owner = DaemonLock.owner(directory)
+        served = served_workspace(place)
         ledger = cls.open(
-            directory, workspace=workspace, create=False, busy_seconds=busy_seconds
+            place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
         known = ledger.workspaces()
-        served = owner.workspace if owner else None
         if served not in {None, "", workspace} or (known and workspace not in known):
             ledger.close()
             whose = served or ", ".join(sorted(known))
             raise ConfigError.of_setting(
                 "TRIAGED_WORKSPACE",
-                f"the ledger {ledger.path} belongs to workspace {whose}, not to"
+                f"the ledger {ledger.location} belongs to workspace {whose}, not to"
                 f" {workspace}; set TRIAGED_WORKSPACE or --workspace",
             )
         return ledger
@@ -126,9 +135,9 @@ class Ledger:
             elif row["api_url"] != api_url:
                 raise ConfigError.of_setting(
                     "TRIAGED_API_URL",
-                    f"the ledger {self.path} holds what workspace {self.workspace} did"
-                    f" at {row['api_url']}, not at {api_url}; use another"
-                    " TRIAGED_STATE_DIR",
+                    f"the ledger {self.location} holds what workspace"
+                    f" {self.workspace} did at {row['api_url']}, not at {api_url};"
+                    " use another TRIAGED_STATE_DIR",
                 )
 
     def workspaces(self) -> dict[str, str]:
@@ -147,12 +156,13 @@ class Ledger:
         self._on_close()
 
     def verify(self) -> None:
-        """Check that the open file is still the one at the ledger's path.
+        """Check that a dismissal may leave: others still read and write this ledger.
 
         Raises:
-            LedgerError: it was deleted or replaced.
+            LedgerError: its file was deleted or replaced, or its database is away.
+            LeaseLost: another process may dismiss for this workspace.
         """
-        self._database.verify()
+        self._database.verify(self.workspace)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Run the body in one durable transaction; it may be nested."""
@@ -160,9 +170,16 @@ class Ledger:
 
     def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
         """Return the known task ids with a prefix, sorted."""
-        return self._database.task_ids(
-            _TASK_TABLES, self.workspace, prefix, limit=limit
-        )
+        return find_task_ids(self._database, self.workspace, prefix, limit=limit)
+
+    def dispatch_lock(
+        self, clock: Clock, on_wait: Callable[[str], None] = lambda _: None
+    ) -> DispatchLock:
+        """Return the lock to hold while dismissals of this workspace are sent.
+
+        ``on_wait`` is called with the owner of the lock if the wait takes long.
+        """
+        return self._database.dispatch_lock(self.workspace, clock, on_wait)
 
     def prune(self, *, before: datetime) -> int:
         """Delete resolved data older than ``before``; return the number of rows."""

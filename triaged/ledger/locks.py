@@ -8,10 +8,11 @@ import fcntl
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
@@ -35,6 +36,43 @@ class LockOwner:
     def __str__(self) -> str:
         """Format the process id and the host name."""
         return f"process {self.pid} on {self.host}"
+
+
+class DispatchLock(Protocol):
+    """Held by a process while it sends dismissals of a workspace.
+
+    While it is held, an intent without an outcome belongs to a process that has died
+    or was fenced.
+    """
+
+    def acquired(
+        self, give_up: Callable[[], bool] = ...
+    ) -> AbstractAsyncContextManager[bool]:
+        """Wait until no other process dismisses, and hold the lock in the body.
+
+        Yields False if ``give_up`` ended the wait.
+        """
+        ...
+
+
+class DaemonLock(Protocol):
+    """Held by a daemon or a ``run --once`` for as long as it runs."""
+
+    def __enter__(self) -> Self:
+        """Acquire it, or raise ``AlreadyRunning``."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        ...
+
+    def verify(self) -> None:
+        """Raise ``LedgerError`` if another process may hold it too."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Record that this process is alive; called every second or so."""
+        ...
 
 
 class FileLock:
@@ -129,7 +167,7 @@ def _read_owner(path: Path) -> LockOwner | None:
         return None
 
 
-class DaemonLock:
+class FileDaemonLock:
     """Held by a daemon or a ``run --once`` for as long as it runs."""
 
     def __init__(
@@ -175,6 +213,9 @@ class DaemonLock:
         """
         self._lock.verify()
 
+    def heartbeat(self) -> None:
+        """Do nothing: the kernel releases the lock when the process ends."""
+
     def __enter__(self) -> Self:
         """Acquire the lock.
 
@@ -194,7 +235,7 @@ class DaemonLock:
         self._lock.release()
 
 
-class DispatchLock:
+class FileDispatchLock:
     """Held by a process during a cycle, or while it sends dismissals of a workspace.
 
     While it is held, an intent without an outcome belongs to a process that has died.

@@ -5,7 +5,11 @@ open one. A body that awaits would let another task, or another workspace, write
 transaction that is not its own: that is a mistake in the program, so it is an error.
 """
 
-import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class TransactionMisused(RuntimeError):
@@ -18,6 +22,11 @@ class TransactionOwner:
     def __init__(self) -> None:
         self._workspace: str | None = None
         self._task: asyncio.Task[object] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a transaction is open."""
+        return self._workspace is not None
 
     def begin(self, workspace: str) -> None:
         """Record who begins a transaction."""
@@ -44,6 +53,19 @@ class TransactionOwner:
             )
         return True
 
+    def check_open(self) -> None:
+        """Check that a transaction is open, and that it is this task's.
+
+        Raises:
+            TransactionMisused: none is, so nothing would serialise or fence a write.
+
+        """
+        if self._workspace is None:
+            raise TransactionMisused(
+                "a write outside a transaction: open one of its workspace first"
+            )
+        self.check()
+
     def check(self) -> None:
         """Check that a statement does not join another task's transaction.
 
@@ -58,7 +80,12 @@ class TransactionOwner:
             )
 
 
-def _current_task() -> asyncio.Task[object] | None:
+def _current_task() -> "asyncio.Task[object] | None":
+    if "asyncio" not in sys.modules:
+        # It takes long to import, and commands that only read the ledger do without.
+        return None
+    import asyncio  # noqa: PLC0415 - see above
+
     try:
         return asyncio.current_task()
     except RuntimeError:

@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.ledger.counters import Counters
 from triaged.ledger.database import (
     Database,
+    Row,
     format_timestamp,
     parse_stored_timestamp,
 )

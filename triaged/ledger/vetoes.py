@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from sqlite3 import Row
 
-from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Database,
+    Row,
+    format_timestamp,
+    parse_stored_timestamp,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from sqlite3 import Row
-from typing import Final
 
 from triaged.ledger.database import (
-    BUSY_SECONDS,
-    FILE,
     Database,
+    find_task_ids,
     format_timestamp,
     parse_stored_timestamp,
 )
@@ -23,41 +20,24 @@ from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.observations import Observations
-from triaged.ledger.ownership import TransactionOwner
+from triaged.ledger.opening import open_read_only
 from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.vetoes import Veto, Vetoes
 from triaged.rules.task import Changes
 
-_DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
-
-
-class ReadOnlyDatabase(Database):
-    """A read-only connection to a ledger, for use in one thread."""
-
-    def __init__(self, directory: Path) -> None:
-        """Open the ledger of a state directory.
-
-        Raises:
-            LedgerError: it cannot be opened.
-        """
-        self.path = directory / FILE
-        self._busy_seconds = BUSY_SECONDS
-        self._owner = TransactionOwner()
-        self._connection = self._connect("ro")
-        self._connection.row_factory = Row
-
 
 @contextlib.contextmanager
-def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
+def open_views(place: Path | LedgerLocation, workspace: str) -> Iterator["LedgerViews"]:
     """Open the views of one workspace on a separate connection.
 
     Raises:
         LedgerError: the ledger cannot be opened.
 
     """
-    database = ReadOnlyDatabase(directory)
+    database = open_read_only(place)
     try:
         yield LedgerViews(database, workspace)
     finally:
@@ -192,7 +172,7 @@ class LedgerViews:
         Vetoed tasks are not included, since nothing happens when their holds end.
         """
         rows = self._database.rows(
-            f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
+            "SELECT h.task_id, h.since, d.task"
             " FROM (SELECT workspace, task_id, since FROM hold o WHERE workspace = ?"
             " AND rule = ? AND NOT EXISTS (SELECT 1 FROM veto v"
             " WHERE v.workspace = o.workspace AND v.task_id = o.task_id)"
@@ -207,7 +187,7 @@ class LedgerViews:
                     row["task_id"],
                     rule,
                     parse_stored_timestamp(row["since"]),
-                    _text(row["description"]),
+                    _description(row["task"]),
                 )
                 for row in rows
             ]
@@ -215,8 +195,8 @@ class LedgerViews:
     def recent(self, limit: int) -> list[RecentDismissal]:
         """Return the latest dismissals, newest first."""
         rows = self._database.rows(
-            "SELECT task_id, decided_at, rule, reason, source, outcome,"  # noqa: S608
-            f" {_DESCRIPTION.format('task')} FROM dismissal WHERE workspace = ?"
+            "SELECT task_id, decided_at, rule, reason, source, outcome,"
+            " task FROM dismissal WHERE workspace = ?"
             " ORDER BY decided_at DESC, id DESC LIMIT ?",
             (self._workspace, limit),
         )
@@ -229,7 +209,7 @@ class LedgerViews:
                     reason=row["reason"],
                     source=row["source"],
                     outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-                    description=_text(row["description"]),
+                    description=_description(row["task"]),
                 )
                 for row in rows
             ]
@@ -240,8 +220,8 @@ class LedgerViews:
         Tasks on hold or over a cap are not included, since they are only delayed.
         """
         rows = self._database.rows(
-            "SELECT task_id, decided_at, cause, rule,"  # noqa: S608
-            f" {_DESCRIPTION.format('task')} FROM decision WHERE workspace = ?"
+            "SELECT task_id, decided_at, cause, rule, task"
+            " FROM decision WHERE workspace = ?"
             " AND cause IS NOT NULL AND cause NOT IN ('held', 'over_cap')"
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
@@ -253,7 +233,7 @@ class LedgerViews:
                     decided_at=parse_stored_timestamp(row["decided_at"]),
                     cause=row["cause"],
                     rule=row["rule"],
-                    description=_text(row["description"]),
+                    description=_description(row["task"]),
                 )
                 for row in rows
             ]
@@ -276,8 +256,12 @@ class LedgerViews:
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
-        return self._database.task_ids(
-            ("decision", "dismissal"), self._workspace, prefix, limit=limit
+        return find_task_ids(
+            self._database,
+            self._workspace,
+            prefix,
+            limit=limit,
+            tables=("decision", "dismissal"),
         )
 
 
@@ -291,7 +275,9 @@ def next_day(moment: datetime) -> datetime:
     return day_of(moment) + timedelta(days=1)
 
 
-def _text(value: object) -> str:
-    return (
-        value if isinstance(value, str) else "" if value is None else json.dumps(value)
-    )
+def _description(task: str | None) -> str:
+    """Return the description in a stored task; what is no text is shown as JSON."""
+    value = json.loads(task).get("description") if task else None
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
