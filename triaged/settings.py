@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from triaged.daily_time import DailyTime, parse_daily_time
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
 from triaged.ledger.location import LedgerLocation, parse_ledger_url
@@ -18,6 +19,7 @@ DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
 # Long enough to explain any dismissal that people may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
+DEFAULT_NOTIFY_AT: Final = DailyTime(time(8), "UTC")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
@@ -36,6 +38,9 @@ SETTINGS: Final = (
     "state_dir",
     "ledger_url",
     "retention",
+    "notify_file",
+    "notify_at",
+    "page_url",
     "listen",
     "page",
     "page_user_header",
@@ -94,6 +99,9 @@ class Settings:
     state_dir: Path
     ledger_url: str | None = None
     retention: timedelta = DEFAULT_RETENTION
+    notify_file: Path | None = None
+    notify_at: DailyTime = DEFAULT_NOTIFY_AT
+    page_url: str | None = None
     listen_host: str = "127.0.0.1"
     listen_port: int = 9464
     page: PageMode = PageMode.KEEP
@@ -133,6 +141,9 @@ def read_settings(
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
         ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
+        notify_file=reader.read("notify_file", _notify_path, default=None),
+        notify_at=reader.read("notify_at", parse_daily_time, default=DEFAULT_NOTIFY_AT),
+        page_url=reader.read("page_url", _page_url, default=None),
         listen_host=host,
         listen_port=port,
         page=reader.read("page", _page_mode, default=None) or _default_page(host),
@@ -227,12 +238,33 @@ def _key_path(text: str) -> Path:
     return _path(text) if text.startswith("~/") else Path(text)
 
 
+def _notify_path(text: str) -> Path:
+    if "://" in text:
+        # The value is not shown, since such a URL holds secrets.
+        message = "this is a URL, not the name of a file; put it into a file"
+        raise ValueError(message)
+    return _path(text)
+
+
 def parse_api_url(text: str) -> str:
     """Parse the base URL of the API.
 
     Raises:
         ValueError: it is no https URL (or http to loopback) without user and query.
     """
+    url, host = _parse_url(text, example=DEFAULT_URL)
+    if url.startswith("http:") and not is_loopback(host):
+        message = "plain http would show the key on its way; use https"
+        raise ValueError(message)
+    return url
+
+
+def _page_url(text: str) -> str:
+    return _parse_url(text, example="https://triaged.example.com")[0]
+
+
+def _parse_url(text: str, *, example: str) -> tuple[str, str]:
+    """Return the normalized URL and its host."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
 
     try:
@@ -242,7 +274,7 @@ def parse_api_url(text: str) -> str:
         host, port, parts = "", None, urlsplit("")
     del port
     if parts.scheme not in {"https", "http"} or not host:
-        message = f"expected an https URL such as {DEFAULT_URL}"
+        message = f"expected an https URL such as {example}"
         raise ValueError(message)
     # urlsplit drops line breaks and empty parts, which an HTTP library would reject.
     if re.search(r"[\s\\\x00-\x1f\x7f]", text):
@@ -251,11 +283,8 @@ def parse_api_url(text: str) -> str:
     if "@" in parts.netloc or "?" in text or "#" in text:
         message = "the URL must hold neither user, password, query nor fragment"
         raise ValueError(message)
-    if parts.scheme == "http" and not is_loopback(host):
-        message = "plain http would show the key on its way; use https"
-        raise ValueError(message)
     # Other code tests for the prefix `https:`, so the scheme must be normalized.
-    return parts.geturl().rstrip("/")
+    return parts.geturl().rstrip("/"), host
 
 
 def is_loopback(host: str) -> bool:

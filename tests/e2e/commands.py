@@ -71,6 +71,10 @@ CASES: Final = (
     Case("history-observed.csv", "history --observed --format csv"),
     *_both("status", "status", 1),
     Case("status-paused.txt", "status", 1, after=("pause --note audit",)),
+    *_both("notify-preview", "notify --preview --page-url https://t.example.com"),
+    Case(
+        "notify-preview-paused.txt", "notify --preview", after=("pause --note audit",)
+    ),
     *_both("budget", "budget"),
     Case("budget-starter.txt", "budget --api-plan starter --daily-limit 100"),
     *_both("budget-impossible", "budget --daily-limit 9 --reserve 0.9", 78),

@@ -97,6 +97,7 @@ NO_TOTALS = LedgerTotals(
     dismissals={},
     observed={},
     false_positives={},
+    notifications={},
     unresolved=0,
     paused=None,
     breaker=None,

@@ -116,6 +116,12 @@ The copy is consistent and checked, and only its owner may read it.
     "ledger": """\
 Make, upgrade or copy a ledger in PostgreSQL, which several daemons can share.
 """,
+    "notify": """\
+Send a test message, or show the digest that would go now.
+
+Costs no API call.  With --test the exit code is 1 if a destination did not accept the
+message; no notification URL is ever shown.
+""",
     "schema": """\
 Print the JSON Schema of the rules file, or of fleet files, for editors.
 """,

@@ -29,6 +29,10 @@ _HELP: Final = {
     "state_dir": "Where the ledger lives.",
     "ledger_url": "PostgreSQL ledger of a fleet, without a password; see PGPASSFILE.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
+    "notify_file": "Private file of notification URLs, one a line.",
+    "notify_at": "When the daily digest goes, such as 08:00 Europe/Berlin [default:"
+    " 08:00 UTC].",
+    "page_url": "Public address of the status page, for links in notifications.",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
     "page": "off, read or keep: veto and pause [default: keep on loopback, else read].",
     "page_user_header": "Header in which a proxy on loopback names the page's user.",
@@ -50,6 +54,7 @@ RULES_OPTIONS: Final = ("rules",)
 FLEET_OPTIONS: Final = ("fleet",)
 LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
 RETENTION_OPTIONS: Final = ("retention",)
+NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 

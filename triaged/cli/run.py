@@ -18,6 +18,7 @@ from triaged.cli.options import (
     LEDGER_OPTIONS,
     LISTEN_OPTIONS,
     LOG_OPTIONS,
+    NOTIFY_OPTIONS,
     QUOTA_OPTIONS,
     RETENTION_OPTIONS,
     RULES_OPTIONS,
@@ -43,7 +44,7 @@ from triaged.triage.report import (
 )
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
-from triaged.workspace import open_workspace
+from triaged.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from triaged.daemon.metrics import Metrics
@@ -66,6 +67,7 @@ OnAttempt = Callable[[Attempt], None]
     *QUOTA_OPTIONS,
     *LEDGER_OPTIONS,
     *RETENTION_OPTIONS,
+    *NOTIFY_OPTIONS,
     *LISTEN_OPTIONS,
     *LOG_OPTIONS,
 )
@@ -95,7 +97,11 @@ def run(
         sys.exit(
             asyncio.run(
                 _run_once(
-                    settings, dry_run=dry_run, metrics_file=metrics_file, show=show
+                    settings,
+                    errors,
+                    dry_run=dry_run,
+                    metrics_file=metrics_file,
+                    show=show,
                 )
             )
         )
@@ -147,6 +153,7 @@ def _allow_descriptors() -> None:
 
 async def _run_once(
     settings: Settings,
+    errors: InternalErrors,
     *,
     dry_run: bool,
     metrics_file: Path | None = None,
@@ -172,6 +179,7 @@ async def _run_once(
             on_lock_wait=log_lock_wait,
         ) as workspace:
             workspace.rate_limiter.take_over()
+            send_due = _sending(workspace, errors)
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
@@ -183,6 +191,8 @@ async def _run_once(
             process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
             if report.listed:
                 workspace.prune(clock.now())
+            with errors.survived(Where.NOTIFY):
+                send_due(report)
             if metrics_file is not None and metrics is not None:
                 from triaged.daemon.metrics_file import write_metrics_file  # noqa: PLC0415 - loads prometheus_client
 
@@ -196,6 +206,37 @@ async def _run_once(
                 )
     log_cycle(report)
     return _exit_code(report)
+
+
+def _sending(
+    workspace: Workspace, errors: InternalErrors
+) -> Callable[[CycleReport], None]:
+    """Return how to send digest and alerts at the end of the cycle.
+
+    Raises:
+        ConfigError: notification URLs are given and cannot be used.
+
+    """
+    if workspace.settings.notify_file is None:
+        return lambda _: None
+    from triaged.daemon.notifier import (  # noqa: PLC0415 - rarely needed
+        DaemonCondition,
+        make_notifier,
+    )
+    from triaged.daemon.send_attempt import run_at_once  # noqa: PLC0415 - rarely needed
+
+    notifier = make_notifier(workspace, errors, run_at_once)
+    if notifier is None:
+        return lambda _: None
+    notifier.check()
+
+    def send(report: CycleReport) -> None:
+        # A refused key is the exit code of each run, not an event of one of them.
+        is_failed = report.error is not None
+        problems = [f"The last cycle failed: {report.error}."] if is_failed else []
+        notifier.send_due(DaemonCondition(problems=problems))
+
+    return send
 
 
 def _new_metrics(settings: Settings) -> "Metrics":

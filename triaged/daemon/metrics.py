@@ -30,6 +30,7 @@ from triaged.daemon.internal_errors import Where
 from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
+from triaged.ledger.notifications import NotificationResult
 from triaged.ledger.views import LedgerTotals
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, Change, LeaveCause
@@ -108,6 +109,7 @@ DEFINITIONS: Final = (
         "Promotions and demotions of a rule.",
         ("rule", "change"),
     ),
+    Definition("notifications_total", "Notifications, by result.", ("result",)),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
@@ -253,6 +255,8 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
             for change in Change:
                 number = totals.rule_changes.get((rule.name, change), 0)
                 yield "rule_changes_total", (rule.name, change), number
+    for result in NotificationResult:
+        yield "notifications_total", (result,), totals.notifications.get(result, 0)
     yield "dismissals_unresolved", (), totals.unresolved
     yield "paused", (), totals.paused is not None
     yield "breaker_open", (), totals.breaker is not None

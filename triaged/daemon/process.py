@@ -15,6 +15,7 @@ from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
+from triaged.daemon.notifier import condition_of, make_notifier
 from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.daemon.runner import Runner
 from triaged.daemon.signals import signal_events
@@ -94,6 +95,7 @@ class Daemon:
             on_loaded=self._rules_loaded,
             on_rejected=metrics.rules_rejected,
         )
+        self._messages = make_notifier(workspace, errors)
         self.runner = Runner(
             workspace,
             metrics,
@@ -129,7 +131,7 @@ class Daemon:
         """Run until SIGTERM or SIGINT, then drain the running cycle.
 
         Raises:
-            ConfigError: the rules file cannot be used.
+            ConfigError: the rules file or the notification URLs cannot be used.
             RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
             KeyRejected: the key has not been accepted since the start.
@@ -146,6 +148,8 @@ class Daemon:
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
+            if self._messages is not None:
+                self._messages.check()
             # Bound first, so that an occupied port ends the start before any dismissal.
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
@@ -177,6 +181,9 @@ class Daemon:
                 self._notifier.stopping()
             await polling
         finally:
+            if self._messages is not None:
+                with self.errors.survived(Where.NOTIFY):
+                    self._messages.stop()
             await server.stop()
 
     def _log_start(self) -> None:
@@ -236,6 +243,11 @@ class Daemon:
                 self._notifier.watchdog()
         with self.errors.survived(Where.METRICS):
             self._look_at_ledger()
+        if self._messages is not None and self.health.last_report is not None:
+            with self.errors.survived(Where.NOTIFY):
+                self._messages.tick(
+                    condition_of(self.health, self._clock.now(), monotonic)
+                )
         is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
         if is_due or self._reload_requested.is_set():
             self._files_checked_at = monotonic

@@ -8,6 +8,7 @@ from typing import Self
 
 from triaged.clock import Clock
 from triaged.errors import ConfigError
+from triaged.ledger.activity import Activity
 from triaged.ledger.bound import WorkspaceDatabase
 from triaged.ledger.counters import Counters
 from triaged.ledger.database import (
@@ -23,6 +24,7 @@ from triaged.ledger.flags import Flags
 from triaged.ledger.holds import Holds
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
+from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
 from triaged.ledger.opening import open_database, served_workspace
 from triaged.ledger.rule_changes import RuleChanges
@@ -60,6 +62,8 @@ class Ledger:
         self.vetoes = Vetoes(database, workspace)
         self.counters = Counters(database, workspace)
         self.state = StateStore(database, workspace)
+        self.notifications = Notifications(database, workspace)
+        self.activity = Activity(database, workspace)
 
     @classmethod
     def open(
@@ -188,5 +192,8 @@ class Ledger:
 
     def _prunable(
         self,
-    ) -> Iterator[Dismissals | DecisionStore | Observations | FeedbackStore]:
+    ) -> Iterator[
+        Dismissals | DecisionStore | Observations | FeedbackStore | Notifications
+    ]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
+        yield self.notifications

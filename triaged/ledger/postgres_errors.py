@@ -1,5 +1,6 @@
 """What an error of PostgreSQL means for the ledger, and what to do about it."""
 
+import re
 from typing import Final
 
 import psycopg
@@ -27,6 +28,10 @@ _LASTING: Final = {
     "42704": "create the role first: CREATE ROLE name LOGIN",
     "42501": "grant the role its rights: triaged ledger init --grant ROLE",
 }
+_REFUSALS: Final = {
+    'database "[^"]*" does not exist': "3D000",
+    'role "[^"]*" does not exist|authentication|pg_hba|password': "28",
+}
 _BUSY: Final = {"55P03", "40001", "40P01", "57014"}
 
 
@@ -45,11 +50,10 @@ def translate(error: psycopg.Error, location: str) -> LedgerError:
         return LedgerUnavailable(location, problem, advice)
     if not state and isinstance(error, psycopg.OperationalError):
         # Without a state: the connection could not be made, or is lost. The server's
-        # refusal of a login comes as text only.
-        if any(word in problem for word in ("authentication", "pg_hba", "password")):
-            return LedgerError(location, problem, _LASTING["28"])
-        if "database" in problem and "does not exist" in problem:
-            return LedgerError(location, problem, _LASTING["3D000"])
+        # refusal of a login comes as text only; one in another language is waited for.
+        for pattern, known in _REFUSALS.items():
+            if re.search(pattern, problem):
+                return LedgerError(location, problem, _LASTING[known])
         return LedgerUnavailable(location, problem, _PASSING["08"])
     return LedgerError(location, problem, NOT_WRITTEN)
 

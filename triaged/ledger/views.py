@@ -4,7 +4,6 @@ They never change the ledger and never read a whole table into memory.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,11 +15,12 @@ from triaged.ledger.database import (
     format_timestamp,
     parse_stored_timestamp,
 )
-from triaged.ledger.decisions import DecisionStore
+from triaged.ledger.decisions import DecisionStore, description_in
 from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.location import LedgerLocation
+from triaged.ledger.notifications import COUNTER as NOTIFICATIONS
 from triaged.ledger.observations import Observations
 from triaged.ledger.opening import open_read_only
 from triaged.ledger.rule_changes import COUNTER, RuleChanges
@@ -54,6 +54,7 @@ class LedgerTotals:
     false_positives: Mapping[str, int]
     rule_changes: Mapping[tuple[str, str], int]
     modes: Changes
+    notifications: Mapping[str, int]
     unresolved: int
     paused: Flag | None
     breaker: Flag | None
@@ -123,7 +124,8 @@ class LedgerViews:
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
-            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes')",
+            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes',"
+            " 'notifications')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
@@ -135,6 +137,9 @@ class LedgerViews:
             rule_changes=counted.get(COUNTER, {}),
             modes=self.rule_changes.changes(),
             false_positives=self._feedback.count_false_positives(),
+            notifications={
+                k: n for (k, _), n in counted.get(NOTIFICATIONS, {}).items()
+            },
             unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),
             breaker=self._flags.get(FlagName.BREAKER),
@@ -187,7 +192,7 @@ class LedgerViews:
                     row["task_id"],
                     rule,
                     parse_stored_timestamp(row["since"]),
-                    _description(row["task"]),
+                    description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -209,7 +214,7 @@ class LedgerViews:
                     reason=row["reason"],
                     source=row["source"],
                     outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-                    description=_description(row["task"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -233,7 +238,7 @@ class LedgerViews:
                     decided_at=parse_stored_timestamp(row["decided_at"]),
                     cause=row["cause"],
                     rule=row["rule"],
-                    description=_description(row["task"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -273,11 +278,3 @@ def day_of(moment: datetime) -> datetime:
 def next_day(moment: datetime) -> datetime:
     """Return the start of the UTC day after a timestamp's day."""
     return day_of(moment) + timedelta(days=1)
-
-
-def _description(task: str | None) -> str:
-    """Return the description in a stored task; what is no text is shown as JSON."""
-    value = json.loads(task).get("description") if task else None
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)
