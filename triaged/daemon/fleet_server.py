@@ -1,6 +1,7 @@
-"""The HTTP server of a fleet: metrics, targets, health and pages, all read-only.
+"""The HTTP server of a fleet: metrics, targets, health and pages.
 
-What reads the ledger runs in a thread of its own, so that it cannot delay a poll.
+Only the forms of a workspace's pages, where they are enabled, change anything. What
+uses the ledger runs in threads of its own, so that it cannot delay a poll.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from triaged.daemon.fleet_page import (
 from triaged.daemon.http_server import Serving, guard, is_local
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics, collect
+from triaged.daemon.page_forms import LEDGER_SECONDS, PageForms, RefusedForm
 from triaged.daemon.snapshot import Snapshot, with_totals
 from triaged.daemon.status_page import (
     StatusPages,
@@ -45,9 +47,10 @@ from triaged.daemon.status_page import (
     render,
     stylesheet,
 )
+from triaged.ledger import Ledger
 from triaged.ledger.fleet_views import open_fleet_views
 from triaged.ledger.views import open_views
-from triaged.settings import Settings
+from triaged.settings import PageMode, Settings
 from triaged.triage.fleet_state import WorkspaceState
 
 _PAGES_KEPT: Final = 64
@@ -63,6 +66,14 @@ class FleetServer:
         self._fleet = fleet
         self._metrics = metrics
         self._ledger = settings.ledger
+        self._mode = settings.page
+        self._forms = PageForms(
+            self._open_ledger,
+            fleet.shared.clock,
+            user_header=settings.page_user_header,
+            errors=fleet.shared.errors,
+            forget_page=self._forget_page,
+        )
         self._thread = ThreadPoolExecutor(1, "http")
         self._serving: Serving | None = None
         self._pages = lru_cache(_PAGES_KEPT)(self._pages_of)
@@ -70,7 +81,7 @@ class FleetServer:
     def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
         app = self._app(is_local=is_local(listener))
-        policy = content_security_policy(forms=False)
+        policy = content_security_policy(forms=self._mode is PageMode.KEEP)
         self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
@@ -78,22 +89,28 @@ class FleetServer:
         if self._serving is not None:
             await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._forms.close()
 
     def _app(self, *, is_local: bool) -> Starlette:
         guarded = guard(is_local=is_local)
         one = "/workspaces/{name}"
-        app = Starlette(
-            routes=[
-                Route("/metrics", self._serve_metrics),
-                Route("/sd", self._targets, middleware=guarded),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
+        routes = [
+            Route("/metrics", self._serve_metrics),
+            Route("/sd", self._targets, middleware=guarded),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+        ]
+        if self._mode is not PageMode.OFF:
+            task = f"{one}/tasks/{{task_id:task_id}}"
+            routes += [
                 Route("/style.css", self._style),
                 Route("/", self._index, middleware=guarded),
                 Route(one, self._workspace, middleware=guarded),
-                Route(f"{one}/tasks/{{task_id:path}}", self._task, middleware=guarded),
+                Route(task, self._task, middleware=guarded),
             ]
-        )
+        if self._mode is PageMode.KEEP:
+            routes += self._forms.routes(one, guarded)
+        app = Starlette(routes=routes)
         # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
         return app
@@ -180,7 +197,25 @@ class FleetServer:
 
     def _pages_of(self, name: str) -> StatusPages:
         views = partial(open_views, self._ledger, name)
-        return StatusPages(views, base=f"/workspaces/{name}")
+        token = self._forms.token if self._mode is PageMode.KEEP else None
+        return StatusPages(views, base=f"/workspaces/{name}", form_token=token)
+
+    def _open_ledger(self, name: str) -> Ledger:
+        """Open the ledger of a workspace, for a form.
+
+        Raises:
+            RefusedForm: there is no such workspace.
+            LedgerError: it cannot be opened.
+        """
+        if name not in self._fleet.members:
+            raise RefusedForm(404, "there is no such workspace")
+        return Ledger.open(
+            self._ledger, workspace=name, create=False, busy_seconds=LEDGER_SECONDS
+        )
+
+    async def _forget_page(self, name: str) -> None:
+        """Drop the page in memory, after any that is being made in the thread."""
+        await self._in_thread(Where.PAGE, lambda: self._pages(name).forget())
 
     def _status_page(self, member: Member) -> str:
         live = member.live_state()
