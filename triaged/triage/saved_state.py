@@ -29,9 +29,8 @@ class RunningProcess:
     dry_run: bool
     once: bool = False
 
-    def save(  # noqa: PLR0913 - all keyword-only facts
+    def state(  # noqa: PLR0913 - all keyword-only facts
         self,
-        ledger: Ledger,
         ruleset: Ruleset,
         report: CycleReport | None,
         *,
@@ -43,9 +42,9 @@ class RunningProcess:
         key_accepted: bool | None = None,
         quota: QuotaSnapshot | None = None,
         waiting_until: datetime | None = None,
-    ) -> None:
-        """Replace the stored state of the process and of its last cycle."""
-        state = {
+    ) -> dict[str, Any]:
+        """Return the state of the process and of its last cycle, to be stored."""
+        return {
             "version": __version__,
             "pid": os.getpid(),
             "host": os.uname().nodename,
@@ -77,7 +76,6 @@ class RunningProcess:
             "waiting_until": _text(waiting_until),
             "last_cycle": None if report is None else _cycle(report),
         }
-        ledger.state.save(StateName.DAEMON, state, at=at)
 
 
 def save_problem(
