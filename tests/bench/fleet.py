@@ -131,6 +131,7 @@ async def opened(
     fleet: Fleet
 
     async def tick() -> None:
+        fleet.store_states()
         fleet.rules.poll()
         fleet.look_at_keys()
 
@@ -202,6 +203,7 @@ async def saturated(count: int, tasks: int, url: str | None) -> None:
             async def all_once() -> float:
                 begun = time.perf_counter()
                 await asyncio.gather(*map(run, fleet.members.values()))
+                fleet.store_states()
                 return count / (time.perf_counter() - begun)
 
             first = await all_once()

@@ -32,6 +32,7 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError
 from triaged.ledger.opening import make_daemon_lock
+from triaged.ledger.state import StateName
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
@@ -206,7 +207,9 @@ async def _run_once(
                 in_force = FollowedRules(settings.rules, rules, clock.now)
                 report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()
-            process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
+            now = clock.now()
+            state = process.state(workspace.in_force(rules.ruleset), report, at=now)
+            workspace.ledger.state.save(StateName.DAEMON, state, at=now)
             if report.listed:
                 workspace.prune(clock.now())
             with errors.survived(Where.NOTIFY):

@@ -90,6 +90,7 @@ async def _once(settings: Settings, *, dry_run: bool) -> set[int]:
         fleet.follow(watcher, settings)
         try:
             await _run_cycles(fleet, failures)
+            fleet.store_states()
         finally:
             fleet.supervisor.close()
             await clients.close()

@@ -1,9 +1,10 @@
 """The workspaces of a fleet: each is opened at its first cycle, and alone if wrong."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 from zlib import crc32
 
 import structlog
@@ -22,7 +23,9 @@ from triaged.fleet.workspace import Rejection, settings_of
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
+from triaged.ledger.flags import WHOLE_FLEET
 from triaged.ledger.fleet_views import FleetFlags, FleetViews
+from triaged.ledger.state import StateName, StateStore
 from triaged.settings import Settings
 from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
 from triaged.triage.saved_state import save_problem
@@ -66,6 +69,7 @@ class Fleet:
         self.shared = shared
         self.rules = RulesPool(shared.clock)
         self.members: dict[str, Member] = {}
+        self._states: dict[str, tuple[Mapping[str, Any], datetime]] = {}
         self.rejected: tuple[Rejection, ...] = ()
         self.started_at = shared.clock.now()
         self.supervisor = FleetSupervisor(
@@ -106,6 +110,27 @@ class Fleet:
             self.supervisor.add(
                 settings.workspace, member, self.shared.clock.now() + offset
             )
+
+    def save_state(self, name: str, state: Mapping[str, Any], at: datetime) -> None:
+        """Keep what a workspace has to show until ``store_states``."""
+        self._states[name] = state, at
+
+    def store_states(self) -> None:
+        """Store what all workspaces have to show: one commit instead of one each.
+
+        A crash loses a second of it, and nothing of what decides a dismissal.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        states, self._states = self._states, {}
+        if not states:
+            return
+        whole = Ledger(self.shared.database, WHOLE_FLEET)
+        with whole.transaction():
+            for name, (state, at) in states.items():
+                store = StateStore(self.shared.database, name)
+                store.save(StateName.DAEMON, state, at=at)
 
     def stop(self) -> None:
         """Ask every running cycle to send nothing more."""
@@ -272,6 +297,7 @@ class Member:
             health=self.health,
             dry_run=fleet.shared.dry_run,
             errors=fleet.shared.errors,
+            save=partial(fleet.save_state, settings.workspace),
         )
 
     def _set_problem(self, problem: str | None) -> None:

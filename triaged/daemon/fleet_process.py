@@ -149,6 +149,7 @@ class FleetDaemon:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.stopping()
             await polling
+            self._store_states()
         finally:
             await server.stop()
 
@@ -184,6 +185,7 @@ class FleetDaemon:
         if self.fleet.supervisor.why_not_alive(monotonic) is None:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.watchdog()
+        self._store_states()
         if monotonic - self._status_at >= STATUS_SECONDS:
             self._status_at = monotonic
             with self.errors.survived(Where.NOTIFY):
@@ -194,6 +196,12 @@ class FleetDaemon:
                 self._files_checked_at = monotonic
                 await self._check_fleet()
             self.fleet.rules.poll()
+
+    def _store_states(self) -> None:
+        try:
+            self.fleet.store_states()
+        except LedgerError as error:
+            self._end_with(error)
 
     async def _check_fleet(self) -> None:
         now = self._clock.now()

@@ -147,9 +147,12 @@ class FileLock:
 
 
 def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
-    os.ftruncate(descriptor, 0)
     owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
-    os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    text = json.dumps(owner).encode()
+    # A daemon takes the same lock in each cycle, and writing is slow.
+    if os.pread(descriptor, len(text) + 1, 0) != text:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _read_owner(path: Path) -> LockOwner | None:

@@ -11,7 +11,6 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSnapshot
-from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.settings import Settings
@@ -30,9 +29,8 @@ class RunningProcess:
     dry_run: bool
     once: bool = False
 
-    def save(  # noqa: PLR0913 - all keyword-only facts
+    def state(  # noqa: PLR0913 - all keyword-only facts
         self,
-        ledger: Ledger,
         ruleset: Ruleset,
         report: CycleReport | None,
         *,
@@ -44,10 +42,9 @@ class RunningProcess:
         key_accepted: bool | None = None,
         quota: QuotaSnapshot | None = None,
         waiting_until: datetime | None = None,
-    ) -> None:
-        """Replace the stored state of the process and of its last cycle."""
-        ruleset = rules_in_force(ruleset, ledger.rule_changes.changes())
-        state = {
+    ) -> dict[str, Any]:
+        """Return the state of the process and of its last cycle, to be stored."""
+        return {
             "version": __version__,
             "pid": os.getpid(),
             "host": os.uname().nodename,
@@ -79,7 +76,6 @@ class RunningProcess:
             "waiting_until": _text(waiting_until),
             "last_cycle": None if report is None else _cycle(report),
         }
-        ledger.state.save(StateName.DAEMON, state, at=at)
 
 
 def save_problem(
