@@ -85,6 +85,10 @@ class FakeFleet:
 
     members: dict[str, FakeMember]
     shared: FakeShared
+    rejected: tuple[()] = ()
+
+    def problems(self) -> Mapping[str, str]:
+        return {}
 
     def states(self, _: object = None) -> Mapping[str, WorkspaceState]:
         return dict.fromkeys(self.members, WorkspaceState.WORKING)
