@@ -18,7 +18,7 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
-_DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
+DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -249,7 +249,7 @@ class FileDispatchLock:
         *,
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / _DISPATCH_LOCK)
+        self._lock = FileLock(directory / DISPATCH_LOCK)
         self._clock = clock
         self._on_wait = on_wait
 
