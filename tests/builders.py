@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from triaged.ledger.dismissals import Intent, Source
+from triaged.ledger.observations import NewObservation
 from triaged.rules.task import Json, Task, parse_task
 
 T0: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,3 +36,10 @@ def an_intent(task_id: str = "task-1", **changes: object) -> Intent:
         trace='{"rule": "clutter"}',
     )
     return replace(intent, **changes)  # type: ignore[arg-type]
+
+
+def an_observation(task_id: str = "task-1", **changes: object) -> NewObservation:
+    observation = NewObservation(
+        task_id=task_id, rule="watch", reason="testing", fingerprint="f1"
+    )
+    return replace(observation, **changes)  # type: ignore[arg-type]

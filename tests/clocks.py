@@ -1,6 +1,7 @@
 """Clocks for tests: one moved by hand, one that advances by each wait."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tests.builders import T0
@@ -54,6 +55,7 @@ class AutoAdvanceClock:
     def __init__(self, now: datetime = T0) -> None:
         self.at = now
         self.slept: list[float] = []
+        self.on_sleep: Callable[[], None] = lambda: None
 
     def now(self) -> datetime:
         return self.at
@@ -67,6 +69,7 @@ class AutoAdvanceClock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.advance(seconds)
+        self.on_sleep()
 
 
 class RealSleepClock(AutoAdvanceClock):

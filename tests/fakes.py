@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.builders import T0
 from tests.clocks import AutoAdvanceClock
+from triaged.errors import ConfigError
 from triaged.leadlex.errors import KeyRejected, LexiError, NotPending, TaskNotFound
 from triaged.leadlex.models import (
     DISMISS,
@@ -46,9 +47,10 @@ rules:
 class InMemoryLeadLex:
     """A workspace in memory that lists and dismisses as LeadLex does.
 
-    Unless told otherwise it behaves as the contract suite demands.  ``errors`` and
-    ``list_errors`` are raised first, one per call; ``effect_before_error`` makes a
-    dismissal take effect before its error is raised.
+    Unless told otherwise it behaves as the contract suite demands.  ``doubt`` is why
+    the rows of its lists may be wrong.  ``errors`` and ``list_errors`` are raised
+    first, one per call; ``effect_before_error`` makes a dismissal take effect before
+    its error is raised.
     """
 
     def __init__(
@@ -60,10 +62,13 @@ class InMemoryLeadLex:
         self.accepts_key = accepts_key
         self.reasons: dict[str, str] = {}
         self.rate_limit = RateLimitHeaders()
+        self.doubt: str | None = None
         self.errors: list[LexiError] = []
         self.list_errors: list[LexiError] = []
         self.effect_before_error = False
         self.before_dismiss: Callable[[], None] = lambda: None
+        self.while_connecting: Callable[[], None] = lambda: None
+        self.after_list: Callable[[], None] = lambda: None
         self.before_list: Callable[[str], Awaitable[None]] | None = None
         self.calls: list[str] = []
 
@@ -92,10 +97,13 @@ class InMemoryLeadLex:
         if self.list_errors:
             raise self.list_errors.pop(0)
         found = [task for task in self.tasks.values() if task["status"] == status]
+        self.after_list()
         return TaskList(
             tasks=[parse_task(dict(task)) for task in found],
             rate_limit=self.rate_limit,
             request_id=self._request_id(),
+            incomplete=self.doubt,
+            rows_in_doubt=self.doubt is not None,
         )
 
     async def dismiss(
@@ -105,6 +113,7 @@ class InMemoryLeadLex:
         *,
         before_send: Callable[[], None] | None = None,
     ) -> Confirmation:
+        self.while_connecting()
         if before_send is not None:
             before_send()
         self.calls.append(f"dismiss {task_id}")
@@ -152,6 +161,7 @@ class TriageHarness:
         self.reader = RateLimitedReader(self.leadlex, self.rate_limiter)
         self.lock = self.ledger.dispatch_lock(self.clock)
         self.stop = asyncio.Event()
+        self.unusable: ConfigError | None = None
         self.rules(RULES)
 
     def rules(self, text: str) -> None:
@@ -160,23 +170,32 @@ class TriageHarness:
         engine = CompiledRuleset(loaded.ruleset, build_prefilter)
         self.ready = CompiledRules(ruleset=loaded.ruleset, engine=engine, source=text)
 
-    async def cycle(self, *, dry_run: bool = False) -> CycleReport:
-        """Run one cycle under the rules in force."""
-        dispatcher = Dispatcher(
+    def in_force(self) -> CompiledRules:
+        """Return the rules in force, unless the file is ``unusable`` by now."""
+        if self.unusable is not None:
+            raise self.unusable
+        return self.ready
+
+    def dispatcher(self) -> Dispatcher:
+        """Return the way to dismiss."""
+        return Dispatcher(
             writer=self.leadlex,
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
+
+    async def cycle(self, *, dry_run: bool = False) -> CycleReport:
+        """Run one cycle under the rules in force."""
         cycle = Cycle(
             reader=self.reader,
-            dispatcher=None if dry_run else dispatcher,
+            dispatcher=None if dry_run else self.dispatcher(),
             dispatch_lock=self.lock,
             ledger=self.ledger,
             rate_limiter=self.rate_limiter,
             clock=self.clock,
         )
-        return await cycle.run(lambda: self.ready, stop=self.stop)
+        return await cycle.run(self.in_force, stop=self.stop)
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         """Return all outcomes by task; times are equal here, so order means nothing."""

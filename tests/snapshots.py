@@ -12,10 +12,13 @@ from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.rule import Ruleset
 
 NO_TOTALS: Final = LedgerTotals(
+    rule_changes={},
+    modes={},
     attempts={},
     dismissals={},
     observed={},
     false_positives={},
+    notifications={},
     unresolved=0,
     paused=None,
     breaker=None,

@@ -66,6 +66,18 @@ class Terminal:
             asleep = asleep + 1 if stat.rpartition(")")[2].split()[0] == "S" else 0
             select.select([], [], [], 0.02)
 
+    def is_running(self) -> bool:
+        """Return whether the program has not ended yet."""
+        return self._process.poll() is None
+
+    def read_more(self) -> str:
+        """Return the lines that are whole by now, beyond what was expected before."""
+        self._read()
+        end = self.shown.rfind("\n") + 1
+        more = self.shown[self._read_so_far : end]
+        self._read_so_far = max(end, self._read_so_far)
+        return more
+
     def modes(self) -> list[Any]:
         """Return how the terminal treats keys at this moment."""
         return termios.tcgetattr(self._master)[:4]

@@ -112,6 +112,22 @@ def test_a_list_in_doubt_is_not_acted_on(
     assert "tasks may be missing" in paged.stderr
 
 
+def test_a_mistyped_id_dismisses_nothing(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """One unknown id among known ones is an error, and none of them is dismissed."""
+    add(sandbox, [a_listed("task-0001"), a_listed("task-0002")])
+    ids = ("task-0001", "task-0003", "elsewhere")
+    done = program.run("dismiss", *ids, "--reason", "testing", "--yes")
+
+    assert done.returncode == 1
+    assert "no task 'task-0003'" in done.stderr
+    assert "similar ids: task-000" in done.stderr
+    assert "no task 'elsewhere'" in done.stderr
+    assert "nothing was dismissed" in done.stderr
+    assert sandbox.world.store.effects == []
+
+
 def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
     """No selection, both a selection and --all, or an unknown reason: usage."""
     assert program.run("dismiss", "--reason", "testing").returncode == 2
@@ -148,6 +164,32 @@ def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None
     assert program.json("plan")["decisions"][0]["cause"] == "vetoed"
     program.run("veto", "t0", "--remove")
     assert program.json("plan")["decisions"][0]["decision"] == "dismiss"
+
+
+def test_a_backtest_leaves_out_what_may_have_been_ours(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """A dismissal whose answer never came is no person's word either."""
+    add(sandbox, [a_listed("ours")])
+    sandbox.world.faults.add(parse_fault("dismiss:drop-after-effect"))
+    program.run("run", "--once")
+    report = program.json("backtest")
+
+    assert program.history() == {"ours": ["unknown"]}
+    assert (report["dismissed"], report["dismissed_by_triaged"]) == (0, 1)
+
+
+def test_a_backtest_of_rows_in_doubt_is_none(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Rows that may be wrong are compared with nothing, and teach nothing."""
+    add(sandbox, [a_listed("p1", status="approved")])
+    sandbox.world.faults.add(parse_fault("list:partial-error:1@1"))
+    stopped = program.run("backtest", "--format", "json")
+
+    assert stopped.returncode == 1
+    assert "the list of approved tasks may be wrong or out of date" in stopped.stderr
+    assert not stopped.stdout
 
 
 def test_backtest_spends_four_calls_and_leaves_our_own_out(

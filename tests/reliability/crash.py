@@ -237,10 +237,15 @@ def read_copy(state: Path) -> LedgerCopy:
         for path in state.glob(f"{FILE}*"):
             if not path.name.endswith("-shm"):
                 shutil.copy(path, name)
-        with Ledger.open(Path(name), create=False) as ledger:
-            found = ledger.dismissals.query(DismissalFilter())
-            dismissals = ledger.counters.values("dismissals")
-            attempts = ledger.counters.values("attempts")
+        return read_ledger(Path(name))
+
+
+def read_ledger(state: Path) -> LedgerCopy:
+    """Read a ledger where it is; a copy made while others write may be torn."""
+    with Ledger.open(state, create=False) as ledger:
+        found = ledger.dismissals.query(DismissalFilter())
+        dismissals = ledger.counters.values("dismissals")
+        attempts = ledger.counters.values("attempts")
     entries: dict[str, list[DismissalRecord]] = {}
     for entry in found:
         entries.setdefault(entry.task_id, []).append(entry)

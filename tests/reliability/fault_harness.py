@@ -21,6 +21,7 @@ from tests.e2e.harness import KEY, RULES
 from tests.sandbox_server import RunningSandbox
 from triaged.cli.run import _run_once
 from triaged.clock import SystemClock
+from triaged.daemon.internal_errors import InternalErrors
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import Ledger
@@ -120,7 +121,9 @@ class FaultHarness:
         self._script.lists = 0
         before = len(self._sandbox.world.calls)
         with capture_logs() as logs:
-            code = asyncio.run(_run_once(self._settings(), dry_run=False))
+            code = asyncio.run(
+                _run_once(self._settings(), InternalErrors(), dry_run=False)
+            )
         self._await_sandbox()
         return CycleRun(
             code=code,

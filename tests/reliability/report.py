@@ -21,6 +21,8 @@ CHAPTERS: Final = (
     "Hostile input",
     "Secrets and reach",
     "Emergency stop",
+    "Survival",
+    "Surroundings",
     "All at once",
     "Shared ledger",
 )

@@ -217,7 +217,7 @@ from triaged.cli import main
 main()
 """
 NEAR: Final = (
-    ("protocol", "read_rate_limit", "no JSON"),
+    ("connection", "read_rate_limit", "no JSON"),
     ("protocol", "error_from_response", "400 with a code"),
     ("connection", "NoResponse", "no status"),
     ("connection", "NoResponse", "no header"),
@@ -253,7 +253,7 @@ def crash(directory: Path, near: tuple[str, str, str]) -> OutputScanner:
         place = OutputScanner(directory, echo.url, KEY, "console")
         assert "RuntimeError: a bug" in place.run("plan", code=code).stderr
         with place.daemon("-X", "dev", "-c", code):
-            eventually(lambda: "cycle.crashed" in place.log())
+            eventually(lambda: "internal_error.survived" in place.log())
             eventually(lambda: "RuntimeError: a bug" in place.log())
     return place
 

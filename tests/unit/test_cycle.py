@@ -1,7 +1,9 @@
 """Cycle, guard, gate and ledger together, on fakes and a clock that leaps."""
 
+import asyncio
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -348,6 +350,30 @@ async def test_a_stop_ends_the_wait_for_another_process(
 
     assert not report.listed
     assert harness.leadlex.calls == []
+
+
+@pytest.mark.anyio
+async def test_a_halt_ends_the_wait_for_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that one call has ended waits for no quota: others want the lock."""
+    harness = TriageHarness(tmp_path, limit=2)
+    waits: list[float] = []
+
+    async def sleep_forever(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(harness.clock, "sleep", sleep_forever)
+    harness.leadlex.add("t1", "t2")
+    harness.leadlex.errors = [KeyRejected("dismiss", status=401)]
+    async with asyncio.timeout(10):
+        report = await harness.cycle()
+    harness.ledger.close()
+
+    assert len(waits) == 1
+    assert report.halt is HaltReason.KEY
+    assert report.backlog == 2
 
 
 @pytest.mark.anyio

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.fakes import TriageHarness
-from triaged.leadlex.errors import NoResponse
+from triaged.leadlex.errors import MalformedResponse, NoResponse
 from triaged.ledger.feedback import MAX_LOOKUPS
 from triaged.rules.task import HumanDecision
 from triaged.triage.feedback import REFRESH_INTERVAL, FeedbackCollector
@@ -126,6 +126,23 @@ async def test_a_failed_question_costs_no_cycle(harness: TriageHarness) -> None:
     assert asked(harness) == ["dismissed"]
     await a_day_later(harness)
     assert words(harness) == {"kept": HumanDecision.APPROVED}
+
+
+@pytest.mark.anyio
+async def test_rows_in_doubt_tell_nothing(harness: TriageHarness) -> None:
+    """From a list that may be wrong or out of date no decision of people is learned."""
+    harness.leadlex.add("kept")
+    await harness.cycle()
+    harness.leadlex.tasks["kept"]["status"] = "approved"
+    harness.leadlex.doubt = "a cache gave an earlier answer"
+    collector = FeedbackCollector(
+        harness.reader, harness.ledger, harness.rate_limiter, harness.clock
+    )
+    with pytest.raises(MalformedResponse, match="approved tasks may be wrong"):
+        await collector.list_final("approved")
+
+    assert words(harness) == {"kept": None}
+    assert harness.ledger.feedback.false_positives() == frozenset()
 
 
 @pytest.mark.anyio

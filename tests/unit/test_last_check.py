@@ -263,3 +263,25 @@ def test_an_emergency_stop_is_not_confirmed_without_effect(tmp_path: Path) -> No
     with pytest.raises(ConfigError, match="belongs to workspace acme, not to default"):
         Ledger.open_existing(tmp_path, workspace="default")
     Ledger.open_existing(tmp_path, workspace="acme").close()
+
+
+def test_a_second_label_does_not_pass_by_what_is_forbidden(tmp_path: Path) -> None:
+    """It would know neither vetoes nor pause, so the ledger of one is for that one."""
+    Ledger.open_own(tmp_path, workspace="acme").close()
+    Ledger.open_own(tmp_path, workspace="default").close()  # nothing happened so far
+    with Ledger.open(tmp_path, workspace="acme") as ledger:
+        ledger.bind("http://127.0.0.1:1/a", at=T0)
+
+    with pytest.raises(ConfigError, match="belongs to workspace acme, not to default"):
+        Ledger.open_own(tmp_path, workspace="default")
+    Ledger.open_own(tmp_path, workspace="acme").close()
+
+
+def test_a_ledger_of_many_workspaces_takes_another(tmp_path: Path) -> None:
+    """The workspaces of a fleet share a directory, and new ones join it."""
+    for name in ("acme", "beta"):
+        with Ledger.open(tmp_path, workspace=name) as ledger:
+            ledger.bind("http://127.0.0.1:1/a", at=T0)
+
+    with Ledger.open_own(tmp_path, workspace="new") as ledger:
+        assert ledger.workspace == "new"

@@ -6,14 +6,20 @@ from typing import Final
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_observation
 from triaged.ledger import Ledger, decisions
 from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.holds import Hold
 from triaged.ledger.location import LedgerLocation
 from triaged.rules.conditions import DuplicateOf, Keep
 from triaged.rules.context import EvaluationContext
-from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
+from triaged.rules.task import (
+    Decision,
+    HumanDecision,
+    LeaveCause,
+    ProposedDismissal,
+    Task,
+)
 
 LATER: Final = T0 + timedelta(hours=1)
 COPY: Final = DuplicateOf(("description",), Keep.OLDEST)
@@ -210,26 +216,37 @@ def test_exactly_these_holds_are_kept(ledger: Ledger) -> None:
 
 def test_an_observation_is_new_once(ledger: Ledger) -> None:
     """Each task counts once for a rule, however often it is seen."""
-    other = ProposedDismissal("other", "testing")
-    first = ledger.observations.record([(a_task(), SEEN), (a_task(), SEEN)], at=T0)
-    again = ledger.observations.record([(a_task(), SEEN), (a_task(), other)], at=LATER)
+    other = an_observation(rule="other")
+    first = ledger.observations.record([an_observation(), an_observation()], at=T0)
+    again = ledger.observations.record([an_observation(), other], at=LATER)
 
-    assert (first, again) == ([SEEN], [other])
+    assert (first, again) == ([an_observation()], [other])
+
+
+def test_a_changed_rule_takes_its_observations_with_it(ledger: Ledger) -> None:
+    """A pair seen before is not new, but is evidence for the rule as it is now."""
+    ledger.observations.record([an_observation()], at=T0)
+    ledger.feedback.record({"task-1": HumanDecision.DISMISSED}, at=LATER)
+    before = ledger.feedback.evidence("watch", "f1", since=T0, after=None)
+    again = ledger.observations.record([an_observation(fingerprint="f2")], at=LATER)
+
+    assert (before, again) == ((1, 0), [])
+    assert ledger.feedback.evidence("watch", "f1", since=T0, after=None) == (0, 0)
+    assert ledger.feedback.evidence("watch", "f2", since=T0, after=None) == (1, 0)
 
 
 @pytest.mark.parametrize("day", [T0, T0 + timedelta(days=1) - timedelta.resolution])
 def test_observed_on_a_day_is_by_rule(ledger: Ledger, day: datetime) -> None:
     """What was seen first on that UTC day counts, from its first moment to its last."""
-    other = ProposedDismissal("other", "testing")
     tomorrow = T0 + timedelta(days=1)
-    ledger.observations.record([(a_task(id="a"), SEEN)], at=T0 - timedelta.resolution)
-    of_today = [(a_task(id=each), SEEN) for each in ("a", "b", "e")]
+    ledger.observations.record([an_observation("a")], at=T0 - timedelta.resolution)
+    of_today = [an_observation(each) for each in ("a", "b", "e")]
     ledger.observations.record(of_today, at=T0)
     ledger.observations.record(
-        [(a_task(id="c"), SEEN), (a_task(id="a"), other)],
+        [an_observation("c"), an_observation("a", rule="other")],
         at=tomorrow - timedelta.resolution,
     )
-    ledger.observations.record([(a_task(id="d"), SEEN)], at=tomorrow)
+    ledger.observations.record([an_observation("d")], at=tomorrow)
 
     assert ledger.observations.count_on(day) == {"watch": 3, "other": 1}
 
@@ -239,10 +256,10 @@ def test_prune_forgets_what_is_old(place: LedgerLocation) -> None:
     with Ledger.open(place) as ledger:
         remember(ledger, left(a_task(id="old")))
         remember(ledger, left(a_task(id="young")), at=LATER)
-        ledger.observations.record([(a_task(id="old"), SEEN)], at=T0)
-        ledger.observations.record([(a_task(id="young"), SEEN)], at=LATER)
+        ledger.observations.record([an_observation("old")], at=T0)
+        ledger.observations.record([an_observation("young")], at=LATER)
         pruned = ledger.prune(before=LATER)
-        seen = [(a_task(id=each), SEEN) for each in ("old", "young")]
+        seen = [an_observation(each) for each in ("old", "young")]
         new = ledger.observations.record(seen, at=LATER)
 
         assert pruned == 2
@@ -259,7 +276,7 @@ def test_workspaces_judge_for_themselves(place: LedgerLocation) -> None:
     ):
         remember(a, left(cause=LeaveCause.OVER_CAP))
         a.holds.replace({Hold("task-1", "clutter", "f1"): T0})
-        a.observations.record([(a_task(), SEEN)], at=T0)
+        a.observations.record([an_observation()], at=T0)
         theirs = (
             b.decisions.latest("task-1"),
             b.decisions.latest_left(9),
@@ -268,8 +285,8 @@ def test_workspaces_judge_for_themselves(place: LedgerLocation) -> None:
             b.decisions.count_wanted(),
             b.holds.all(),
             b.prune(before=LATER),
-            b.observations.record([(a_task(), SEEN)], at=T0),
+            b.observations.record([an_observation()], at=T0),
         )
 
-        assert theirs == (None, [], {}, {}, {}, {}, 0, [SEEN])
+        assert theirs == (None, [], {}, {}, {}, {}, 0, [an_observation()])
         assert list(a.decisions.times()) == ["task-1"]

@@ -141,6 +141,19 @@ def test_an_outcome_is_settled_once(dismissals: Dismissals, outcome: Outcome) ->
     assert (entry.outcome, entry.resolved_at, entry.detail) == (outcome, T0, None)
 
 
+def test_a_recheck_does_not_move_the_time_of_an_outcome(
+    dismissals: Dismissals,
+) -> None:
+    """An attempt that is found failed again failed when it was found so first."""
+    entry_id = dismissals.record_intent(an_intent())
+    dismissals.record_outcome(entry_id, Outcome.UNKNOWN, at=T0)
+    dismissals.record_outcome(entry_id, Outcome.FAILED, at=T0 + MOMENT, recheck=True)
+    dismissals.record_outcome(entry_id, Outcome.FAILED, at=T0 + DAY)
+
+    assert only(dismissals.query(DismissalFilter())).resolved_at == T0 + MOMENT
+    assert dismissals.to_recheck() == []
+
+
 def test_an_unknown_outcome_settles_later(dismissals: Dismissals) -> None:
     """Unknown stays open; settling it keeps the request that was made."""
     entry_id = dismissals.record_intent(an_intent())

@@ -138,6 +138,17 @@ async def test_the_gate_lets_one_in_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_workspaces_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A cycle of one workspace, however long, lets another one begin."""
+    clock = ManualClock()
+    async with (
+        FileDispatchLock(tmp_path, clock, workspace="a").acquired() as first,
+        FileDispatchLock(tmp_path, clock, workspace="b").acquired() as second,
+    ):
+        assert (first, second) == (True, True)
+
+
+@pytest.mark.anyio
 async def test_the_gate_is_free_after_a_failure(tmp_path: Path) -> None:
     """An error inside the gate lets go of it, also for the same lock."""
     lock = FileDispatchLock(tmp_path, ManualClock())

@@ -28,9 +28,21 @@ def harness(tmp_path: Path) -> Iterator[TriageHarness]:
     harness.ledger.close()
 
 
-def sifted(harness: TriageHarness, *tasks: Task, now: datetime = T0) -> ManualScreening:
+def sifted(
+    harness: TriageHarness,
+    *tasks: Task,
+    now: datetime = T0,
+    clock_skew: timedelta = timedelta(0),
+) -> ManualScreening:
     wishes = [ManualDismissal(task, "bulk_cleanup") for task in tasks]
-    return screen_manual(harness.ledger, harness.ready.ruleset, wishes, tasks, now=now)
+    return screen_manual(
+        harness.ledger,
+        harness.ready.ruleset,
+        wishes,
+        tasks,
+        now=now,
+        clock_skew=clock_skew,
+    )
 
 
 def causes(found: ManualScreening) -> list[tuple[str | None, LeaveCause]]:
@@ -58,20 +70,25 @@ def test_what_is_kept_from_a_person(harness: TriageHarness) -> None:
     ]
 
 
-def test_the_day_has_an_end(harness: TriageHarness) -> None:
-    """The cap of the day counts what was dismissed before, and the wishes in order."""
+def dismissed(harness: TriageHarness, task_id: str, at: datetime) -> None:
+    """Record that a person dismissed a task."""
     intent = Intent(
-        task=a_task(id="before"),
+        task=a_task(id=task_id),
         rule=None,
         reason="testing",
         source=Source.HAND,
         cycle="c",
-        decided_at=T0,
+        decided_at=at,
         rules_sha256="0",
         trace="{}",
     )
     entry = harness.ledger.dismissals.record_intent(intent)
-    harness.ledger.dismissals.record_outcome(entry, Outcome.CONFIRMED, at=T0)
+    harness.ledger.dismissals.record_outcome(entry, Outcome.CONFIRMED, at=at)
+
+
+def test_the_day_has_an_end(harness: TriageHarness) -> None:
+    """The cap of the day counts what was dismissed before, and the wishes in order."""
+    dismissed(harness, "before", T0)
     today = sifted(harness, a_task(id="a"), a_task(id="b"), a_task(id="before"))
     later = T0 + timedelta(days=1)
     tomorrow = sifted(harness, a_task(id="a"), a_task(id="b"), now=later)
@@ -82,6 +99,22 @@ def test_the_day_has_an_end(harness: TriageHarness) -> None:
         ("before", LeaveCause.NOT_PENDING),
     ]
     assert len(tomorrow.accepted) == 2
+
+
+def test_the_day_is_the_servers(harness: TriageHarness) -> None:
+    """A clock that is a little ahead begins no second day before the server does."""
+    dismissed(harness, "before", T0 - timedelta(seconds=5))
+    just_after = T0 + timedelta(seconds=5)
+    behind = sifted(
+        harness,
+        a_task(id="a"),
+        a_task(id="b"),
+        now=just_after,
+        clock_skew=timedelta(seconds=-90),
+    )
+
+    assert [wish.task.id for wish in behind.accepted] == ["a"]
+    assert causes(behind) == [("b", LeaveCause.OVER_CAP)]
 
 
 def test_an_id_that_is_listed_twice(harness: TriageHarness) -> None:

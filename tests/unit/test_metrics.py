@@ -28,6 +28,7 @@ rules:
   - {name: clutter, match: {description: ^TEST}, dismiss: testing}
   - {name: people, match: {type: campaign_start}, leave: true}
 """
+TYPE = "campaign_start"
 # Contract section 5; histograms and counters by the name of their family.
 CONTRACT = {
     "triaged_dismissals",
@@ -108,6 +109,15 @@ def test_all_of_the_contract_is_exported() -> None:
     for family in families:
         if family.name.startswith("triaged_"):
             assert all(s.labels["workspace"] == "acme" for s in family.samples)
+
+
+def test_rules_that_dismiss_nothing_are_scraped_too() -> None:
+    """A file without a dismissing rule leaves families without samples, no error."""
+    leaving = "version: 1\nrules:\n  - {name: a, match: {type: x}, leave: true}\n"
+    text = generate_latest(exported(ruleset=ruleset(leaving.replace("x", TYPE))))
+
+    assert b"# TYPE triaged_dismissals_total counter" in text
+    assert b"triaged_dismissals_total{" not in text
 
 
 def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def a_view(
     decisions: list[Decision], *, breaker: str | None = None, **history: object
 ) -> PlanView:
     guarded = GuardResult(
+        audited=(),
         decisions=tuple(decisions),
         to_dismiss=tuple(d for d in decisions if d.is_dismissal),
         breaker=breaker,

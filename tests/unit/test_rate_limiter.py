@@ -92,6 +92,38 @@ def test_charge_is_durable(ledger: Ledger, beside: Ledger) -> None:
     assert used(beside, clock) == 1
 
 
+def test_a_dead_poll_blocks_no_later_daemon(ledger: Ledger, beside: Ledger) -> None:
+    """After ``kill -9`` in mid-poll the next daemon need not wait for its expiry."""
+    clock, unknown_plan = AutoAdvanceClock(), QuotaSettings(daily_limit=100)
+    dead = RateLimiter(unknown_plan, ledger, clock)
+    dead.take_over()
+    while is_allowed(dead, Purpose.POLL):
+        pass
+    alive = RateLimiter(unknown_plan, beside, clock)
+    before = used(beside, clock, unknown_plan)
+    was_blocked = not is_allowed(alive, Purpose.POLL)
+    alive.take_over()
+
+    assert was_blocked
+    assert used(beside, clock, unknown_plan) == before
+    assert is_allowed(alive, Purpose.POLL)
+
+
+def test_a_daemon_takes_no_call_of_a_command_for_lost(
+    ledger: Ledger, beside: Ledger
+) -> None:
+    """A command that runs while the daemon starts is still waiting for its answer."""
+    clock = AutoAdvanceClock()
+    command = RateLimiter(STARTER, ledger, clock)
+    permit_of(command, Purpose.OTHER)
+    RateLimiter(STARTER, beside, clock).take_over()
+    saved = ledger.state.load_quota(unless_version=-1)
+
+    assert saved is not None
+    assert saved[1] is not None
+    assert len(saved[1]["in_flight"]) == 1
+
+
 def test_transaction_is_written_once(ledger: Ledger, beside: Ledger) -> None:
     """Nested transactions are one, which no other process sees before its end."""
     clock = AutoAdvanceClock()
@@ -227,6 +259,22 @@ def test_refusal_blocks_every_process(
     assert (grant.permit, grant.reason) == (None, window)
     assert grant.retry_at is not None
     assert grant.retry_at > T0.timestamp()
+
+
+@pytest.mark.parametrize("seconds", [90, 1, -90])
+def test_other_processes_know_the_skew(
+    seconds: int, ledger: Ledger, beside: Ledger
+) -> None:
+    """What calls nothing knows the server's clock from one that does."""
+    clock, skew = AutoAdvanceClock(), timedelta(seconds=seconds)
+    rate_limiter = RateLimiter(STARTER, ledger, clock)
+    headers = RateLimitHeaders(date=clock.at + skew)
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
+    clock.advance(10)
+    other = RateLimiter(STARTER, beside, clock)
+
+    assert other.last_clock_skew() == rate_limiter.clock_skew
+    assert other.last_clock_skew() == (timedelta(0) if seconds == 1 else skew)
 
 
 @pytest.mark.parametrize("status", [200, 404, 429, 503])

@@ -177,7 +177,7 @@ def test_causes_are_the_contract_s() -> None:
     """The causes are a closed set: dashboards are written against it."""
     assert {str(cause) for cause in LeaveCause} == {
         *("no_rule", "leave_rule", "protected", "young", "held", "over_cap"),
-        *("breaker", "paused", "vetoed", "not_pending", "malformed"),
+        *("breaker", "paused", "vetoed", "not_pending", "malformed", "audit"),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.builders import T0, a_task
+from tests.builders import T0, a_task, an_observation
 from triaged.daemon.banner import Tone, banner
 from triaged.daemon.health import Health
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
@@ -20,14 +20,16 @@ from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.holds import Hold
 from triaged.ledger.location import LedgerLocation
+from triaged.ledger.observations import ObservationKind
 from triaged.ledger.views import LedgerTotals, open_views
 from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.context import build_context
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
-from triaged.rules.rule import Ruleset
-from triaged.rules.task import Decision, HumanDecision, LeaveCause, ProposedDismissal
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rules.task import Change, Decision, HumanDecision, LeaveCause
 from triaged.rulesfile.loader import parse
+from triaged.triage.evidence import change_mode
 from triaged.triage.report import CycleReport, CycleResult
 
 RULES = b"""
@@ -47,6 +49,11 @@ HOSTILE = "<script>x</script>\x1b[31m\u202e"
 
 def ruleset() -> Ruleset:
     return parse(RULES, "rules.yaml").ruleset
+
+
+def observing() -> Ruleset:
+    rules = tuple(replace(rule, mode=Mode.OBSERVE) for rule in ruleset().rules)
+    return replace(ruleset(), rules=rules)
 
 
 def a_report() -> CycleReport:
@@ -84,10 +91,13 @@ def a_live_state(**given: Any) -> LiveState:
 
 
 NO_TOTALS = LedgerTotals(
+    rule_changes={},
+    modes={},
     attempts={},
     dismissals={},
     observed={},
     false_positives={},
+    notifications={},
     unresolved=0,
     paused=None,
     breaker=None,
@@ -164,6 +174,12 @@ BREAKER = Flag(T0, "40 of 50")
     ("snapshot", "word", "tone", "words"),
     [
         (a_snapshot(), "working", Tone.GOOD, "are dismissed"),
+        (
+            a_snapshot(ruleset=observing()),
+            "observing",
+            Tone.NEUTRAL,
+            "nothing is dismissed",
+        ),
         (a_snapshot(dry_run=True), "dry run", Tone.NEUTRAL, "dismisses nothing"),
         (
             a_snapshot(totals=replace(NO_TOTALS, paused=PAUSED)),
@@ -193,6 +209,30 @@ BREAKER = Flag(T0, "40 of 50")
             "waiting for quota",
             Tone.WARNING,
             "01:00 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=21)),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-02 00:00 UTC",
+        ),
+        (
+            a_snapshot(
+                quota=replace(
+                    a_live_state().quota,
+                    blocked_by="day",
+                    blocked_until=T0.timestamp() + 60,
+                )
+            ),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-01 00:01 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=22)),
+            "working",
+            Tone.GOOD,
+            "are dismissed",
         ),
         (
             a_snapshot(
@@ -238,9 +278,7 @@ def test_the_figures_agree_with_the_metrics(
     """What page and metrics show at one moment is the same."""
     dismiss(ledger, "TEST x")
     ledger.counters.increment("dismissals", "clutter", "testing")
-    ledger.observations.record(
-        [(a_task(id="o1"), ProposedDismissal("watch", "not_relevant"))], at=T0
-    )
+    ledger.observations.record([an_observation("o1", reason="not_relevant")], at=T0)
     ledger.counters.increment("observed", "watch", "not_relevant")
     live = a_live_state()
     page = pages.status(live)
@@ -270,9 +308,9 @@ def test_the_figures_agree_with_the_metrics(
 def test_each_rule_has_a_row(ledger: Ledger, pages: StatusPages) -> None:
     """Today's figures and the agreement with people, with its interval."""
     dismiss(ledger, "TEST x")
-    seen = [a_task(id=f"o{number}") for number in range(4)]
     ledger.observations.record(
-        [(task, ProposedDismissal("watch", "not_relevant")) for task in seen], at=T0
+        [an_observation(f"o{number}", reason="not_relevant") for number in range(4)],
+        at=T0,
     )
     ledger.feedback.record(
         {"o0": HumanDecision.DISMISSED, "o1": HumanDecision.APPROVED}, at=T0
@@ -282,6 +320,22 @@ def test_each_rule_has_a_row(ledger: Ledger, pages: StatusPages) -> None:
     assert rows[:5] == ["clutter", "dismiss: testing", "enforce", "1", "0"]
     assert rows[7:12] == ["watch", "dismiss: not_relevant", "observe", "0", "4"]
     assert rows[13] == "50% of 2 (9% to 91%)"
+
+
+def test_a_promoted_rule_says_so(ledger: Ledger, pages: StatusPages) -> None:
+    """Its row has the mode in force, since when, and how its audited tasks fared."""
+    rule = replace(ruleset().rules[1], audit=0.5)
+    rules = replace(ruleset(), rules=(rule,))
+    change_mode(ledger, rule, Change.PROMOTED, {}, T0)
+    audited = [an_observation(f"a{n}", kind=ObservationKind.AUDITED) for n in range(2)]
+    ledger.observations.record([*audited, an_observation("o1")], at=T0)
+    ledger.feedback.record(
+        dict.fromkeys(("a0", "a1", "o1"), HumanDecision.DISMISSED), at=T0
+    )
+    row = cells(pages.status(a_live_state(ruleset=rules)))[:7]
+
+    assert row[:3] == ["watch", "dismiss: not_relevant", "enforce promoted 2026-03-01"]
+    assert row[6].startswith("100% of 2")
 
 
 def test_what_goes_next(ledger: Ledger, pages: StatusPages) -> None:

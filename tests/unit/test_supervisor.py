@@ -172,6 +172,23 @@ async def test_a_clock_that_is_set(
         assert rig.health.poll_due <= rig.clock.monotonic() + 60
 
 
+async def test_a_clock_that_is_set_back_as_a_cycle_ends(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cycle said by the old clock is not waited for by the new one."""
+
+    async def set_back() -> datetime:
+        at = rig.clock.now() + MINUTE
+        wall = rig.clock.now
+        monkeypatch.setattr(rig.clock, "now", lambda: wall() - timedelta(days=1))
+        return at
+
+    rig.cycle = set_back
+    async with rig.running():
+        assert rig.schedule.at == rig.clock.now() + rig.health.interval
+        assert rig.health.poll_due == rig.clock.monotonic() + 5 * 60
+
+
 async def test_the_cycle_in_flight_is_awaited(rig: Rig) -> None:
     """Told to stop, it waits for the cycle under way and begins no other."""
     release = asyncio.Event()

@@ -1,6 +1,5 @@
 """The command line: one module per group of commands, imported on first use."""
 
-import contextlib
 import importlib
 import os
 import sys
@@ -22,7 +21,8 @@ from triaged.text import escape_unprintable
 
 # Maps each command name to the module that defines it, in the order of the help.
 COMMAND_MODULES: Final = {
-    name: {"resume": "pause"}.get(name, name) for name in help_texts.COMMANDS
+    name: {"resume": "pause", "demote": "promote"}.get(name, name)
+    for name in help_texts.COMMANDS
 }
 
 
@@ -97,8 +97,7 @@ def _run() -> int:
     except SystemExit as error:
         return _exit_code(error)
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
-            error.show()
+        error.show()
         return error.exit_code
     except click.Abort:
         return _print_error("Aborted.", exit_codes.FAILED)
@@ -118,9 +117,7 @@ def _report(error: TriagedError) -> int:
 def _print_error(text: str, code: int) -> int:
     # File names and messages may contain external text.
     lines = (escape_unprintable(line) for line in text.splitlines())
-    # If standard error cannot be written either, only the exit code is left.
-    with contextlib.suppress(OSError):
-        sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
+    sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
     return code
 
 

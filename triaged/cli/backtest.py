@@ -20,8 +20,6 @@ from triaged.cli.options import (
 from triaged.cli.output import console, echo, echo_html, echo_json, truncate
 from triaged.cli.session import open_session
 from triaged.clock import SystemClock
-from triaged.ledger import Ledger
-from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.rules.explain_json import result_to_dict
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import HumanDecision, Task
@@ -36,7 +34,6 @@ from triaged.triage.backtest import (
     Record,
     run_backtest,
 )
-from triaged.workspace import Workspace
 
 
 class ReportFormat(StrEnum):
@@ -60,7 +57,7 @@ class ReportFormat(StrEnum):
 def backtest(*, settings: Settings, form: ReportFormat) -> None:
     """Compare the rules with what people approved and dismissed."""
     clock = SystemClock()
-    rules, _ = load_rules(settings.rules, now=clock.now())
+    rules, _ = load_rules(*settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
     if form is ReportFormat.JSON:
         report = _as_json(result)
@@ -74,18 +71,19 @@ def backtest(*, settings: Settings, form: ReportFormat) -> None:
 
 async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
     async with open_session(settings) as (workspace, activity):
-        samples: list[LabeledTask] = []
-        ours = 0
-        dismissed_by_us = _dismissed_by_us(workspace.ledger)
+        settled: list[tuple[Task, HumanDecision]] = []
         for status in FINAL_STATUSES:
             with activity.show(f"listing the {status} tasks"):
                 listed = await workspace.feedback().list_final(status)
-            for task in listed.tasks:
-                word = human_decision_for(status)
-                if word is HumanDecision.DISMISSED and task.id in dismissed_by_us:
-                    ours += 1
-                else:
-                    samples.append(_sample(workspace, task, word))
+            settled += [(task, human_decision_for(status)) for task in listed.tasks]
+        by_rules = workspace.ledger.dismissals.by_rules()
+        seen, now = workspace.ledger.decisions.times(), workspace.clock.now()
+        samples = [
+            _sample(task, word, seen.get(task.id or ""), now)
+            for task, word in settled
+            if word is not HumanDecision.DISMISSED or task.id not in by_rules
+        ]
+        ours = len(settled) - len(samples)
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
             workspace.ledger.feedback.add_false_positives(_pairs(result))
@@ -98,21 +96,14 @@ def _pairs(result: Backtest) -> Iterator[tuple[str, str]]:
             yield record.rule, example.task.id or ""
 
 
-def _dismissed_by_us(ledger: Ledger) -> frozenset[str]:
-    confirmed = ledger.dismissals.query(DismissalFilter(outcome=Outcome.CONFIRMED))
-    return frozenset(entry.task_id for entry in confirmed if entry.rule is not None)
-
-
-def _sample(workspace: Workspace, task: Task, word: HumanDecision) -> LabeledTask:
+def _sample(
+    task: Task, word: HumanDecision, seen: datetime | None, now: datetime
+) -> LabeledTask:
     """Evaluate the task at the time when it was last seen pending, if it was."""
-    seen: datetime | None = None
-    if task.id is not None:
-        record = workspace.ledger.decisions.latest(task.id)
-        seen = record.decided_at if record else None
     return LabeledTask(
         task=task,
         label=word,
-        evaluated_at=seen or workspace.clock.now(),
+        evaluated_at=seen or now,
         time_is_known=seen is not None,
     )
 

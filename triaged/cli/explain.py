@@ -29,9 +29,16 @@ from triaged.cli.plan import (
     make_preview,
     now_option,
 )
-from triaged.cli.task_ids import Lookup, either, expand, lookup_in, unknown_id
+from triaged.cli.task_ids import (
+    Lookup,
+    UnknownTask,
+    either,
+    expand,
+    lookup_in,
+    unknown_id,
+)
 from triaged.clock import SystemClock
-from triaged.errors import TriagedError, os_reason
+from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
 from triaged.rules.context import EvaluationContext, build_context
@@ -44,18 +51,6 @@ from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
-
-
-class UnknownTask(TriagedError):
-    """The task is neither in the ledger nor pending."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        """State the task id, and similar ids."""
-        return self.problem
 
 
 @click.command
@@ -98,7 +93,7 @@ def _explain_file(
 ) -> dict[str, Any]:
     value = _read_task_file(file)
     moment = now or SystemClock().now()
-    rules, _ = load_rules(settings.rules, now=SystemClock().now())
+    rules, _ = load_rules(*settings.rules, now=SystemClock().now())
     task = parse_task(value)
     context = build_context(rules.ruleset.conditions(), [task], now=moment)
     decision = apply_guard(
@@ -133,7 +128,11 @@ def _explain_id(
 ) -> dict[str, Any]:
     known: Lookup = lookup_in(())
     if settings.ledger.may_exist():
-        with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+        with Ledger.open_own(
+            settings.ledger,
+            workspace=settings.workspace,
+            is_of_fleet=settings.fleet is not None,
+        ) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
@@ -158,9 +157,7 @@ def _explain_id(
 
 def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
     """Return the stored explanation of a decision, whatever the current rules are."""
-    stored = stored_explanation(
-        ledger.dismissals, ledger.decisions, ledger.rulesets, task_id
-    )
+    stored = stored_explanation(ledger, task_id)
     return None if stored is None else _with_effects(stored)
 
 

@@ -14,6 +14,8 @@ from triaged.clock import SystemClock
 from triaged.errors import TriagedError
 from triaged.ledger import Ledger
 from triaged.ledger.feedback import Observation
+from triaged.ledger.observations import ObservationKind
+from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import HumanDecision
 from triaged.rulesfile.loader import load
@@ -29,11 +31,13 @@ ASK_AGAIN_AFTER: Final = timedelta(minutes=15)
 class Observed:
     """The tasks that one rule would have dismissed, with human decisions.
 
-    ``mode`` is that in the current rules file; None if the rule is no longer in it.
+    ``kind`` tells whether the rule observed or audited them. ``mode`` is the one in
+    force; None if the rule is no longer in the rules file.
     """
 
     rule: str
     reason: str
+    kind: ObservationKind
     mode: Mode | None
     seen: int
     agreement: Agreement
@@ -51,7 +55,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
     A failed lookup is reported on stderr; the data in the ledger is shown anyway.
     """
-    ruleset = load(settings.rules).ruleset
+    ruleset = load(*settings.rules).ruleset
     if not settings.ledger.may_exist():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         return exit_codes.OK
@@ -61,8 +65,13 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
     except TriagedError as error:
         echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
-        found = summarise(ledger.feedback.observations(), ruleset)
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
+        in_force = rules_in_force(ruleset, ledger.rule_changes.changes())
+        found = summarise(ledger.feedback.observations(), in_force)
         if as_json:
             rows = [_as_json(one, ledger) for one in found]
             echo_json(rows)
@@ -73,7 +82,11 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
 async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return
@@ -90,16 +103,27 @@ async def _ask(settings: Settings, *, refresh: bool) -> None:
 def summarise(
     observations: Sequence[Observation], ruleset: Ruleset
 ) -> tuple[Observed, ...]:
-    """Summarize by rule: observing rules first, then others with observations."""
-    names = [r.name for r in ruleset.rules if r.mode is Mode.OBSERVE and r.reason]
-    names += [seen.rule for seen in observations]
+    """Summarize by rule and kind: observing rules first, then what else was seen."""
+    rows = [
+        (rule.name, ObservationKind.OBSERVED)
+        for rule in ruleset.rules
+        if rule.mode is Mode.OBSERVE and rule.reason
+    ]
+    rows += [(seen.rule, seen.kind) for seen in observations]
     return tuple(
-        _summary(name, [seen for seen in observations if seen.rule == name], ruleset)
-        for name in dict.fromkeys(names)
+        _summary(
+            name,
+            kind,
+            [one for one in observations if (one.rule, one.kind) == (name, kind)],
+            ruleset,
+        )
+        for name, kind in dict.fromkeys(rows)
     )
 
 
-def _summary(name: str, seen: Sequence[Observation], ruleset: Ruleset) -> Observed:
+def _summary(
+    name: str, kind: ObservationKind, seen: Sequence[Observation], ruleset: Ruleset
+) -> Observed:
     rule = ruleset.rule(name)
     theirs = [
         one
@@ -109,6 +133,7 @@ def _summary(name: str, seen: Sequence[Observation], ruleset: Ruleset) -> Observ
     reason = seen[-1].reason if seen else None
     return Observed(
         rule=name,
+        kind=kind,
         reason=(rule.reason if rule is not None else None) or reason or "",
         mode=None if rule is None else rule.mode,
         seen=len(seen),
@@ -127,6 +152,7 @@ def _as_json(observed: Observed, ledger: Ledger) -> dict[str, Any]:
     return {
         "rule": observed.rule,
         "reason": observed.reason,
+        "kind": observed.kind,
         "mode": observed.mode,
         "observed": observed.seen,
         "dismissed": agreement.dismissed,
@@ -158,11 +184,12 @@ def _show(found: Sequence[Observed], ledger: Ledger) -> None:
             "Nothing was observed: no rule has mode: observe, and there was no dry run."
         )
         return
-    headings = ("rule", "mode", "observed", "dismissed", "approved", "by us", "open")
+    headings = ("rule", "mode", "kind", "tasks", "dismissed", "approved", "by us")
     rows = [
         (
             one.rule,
             one.mode or "gone",
+            one.kind,
             f"{one.seen:,}",
             f"{one.agreement.dismissed:,}",
             f"{one.agreement.approved:,}",
@@ -172,7 +199,7 @@ def _show(found: Sequence[Observed], ledger: Ledger) -> None:
         )
         for one in found
     ]
-    print_table((*headings, "agreement"), rows)
+    print_table((*headings, "open", "agreement"), rows)
     wrong = [(seen.rule, one) for seen in found for one in seen.false_positives]
     ids = shorten([one.task_id for _, one in wrong], ledger.task_ids)
     for rule, one in wrong:

@@ -9,12 +9,16 @@ from triaged.settings import Settings
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
     """Print the active holds, with the durations of the current rules file."""
-    ruleset = load(settings.rules).ruleset
+    ruleset = load(*settings.rules).ruleset
     if not settings.ledger.may_exist():
         _print([], {}, as_json=as_json)
         return
     rows = []
-    with Ledger.open(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         for hold, since in ledger.holds.all().items():
             rule = ruleset.rule(hold.rule)
             ends = None if rule is None else (since + rule.hold).isoformat()

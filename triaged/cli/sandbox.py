@@ -4,15 +4,22 @@ import asyncio
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 
+from triaged.cli.init import TEMPLATE
 from triaged.cli.output import echo
 from triaged.cli.streams import flush_output
+from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
+from triaged.rules.task import Task
+from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
+from triaged.sandbox.people import PeopleSettings, Policy
 from triaged.sandbox.server import Sandbox, serve
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
@@ -133,7 +140,43 @@ class _FaultSpec(click.ParamType[Fault]):
     show_default=True,
     help="Seconds until each response.",
 )
+@click.option(
+    "--workspaces",
+    type=click.IntRange(1, 200),
+    default=1,
+    show_default=True,
+    help="Number of workspaces, each with its own key; above 1 they are a fleet.",
+)
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
+@click.option(
+    "--people",
+    "policy",
+    metavar="POLICY",
+    type=click.Path(path_type=Path),
+    help="A rules file: people dismiss what it dismisses and approve the rest.",
+)
+@click.option(
+    "--people-delay",
+    type=_Duration(),
+    metavar="D",
+    default="8h",
+    show_default=True,
+    help="With --people: the mean time until a task is settled.",
+)
+@click.option(
+    "--people-errors",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="With --people: the share of decisions against the policy.",
+)
+@click.option(
+    "--arrivals",
+    type=click.IntRange(0, 100_000),
+    default=0,
+    show_default=True,
+    help="With --people: new tasks a day.",
+)
 @click.option("--key", help="The key it accepts [default: any wbk_…].")
 @click.option(
     "--fault",
@@ -156,7 +199,12 @@ def sandbox(
     day_window: float,
     latency: float,
     retry_after: bool,
+    policy: Path | None,
+    people_delay: float,
+    people_errors: float,
+    arrivals: int,
     key: str | None,
+    workspaces: int,
     faults: tuple[Fault, ...],
 ) -> None:
     """Run a LeadLex simulator on loopback: quota, 429, faults, made-up tasks.
@@ -177,16 +225,39 @@ def sandbox(
         latency=latency,
         faults=faults,
         key=key,
+        people=None
+        if policy is None
+        else PeopleSettings(
+            policy=_policy(policy),
+            delay=timedelta(seconds=people_delay),
+            error_rate=people_errors,
+            arrivals_per_day=arrivals,
+        ),
+        workspaces=workspaces,
     )
-    asyncio.run(_serve(Sandbox(settings), port, key or DEFAULT_KEY))
+    asyncio.run(_serve(Sandbox(settings), port, settings))
 
 
-async def _serve(simulator: Sandbox, port: int, key: str) -> None:
+def _policy(path: Path) -> Policy:
+    """Return the policy of people who think like a rules file."""
+    rules, _ = load_rules(path, now=SystemClock().now())
+
+    def decide(tasks: Sequence[Task], now: datetime) -> dict[str, str]:
+        return {
+            decision.task.id: "dismissed" if decision.is_dismissal else "approved"
+            for decision in rules.engine.decide(tasks, now=now)
+            if decision.task.id is not None
+        }
+
+    return decide
+
+
+async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> None:
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(
-                serve(simulator, port=port, on_ready=_announcer(key))
+                serve(simulator, port=port, on_ready=_announcer(settings))
             )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -200,17 +271,41 @@ async def _serve(simulator: Sandbox, port: int, key: str) -> None:
             await serving
 
 
-def _announcer(key: str) -> Callable[[str], None]:
+def _announcer(settings: SandboxSettings) -> Callable[[str], None]:
     def announce(url: str) -> None:
         # Never the real ledger, to keep ids and calls of the simulator out of it.
         state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
         page = url.partition("/functions")[0]
         echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
         echo(f"export TRIAGED_API_URL={url}")
-        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        if settings.workspaces == 1:
+            key = settings.key or DEFAULT_KEY
+            echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        else:
+            fleet = _write_fleet(Path(state_dir) / "fleet", settings)
+            echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
         echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
         # Standard output may be a pipe, and this process keeps running.
         flush_output()
         echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
 
     return announce
+
+
+def _write_fleet(directory: Path, settings: SandboxSettings) -> Path:
+    """Write fleet files for all workspaces, with rules that only observe."""
+    (directory / "keys").mkdir(parents=True, mode=0o700)
+    lines = ["version: 1", "defaults: {rules: [rules.yaml]}", "workspaces:"]
+    for number, key in enumerate(settings.keys(), start=1):
+        file = directory / "keys" / str(number)
+        file.touch(mode=0o600)
+        file.write_text(f"{key}\n")
+        region = "eu" if number % 2 else "us"
+        lines += [
+            f"  - name: workspace-{number}",
+            f"    key: {{file: keys/{number}}}",
+            f"    labels: {{region: {region}}}",
+        ]
+    (directory / "fleet.yaml").write_text("\n".join(lines) + "\n")
+    (directory / "rules.yaml").write_bytes(TEMPLATE.read_bytes())
+    return directory

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from triaged.errors import TriagedError
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
 from triaged.ledger.state import SETTLED_TASKS_KEPT, StateName
@@ -21,22 +20,6 @@ _MAX_DESCRIPTION: Final = 2_000
 _MAX_METADATA: Final = 4_000
 _VERSION: Final = 1
 _FIELDS: Final = ("id", "type", "status", "description", "created_at")
-
-
-class ListInDoubtError(TriagedError):
-    """A list whose rows may be wrong or out of date: nothing is concluded from it."""
-
-    def __init__(self, status: str, why: str) -> None:
-        super().__init__(status, why)
-        self.status = status
-        self.why = why
-
-    def __str__(self) -> str:
-        """Say which list, and what points to it."""
-        return (
-            f"the list of {self.status} tasks may be wrong or out of date"
-            f" ({self.why}), so no rule is proposed; try again later"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +53,11 @@ class SettledLists:
         """Ask for one list and keep it, so that the call is not spent twice.
 
         Raises:
-            ListInDoubtError: its rows cannot be relied on; it is not kept.
+            MalformedResponse: its rows cannot be relied on; it is not kept.
             LexiError: the call failed.
             QuotaExhausted: not before the day's reset.
         """
         listed = await collector.list_final(status)
-        if listed.rows_in_doubt:
-            raise ListInDoubtError(status, listed.incomplete or "unknown why")
         self._kept[status] = _entry(listed, self._now())
         document = {"version": _VERSION, "lists": self._kept}
         with self._ledger.transaction():

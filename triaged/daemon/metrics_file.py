@@ -6,7 +6,7 @@ from prometheus_client import write_to_textfile
 
 from triaged.daemon.health import Health
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
-from triaged.daemon.snapshot import Snapshot
+from triaged.daemon.snapshot import LiveState, with_totals
 from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views
 from triaged.rules.rule import Ruleset
@@ -47,7 +47,7 @@ def write_metrics_file(
     metrics.record_cycle(report, at=now)
     with open_views(settings.ledger, settings.workspace) as views:
         totals = views.totals()
-    snapshot = Snapshot(
+    live = LiveState(
         workspace=settings.workspace,
         now=now,
         dry_run=dry_run,
@@ -61,8 +61,8 @@ def write_metrics_file(
         quota=workspace.rate_limiter.snapshot(),
         clock_skew=workspace.rate_limiter.clock_skew,
         errors={},
-        totals=totals,
     )
+    snapshot = with_totals(live, totals)
     collector = WorkspaceCollector(metrics, lambda: snapshot)
     try:
         # Without process_*: those would be mistaken for node_exporter's own metrics.

@@ -8,6 +8,7 @@ from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
 from triaged.ledger.views import LedgerTotals
 from triaged.quota import QuotaSnapshot
+from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Ruleset
 
 
@@ -33,6 +34,10 @@ class Snapshot(LiveState):
 
 
 def with_totals(live: LiveState, totals: LedgerTotals) -> Snapshot:
-    """Combine the live state with the totals of the ledger."""
+    """Combine the live state with the totals of the ledger.
+
+    The rules are in the modes that promotions and demotions in the ledger gave them.
+    """
     facts = {name: getattr(live, name) for name in LiveState.__dataclass_fields__}
+    facts["ruleset"] = rules_in_force(live.ruleset, totals.modes)
     return Snapshot(**facts, totals=totals)

@@ -199,3 +199,11 @@ def _record(row: Row) -> DecisionRecord:
         rules_sha256=row["rules_sha256"],
         task=json.loads(row["task"]),
     )
+
+
+def description_in(task: str | None) -> str:
+    """Return the description in a stored task; what is no text is shown as JSON."""
+    value = json.loads(task).get("description") if task else None
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

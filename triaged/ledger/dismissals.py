@@ -163,14 +163,17 @@ class Dismissals:
         """Record the outcome of a dismissal; a final one is never changed.
 
         An unknown outcome may be resolved later. So may a failed one with ``recheck``:
-        its request was sent, but a list still showed the task as pending.
+        its request was sent, but a list still showed the task as pending. A check that
+        finds the same outcome again does not move the time at which it was known.
         """
         self._database.execute(
-            "UPDATE dismissal SET outcome = ?, resolved_at = ?,"
+            "UPDATE dismissal SET outcome = ?,"
+            " resolved_at = CASE WHEN outcome = ? THEN resolved_at ELSE ? END,"
             " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail),"
             " recheck = ? WHERE workspace = ? AND id = ?"
             " AND (outcome IS NULL OR outcome = 'unknown' OR recheck = 1)",
             (
+                outcome,
                 outcome,
                 format_timestamp(at),
                 request_id,

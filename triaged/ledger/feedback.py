@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.observations import ObservationKind
 from triaged.rules.task import HumanDecision
 
 # After this many lookups without a result, a task is no longer in any list.
@@ -29,6 +30,7 @@ class Observation:
 
     rule: str
     reason: str
+    kind: ObservationKind
     task_id: str
     seen_at: datetime
     human_decision: HumanDecision | None
@@ -83,7 +85,7 @@ class FeedbackStore:
     def observations(self) -> list[Observation]:
         """Return all observations, oldest first, with what happened to each task."""
         rows = self._database.rows(
-            "SELECT o.rule, o.reason, o.task_id, o.seen_at, w.decision,"  # noqa: S608
+            "SELECT o.rule, o.reason, o.kind, o.task_id, o.seen_at, w.decision,"  # noqa: S608
             f" {BY_TRIAGED} AS ours FROM observation o LEFT JOIN human_decision w"
             " ON w.workspace = o.workspace AND w.task_id = o.task_id"
             " WHERE o.workspace = ? ORDER BY o.seen_at, o.task_id, o.rule",
@@ -93,6 +95,7 @@ class FeedbackStore:
             Observation(
                 rule=row["rule"],
                 reason=row["reason"],
+                kind=ObservationKind(row["kind"]),
                 task_id=row["task_id"],
                 seen_at=parse_stored_timestamp(row["seen_at"]),
                 human_decision=HumanDecision(row["decision"])
@@ -101,6 +104,61 @@ class FeedbackStore:
                 dismissed_by_triaged=bool(row["ours"]),
             )
             for row in rows
+        ]
+
+    def evidence(
+        self, rule: str, fingerprint: str, *, since: datetime, after: datetime | None
+    ) -> tuple[int, int]:
+        """Count what people dismissed and approved of the tasks of a rule.
+
+        Only decisions recorded at ``since`` or later count, on tasks first seen after
+        ``after`` (None: on any).
+        """
+        rows = self._database.rows(
+            "SELECT w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
+            " JOIN human_decision w ON w.workspace = o.workspace"
+            " AND w.task_id = o.task_id"
+            " WHERE o.workspace = ? AND o.rule = ? AND o.rule_sha256 = ?"
+            " AND o.seen_at > ? AND w.recorded_at >= ?"
+            f" AND w.decision IS NOT NULL AND NOT {BY_TRIAGED} GROUP BY w.decision",
+            (
+                self._workspace,
+                rule,
+                fingerprint,
+                "" if after is None else format_timestamp(after),
+                format_timestamp(since),
+            ),
+        )
+        counted = {row["decision"]: row["n"] for row in rows}
+        return (
+            counted.get(HumanDecision.DISMISSED, 0),
+            counted.get(HumanDecision.APPROVED, 0),
+        )
+
+    def approved_audits(
+        self, task_ids: Collection[str]
+    ) -> list[tuple[str, str, str, datetime]]:
+        """Return the audited tasks among these that people approved.
+
+        Each as task id, rule, fingerprint of the rule, and when it was first seen.
+        """
+        rows = self._database.rows(
+            "SELECT o.task_id, o.rule, o.rule_sha256, o.seen_at FROM observation o"  # noqa: S608
+            " JOIN human_decision w ON w.workspace = o.workspace"
+            " AND w.task_id = o.task_id WHERE o.workspace = ? AND o.kind = 'audited'"
+            f" AND w.decision = 'approved' AND NOT {BY_TRIAGED}"
+            " ORDER BY o.seen_at, o.task_id",
+            (self._workspace,),
+        )
+        return [
+            (
+                row["task_id"],
+                row["rule"],
+                row["rule_sha256"],
+                parse_stored_timestamp(row["seen_at"]),
+            )
+            for row in rows
+            if row["task_id"] in task_ids
         ]
 
     def add_false_positives(self, found: Iterable[tuple[str, str]]) -> None:

@@ -18,7 +18,7 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
-DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
+DISPATCH_LOCK: Final = "dispatch-{}.lock"
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -148,9 +148,12 @@ class FileLock:
 
 
 def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
-    os.ftruncate(descriptor, 0)
     owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
-    os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    text = json.dumps(owner).encode()
+    # A daemon takes the same lock in each cycle, and writing is slow.
+    if os.pread(descriptor, len(text) + 1, 0) != text:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _read_owner(path: Path) -> LockOwner | None:
@@ -237,9 +240,10 @@ class FileDaemonLock:
 
 
 class FileDispatchLock:
-    """Held by a process while it sends dismissals.
+    """Held by a process during a cycle, or while it sends dismissals of a workspace.
 
     While it is held, an intent without an outcome belongs to a process that has died.
+    Each workspace has a file of its own, so that none waits for another.
     """
 
     def __init__(
@@ -247,9 +251,10 @@ class FileDispatchLock:
         directory: Path,
         clock: Clock,
         *,
+        workspace: str = "default",
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / DISPATCH_LOCK)
+        self._lock = FileLock(directory / DISPATCH_LOCK.format(workspace))
         self._clock = clock
         self._on_wait = on_wait
 

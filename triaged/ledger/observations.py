@@ -1,9 +1,10 @@
-"""Stores observations: tasks that an observing rule would have dismissed."""
+"""Stores observations: tasks that a rule would have dismissed and left to people."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from triaged.ledger.database import (
@@ -12,7 +13,29 @@ from triaged.ledger.database import (
     parse_stored_timestamp,
     utc_day,
 )
-from triaged.rules.task import HumanDecision, ProposedDismissal, Task
+from triaged.rules.task import HumanDecision
+
+
+class ObservationKind(StrEnum):
+    """Why the task was left: the rule (or the run) only observes, or audits it."""
+
+    OBSERVED = "observed"
+    AUDITED = "audited"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewObservation:
+    """A task that a rule would have dismissed, to be stored.
+
+    ``fingerprint`` is that of the rule: what people decide is evidence for the rule as
+    it is written now.
+    """
+
+    task_id: str
+    rule: str
+    reason: str
+    fingerprint: str
+    kind: ObservationKind = ObservationKind.OBSERVED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +48,7 @@ class ObservedTask:
 
     rule: str
     reason: str
+    kind: ObservationKind
     task_id: str
     seen_at: datetime
     task: dict[str, Any] | None
@@ -39,43 +63,59 @@ class Observations:
         self._workspace = workspace
 
     def record(
-        self, seen: Sequence[tuple[Task, ProposedDismissal]], *, at: datetime
-    ) -> list[ProposedDismissal]:
-        """Record proposed dismissals; return the new ones.
+        self, seen: Sequence[NewObservation], *, at: datetime
+    ) -> list[NewObservation]:
+        """Record observations; return those of pairs of task and rule not seen before.
 
+        A pair seen before takes the present kind and fingerprint, and keeps its time.
         Pass at most some thousand at once: SQLite allows 32,766 parameters in one
         statement, PostgreSQL 65,535.
         """
-        known = self._known([task.id or "" for task, _ in seen])
-        fresh = {
-            (task.id or "", dismissal.rule): dismissal
-            for task, dismissal in seen
-            if task.id is not None and (task.id, dismissal.rule) not in known
+        known = self._known([each.task_id for each in seen])
+        changed = {
+            (each.task_id, each.rule): each
+            for each in seen
+            if known.get((each.task_id, each.rule)) != (each.kind, each.fingerprint)
         }
         self._database.execute_many(
-            "INSERT INTO observation (workspace, task_id, rule, reason, seen_at)"
-            " VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO observation"
+            " (workspace, task_id, rule, reason, seen_at, kind, rule_sha256)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (workspace, task_id, rule) DO UPDATE SET"
+            " kind = excluded.kind, rule_sha256 = excluded.rule_sha256",
             [
-                (self._workspace, task_id, rule, d.reason, format_timestamp(at))
-                for (task_id, rule), d in fresh.items()
+                (
+                    self._workspace,
+                    each.task_id,
+                    each.rule,
+                    each.reason,
+                    format_timestamp(at),
+                    each.kind,
+                    each.fingerprint,
+                )
+                for each in changed.values()
             ],
         )
-        return list(fresh.values())
+        return [each for pair, each in changed.items() if pair not in known]
 
-    def _known(self, task_ids: Sequence[str]) -> set[tuple[str, str]]:
+    def _known(self, task_ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
         # PostgreSQL does not take an empty list.
         marks = ", ".join("?" * len(task_ids)) or "NULL"
         rows = self._database.rows(
-            "SELECT task_id, rule FROM observation"  # noqa: S608 - only placeholders
+            "SELECT task_id, rule, kind, rule_sha256"  # noqa: S608 - only placeholders
+            " FROM observation"
             f" WHERE workspace = ? AND task_id IN ({marks})",
             (self._workspace, *task_ids),
         )
-        return {(row["task_id"], row["rule"]) for row in rows}
+        return {
+            (row["task_id"], row["rule"]): (row["kind"], row["rule_sha256"])
+            for row in rows
+        }
 
     def query(self, *, since: datetime | None = None, limit: int) -> list[ObservedTask]:
         """Return the latest observations, newest first."""
         rows = self._database.rows(
-            "SELECT o.rule, o.reason, o.task_id, o.seen_at, d.task, h.decision,"
+            "SELECT o.rule, o.reason, o.kind, o.task_id, o.seen_at, d.task, h.decision,"
             " h.recorded_at FROM observation o"
             " LEFT JOIN decision d ON d.workspace = o.workspace"
             " AND d.task_id = o.task_id"
@@ -94,6 +134,7 @@ class Observations:
                 ObservedTask(
                     rule=r["rule"],
                     reason=r["reason"],
+                    kind=ObservationKind(r["kind"]),
                     task_id=r["task_id"],
                     seen_at=parse_stored_timestamp(r["seen_at"]),
                     task=json.loads(r["task"]) if r["task"] else None,
@@ -108,7 +149,7 @@ class Observations:
         """Count, by rule, the tasks first observed on a UTC day."""
         rows = self._database.rows(
             "SELECT rule, COUNT(*) AS n FROM observation WHERE workspace = ?"
-            " AND seen_at >= ? AND seen_at < ? GROUP BY rule",
+            " AND kind = 'observed' AND seen_at >= ? AND seen_at < ? GROUP BY rule",
             (self._workspace, *utc_day(day)),
         )
         return {row["rule"]: row["n"] for row in rows}

@@ -112,15 +112,18 @@ def exclude_daemons(place: LedgerLocation, *, now: datetime) -> Iterator[None]:
 
     """
     if place.url is None:
-        dispatching = FileLock(place.directory / DISPATCH_LOCK)
-        with make_daemon_lock(place, workspace="", since=now, once=True):
-            if not dispatching.acquire():
-                owner = dispatching.owner()
-                raise AlreadyRunning(str(place), str(owner or "another process"))
-            try:
-                yield
-            finally:
-                dispatching.release()
+        with (
+            make_daemon_lock(place, workspace="", since=now, once=True),
+            contextlib.ExitStack() as held,
+        ):
+            for path in place.directory.glob(DISPATCH_LOCK.format("*")):
+                lock = FileLock(path)
+                if not lock.acquire():
+                    raise AlreadyRunning(
+                        str(place), str(lock.owner() or "another process")
+                    )
+                held.callback(lock.release)
+            yield
         return
     from triaged.ledger.daemons import list_daemons  # noqa: PLC0415 - rare
 

@@ -8,22 +8,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
+from triaged.ledger.counters import Counters
 from triaged.ledger.database import (
     Database,
     Row,
     format_timestamp,
     parse_stored_timestamp,
 )
+from triaged.rules.task import Change
 
-
-class Change(StrEnum):
-    """What happened to a rule."""
-
-    PROMOTED = "promoted"
-    DEMOTED = "demoted"
+# The name of the counters, with the rule and the change as labels.
+COUNTER: Final = "rule_changes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +38,10 @@ class RuleChange:
     by: str
     evidence: Mapping[str, Any]
 
+    def led_to(self, mode: str) -> bool:
+        """Return whether this change leaves a rule in such a mode."""
+        return mode == ("enforce" if self.change is Change.PROMOTED else "observe")
+
 
 class RuleChanges:
     """The promotions and demotions of one workspace."""
@@ -48,9 +49,11 @@ class RuleChanges:
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
         self._workspace = workspace
+        self._counters = Counters(database, workspace)
 
     def record(self, change: RuleChange) -> None:
-        """Record a change; the latest one of a rule is the one in force."""
+        """Record and count a change; the latest one of a rule is the one in force."""
+        self._counters.increment(COUNTER, change.rule, change.change)
         self._database.execute(
             "INSERT INTO rule_change (workspace, rule, rule_sha256, change, changed_at,"
             " set_by, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -68,12 +71,27 @@ class RuleChanges:
             ),
         )
 
-    def latest(self) -> dict[str, dict[str, RuleChange]]:
-        """Return the latest change of each rule, by its name and its fingerprint."""
+    def latest(self, *, at: datetime | None = None) -> dict[str, dict[str, RuleChange]]:
+        """Return the latest change of each rule, by its name and its fingerprint.
+
+        ``at`` asks for those that were the latest at that time.
+        """
         found: dict[str, dict[str, RuleChange]] = {}
         for change in self.since(None):
-            found.setdefault(change.rule, {})[change.fingerprint] = change
+            if at is None or change.at <= at:
+                found.setdefault(change.rule, {})[change.fingerprint] = change
         return found
+
+    def changes(self, *, at: datetime | None = None) -> dict[str, dict[str, Change]]:
+        """Return what the latest changes were, for ``rules_in_force``."""
+        return {
+            rule: {fingerprint: each.change for fingerprint, each in known.items()}
+            for rule, known in self.latest(at=at).items()
+        }
+
+    def last_of_each(self) -> dict[str, RuleChange]:
+        """Return the last change of each rule, whatever its match was then."""
+        return {change.rule: change for change in self.since(None)}
 
     def since(self, moment: datetime | None) -> Sequence[RuleChange]:
         """Return the changes after a time (None: all of them), oldest first."""

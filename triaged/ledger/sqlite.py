@@ -172,9 +172,10 @@ class SqliteDatabase:
     def dispatch_lock(
         self, workspace: str, clock: Clock, on_wait: Callable[[str], None]
     ) -> FileDispatchLock:
-        """Return the lock of the state directory, which all its workspaces share."""
-        del workspace
-        return FileDispatchLock(self.path.parent, clock, on_wait=on_wait)
+        """Return the lock of one workspace in the state directory."""
+        return FileDispatchLock(
+            self.path.parent, clock, workspace=workspace, on_wait=on_wait
+        )
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         with self._translate_errors():

@@ -4,7 +4,6 @@ They never change the ledger and never read a whole table into memory.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,14 +15,18 @@ from triaged.ledger.database import (
     format_timestamp,
     parse_stored_timestamp,
 )
-from triaged.ledger.decisions import DecisionStore
+from triaged.ledger.decisions import DecisionStore, description_in
 from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
 from triaged.ledger.location import LedgerLocation
+from triaged.ledger.notifications import COUNTER as NOTIFICATIONS
 from triaged.ledger.observations import Observations
 from triaged.ledger.opening import open_read_only
+from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
+from triaged.ledger.vetoes import Veto, Vetoes
+from triaged.rules.task import Changes
 
 
 @contextlib.contextmanager
@@ -49,6 +52,9 @@ class LedgerTotals:
     dismissals: Mapping[tuple[str, str], int]
     observed: Mapping[tuple[str, str], int]
     false_positives: Mapping[str, int]
+    rule_changes: Mapping[tuple[str, str], int]
+    modes: Changes
+    notifications: Mapping[str, int]
     unresolved: int
     paused: Flag | None
     breaker: Flag | None
@@ -107,16 +113,19 @@ class LedgerViews:
         self.dismissals = Dismissals(database, workspace)
         self.decisions = DecisionStore(database, workspace)
         self.rulesets = Rulesets(database)
+        self.rule_changes = RuleChanges(database, workspace)
         self._observations = Observations(database, workspace)
         self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
+        self._vetoes = Vetoes(database, workspace)
 
     def totals(self) -> LedgerTotals:
         """Return the current values of all counters."""
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
-            " AND name IN ('attempts', 'dismissals', 'observed')",
+            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes',"
+            " 'notifications')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
@@ -125,7 +134,12 @@ class LedgerViews:
             attempts={k: n for (k, _), n in counted.get("attempts", {}).items()},
             dismissals=counted.get("dismissals", {}),
             observed=counted.get("observed", {}),
+            rule_changes=counted.get(COUNTER, {}),
+            modes=self.rule_changes.changes(),
             false_positives=self._feedback.count_false_positives(),
+            notifications={
+                k: n for (k, _), n in counted.get(NOTIFICATIONS, {}).items()
+            },
             unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),
             breaker=self._flags.get(FlagName.BREAKER),
@@ -145,24 +159,29 @@ class LedgerViews:
         """Count by rule the tasks first observed on a UTC day."""
         return self._observations.count_on(day)
 
-    def feedback(self) -> Mapping[tuple[str, str], int]:
-        """Count the observed tasks by rule and human decision."""
+    def feedback(self) -> Mapping[tuple[str, str, str], int]:
+        """Count the observed and audited tasks by rule, kind and human decision."""
         rows = self._database.rows(
-            "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
+            "SELECT o.rule, o.kind, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
             " JOIN human_decision w ON w.workspace = o.workspace"
             " AND w.task_id = o.task_id"
             f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {BY_TRIAGED}"
-            " GROUP BY o.rule, w.decision",
+            " GROUP BY o.rule, o.kind, w.decision",
             (self._workspace,),
         )
-        return {(row["rule"], row["decision"]): row["n"] for row in rows}
+        return {(row["rule"], row["kind"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
-        """Return the tasks that a rule holds, in the order in which their holds end."""
+        """Return the tasks that a rule holds, in the order in which their holds end.
+
+        Vetoed tasks are not included, since nothing happens when their holds end.
+        """
         rows = self._database.rows(
             "SELECT h.task_id, h.since, d.task"
-            " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
-            " AND rule = ? ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
+            " FROM (SELECT workspace, task_id, since FROM hold o WHERE workspace = ?"
+            " AND rule = ? AND NOT EXISTS (SELECT 1 FROM veto v"
+            " WHERE v.workspace = o.workspace AND v.task_id = o.task_id)"
+            " ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
             " ON d.workspace = h.workspace AND d.task_id = h.task_id"
             " ORDER BY h.since, h.task_id",
             (self._workspace, rule, limit),
@@ -173,7 +192,7 @@ class LedgerViews:
                     row["task_id"],
                     rule,
                     parse_stored_timestamp(row["since"]),
-                    _description(row["task"]),
+                    description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -195,7 +214,7 @@ class LedgerViews:
                     reason=row["reason"],
                     source=row["source"],
                     outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-                    description=_description(row["task"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -219,10 +238,26 @@ class LedgerViews:
                     decided_at=parse_stored_timestamp(row["decided_at"]),
                     cause=row["cause"],
                     rule=row["rule"],
-                    description=_description(row["task"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
+
+    def paused(self) -> Flag | None:
+        """Return when, by whom and why dismissing was paused; None if it was not."""
+        return self._flags.get(FlagName.PAUSED)
+
+    def veto(self, task_id: str) -> Veto | None:
+        """Return the veto of a task, or None."""
+        return self._vetoes.get(task_id)
+
+    def vetoes(self, limit: int) -> list[Veto]:
+        """Return the latest vetoes, newest first."""
+        return self._vetoes.latest(limit)
+
+    def count_vetoes(self) -> int:
+        """Return the number of vetoes."""
+        return self._vetoes.count()
 
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
@@ -243,11 +278,3 @@ def day_of(moment: datetime) -> datetime:
 def next_day(moment: datetime) -> datetime:
     """Return the start of the UTC day after a timestamp's day."""
     return day_of(moment) + timedelta(days=1)
-
-
-def _description(task: str | None) -> str:
-    """Return the description in a stored task; what is no text is shown as JSON."""
-    value = json.loads(task).get("description") if task else None
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value)

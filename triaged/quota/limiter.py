@@ -5,7 +5,7 @@ that several processes share it through the ledger.
 
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -40,6 +40,8 @@ RETRY_CALLS: Final = 7
 class _InFlightCall:
     sent_at: float
     dismissal: bool
+    # Versions before this field did not store it.
+    by_daemon: bool = False
 
 
 class QuotaLimiter:
@@ -70,7 +72,9 @@ class QuotaLimiter:
         elif state:
             self._load_older(state)
 
-    def acquire(self, now: float, purpose: Purpose) -> Grant:
+    def acquire(
+        self, now: float, purpose: Purpose, *, by_daemon: bool = False
+    ) -> Grant:
         """Grant and charge one call, or return when to try again."""
         day = self._advance_to(now)
         if now < self._backoff.until:
@@ -88,7 +92,8 @@ class QuotaLimiter:
             return Grant(None)
         permit, self._next_permit = self._next_permit, self._next_permit + 1
         day.used += 1
-        self._in_flight[permit] = _InFlightCall(now, purpose is Purpose.DISMISS)
+        is_dismissal = purpose is Purpose.DISMISS
+        self._in_flight[permit] = _InFlightCall(now, is_dismissal, by_daemon)
         return Grant(permit)
 
     def on_response(self, now: float, permit: int, headers: RateLimitHeaders) -> None:
@@ -142,10 +147,21 @@ class QuotaLimiter:
         if self._in_flight.pop(permit, None) is not None:
             day.used = max(day.used - 1, 0)
 
+    def has_dismissals_in_flight(self) -> bool:
+        """Return whether the outcome of a dismissal is still awaited."""
+        return any(call.dismissal for call in self._in_flight.values())
+
     def expire_dismissals(self, now: float) -> None:
         """Count dismissals in flight as sent: the process that sent them has died."""
+        self._expire(now, lambda call: call.dismissal)
+
+    def expire_daemon_calls(self, now: float) -> None:
+        """Count the calls of a daemon in flight as sent: that daemon has died."""
+        self._expire(now, lambda call: call.by_daemon)
+
+    def _expire(self, now: float, is_lost: Callable[[_InFlightCall], bool]) -> None:
         day = self._advance_to(now)
-        for permit in [p for p, call in self._in_flight.items() if call.dismissal]:
+        for permit in [p for p, call in self._in_flight.items() if is_lost(call)]:
             self._finish_call(now, permit)
             day.assume_one_used()
 
@@ -187,7 +203,7 @@ class QuotaLimiter:
             "window": self._window.to_list(),
             "day": asdict(self._day) if self._day is not None else None,
             "in_flight": [
-                [permit, call.sent_at, call.dismissal]
+                [permit, call.sent_at, call.dismissal, call.by_daemon]
                 for permit, call in self._in_flight.items()
             ],
             "next_permit": self._next_permit,

@@ -4,8 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from triaged.rules.conditions import Condition
+
+# The audited share of a rule that acts by evidence, unless the rule says otherwise.
+DEFAULT_AUDIT: Final = 0.05
 
 
 class Mode(StrEnum):
@@ -33,7 +37,8 @@ class Rule:
     """One rule: a match, and what to do with the tasks that match.
 
     ``reason`` is the reason code to dismiss with, or None for a leave rule; ``audit``
-    is the share (0 to 1) of its matches that is left to people.
+    is the share (0 to 1) of its matches that is left to people, or None if the rule
+    does not say.
     """
 
     name: str
@@ -45,6 +50,13 @@ class Rule:
     promote: Promotion | None = None
     audit: float | None = None
     note: str = ""
+
+    @property
+    def audited_share(self) -> float:
+        """The share (0 to 1) of its matches that is left to people once it acts."""
+        if self.audit is not None:
+            return self.audit
+        return 0.0 if self.promote is None else DEFAULT_AUDIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

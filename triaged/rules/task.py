@@ -67,6 +67,18 @@ class LeaveCause(StrEnum):
     VETOED = "vetoed"
     NOT_PENDING = "not_pending"
     MALFORMED = "malformed"
+    AUDIT = "audit"
+
+
+class Change(StrEnum):
+    """What happened to the mode of a rule; a closed set, used as a metric label."""
+
+    PROMOTED = "promoted"
+    DEMOTED = "demoted"
+
+
+# The latest change of each rule, by its name and the fingerprint that it had then.
+Changes: TypeAlias = Mapping[str, Mapping[str, Change]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

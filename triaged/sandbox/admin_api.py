@@ -62,6 +62,7 @@ class AdminRoutes:
 
     async def page(self, _: Request) -> Response:
         """Return the state as an HTML page."""
+        self._state.catch_up()
         return page.render(self._state)
 
     async def state(self, _: Request) -> Response:

@@ -69,6 +69,7 @@ class ApiRoutes:
             page=request.query_params.get("page", "1"),
             body=await request.body(),
         )
+        self._state.catch_up()
         if not self._accepts(request.headers.get("authorization", "")):
             return self._finish(asked, responses.key_rejected())
         limits = self._state.limits.consume(self._state.seconds())

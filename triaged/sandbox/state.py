@@ -13,6 +13,7 @@ from triaged.clock import Clock, SystemClock
 from triaged.rules.task import Json
 from triaged.sandbox.faults import FaultScript
 from triaged.sandbox.limits import Limits
+from triaged.sandbox.people import People
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import Store, format_timestamp
 from triaged.sandbox.tasks import generate
@@ -71,9 +72,24 @@ class SandboxState:
             refused_count=settings.refused_count,
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
+        self.people = (
+            None
+            if settings.people is None
+            else People(
+                settings.people,
+                self.store,
+                seed=settings.seed,
+                now=self.clock.now(),
+            )
+        )
         self.calls: deque[RecordedCall] = deque(maxlen=_CALLS_KEPT)
         self.call_counts: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
+
+    def catch_up(self) -> None:
+        """Let the simulated people do what is due by now."""
+        if self.people is not None:
+            self.people.catch_up(self.clock.now())
 
     def seconds(self) -> float:
         """Return the current time in seconds since the epoch."""
@@ -111,6 +127,7 @@ class SandboxState:
 
     def snapshot(self) -> dict[str, object]:
         """Return the whole state as JSON values, for tests and users."""
+        self.catch_up()
         now = self.seconds()
         day = self.limits.peek(now)
         calls: dict[str, dict[str, int]] = {}

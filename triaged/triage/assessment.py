@@ -29,8 +29,8 @@ REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
 class Assessment:
     """What a cycle would do with a list of tasks, and all inputs of that decision.
 
-    ``fingerprints`` identify the rules with a hold: the holds of a changed rule start
-    again.
+    ``rules`` are in their modes in force. ``fingerprints`` identify the rules that
+    matched a task or have a hold: holds and evidence of a changed rule start again.
     """
 
     rules: CompiledRules
@@ -49,10 +49,11 @@ def assess(
     clock_skew: timedelta,
 ) -> Assessment:
     """Decide on each task and pass the decisions through the guard."""
+    rules = rules.in_force(ledger.rule_changes.changes())
     ruleset = rules.ruleset
     context = build_context(ruleset.conditions(), tasks, now=now)
     decisions = rules.engine.decide(tasks, now=now, context=context)
-    fingerprints = rule_fingerprints(ruleset)
+    fingerprints = _fingerprints(ruleset, decisions)
     wanted = {d.task.id: d.task for d in decisions if d.is_dismissal and d.task.id}
     final = ledger.dismissals.final_outcomes(list(wanted))
     handled, rejected = _handled_or_rejected(wanted, final, now)
@@ -93,9 +94,15 @@ def next_holds(assessment: Assessment) -> dict[Hold, datetime]:
     }
 
 
-def rule_fingerprints(ruleset: Ruleset) -> dict[str, str]:
-    """Return a fingerprint of match and reason for each rule with a hold."""
-    return {rule.name: rule_fingerprint(rule) for rule in ruleset.rules if rule.hold}
+def _fingerprints(ruleset: Ruleset, decisions: Sequence[Decision]) -> dict[str, str]:
+    """Return a fingerprint of match and reason for each rule that needs one now."""
+    needed = {d.rule for d in decisions if d.is_dismissal}
+    needed |= {proposed.rule for d in decisions for proposed in d.observed}
+    return {
+        rule.name: rule_fingerprint(rule)
+        for rule in ruleset.rules
+        if rule.hold or rule.name in needed
+    }
 
 
 def _held_since(

@@ -7,6 +7,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import structlog
@@ -19,6 +20,7 @@ from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.decisions import MAX_DECISIONS
 from triaged.ledger.dismissals import DismissalRecord, Source
 from triaged.ledger.flags import FlagName
+from triaged.ledger.observations import NewObservation, ObservationKind
 from triaged.quota import Purpose
 from triaged.rules.context import EvaluationContext, duplicate_conditions
 from triaged.rules.explain import explain
@@ -27,6 +29,7 @@ from triaged.rules.task import Decision, ProposedDismissal
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.assessment import Assessment, assess, next_holds
 from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
+from triaged.triage.evidence import promote_by_evidence
 from triaged.triage.feedback import FeedbackCollector
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.reconcile import Resolution, resolve_missing, resolve_pending
@@ -36,6 +39,8 @@ from triaged.triage.requests import DismissRequest, record_attempt
 # Short transactions with pauses between them let vetoes and pauses be recorded.
 _BATCH: Final = 500
 _BATCH_PAUSE_SECONDS: Final = 0.005
+
+EVIDENCE_INTERVAL: Final = timedelta(hours=1)
 
 T = TypeVar("T")
 
@@ -62,6 +67,7 @@ class Cycle:
         self._rate_limiter = rate_limiter
         self._clock = clock
         self._feedback = FeedbackCollector(reader, ledger, rate_limiter, clock)
+        self._evidence_checked_at: datetime | None = None
 
     async def run(self, rules: RulesInForce, *, stop: asyncio.Event) -> CycleReport:
         """Run one cycle; errors of LeadLex and the quota are part of the report.
@@ -91,6 +97,7 @@ class Cycle:
         await self._reconcile(state, listed)
         if listed.rows_in_doubt:
             return
+        self._promote_if_due(rules())
         assessment = assess(
             self._ledger,
             rules(),
@@ -117,6 +124,23 @@ class Cycle:
         if state.is_idle() and not stop.is_set():
             pending = {task.id for task in listed.tasks if task.id}
             await self._feedback.refresh_if_due(pending, now=self._clock.now())
+
+    def _promote_if_due(self, rules: CompiledRules) -> None:
+        """Promote rules by evidence; a dry run, which nobody may be watching, does not.
+
+        Evidence is counted over weeks, so it is not read in every cycle.
+        """
+        now, checked = self._clock.now(), self._evidence_checked_at
+        is_recent = checked and timedelta(0) <= now - checked < EVIDENCE_INTERVAL
+        if self._dispatcher is None or is_recent:
+            return
+        self._evidence_checked_at = now
+        promote_by_evidence(
+            self._ledger,
+            rules.ruleset,
+            now=now,
+            clock_skew=self._rate_limiter.clock_skew,
+        )
 
     async def _reconcile(self, state: CycleState, listed: TaskList) -> None:
         """Resolve the dismissals with an unknown outcome."""
@@ -213,19 +237,42 @@ class Cycle:
             await self._pause_after(batch)
         if saved:
             ledger.decisions.trim()
+        for seen in _batches(self._observations(assessment)):
+            with ledger.transaction():
+                new = [
+                    ProposedDismissal(each.rule, each.reason)
+                    for each in ledger.observations.record(seen, at=at)
+                    if each.kind is ObservationKind.OBSERVED
+                ]
+                for (rule, reason), number in Counter(new).items():
+                    ledger.counters.increment("observed", rule, reason, by=number)
+            state.observed += new
+            await self._pause_after(seen)
+
+    def _observations(self, assessment: Assessment) -> list[NewObservation]:
+        guarded = assessment.guarded
         observed = list(guarded.observed)
         if self._dispatcher is None:
             observed += [
                 (d.task, ProposedDismissal(d.rule or "", d.reason or ""))
                 for d in guarded.to_dismiss
             ]
-        for seen in _batches(observed):
-            with ledger.transaction():
-                new = ledger.observations.record(seen, at=at)
-                for (rule, reason), number in Counter(new).items():
-                    ledger.counters.increment("observed", rule, reason, by=number)
-            state.observed += new
-            await self._pause_after(seen)
+        kinds = {
+            ObservationKind.OBSERVED: observed,
+            ObservationKind.AUDITED: guarded.audited,
+        }
+        return [
+            NewObservation(
+                task_id=task.id,
+                rule=proposed.rule,
+                reason=proposed.reason,
+                fingerprint=assessment.fingerprints[proposed.rule],
+                kind=kind,
+            )
+            for kind, seen in kinds.items()
+            for task, proposed in seen
+            if task.id is not None
+        ]
 
     def _record_breaker(self, breaker: str | None) -> None:
         flags, at = self._ledger.flags, self._clock.now()

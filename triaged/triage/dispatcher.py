@@ -33,6 +33,7 @@ from triaged.ledger.flags import FlagName
 from triaged.quota import Purpose
 from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.decide import decide_one, is_protected
+from triaged.rules.evidence import is_audited, rules_in_force
 from triaged.rules.rule import Rule, Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.rulesfile.loader import CompiledRules
@@ -163,6 +164,7 @@ class _DispatchRun:
         self._attempts: list[Attempt] = []
         self._skipped: list[tuple[DismissRequest, LeaveCause]] = []
         self._halt: HaltReason | None = None
+        self._halted = asyncio.Event()
         self._error: LexiError | None = None
         self._unknown_in_a_row = 0
 
@@ -256,6 +258,9 @@ class _DispatchRun:
         decision = decide_one(ruleset, request.task, context)
         if (decision.rule, decision.reason) != (request.rule, request.reason):
             return decision.cause or LeaveCause.NO_RULE
+        rule = ruleset.rule(request.rule)
+        if rule is not None and is_audited(rule, request.task):
+            return LeaveCause.AUDIT
         return decision.cause
 
     def _ledger_refusal(
@@ -293,7 +298,8 @@ class _DispatchRun:
 
     def _ruleset(self) -> Ruleset | None:
         try:
-            return self._rules().ruleset
+            changes = self._parts.ledger.rule_changes.changes()
+            return rules_in_force(self._rules().ruleset, changes)
         except (ConfigError, RuleTestsFailed):
             # Without rules the protection is unknown, so nothing may be dismissed.
             return None
@@ -312,16 +318,21 @@ class _DispatchRun:
         )
 
     async def _wait_until(self, timestamp: float) -> None:
-        """Wait until a time, or until the run is asked to stop."""
+        """Wait until a time, or until the run is halted or asked to stop."""
         seconds = timestamp - self._parts.clock.now().timestamp()
         seconds = min(max(seconds, 0.001), _MAX_WAIT_SECONDS)
-        timer = asyncio.create_task(self._parts.clock.sleep(seconds))
-        stopping = asyncio.create_task(self._stop.wait())
+        # A halt comes from another worker, and with it the end of the dispatch lock.
+        waits = (
+            self._parts.clock.sleep(seconds),
+            self._stop.wait(),
+            self._halted.wait(),
+        )
+        tasks = [asyncio.ensure_future(wait) for wait in waits]
         try:
-            await asyncio.wait({timer, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            timer.cancel()
-            stopping.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _send(self, call: _Call) -> Confirmation | LexiError | _ForbiddenError:
         """Send one call; undo its intent if it is forbidden at the last check."""
@@ -423,6 +434,7 @@ class _DispatchRun:
     def _halt_with(self, halt: HaltReason, error: LexiError | None = None) -> None:
         if self._halt is None:
             self._halt, self._error = halt, error
+            self._halted.set()
 
     def _intent(self, request: DismissRequest, now: datetime) -> Intent:
         return Intent(

@@ -3,7 +3,7 @@
 One list per final status is enough; results are stored, so no task is looked up twice.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,13 +12,15 @@ import structlog
 
 from triaged.clock import Clock
 from triaged.errors import QuotaExhausted
-from triaged.leadlex.errors import KeyRejected, LexiError
-from triaged.leadlex.models import TaskList
+from triaged.leadlex.errors import KeyRejected, LexiError, MalformedResponse
+from triaged.leadlex.models import LIST, TaskList
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
+from triaged.ledger.rule_changes import RuleChange
 from triaged.quota import Purpose
 from triaged.rules.task import HumanDecision
 from triaged.triage.agreement import FINAL_STATUSES, human_decision_for
+from triaged.triage.evidence import demote_disproved, log_changes
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
 # People take time to decide, and one lookup covers all tasks of a day.
@@ -52,9 +54,14 @@ class FeedbackCollector:
 
         Raises:
             QuotaExhausted: no calls are left until the daily reset.
+            MalformedResponse: its rows may be wrong or out of date: none is used.
             LexiError: the call failed.
         """
         listed = await self._reader.list_tasks(status, purpose=purpose)
+        if listed.rows_in_doubt:
+            why = listed.incomplete or "unknown why"
+            doubt = f"the list of {status} tasks may be wrong or out of date ({why})"
+            raise MalformedResponse(LIST, message=doubt)
         tasks = [task for task in listed.tasks if task.id and task.status == status]
         now = self._clock.now()
         with self._ledger.transaction():
@@ -65,8 +72,11 @@ class FeedbackCollector:
                 if t.id and t.id in open_
             }
             self._ledger.feedback.record(words, at=now)
+            demoted: Sequence[RuleChange] = ()
             if HumanDecision.APPROVED in words.values():
                 self._record_false_positives()
+                demoted = demote_disproved(self._ledger, words.keys(), at=now)
+        log_changes(demoted)
         return replace(listed, tasks=tasks)
 
     async def refresh(self) -> None:

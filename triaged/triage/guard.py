@@ -13,6 +13,7 @@ from typing import Final
 
 from triaged.rules.context import EvaluationContext, iter_duplicates
 from triaged.rules.evaluate import age_of
+from triaged.rules.evidence import is_audited
 from triaged.rules.rule import Ruleset, SafetyLimits
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
 
@@ -51,7 +52,8 @@ class GuardResult:
     ``decisions`` are in the order given; ``to_dismiss`` are those that dismiss, oldest
     first. ``breaker`` is why the breaker is open, or None; ``on_hold_rules`` are the
     tasks, with their rule, that a rule with a hold matches now; ``observed`` are
-    dismissals by observing rules past minimum age and hold.
+    dismissals by observing rules past minimum age and hold, ``audited`` those that
+    acting rules leave to people.
     """
 
     decisions: tuple[Decision, ...]
@@ -59,6 +61,7 @@ class GuardResult:
     breaker: str | None
     on_hold_rules: frozenset[tuple[str, str]]
     observed: tuple[tuple[Task, ProposedDismissal], ...]
+    audited: tuple[tuple[Task, ProposedDismissal], ...]
 
     @property
     def matched_rules(self) -> frozenset[str]:
@@ -90,6 +93,7 @@ def apply_guard(
     """Pass each decision through all safety limits; caps keep the oldest tasks."""
     now = context.now
     holds = {rule.name: rule.hold for rule in ruleset.rules if rule.hold}
+    rules = {rule.name: rule for rule in ruleset.rules}
     breaker = _breaker(decisions, ruleset.safety, history)
     common = _global_cause(breaker, history)
     causes: dict[int, LeaveCause] = {}
@@ -97,7 +101,11 @@ def apply_guard(
     for index, decision in enumerate(decisions):
         if not decision.is_dismissal:
             continue
-        cause = _task_cause(decision, ruleset.safety, holds, history, now) or common
+        cause = _task_cause(decision, ruleset.safety, holds, history, now)
+        rule = rules.get(decision.rule or "")
+        if cause is None and rule is not None and is_audited(rule, decision.task):
+            cause = LeaveCause.AUDIT
+        cause = cause or common
         if cause is None:
             due.append(index)
         else:
@@ -120,6 +128,16 @@ def apply_guard(
         breaker=breaker,
         on_hold_rules=frozenset(_wanting(decisions, holds)),
         observed=tuple(_ripe(decisions, ruleset.safety, holds, history, now)),
+        audited=tuple(
+            (
+                decisions[index].task,
+                ProposedDismissal(
+                    decisions[index].rule or "", decisions[index].reason or ""
+                ),
+            )
+            for index, cause in causes.items()
+            if cause is LeaveCause.AUDIT
+        ),
     )
 
 

@@ -10,7 +10,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from triaged.ledger import DispatchLock, Ledger
 from triaged.ledger.dismissals import Source
@@ -58,15 +58,19 @@ def screen_manual(
     tasks: Sequence[Task],
     *,
     now: datetime,
+    clock_skew: timedelta,
 ) -> ManualScreening:
-    """Check requests against protection, vetoes, the ledger and the daily cap."""
+    """Check requests against protection, vetoes, the ledger and the daily cap.
+
+    The day of the cap is the server's, whose clock is ahead by ``clock_skew``.
+    """
     context = build_context(ruleset.conditions(), tasks, now=now)
     ambiguous = ambiguous_rows(tasks)
     clear = {task.id for row, task in enumerate(tasks) if row not in ambiguous}
     vetoed = ledger.vetoes.task_ids()
     confirmed = ledger.dismissals.confirmed([w.task.id or "" for w in wanted])
     unresolved = ledger.dismissals.unresolved_task_ids()
-    spent = sum(ledger.dismissals.count_by_rule(now).values())
+    spent = sum(ledger.dismissals.count_by_rule(now, skew=clock_skew).values())
     room = ruleset.safety.max_dismissals_per_day - spent
     accepted: list[ManualDismissal] = []
     refused: list[tuple[ManualDismissal, LeaveCause]] = []

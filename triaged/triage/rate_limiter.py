@@ -62,6 +62,7 @@ class RateLimiter:
         self._on_refused = on_refused
         self._version = -1
         self._in_transaction = False
+        self._is_daemon = False
         self._quota = QuotaLimiter(settings, seed=seed)
         self._server_time: ServerTime | None = None
         self.clock_skew = timedelta(0)
@@ -94,7 +95,7 @@ class RateLimiter:
     def try_acquire(self, purpose: Purpose) -> Grant:
         """Charge one call if it may be sent now; durable once it is committed."""
         with self.transaction():
-            grant = self._quota.acquire(self._now(), purpose)
+            grant = self._quota.acquire(self._now(), purpose, by_daemon=self._is_daemon)
             return replace(grant, retry_at=self._local_or_none(grant.retry_at))
 
     async def acquire(self, purpose: Purpose) -> int:
@@ -137,8 +138,22 @@ class RateLimiter:
             else:
                 self._quota.on_response(now, permit, headers)
 
+    def take_over(self) -> None:
+        """Count an earlier daemon's calls in flight as sent; requires the daemon lock.
+
+        A poll that died with its daemon would block calls until it expires. The calls
+        from now on are those of the daemon.
+        """
+        self._is_daemon = True
+        with self.transaction():
+            self._quota.expire_daemon_calls(self._now())
+
     def expire_dismissals(self) -> None:
         """Count dismissals in flight as sent; requires the dispatch lock."""
+        self._reload()
+        if not self._quota.has_dismissals_in_flight():
+            # Nothing changes, so nothing need reach the disk.
+            return
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 
@@ -158,6 +173,12 @@ class RateLimiter:
             reset_at=self._to_local(snapshot.reset_at),
             blocked_until=self._local_or_none(snapshot.blocked_until),
         )
+
+    def last_clock_skew(self) -> timedelta:
+        """Return how far the server's clock is ahead, as some process last saw it."""
+        self._reload()
+        ahead = self._now() - self._clock.now().timestamp()
+        return _significant(timedelta(seconds=ahead))
 
     def now(self) -> datetime:
         """Return the time of the local clock."""
@@ -198,9 +219,7 @@ class RateLimiter:
     def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
         """Update the server time, and return the headers converted to server time."""
         if headers.date is not None:
-            skew = headers.date - self._clock.now()
-            noise = abs(skew.total_seconds()) <= DATE_TOLERANCE
-            self.clock_skew = timedelta(0) if noise else skew
+            self.clock_skew = _significant(headers.date - self._clock.now())
             date = headers.date.timestamp()
             self._anchor().correct(self._clock.monotonic(), date)
         if headers.retry_after is None:
@@ -210,6 +229,11 @@ class RateLimiter:
             return replace(headers, retry_after=headers.retry_after + offset)
         except OverflowError:
             return replace(headers, retry_after=None)
+
+
+def _significant(skew: timedelta) -> timedelta:
+    """Return a difference of two clocks, or zero if it may be the reading's."""
+    return timedelta(0) if abs(skew.total_seconds()) <= DATE_TOLERANCE else skew
 
 
 class RateLimitedReader:

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from triaged.ledger.decisions import DecisionRecord, DecisionStore
-from triaged.ledger.dismissals import DismissalFilter, Dismissals
-from triaged.ledger.rulesets import Rulesets
+from triaged.ledger import Ledger
+from triaged.ledger.decisions import DecisionRecord
+from triaged.ledger.dismissals import DismissalFilter
+from triaged.ledger.views import LedgerViews
 from triaged.rules.context import EvaluationContext, duplicate_conditions
+from triaged.rules.evidence import rules_in_force
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
 from triaged.rules.task import Decision, parse_task
@@ -13,16 +15,13 @@ from triaged.rulesfile.loader import parse_bundle
 
 
 def stored_explanation(
-    dismissals: Dismissals,
-    decisions: DecisionStore,
-    rulesets: Rulesets,
-    task_id: str,
+    ledger: Ledger | LedgerViews, task_id: str
 ) -> dict[str, Any] | None:
     """Return the explanation of the last dismissal or decision; None without one."""
-    found = dismissals.query(DismissalFilter(task_id=task_id, last=1))
+    found = ledger.dismissals.query(DismissalFilter(task_id=task_id, last=1))
     if not found:
-        record = decisions.latest(task_id)
-        return None if record is None else _evaluated_again(rulesets, record)
+        record = ledger.decisions.latest(task_id)
+        return None if record is None else _evaluated_again(ledger, record)
     entry = found[0]
     # A manual dismissal has no decision of the rules.
     by_hand = Decision(parse_task(entry.task), None, reason=entry.reason)
@@ -45,13 +44,14 @@ def stored_explanation(
 
 
 def _evaluated_again(
-    rulesets: Rulesets, record: DecisionRecord
+    ledger: Ledger | LedgerViews, record: DecisionRecord
 ) -> dict[str, Any] | None:
     """Evaluate the stored task by the stored rules, which gives the same tree again."""
-    text = rulesets.source(record.rules_sha256)
+    text = ledger.rulesets.source(record.rules_sha256)
     if text is None:
         return None
-    ruleset = parse_bundle(text, "rules in the ledger").ruleset
+    changes = ledger.rule_changes.changes(at=record.decided_at)
+    ruleset = rules_in_force(parse_bundle(text, "rules in the ledger").ruleset, changes)
     task = parse_task(record.task)
     duplicates = duplicate_conditions(ruleset.conditions())
     copies = zip(duplicates, record.duplicate_flags, strict=True)

@@ -1,0 +1,90 @@
+"""``triaged promote`` and ``demote``: by hand what evidence does by itself."""
+
+from typing import Final
+
+import click
+
+from triaged.cli.control import insist, login_name, open_control, whose
+from triaged.cli.options import LEDGER_OPTIONS, RULES_OPTIONS, with_settings
+from triaged.cli.output import echo
+from triaged.clock import SystemClock
+from triaged.ledger import Ledger
+from triaged.rules.evidence import mode_in_force
+from triaged.rules.rule import Mode, Rule, Ruleset
+from triaged.rules.task import Change
+from triaged.rulesfile.loader import load
+from triaged.settings import Settings
+from triaged.triage.agreement import Agreement
+from triaged.triage.evidence import agreement_of, change_mode, evidence_json
+
+_MODE_AFTER: Final = {Change.PROMOTED: Mode.ENFORCE, Change.DEMOTED: Mode.OBSERVE}
+
+
+@click.command
+@click.argument("name", metavar="RULE")
+@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+def promote(*, settings: Settings, name: str) -> None:
+    """Let an observing rule act."""
+    agreement = _change(settings, name, Change.PROMOTED)
+    if agreement is not None:
+        echo(f"{name} acts from the next cycle on.")
+        echo(f"Of what it observed, people settled {agreement.total}: {agreement}")
+
+
+@click.command
+@click.argument("name", metavar="RULE")
+@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+def demote(*, settings: Settings, name: str) -> None:
+    """Let an acting rule only observe."""
+    if _change(settings, name, Change.DEMOTED) is not None:
+        echo(f"{name} only observes from now on; it dismisses nothing more.")
+
+
+def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
+    """Record a change; return the evidence so far, or None if it was so already."""
+    rule = _rule(load(*settings.rules).ruleset, name)
+    with open_control(settings) as ledger:
+        agreement = insist(settings, lambda: _record(ledger, rule, change))
+        if agreement is None:
+            does = "acts" if change is Change.PROMOTED else "only observes"
+            echo(f"{name} already {does}.")
+        where = whose(ledger, settings)
+    echo(where, error=True)
+    return agreement
+
+
+def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
+    now = SystemClock().now()
+    with ledger.transaction():
+        if mode_in_force(rule, ledger.rule_changes.changes()) is _MODE_AFTER[change]:
+            return None
+        agreement = agreement_of(ledger, rule, now=now)
+        change_mode(
+            ledger, rule, change, evidence_json(agreement), now, by=login_name()
+        )
+    return agreement
+
+
+def _rule(ruleset: Ruleset, name: str) -> Rule:
+    """Return the rule to change.
+
+    Raises:
+        BadParameter: there is none of this name, it leaves tasks, or it is off.
+    """
+    rule = ruleset.rule(name)
+    if rule is None:
+        import difflib  # noqa: PLC0415 - only for mistyped names
+
+        near = difflib.get_close_matches(name, [r.name for r in ruleset.rules], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise click.BadParameter(f"there is no rule {name!r}{hint}", param_hint="RULE")
+    if rule.reason is None:
+        raise click.BadParameter(
+            f"{name} leaves tasks to people, so it has nothing to observe",
+            param_hint="RULE",
+        )
+    if rule.mode is Mode.OFF:
+        raise click.BadParameter(
+            f"{name} is off; set its mode in the rules file", param_hint="RULE"
+        )
+    return rule

@@ -1,0 +1,75 @@
+"""Rules that act by evidence: modes in force, audited tasks, and when to promote.
+
+Pure functions. A rule's mode in the file is what its author asked for; people's
+decisions on its tasks can promote it to act, or demote it to observe. A change belongs
+to the rule as it was written then: a rule with another match or reason starts anew.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from triaged.rules.describe import rule_fingerprint
+from triaged.rules.rule import Mode, Promotion, Rule, Ruleset
+from triaged.rules.task import Change, Changes, Task
+
+# Decisions of people that are older say little about the tasks of today.
+EVIDENCE_LIFETIME: Final = timedelta(days=90)
+
+_HASH_BYTES: Final = 8
+
+
+def mode_in_force(
+    rule: Rule,
+    changes: Changes,
+    fingerprint_of: Callable[[Rule], str] = rule_fingerprint,
+) -> Mode:
+    """Return the mode of a rule after promotions and demotions.
+
+    Rules that leave tasks and rules that are off never change.
+    """
+    if rule.reason is None or rule.mode is Mode.OFF or rule.name not in changes:
+        return rule.mode
+    match changes[rule.name].get(fingerprint_of(rule)):
+        case Change.PROMOTED:
+            return Mode.ENFORCE
+        case Change.DEMOTED:
+            return Mode.OBSERVE
+        case None:
+            return rule.mode
+
+
+def rules_in_force(ruleset: Ruleset, changes: Changes) -> Ruleset:
+    """Return the ruleset with each rule in its mode in force; its hash stays."""
+    modes = {rule.name: mode_in_force(rule, changes) for rule in ruleset.rules}
+    if all(rule.mode is modes[rule.name] for rule in ruleset.rules):
+        return ruleset
+    return replace(
+        ruleset,
+        rules=tuple(replace(rule, mode=modes[rule.name]) for rule in ruleset.rules),
+    )
+
+
+def is_audited(rule: Rule, task: Task) -> bool:
+    """Return whether a task that the rule would dismiss is left to people instead.
+
+    A hash of the task id, keyed by the rule's name, so that the same task falls the
+    same way in every process, and each rule audits other tasks.
+    """
+    share = rule.audited_share
+    if not share or task.id is None:
+        return False
+    # A task id may hold a lone surrogate, which UTF-8 cannot encode.
+    text = task.id.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(text, key=rule.name.encode(), digest_size=_HASH_BYTES)
+    return int.from_bytes(digest.digest()) < share * 256**_HASH_BYTES
+
+
+def earns_promotion(promotion: Promotion, settled: int, lower_bound: float) -> bool:
+    """Return whether people settled enough tasks and agreed clearly enough.
+
+    ``lower_bound`` is the lower end of the confidence interval of their agreement.
+    """
+    return settled >= promotion.tasks and lower_bound >= promotion.agreement
