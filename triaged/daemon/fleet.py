@@ -10,6 +10,7 @@ from zlib import crc32
 import structlog
 
 from triaged.clock import Clock
+from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.fleet_supervisor import FleetSupervisor
 from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.health import Health
@@ -18,9 +19,16 @@ from triaged.daemon.metrics import Metrics
 from triaged.daemon.rules_pool import RulesPool
 from triaged.daemon.runner import Runner
 from triaged.daemon.snapshot import LiveState
-from triaged.errors import ConfigError, LedgerError, RuleTestsFailed
+from triaged.errors import (
+    ConfigError,
+    LeaseLost,
+    LedgerError,
+    LedgerUnavailable,
+    RuleTestsFailed,
+)
 from triaged.fleet.workspace import Rejection, settings_of
 from triaged.leadlex.clients import HttpClients
+from triaged.leadlex.errors import NoResponse, Unreachable
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
 from triaged.ledger.flags import WHOLE_FLEET
@@ -45,6 +53,7 @@ class Shared:
     """What all workspaces of a process share.
 
     ``verify`` raises if another daemon may run; ``on_fatal`` ends the process.
+    ``leases`` say which workspaces to run, where several daemons share the ledger.
     """
 
     clock: Clock
@@ -54,6 +63,7 @@ class Shared:
     dry_run: bool
     verify: Callable[[], None]
     on_fatal: Callable[[LedgerError], None]
+    leases: FleetLeases | None = None
 
 
 class Fleet:
@@ -73,7 +83,11 @@ class Fleet:
         self.rejected: tuple[Rejection, ...] = ()
         self.started_at = shared.clock.now()
         self.supervisor = FleetSupervisor(
-            clock=shared.clock, errors=shared.errors, tick=tick, on_started=on_started
+            clock=shared.clock,
+            errors=shared.errors,
+            tick=tick,
+            on_started=on_started,
+            turns=shared.leases,
         )
 
     def follow(self, watcher: FleetWatcher, base: Settings) -> None:
@@ -95,6 +109,8 @@ class Fleet:
         What a workspace that was removed or changed has not sent yet is not sent.
         """
         wanted = {settings.workspace: settings for settings in workspaces}
+        if self.shared.leases is not None:
+            self.shared.leases.follow(wanted)
         for name in [name for name in self.members if name not in wanted]:
             self.supervisor.remove(name)
             self.members.pop(name).close()
@@ -209,12 +225,26 @@ class Member:
                 return retry_at
             runner.has_new_key()
             next_at = await runner.run_cycle()
+            self._note_reached(runner)
+        except LedgerUnavailable as error:
+            # Nothing is dismissed; another daemon may have taken the workspace over.
+            if isinstance(error, LeaseLost) and fleet.shared.leases is not None:
+                fleet.shared.leases.note_fenced(self.settings.workspace)
+            self.health.ledger_problem = str(error)
+            return retry_at
         except LedgerError as error:
             # All workspaces share the ledger; without it nothing may be dismissed.
             fleet.shared.on_fatal(error)
             return retry_at
         # Changed while its cycle was running: the new settings are used soon.
         return next_at if self._runner is runner else fleet.shared.clock.now()
+
+    def _note_reached(self, runner: Runner) -> None:
+        self.health.ledger_problem = None
+        report, leases = runner.health.last_report, self._fleet.shared.leases
+        if report is not None and leases is not None:
+            is_reached = not isinstance(report.error, Unreachable | NoResponse)
+            leases.note_reached(is_reached=is_reached)
 
     def change(self, settings: Settings) -> None:
         """Use other settings from the next cycle on; a running one sends no more."""

@@ -12,6 +12,7 @@ import structlog
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet_leases import make_leases
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
 from triaged.daemon.fleet_watcher import FleetWatcher
@@ -19,7 +20,7 @@ from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import LedgerError
+from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
@@ -89,6 +90,8 @@ class FleetDaemon:
         self._files_checked_at = self._status_at = clock.monotonic()
         self._fatal_error: LedgerError | None = None
         self._lock = make_daemon_lock(settings.ledger, workspace="", since=clock.now())
+        # Daemons on one file exclude each other, those on a database share the work.
+        self.metrics.leases = self._leases = make_leases(database, self._lock, clock)
         self.fleet = Fleet(
             Shared(
                 clock=clock,
@@ -98,6 +101,7 @@ class FleetDaemon:
                 dry_run=dry_run,
                 verify=self._lock.verify,
                 on_fatal=self._end_with,
+                leases=self._leases,
             ),
             tick=self._tick,
             on_started=self.metrics.lateness.observe,
@@ -150,6 +154,8 @@ class FleetDaemon:
                 self._notifier.stopping()
             await polling
             self._store_states()
+            if self._leases is not None:
+                self._leases.leave()
         finally:
             await server.stop()
 
@@ -199,7 +205,11 @@ class FleetDaemon:
 
     def _store_states(self) -> None:
         try:
+            self._lock.heartbeat()
             self.fleet.store_states()
+        except LedgerUnavailable:
+            # Shown by what claims workspaces, which finds it too.
+            return
         except LedgerError as error:
             self._end_with(error)
 

@@ -54,7 +54,8 @@ UPDATE triaged.lease AS l
 SET holder = %(holder)s, affinity = %(holder)s, fence = l.fence + 1,
     until = clock_timestamp() + %(seconds)s * interval '1 second'
 FROM chosen WHERE l.workspace = chosen.workspace
-RETURNING l.workspace, l.fence, chosen.affinity <> %(holder)s AS is_new
+RETURNING l.workspace, l.fence, chosen.affinity <> %(holder)s AS is_new,
+    extract(epoch FROM clock_timestamp() - l.due_at)::float8 AS late
 """
 
 _CLAIM_ONE: Final = """
@@ -94,12 +95,16 @@ FROM triaged.lease WHERE is_enrolled
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to dismiss for one workspace, as long as the database says so."""
+    """The right to dismiss for one workspace, as long as the database says so.
+
+    ``late`` is how long the workspace had been due when it was claimed, in seconds.
+    """
 
     workspace: str
     holder: str
     fence: int
     seconds: float = LEASE_SECONDS
+    late: float = 0.0
 
     def to_values(self) -> dict[str, Any]:
         """Return the values of the statements that check it."""
@@ -206,7 +211,9 @@ class Leases:
         gained = sum(row["is_new"] for row in rows)
         self._standing = replace(standing, own=standing.own + gained)
         return [
-            Lease(row["workspace"], self.holder, row["fence"], self._seconds)
+            Lease(
+                row["workspace"], self.holder, row["fence"], self._seconds, row["late"]
+            )
             for row in rows
         ]
 
@@ -253,6 +260,14 @@ class Leases:
         seconds = None if delay is None else delay.total_seconds()
         values = lease.to_values() | {"delay": seconds}
         return bool(self._database.statement(_GIVE, values).rowcount)
+
+    def hasten(self, workspace: str) -> None:
+        """Make a workspace due now."""
+        self._database.statement(
+            "UPDATE triaged.lease SET due_at = now()"
+            " WHERE workspace = %s AND is_enrolled AND due_at > now()",
+            (workspace,),
+        )
 
     def leave(self) -> None:
         """Leave the workspaces of this holder to the others, at a shutdown."""
