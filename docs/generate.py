@@ -189,17 +189,29 @@ def commands_page() -> str:
     parent = click.Context(app, info_name="triaged", **app.context_settings)
     for name in COMMAND_MODULES:
         command = _command(name)
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-        rows = [
-            (_code(record[0]), _prose(_squeeze(record[1])))
-            for parameter in command.get_params(context)
-            if (record := parameter.get_help_record(context)) and parameter.name
-        ]
-        text = html.escape(command.help or "", quote=False).strip()
-        table = _table(("flag", "meaning"), rows)
-        parts.append(f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}")
+        parts += _command_parts(command, click.Context(command, parent, name), "##")
     return _page("Commands", *parts)
+
+
+def _command_parts(
+    command: click.Command, context: click.Context, level: str
+) -> Iterator[str]:
+    """Yield the part of a command, and those of the commands below it."""
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    rows = [
+        (_code(record[0]), _prose(_squeeze(record[1])))
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and parameter.name
+    ]
+    text = html.escape(command.help or "", quote=False).strip()
+    table = _table(("flag", "meaning"), rows)
+    title = context.command_path.removeprefix("triaged ")
+    yield f"{level} {title}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}"
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _command_parts(
+                below, click.Context(below, context, name), f"{level}#"
+            )
 
 
 def _command(name: str) -> click.Command:

@@ -18,6 +18,7 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
+DISPATCH_LOCK: Final = "dispatch-{}.lock"
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -253,7 +254,7 @@ class FileDispatchLock:
         workspace: str = "default",
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / f"dispatch-{workspace}.lock")
+        self._lock = FileLock(directory / DISPATCH_LOCK.format(workspace))
         self._clock = clock
         self._on_wait = on_wait
 
