@@ -27,7 +27,8 @@ WELL = {
         ({"has_breaker": True, "is_ready": False, "is_paused": True}, "breaker"),
         ({"key_accepted": False, "has_breaker": True}, "key_refused"),
         ({"problem": "", "key_accepted": False}, "unusable"),
-        ({"is_served": False, "problem": "no key"}, "stopped"),
+        ({"is_served": False, "key_accepted": False}, "stopped"),
+        ({"is_served": False, "problem": "no key"}, "unusable"),
     ],
 )
 def test_the_most_important_state(changes: dict[str, object], state: str) -> None:
