@@ -237,6 +237,9 @@ def test_commands_choose_workspaces(fleet: FleetProgram) -> None:
     both = run("pause", "--all", "--workspace", "acme")
     no_label = run("history", "-l", "region=moon")
     wrong_label = run("history", "-l", "region")
+    csv = run("history", "--all", "--format", "csv")
+    watched = run("status", "--all", "--watch")
+    copied = run("backup", str(fleet.directory / "copy"))
     labelled = run("pause", "-l", "region=us")
     status = json.loads(run("status", "--all", "--format", "json").stdout)
     history = run("history", "--all")
@@ -249,7 +252,9 @@ def test_commands_choose_workspaces(fleet: FleetProgram) -> None:
     assert unknown.returncode == 78
     assert "did you mean 'acme'" in unknown.stderr
     assert both.returncode == no_label.returncode == wrong_label.returncode == 2
-    assert labelled.returncode == 0
+    assert "csv is for one workspace" in csv.stderr
+    assert "--watch is for one workspace" in watched.stderr
+    assert labelled.returncode == copied.returncode == 0
     assert {name: bool(each["paused"]) for name, each in status.items()} == {
         "acme": False,
         "bolt": True,

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import click
+
 from triaged.cli import exit_codes
 from triaged.cli.output import collected_json, echo, echo_json
 from triaged.settings import Settings
@@ -17,7 +19,13 @@ def run_for_each(
     """Run the command for each; JSON is one object, with a value for each workspace.
 
     The exit code is that of the first which did not end with 0.
+
+    Raises:
+        UsageError: what the command prints, or how long it runs, is for one workspace.
     """
+    if str(given.get("form")) == "csv" or given.get("watch"):
+        flag = "--watch" if given.get("watch") else "csv"
+        raise click.UsageError(f"{flag} is for one workspace: give --workspace")
     code = exit_codes.OK
     documents: dict[str, Any] = {}
     is_json = str(given.get("form")) == "json"

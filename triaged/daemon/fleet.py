@@ -1,5 +1,6 @@
 """The workspaces of a fleet: each is opened at its first cycle, and alone if wrong."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,6 +35,7 @@ from triaged.ledger.database import Database
 from triaged.ledger.flags import WHOLE_FLEET
 from triaged.ledger.fleet_views import FleetFlags, FleetViews
 from triaged.ledger.state import StateName, StateStore
+from triaged.quota.budget import infeasible_reason
 from triaged.settings import Settings
 from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
 from triaged.triage.saved_state import save_problem
@@ -41,6 +43,8 @@ from triaged.workspace import build_workspace
 
 # A workspace that cannot be used is tried again this often; that costs no call.
 RETRY_INTERVAL: Final = timedelta(minutes=1)
+# Key files read at a time, of workspaces whose key was refused.
+_KEYS_LOOKED_AT: Final = 200
 # First polls are spread so that no more begin in a second than a fleet of 10,000 makes
 # at an interval of five minutes.
 _FIRST_POLL_SPACING: Final = timedelta(milliseconds=30)
@@ -79,6 +83,7 @@ class Fleet:
         self.shared = shared
         self.rules = RulesPool(shared.clock)
         self.members: dict[str, Member] = {}
+        self._refused: deque[Member] = deque()
         self._states: dict[str, tuple[Mapping[str, Any], datetime]] = {}
         self.rejected: tuple[Rejection, ...] = ()
         self.started_at = shared.clock.now()
@@ -175,10 +180,17 @@ class Fleet:
         }
 
     def look_at_keys(self) -> None:
-        """Poll workspaces at once whose refused key has been replaced."""
-        for name, member in list(self.members.items()):
-            if member.health.key_accepted is False and member.has_new_key():
-                self.supervisor.plan(name, self.shared.clock.now())
+        """Poll workspaces at once whose refused key has been replaced.
+
+        To be called every few seconds; each call looks at a bounded number of keys.
+        """
+        if not self._refused:
+            refused = (m for m in self.members.values() if m.is_refused)
+            self._refused.extend(refused)
+        for _ in range(min(len(self._refused), _KEYS_LOOKED_AT)):
+            member = self._refused.popleft()
+            if member.is_refused and member.has_new_key():
+                self.supervisor.plan(member.settings.workspace, self.shared.clock.now())
 
     def _is_new(self, settings: Settings) -> bool:
         """Return whether a workspace is unknown; one that is known is changed."""
@@ -263,6 +275,11 @@ class Member:
         if self._runner is not None:
             self._runner.stop.set()
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether LeadLex refused the key last time."""
+        return self.health.key_accepted is False
+
     def has_new_key(self) -> bool:
         """Return whether the key has changed since the last look."""
         return self._runner is not None and self._runner.has_new_key()
@@ -311,6 +328,11 @@ class Member:
             LedgerError: the ledger cannot be written.
         """
         fleet, settings = self._fleet, self.settings
+        limit = settings.quota.daily_limit
+        if limit is not None:
+            why = infeasible_reason(limit, reserve=settings.quota.reserve)
+            if why is not None:
+                raise ConfigError.of_setting("reserve", why)
         rules = fleet.rules.use(settings.rules, settings.workspace, self.metrics)
         workspace = build_workspace(
             settings,
