@@ -389,7 +389,8 @@ def _listen(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
-    if not separator or not host or not 0 <= number <= _MAX_PORT:
+    is_host = re.fullmatch(r"[\w.:%*-]+", host) is not None
+    if not separator or not is_host or not 0 <= number <= _MAX_PORT:
         message = f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}"
         raise ValueError(message)
     return host, number

@@ -579,6 +579,18 @@ def test_a_date_is_aware_or_absent(text: str) -> None:
     assert word(date=text).date in {T0, None}
 
 
+@pytest.mark.parametrize(
+    "text", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"]
+)
+def test_a_date_leaves_room_to_reckon(text: str) -> None:
+    """A clock at the end of the calendar is wrong, and nothing overflows by it."""
+    date = word(date=text).date
+
+    assert date is not None
+    assert abs(date - T0) > timedelta(days=365)
+    assert date + timedelta(days=500) > date > date - timedelta(days=500)
+
+
 _dates = st.builds(
     "{}, {} {} {} {}:{}:{} {}".format,
     st.sampled_from(["Sun", "Xyz", ""]),

@@ -244,6 +244,8 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("page_user_header", "Authorization"),
         ("page_user_header", "cookie"),
         ("listen", "9464"),
+        ("listen", "http://127.0.0.1:9464"),
+        ("listen", "127.0.0.1 :9464"),
         ("listen", ":9464"),
         ("listen", "localhost"),
         ("listen", "localhost:x"),

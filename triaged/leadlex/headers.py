@@ -25,6 +25,8 @@ _BETWEEN_VALUES: Final = re.compile(r",(?!\s*[0-9]{1,2}[ -][A-Za-z])")
 # More seconds than this are a time since the epoch, in seconds or milliseconds.
 _EPOCH_SECONDS: Final = 1e9
 _EPOCH_MILLISECONDS: Final = 1e12
+_FIRST: Final = datetime(1971, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9000, 1, 1, tzinfo=UTC)
 _MAX_EPOCH: Final = 253_402_300_799  # the last second that a datetime can represent
 
 
@@ -120,4 +122,5 @@ def _http_date(text: str) -> datetime | None:
         result: datetime = aware.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return result
+    # At the ends of the calendar, adding an hour is an error.
+    return min(max(result, _FIRST), _LAST)

@@ -19,6 +19,7 @@ from triaged.ledger.database import BUSY_SECONDS, decoding_rows, storable
 from triaged.ledger.location import FILE
 from triaged.ledger.locks import FileDispatchLock
 from triaged.ledger.ownership import TransactionOwner
+from triaged.ledger.privacy import make_private
 from triaged.ledger.schema import VERSION, migrate
 
 _HEADER_BYTES: Final = 100
@@ -70,6 +71,7 @@ class SqliteDatabase:
             if not create:
                 raise LedgerError(self.location, "there is no ledger here yet")
             self._create(directory)
+        make_private(directory)
         self._connection = self._open()
         self._identity = self._identify()
 
