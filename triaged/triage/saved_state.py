@@ -10,6 +10,7 @@ from triaged import __version__
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.state import StateName
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
@@ -57,6 +58,7 @@ class RunningProcess:
             "rules": [
                 {
                     "name": rule.name,
+                    "rule_sha256": rule_fingerprint(rule),
                     "mode": rule.mode,
                     "hold_seconds": rule.hold.total_seconds(),
                 }
