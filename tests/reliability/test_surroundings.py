@@ -1,17 +1,20 @@
-"""No traceback, whatever the streams and the environment of the real program are."""
+"""No traceback, whatever streams, environment and signals the real program meets."""
 
 import fcntl
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import pytest
 
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.reliability
 
 CHAPTER: Final = "Surroundings"
 CASES: Final = int(os.environ.get("TRIAGED_CASES", "1000" if FULL else "40"))
+SIGNALS: Final = 300 if FULL else 12
 SEED: Final = int(os.environ.get("TRIAGED_SEED", "11"))
 # Those that go on until they are ended, and how long they may.
 ENDLESS: Final = (
@@ -37,6 +41,8 @@ ENDLESS: Final = (
 SECONDS: Final = 4
 PROGRAM: Final = (sys.executable, "-m", "triaged")
 PATIENCE: Final = 120
+HALF: Final = 0.5
+UNSHARE: Final = shutil.which("unshare") if os.geteuid() == 0 else None
 # `{}` is a directory that may be written.
 COMMANDS: Final = (
     *ENDLESS,
@@ -135,7 +141,9 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "TRIAGED_LOG_LEVEL": ("debug", "LOUD"),
     "TRIAGED_LOG_FORMAT": ("console", "json", "xml"),
     "TRIAGED_INTERVALL": ("5m",),
-    "_TRIAGED_COMPLETE": ("bash_complete", "zsh_source", "x"),
+    "COMP_WORDS": ("triaged pl", "triaged 'x"),
+    "COMP_CWORD": ("1", "x", " "),
+    "_TRIAGED_COMPLETE": ("bash_complete", "fish_complete", "zsh_source", "x"),
 }
 
 
@@ -153,7 +161,7 @@ class Case:
         return cls(
             arguments=chance.choice(COMMANDS),
             environment={
-                name: chance.choice((*ENVIRONMENT[name], chance.choice(ANYTHING)))
+                name: chance.choice((*ENVIRONMENT[name], *anything(name, chance)))
                 for name in names
             },
             streams=(
@@ -162,6 +170,11 @@ class Case:
                 chance.choice(OUTPUTS),
             ),
         )
+
+
+def anything(name: str, chance: random.Random) -> tuple[str, ...]:
+    """Return a value that no one foresaw, where Python itself survives it."""
+    return () if name.startswith("PYTHON") else (chance.choice(ANYTHING),)
 
 
 @dataclass(frozen=True)
@@ -241,8 +254,8 @@ class Output:
 
     def __init__(self, how: str, file: Path) -> None:
         self._file = file
-        self._reader: threading.Thread | None = None
-        self._arrived = b""
+        self._slow: int | None = None
+        self._reading: Reading | None = None
         file.write_bytes(b"")
         if how in {"gone", "slow"}:
             reader, self.descriptor = os.pipe()
@@ -251,7 +264,7 @@ class Output:
             else:
                 os.set_blocking(self.descriptor, False)
                 fcntl.fcntl(self.descriptor, fcntl.F_SETPIPE_SZ, 4096)
-                self._reader = threading.Thread(target=self._read_late, args=(reader,))
+                self._slow = reader
         elif how == "full":
             self.descriptor = os.open("/dev/full", os.O_WRONLY)
         elif how == "read-only":
@@ -262,20 +275,14 @@ class Output:
     def hand_over(self) -> None:
         """Leave the descriptor to the command alone."""
         os.close(self.descriptor)
-        if self._reader is not None:
-            self._reader.start()
-
-    def _read_late(self, reader: int) -> None:
-        time.sleep(1)  # noqa: TID251 - real processes, real time
-        with os.fdopen(reader, "rb") as stream:
-            self._arrived = stream.read()
+        if self._slow is not None:
+            self._reading = Reading(os.fdopen(self._slow, "rb"), after=1)
 
     def read(self) -> bytes:
         """Return what arrived."""
-        if self._reader is None:
+        if self._reading is None:
             return self._file.read_bytes()
-        self._reader.join(PATIENCE)
-        return self._arrived
+        return self._reading.result()
 
 
 @pytest.fixture
@@ -304,4 +311,88 @@ def test_no_traceback(tmp_path: Path, sandbox: RunningSandbox, report: Report) -
         codes = (f"{n} ended with {code}" for code, n in sorted(ends.items()))
         check.result = ", ".join(codes)
 
+        assert broken == [], "\n".join(map(repr, broken))
+
+
+def test_signals_at_any_moment(
+    tmp_path: Path, sandbox: RunningSandbox, report: Report
+) -> None:
+    """SIGTERM and SIGINT end a daemon as told, also as process 1; SIGHUP does not."""
+    program = Program(tmp_path, sandbox.api_url)
+    chance, ends = random.Random(SEED), Counter[str]()  # noqa: S311 - repeatable
+    with report.check(
+        CHAPTER, "SIGTERM, SIGINT, SIGHUP from the first instruction on: ends as told"
+    ) as check:
+        broken = []
+        for _ in range(SIGNALS):
+            as_first = chance.random() < HALF and UNSHARE is not None
+            code, errors = signalled(program, chance, as_first=as_first)
+            ends[f"{code} as process 1" if as_first else f"{code}"] += 1
+            check.runs += 1
+            if code not in {0, 4} or b"Traceback" in errors:
+                broken.append((code, errors[-2000:]))
+        codes = (f"{n} ended with {code}" for code, n in sorted(ends.items()))
+        check.result = ", ".join(codes)
+
         assert broken == []
+
+
+def signalled(
+    program: Program, chance: random.Random, *, as_first: bool
+) -> tuple[int, bytes]:
+    """Start a daemon or a cycle, send it signals, and return how it ended."""
+    once = ["--once"] if chance.random() < HALF else []
+    numbers = [chance.choice((signal.SIGTERM, signal.SIGINT))]
+    if chance.random() < HALF:
+        numbers.insert(0, signal.SIGHUP)
+    prefix = [UNSHARE, "--pid", "--fork", "--kill-child"] if as_first else []
+    program_run = [sys.executable, "-X", "importtime", *PROGRAM[1:], "run", *once]
+    process = subprocess.Popen(
+        [*filter(None, prefix), *program_run],
+        env=program.environ(),
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    # The handlers are set before the first module of the command line is there.
+    for line in process.stderr:
+        if b"click" in line:
+            break
+    reader = Reading(process.stderr)
+    for number in numbers:
+        time.sleep(chance.uniform(0, 1.5))  # noqa: TID251 - real processes, real time
+        with suppress(ProcessLookupError):
+            os.kill(child_of(process.pid) if as_first else process.pid, number)
+    try:
+        code = process.wait(PATIENCE)
+    finally:
+        process.kill()
+    return code, reader.result()
+
+
+def child_of(pid: int) -> int:
+    """Return the only child of a process, which is process 1 of a namespace."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if not children:
+        raise ProcessLookupError
+    return int(children[0])
+
+
+class Reading:
+    """Reads a pipe to its end, so that its writer is never blocked."""
+
+    def __init__(self, stream: IO[bytes], *, after: float = 0) -> None:
+        self._arrived = b""
+        self._stream = stream
+        self._after = after
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        time.sleep(self._after)  # noqa: TID251 - real processes, real time
+        with self._stream:
+            self._arrived = self._stream.read()
+
+    def result(self) -> bytes:
+        """Return what arrived."""
+        self._thread.join(PATIENCE)
+        return self._arrived
