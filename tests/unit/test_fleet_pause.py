@@ -1,48 +1,48 @@
 """The stop of a whole fleet: one row that every dismissal of every workspace reads."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.builders import T0
 from tests.fakes import TriageHarness
 from triaged.ledger import Ledger
 from triaged.ledger.flags import WHOLE_FLEET, FlagName
+from triaged.ledger.location import LedgerLocation
 
 pytestmark = pytest.mark.anyio
 
 
-def stop_all(directory: Path) -> None:
+def stop_all(place: LedgerLocation) -> None:
     """Pause the fleet from another process's connection, as the command does."""
-    with Ledger.open(directory, workspace=WHOLE_FLEET) as ledger:
+    with Ledger.open(place, workspace=WHOLE_FLEET) as ledger:
         ledger.flags.set(FlagName.PAUSED, reason="fire", by="ann", at=T0)
 
 
-async def test_it_acts_before_the_next_dismissal(tmp_path: Path) -> None:
+async def test_it_acts_before_the_next_dismissal(place: LedgerLocation) -> None:
     """What was sent before is finished; nothing is sent after, in any workspace."""
-    harness = TriageHarness(tmp_path)
+    harness = TriageHarness(place)
     harness.leadlex.add(*(f"t{number}" for number in range(9)))
     sent: list[str] = []
 
     def stop_after_three() -> None:
         sent.append("dismissal")
         if len(sent) == 3:
-            stop_all(tmp_path)
+            stop_all(place)
 
     harness.leadlex.before_dismiss = stop_after_three
     await harness.cycle()
     later = await harness.cycle()
+    harness.ledger.close()
 
     assert len(sent) == len(harness.leadlex.dismissed) == 3
     assert later.attempts == ()
 
 
-def test_it_is_a_pause_of_each_workspace(tmp_path: Path) -> None:
+def test_it_is_a_pause_of_each_workspace(place: LedgerLocation) -> None:
     """Also of one that the ledger has not seen; ending it ends no pause of its own."""
-    stop_all(tmp_path)
+    stop_all(place)
     with (
-        Ledger.open(tmp_path, workspace="new") as new,
-        Ledger.open(tmp_path, workspace=WHOLE_FLEET) as fleet,
+        Ledger.open(place, workspace="new") as new,
+        Ledger.open(place, workspace=WHOLE_FLEET) as fleet,
     ):
         seen = new.flags.get(FlagName.PAUSED)
         is_new = new.flags.set(FlagName.PAUSED, reason="mine", by="bob", at=T0)
