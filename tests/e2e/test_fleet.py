@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.harness import RULES, Program, a_listed, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
+from tests.webhook_server import webhook_server
 from triaged.sandbox.settings import SandboxSettings
 
 NAMES = ("acme", "bolt", "corp")
@@ -264,3 +265,41 @@ def test_commands_choose_workspaces(fleet: FleetProgram) -> None:
     assert json.loads(vetoes.stdout) == {"bolt": [], "corp": []}
     assert one["workspace"] == "bolt"
     assert [row["workspace"] for row in eu] == ["acme"]
+
+
+def test_each_workspace_of_a_fleet_has_its_digest(fleet: FleetProgram) -> None:
+    """It names the workspace, links to its page, and is sent once."""
+    fleet.add(1, "b-1")
+    with webhook_server() as webhook:
+        urls = fleet.directory / "urls"
+        urls.touch(mode=0o600)
+        urls.write_text(webhook.url)
+        fleet.program.settings |= {
+            "TRIAGED_NOTIFY_FILE": str(urls),
+            "TRIAGED_NOTIFY_AT": "00:00",
+            "TRIAGED_PAGE_URL": "https://triaged.example.com",
+        }
+        with fleet.program.daemon() as daemon:
+            daemon.wait_for("notification.sent", times=len(NAMES))
+            before = len(daemon.named("cycle.finished"))
+            daemon.wait_for("cycle.finished", times=before + 2 * len(NAMES))
+            assert daemon.end() == 0
+        texts = [json.dumps(each) for each in webhook.received]
+
+    assert len(texts) == len(NAMES)
+    (of_bolt,) = [text for text in texts if "bolt" in text]
+    assert "https://triaged.example.com/workspaces/bolt" in of_bolt
+
+
+def test_a_fleet_with_unusable_notifications_does_not_start(
+    fleet: FleetProgram,
+) -> None:
+    """A file of URLs that others can read is refused, as for one workspace."""
+    urls = fleet.directory / "urls"
+    urls.write_text("json://127.0.0.1")
+    urls.chmod(0o644)
+    fleet.program.settings |= {"TRIAGED_NOTIFY_FILE": str(urls)}
+    done = fleet.program.run("run")
+
+    assert done.returncode == 78
+    assert "chmod 600" in done.stderr

@@ -28,9 +28,13 @@ def run_daemon(settings: Settings, *, dry_run: bool) -> None:
     """Run the daemon of a fleet until it is asked to stop.
 
     Raises:
-        ConfigError: no workspace of the fleet can be used.
+        ConfigError: no workspace of the fleet, or no notification URL, can be used.
         TriagedError: the ledger or the address cannot be used.
     """
+    if settings.notify_file is not None:
+        from triaged.notify.apprise_sender import AppriseSender  # noqa: PLC0415 - rare
+
+        AppriseSender(settings.notify_file).check()
     errors = InternalErrors()
     configure_logs(
         level=settings.log_level,

@@ -15,8 +15,9 @@ from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.fleet_supervisor import FleetSupervisor
 from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.health import Health
-from triaged.daemon.internal_errors import InternalErrors
+from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
+from triaged.daemon.notifier import Notifier, condition_of, make_notifier
 from triaged.daemon.rules_pool import RulesPool
 from triaged.daemon.runner import Runner
 from triaged.daemon.snapshot import LiveState
@@ -225,6 +226,7 @@ class Member:
         self.problem: str | None = None
         self._fleet = fleet
         self._runner: Runner | None = None
+        self._messages: Notifier | None = None
 
     async def run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
@@ -238,6 +240,7 @@ class Member:
             runner.has_new_key()
             next_at = await runner.run_cycle()
             self._note_reached(runner)
+            self._send_messages()
         except LedgerUnavailable as error:
             # Nothing is dismissed; another daemon may have taken the workspace over.
             if isinstance(error, LeaseLost) and fleet.shared.leases is not None:
@@ -257,6 +260,16 @@ class Member:
         if report is not None and leases is not None:
             is_reached = not isinstance(report.error, Unreachable | NoResponse)
             leases.note_reached(is_reached=is_reached)
+
+    def _send_messages(self) -> None:
+        """Send what is due: after each cycle, while the workspace is still ours."""
+        if self._messages is None:
+            return
+        shared = self._fleet.shared
+        with shared.errors.survived(Where.NOTIFY):
+            now, monotonic = shared.clock.now(), shared.clock.monotonic()
+            condition = condition_of(self.health, now, monotonic)
+            self._messages.tick(replace(condition, is_cycle_due=False))
 
     def change(self, settings: Settings) -> None:
         """Use other settings from the next cycle on; a running one sends no more."""
@@ -342,6 +355,7 @@ class Member:
             on_call=self.metrics.record_call,
             on_refused=self.metrics.record_rate_limited,
         )
+        self._messages = make_notifier(workspace, fleet.shared.errors)
         return Runner(
             workspace,
             self.metrics,

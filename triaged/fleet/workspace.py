@@ -94,6 +94,7 @@ def settings_of(workspace: FleetWorkspace, base: Settings) -> Settings:
         rules=workspace.rules,
         fleet=None,
         labels=workspace.labels,
+        page_url=base.page_url and f"{base.page_url}/workspaces/{workspace.name}",
         api_url=base.api_url if workspace.api_url is None else workspace.api_url,
         poll_interval=(
             base.poll_interval
