@@ -80,6 +80,7 @@ def everything() -> dict[str, Objects]:
         "chart": rendered(**MONITORED),
         "chart cronjob": rendered(**CRON),
         "chart with everything": rendered(**MONITORED, **EVERYTHING),
+        "chart of a fleet": rendered(**MONITORED, fleet={"fleet.yaml": "version: 1"}),
     }
 
 
@@ -198,6 +199,21 @@ def test_the_chart_passes_on_what_operators_add() -> None:
     assert container["env"][-2:] == EVERYTHING["extraEnv"]
     assert container["envFrom"] == EVERYTHING["extraEnvFrom"]
     assert {"HTTPS_PROXY", "TRIAGED_LISTEN", "TRIAGED_WORKSPACE"} <= set(names)
+
+
+def test_a_release_can_be_a_fleet() -> None:
+    """Its files and rules are in one directory, its keys are files of the Secret."""
+    files = {"fleet.yaml": "version: 1 # {{ as it is }}", "acme.yaml": "version: 1"}
+    objects = rendered(fleet=files, rules="version: 1 # base")
+    (config,) = (o for o in objects.values() if "rules.yaml" in o.get("data", {}))
+    (container,) = pod_of(objects)["containers"]
+    environ = {each["name"]: each["value"] for each in container["env"]}
+    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+
+    assert config["data"] == files | {"rules.yaml": "version: 1 # base"}
+    assert environ["TRIAGED_FLEET"] == mounts["rules"]
+    assert "TRIAGED_WORKSPACE" not in environ
+    assert mounts["api-key"] == "/run/secrets/triaged"
 
 
 def test_the_policy_is_for_each_of_our_pods() -> None:

@@ -155,6 +155,8 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
         daemon.wait_for("fleet.rejected", times=2)
         listed = fleet.states()
         broken = daemon.get("/").text
+        paused = fleet.program.run("pause", "--workspace", "corp")
+        unknown = fleet.program.run("pause", "--workspace", "nobody")
 
         assert kept["corp"]["state"] == "working"
         assert "poll_intervall" in kept["corp"]["error"]
@@ -163,6 +165,9 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
         assert "poll_intervall" in page
         assert listed == dict.fromkeys(NAMES, "working")
         assert "workspaces" in broken
+        assert paused.returncode == 0
+        assert "workspace corp" in paused.stdout
+        assert unknown.returncode == 78
         assert daemon.end() == 0
 
 

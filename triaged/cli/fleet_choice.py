@@ -13,6 +13,8 @@ from triaged.cli.options import FleetUse
 from triaged.errors import ConfigError
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, settings_of
+from triaged.ledger import Ledger
+from triaged.ledger.database import FILE
 from triaged.rulesfile.problems import suggest
 from triaged.settings import Settings
 
@@ -61,15 +63,37 @@ def run(
         return command(settings=settings, chosen=None, **given)
     if use is FleetUse.WHOLE and choice.name is None:
         return command(settings=settings, **given)
-    chosen = choose(settings, choice)
     if use is FleetUse.LISTED:
+        chosen = _choose_to_control(settings, choice)
         return command(settings=settings, chosen=chosen, **given)
+    chosen = choose(settings, choice)
     if choice.is_several:
         return run_for_each(command, chosen, given)
     (one,) = chosen
     if use is FleetUse.WHOLE:
         one = replace(one, fleet=None)
     return command(settings=one, **given)
+
+
+def _choose_to_control(settings: Settings, choice: Choice) -> list[Settings]:
+    """Return the settings of the chosen workspaces, for commands on the ledger alone.
+
+    A daemon runs a workspace in its last good form while its file is wrong. It can be
+    paused then too: its name is enough, and the ledger has to know it.
+    """
+    try:
+        return choose(settings, choice)
+    except ConfigError:
+        if choice.name is None or not _has_run(settings, choice.name):
+            raise
+        return [replace(settings, workspace=choice.name, fleet=None)]
+
+
+def _has_run(settings: Settings, name: str) -> bool:
+    if not (settings.state_dir / FILE).exists():
+        return False
+    with Ledger.open(settings.state_dir, workspace=name, create=False) as ledger:
+        return name in ledger.workspaces()
 
 
 def choose(settings: Settings, choice: Choice) -> list[Settings]:
@@ -104,6 +128,7 @@ def _chosen(
     names = [each.name for each in fleet.workspaces]
     raise click.UsageError(
         f"{settings.fleet} describes {_several(names)}; name one with --workspace"
+        " (some commands also take -l and --all)"
     )
 
 

@@ -93,7 +93,12 @@ containers:
     args: {{ toJson .args }}
     env:
       {{- range $name, $value := $.Values.settings }}
+      {{- if not (and $.Values.fleet (eq $name "TRIAGED_WORKSPACE")) }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
+      {{- end }}
+      {{- end }}
+      {{- if $.Values.fleet }}
+      - {name: TRIAGED_FLEET, value: /etc/triaged}
       {{- end }}
       {{- range $.Values.extraEnv }}
       - {{ toJson . }}
