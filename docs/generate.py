@@ -20,6 +20,7 @@ from triaged.cli import COMMAND_MODULES, app, exit_codes
 from triaged.cli.help import summary
 from triaged.cli.output import CAUSES
 from triaged.cli.task_ids import MIN_PREFIX
+from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS, MAX_DETAILED
 from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.fleet.parser import fleet_schema
 from triaged.quota import PLANS
@@ -188,17 +189,29 @@ def commands_page() -> str:
     parent = click.Context(app, info_name="triaged", **app.context_settings)
     for name in COMMAND_MODULES:
         command = _command(name)
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-        rows = [
-            (_code(record[0]), _prose(_squeeze(record[1])))
-            for parameter in command.get_params(context)
-            if (record := parameter.get_help_record(context)) and parameter.name
-        ]
-        text = html.escape(command.help or "", quote=False).strip()
-        table = _table(("flag", "meaning"), rows)
-        parts.append(f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}")
+        parts += _command_parts(command, click.Context(command, parent, name), "##")
     return _page("Commands", *parts)
+
+
+def _command_parts(
+    command: click.Command, context: click.Context, level: str
+) -> Iterator[str]:
+    """Yield the part of a command, and those of the commands below it."""
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    rows = [
+        (_code(record[0]), _prose(_squeeze(record[1])))
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and parameter.name
+    ]
+    text = html.escape(command.help or "", quote=False).strip()
+    table = _table(("flag", "meaning"), rows)
+    title = context.command_path.removeprefix("triaged ")
+    yield f"{level} {title}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}"
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _command_parts(
+                below, click.Context(below, context, name), f"{level}#"
+            )
 
 
 def _command(name: str) -> click.Command:
@@ -256,7 +269,7 @@ def metrics_page() -> str:
             ", ".join(map(_code, labels)),
             _prose(text),
         )
-        for name, text, labels in DEFINITIONS
+        for name, text, labels in (*DEFINITIONS, *FLEET_DEFINITIONS)
     ]
     rows += [
         (
@@ -265,14 +278,22 @@ def metrics_page() -> str:
             ", ".join(map(_code, each.labels)),
             _prose(each.help),
         )
-        for each in HISTOGRAMS
+        for each in (*HISTOGRAMS, LATENESS)
     ]
     return _page(
         "Metrics",
         "`/metrics` serves them as Prometheus and OpenMetrics text. All have the label"
-        " `workspace` too; label sets are closed and present from the start.",
+        " `workspace` too; label sets are closed and present from the start.\n\n"
+        "The metrics of a fleet itself have no `workspace`: " + _fleet_names() + "."
+        f" Above {MAX_DETAILED} workspaces `/metrics` has sums without that label, and"
+        " without `rule`; `/metrics?workspace=NAME` has the series of one workspace.",
         _table(("metric", "kind", "labels", "meaning"), sorted(rows)),
     )
+
+
+def _fleet_names() -> str:
+    names = [f"triaged_{each.name}" for each in (*FLEET_DEFINITIONS, LATENESS)]
+    return ", ".join(map(_code, names))
 
 
 def log_events_page() -> str:

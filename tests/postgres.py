@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,6 +49,7 @@ class PostgresServer:
     bin: Path
     user: str
     port: int
+    settings: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
     _made: int = 0
     _shared: str = ""
@@ -57,7 +58,7 @@ class PostgresServer:
         """Start it, or start it again with its data, and wait until it answers."""
         options = [
             word
-            for key, value in _SETTINGS.items()
+            for key, value in self.settings.items()
             for word in ("-c", f"{key}={value}")
         ]
         with (self.directory / "log").open("ab") as log:
@@ -91,6 +92,15 @@ class PostgresServer:
             self.process.send_signal(number)
             self.process.wait(_START_SECONDS)
             self.process = None
+
+    @contextlib.contextmanager
+    def away(self, number: int = signal.SIGQUIT) -> Iterator[None]:
+        """End it while the block lasts; with SIGQUIT it has to recover afterwards."""
+        self.stop(number)
+        try:
+            yield
+        finally:
+            self.start()
 
     def url(self, database: str, *, user: str = "postgres", tcp: bool = False) -> str:
         """Return the URL of a database, by the socket unless told otherwise."""
@@ -127,8 +137,10 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_server(**settings: str) -> Iterator[PostgresServer]:
     """Run a server with a template of a ledger, and end it.
+
+    ``settings`` replace those that are for tests only.
 
     Raises:
         LookupError: there is no PostgreSQL on this machine, or no user to run it.
@@ -143,7 +155,9 @@ def running_server() -> Iterator[PostgresServer]:
     try:
         if os.geteuid() == 0:
             shutil.chown(directory, user)
-        server = PostgresServer(directory, found, user, _free_port())
+        server = PostgresServer(
+            directory, found, user, _free_port(), {**_SETTINGS, **settings}
+        )
         _make_cluster(server)
         server.start()
         try:

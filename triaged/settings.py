@@ -6,20 +6,23 @@ from dataclasses import dataclass, field
 from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from triaged.daily_time import DailyTime, parse_daily_time
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
-from triaged.ledger.location import LedgerLocation, parse_ledger_url
 from triaged.quota import PLANS, QuotaSettings
 from triaged.rules.duration import parse_duration
+
+if TYPE_CHECKING:
+    from triaged.ledger.location import LedgerLocation
 
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
 # Long enough to explain any dismissal that people may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
 DEFAULT_NOTIFY_AT: Final = DailyTime(time(8), "UTC")
+NOTIFY_CREDENTIAL: Final = "notify-urls"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
@@ -111,8 +114,10 @@ class Settings:
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
-    def ledger(self) -> LedgerLocation:
+    def ledger(self) -> "LedgerLocation":
         """Where the ledger is."""
+        from triaged.ledger.location import LedgerLocation  # noqa: PLC0415 - not all need it
+
         return LedgerLocation(self.state_dir, self.ledger_url)
 
 
@@ -139,9 +144,11 @@ def read_settings(
             "poll_interval", parse_poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
-        ledger_url=reader.read("ledger_url", parse_ledger_url, default=None),
+        ledger_url=reader.read("ledger_url", _ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
-        notify_file=reader.read("notify_file", _notify_path, default=None),
+        notify_file=reader.read(
+            "notify_file", _notify_path, default=_credential(reader, NOTIFY_CREDENTIAL)
+        ),
         notify_at=reader.read("notify_at", parse_daily_time, default=DEFAULT_NOTIFY_AT),
         page_url=reader.read("page_url", _page_url, default=None),
         listen_host=host,
@@ -219,10 +226,14 @@ def _key_source(reader: _SettingsReader) -> KeySource:
         return KeySource(value=key)
     if file := reader.read("api_key_file", _key_path, default=None):
         return KeySource(file=file)
+    return KeySource(file=_credential(reader, CREDENTIAL_NAME))
+
+
+def _credential(reader: _SettingsReader, name: str) -> Path | None:
+    """Return the file of a systemd credential, or None if there is none."""
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and _exists(credential := Path(directory) / CREDENTIAL_NAME):
-        return KeySource(file=credential)
-    return KeySource()
+    path = Path(directory) / name if directory else None
+    return path if path is not None and _exists(path) else None
 
 
 def _path(text: str) -> Path:
@@ -345,6 +356,12 @@ def parse_workspace(text: str) -> str:
         )
         raise ValueError(message)
     return text
+
+
+def _ledger_url(text: str) -> str:
+    from triaged.ledger.location import parse_ledger_url  # noqa: PLC0415 - rare
+
+    return parse_ledger_url(text)
 
 
 def parse_poll_interval(text: str) -> timedelta:

@@ -18,6 +18,8 @@ from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import DispatchLock, Ledger
+from triaged.rules.evidence import rules_in_force
+from triaged.rules.rule import Ruleset
 from triaged.rules.task import Task
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
@@ -66,6 +68,10 @@ class Workspace:
             now=now,
             clock_skew=self.rate_limiter.clock_skew,
         )
+
+    def in_force(self, ruleset: Ruleset) -> Ruleset:
+        """Return the rules in the modes that promotions and demotions gave them."""
+        return rules_in_force(ruleset, self.ledger.rule_changes.changes())
 
     def dispatch_lock(self) -> DispatchLock:
         """Return the lock to hold while sending dismissals of this workspace."""
@@ -123,7 +129,11 @@ async def open_workspace(
     # Read before the ledger is made, so that a missing key leaves no trace.
     settings.key.read()
     clients = HttpClients()
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         try:
             yield build_workspace(
                 settings,

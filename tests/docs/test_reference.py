@@ -6,7 +6,8 @@ from typing import Final
 
 from docs.generate import DOCS
 from triaged.cli import COMMAND_MODULES
-from triaged.daemon.metrics import DEFINITIONS
+from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS
+from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.rules.duration import format_duration
 from triaged.rules.rule import SafetyLimits
 from triaged.settings import Settings, read_settings
@@ -84,12 +85,8 @@ def test_the_defaults_in_the_reference_are_the_defaults() -> None:
 
 def exported() -> dict[str, set[str]]:
     """Return the labels, but for the workspace, of every metric that is exported."""
-    gauges_and_counters = {f"triaged_{d.name}": set(d.labels) for d in DEFINITIONS}
-    histograms: dict[str, set[str]] = {
-        "triaged_cycle_duration_seconds": set(),
-        "triaged_api_request_duration_seconds": {"operation"},
-    }
-    return gauges_and_counters | histograms
+    every = (*DEFINITIONS, *HISTOGRAMS, *FLEET_DEFINITIONS, LATENESS)
+    return {f"triaged_{each.name}": set(each.labels) for each in every}
 
 
 def test_every_metric_is_in_the_reference() -> None:

@@ -101,7 +101,13 @@ CASES: Final = (
     Case("pause.txt", "pause --note audit"),
     Case("pause-note.txt", "pause --note week", after=("pause --note audit",)),
     Case("pause-again.txt", "pause", after=("pause",)),
+    Case("pause-all.txt", "pause --all --note fire"),
     Case("resume.txt", "resume", after=("pause",)),
+    Case("resume-of-all.txt", "resume", after=("pause --all",)),
+    Case("resume-all.txt", "resume --all", after=("pause --all", "pause")),
+    *_both("workspaces", "workspaces --fleet fleet", 1),
+    *_both("workspaces-bad", "workspaces --fleet fleet-bad", 1),
+    Case("workspaces-label.txt", "workspaces --fleet fleet -l region=moon"),
     Case("resume-none.txt", "resume"),
 )
 

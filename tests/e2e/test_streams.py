@@ -193,6 +193,28 @@ def test_output_is_tried_before_anything_is_spent(
     assert sandbox.world.store.effects == []
 
 
+def test_a_warning_that_cannot_be_shown_stops_no_emergency_stop(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """With a misspelt variable and a full stderr, ``pause`` pauses all the same."""
+    add(sandbox, [a_listed("t1")])
+    assert program.run("run", "--once").returncode == 0
+    program.settings["TRIAGED_INTERVALL"] = "5m"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command("pause"),
+            check=False,
+            cwd=ROOT,
+            env=dict(program.environ()),
+            stdout=subprocess.PIPE,
+            stderr=full,
+        )
+
+    assert done.returncode == 0
+    assert b"paused" in done.stdout.lower()
+    assert program.json("status")["paused"] is not None
+
+
 def test_a_dismissal_under_latin_1_is_carried_out(
     program: Program, sandbox: RunningSandbox
 ) -> None:

@@ -21,7 +21,10 @@ CHAPTERS: Final = (
     "Hostile input",
     "Secrets and reach",
     "Emergency stop",
+    "Survival",
+    "Surroundings",
     "All at once",
+    "Shared ledger",
 )
 
 

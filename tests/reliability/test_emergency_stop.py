@@ -1,4 +1,4 @@
-"""Pause, veto and resume in every wrong setting: effective at once, or refused."""
+"""A stop in any wrong setting: effective at once, or refused in words."""
 
 import os
 import shutil
@@ -35,6 +35,7 @@ safety: {min_age: 0s, max_share_of_pending: 1.0, max_dismissals_per_cycle: 1000,
 rules:
 - {name: clutter, match: {description: TEST}, dismiss: testing}
 """
+RULE: Final = "clutter"
 NOBODY: Final = 65534
 IS_ROOT: Final = os.geteuid() == 0
 SETPRIV: Final = shutil.which("setpriv")
@@ -191,13 +192,32 @@ def resumed(here: Stage, **settings: str) -> str:
     return ended
 
 
+def demoted(here: Stage, **settings: str) -> str:
+    """Demote the rule; return how that ended, after seeing that it is true."""
+    answer = here.tell("demote", RULE, **settings)
+    if answer.code:
+        return refused(answer)
+    here.wait(answer.at)
+    late = here.calls("dismiss", answer.at + IN_TRANSIT)
+    if late and "no daemon runs on it" in answer.err:
+        return "elsewhere"
+    assert not late, answer
+    return "effective"
+
+
 def refused(answer: Answer) -> str:
     assert answer.is_explained, answer
     return "refused"
 
 
 # Each with what must have been told in the right setting before.
-COMMANDS: Final = {paused: "resume", vetoed: "resume", resumed: "pause"}
+ACTING: Final = (("resume",), ("promote", RULE))
+COMMANDS: Final = {
+    paused: ACTING,
+    vetoed: ACTING,
+    resumed: (("promote", RULE), ("pause",)),
+    demoted: ACTING,
+}
 
 
 @contextmanager
@@ -250,6 +270,14 @@ def with_a_link_to_the_directory(here: Stage) -> Iterator[dict[str, str]]:
 def with_another_api(_: Stage) -> Iterator[dict[str, str]]:
     """Use the API of another workspace, as in a shell of yesterday."""
     yield {"TRIAGED_API_URL": "http://127.0.0.1:9/v1"}
+
+
+@contextmanager
+def with_other_rules(here: Stage) -> Iterator[dict[str, str]]:
+    """Use a rules file that the daemon does not have."""
+    other = here.program.directory / "other.yaml"
+    other.write_text(RULES.replace("TEST", "DRAFT"))
+    yield {"TRIAGED_RULES": str(other)}
 
 
 @contextmanager
@@ -307,6 +335,7 @@ def settings_to_try() -> list[tuple[Callable[[Stage], Settings], str]]:
         (with_another_label, "refused"),
         (with_no_directory, "refused"),
         (with_the_ledger_of_another, "elsewhere"),
+        (with_other_rules, "effective"),
         (with_a_read_only_ledger, "refused"),
     ]
     if IS_ROOT:
@@ -326,12 +355,15 @@ def settings_to_try() -> list[tuple[Callable[[Stage], Settings], str]]:
 @pytest.mark.skipif(IS_ROOT and SETPRIV is None, reason="root without setpriv")
 def test_beside_a_daemon(tmp_path: Path, report: Report) -> None:
     """Told by another label, directory or user, it acts at once or says why not."""
-    guarantee = "pause, veto, resume in a wrong setting: effective at once, or refused"
+    guarantee = (
+        "pause, veto, resume, demote in a wrong setting: effective at once, or refused"
+    )
     ends: dict[str, int] = {}
     with report.check(CHAPTER, guarantee) as check, stage(tmp_path) as here:
         for setting, wanted in settings_to_try():
             for command, before in COMMANDS.items():
-                assert here.tell(before).code == 0
+                for told in before:
+                    assert here.tell(*told).code == 0
                 with setting(here) as settings:
                     ended = command(here, **settings)
                 assert ended == wanted, (setting.__name__, command.__name__)
@@ -375,7 +407,9 @@ LOSSES: Final = (
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 @pytest.mark.parametrize(
-    "command", [paused, vetoed] if FULL else [paused], ids=lambda each: each.__name__
+    "command",
+    [paused, vetoed, demoted] if FULL else [paused],
+    ids=lambda each: each.__name__,
 )
 def test_the_ledger_is_lost(
     tmp_path: Path,

@@ -21,7 +21,7 @@ from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
-SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "60"))
+SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "30"))
 CAP: Final = 100_000 if FULL else 600
 SEED: Final = int(os.environ.get("TRIAGED_SEED", str(SECONDS)))
 # A request that was written before the answer may be read this much later.

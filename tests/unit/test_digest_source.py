@@ -1,7 +1,7 @@
 """Tests of what the ledger tells digest and alerts, from real cycles."""
 
+from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -9,6 +9,7 @@ from tests.builders import T0, an_intent
 from tests.fakes import TriageHarness
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.notifications import NotificationOutcome
 from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.state import StateName
@@ -32,8 +33,10 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> TriageHarness:
-    return TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
+    yield harness
+    harness.ledger.close()
 
 
 def digest_of(harness: TriageHarness, *problems: str) -> Digest:

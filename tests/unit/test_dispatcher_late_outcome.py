@@ -1,21 +1,21 @@
 """Tests of an earlier attempt that takes effect after the list that missed it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.fakes import TriageHarness
 from triaged.leadlex.errors import LexiError, NoResponse, NotPending, RateLimited
 from triaged.ledger.dismissals import Outcome
+from triaged.ledger.location import LedgerLocation
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 NOT_PENDING = NotPending("dismiss", status=400)
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[TriageHarness]:
-    harness = TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
     harness.leadlex.add("a")
     yield harness
     harness.ledger.close()
@@ -59,7 +59,7 @@ async def test_what_was_surely_not_done_is_not_asked_for(
     harness: TriageHarness, errors: list[LexiError]
 ) -> None:
     """An attempt after one that surely did nothing costs no list of the dismissed."""
-    harness.leadlex.errors = errors
+    harness.leadlex.errors = list(errors)
     await harness.cycle()
     await harness.cycle()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,6 +12,7 @@ from structlog.testing import capture_logs
 from tests.builders import T0, a_task
 from tests.fakes import TriageHarness
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.observations import ObservationKind
 from triaged.rules.conditions import TypeIn
 from triaged.rules.describe import rule_fingerprint
@@ -47,8 +47,8 @@ def rules(text: str = RULES, *, audit: str = "0") -> str:
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[TriageHarness]:
-    harness = TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
     harness.rules(rules())
     yield harness
     harness.ledger.close()

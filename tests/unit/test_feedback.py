@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,6 +9,7 @@ from structlog.testing import capture_logs
 from tests.fakes import TriageHarness
 from triaged.leadlex.errors import MalformedResponse, NoResponse
 from triaged.ledger.feedback import MAX_LOOKUPS
+from triaged.ledger.location import LedgerLocation
 from triaged.rules.task import HumanDecision
 from triaged.triage.feedback import REFRESH_INTERVAL, FeedbackCollector
 from triaged.triage.report import CycleResult, FalsePositiveLog
@@ -27,8 +27,8 @@ LISTS = ["dismissed", "approved", "completed", "failed"]
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[TriageHarness]:
-    harness = TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
     harness.rules(OBSERVING)
     yield harness
     harness.ledger.close()
@@ -146,9 +146,9 @@ async def test_rows_in_doubt_tell_nothing(harness: TriageHarness) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_small_quota_is_not_spent_on_questions(tmp_path: Path) -> None:
+async def test_a_small_quota_is_not_spent_on_questions(place: LedgerLocation) -> None:
     """Where four calls are more than a twentieth of the day, nobody is asked."""
-    harness = TriageHarness(tmp_path, daily_limit=99)
+    harness = TriageHarness(place, daily_limit=99)
     harness.rules(OBSERVING)
     harness.leadlex.add("kept")
     await harness.cycle()

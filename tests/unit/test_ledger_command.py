@@ -1,5 +1,6 @@
 """Tests of ``triaged ledger``, and of commands on a ledger in PostgreSQL."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,23 @@ def test_nothing_is_made_by_the_way(
         f"triaged: {url}: there is no ledger in this database yet;"
         " run: triaged ledger init\n"
     )
+
+
+def test_a_missing_library_is_named(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extra the message says what to install, and nothing else fails."""
+    for name in [name for name in sys.modules if name.startswith("triaged.ledger.p")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    done = [
+        command.run(*arguments, "--ledger-url", "postgresql://h/t")
+        for arguments in (("status",), ("ledger", "init"))
+    ]
+
+    assert [each.code for each in done] == [78, 78]
+    assert all("pip install 'triaged[postgres]'" in each.err for each in done)
+    assert command.run("status").code == 1
 
 
 def test_a_url_is_needed(command: CommandLine) -> None:

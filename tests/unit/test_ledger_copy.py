@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0, a_task, an_intent
 from tests.postgres import PostgresServer
+from triaged.clock import SystemClock
 from triaged.errors import AlreadyRunning, LedgerError
 from triaged.ledger import Ledger
 from triaged.ledger.copying import copy_ledger
@@ -136,6 +137,20 @@ def test_no_daemon_writes_meanwhile(
     )
     with daemon, pytest.raises(AlreadyRunning, match="is held by process"):
         copy_ledger(full, database, now=NOW)
+
+    assert copy_ledger(full, database, now=NOW).total > 0
+
+
+@pytest.mark.anyio
+async def test_no_command_dismisses_meanwhile(
+    full: LedgerLocation, database: LedgerLocation
+) -> None:
+    """An intent that `apply` records during a copy would be lost, too."""
+    for place in (full, database):
+        with Ledger.open(place) as ledger:
+            async with ledger.dispatch_lock(SystemClock()).acquired():
+                with pytest.raises(AlreadyRunning, match="is held by"):
+                    copy_ledger(full, database, now=NOW)
 
     assert copy_ledger(full, database, now=NOW).total > 0
 

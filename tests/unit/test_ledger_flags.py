@@ -109,6 +109,15 @@ def test_marks_survive_and_belong_to_their_workspace(place: LedgerLocation) -> N
     assert theirs == (None, False, frozenset(), False, {}, (0, None))
 
 
+def test_a_text_with_nul_is_kept_without(ledger: Ledger) -> None:
+    """PostgreSQL's text cannot hold it, and both stores keep the same."""
+    ledger.flags.set(FlagName.PAUSED, reason="a\0b", by="\0", at=T0)
+    ledger.rulesets.save("ab12", "rules\0", at=T0)
+
+    assert ledger.flags.get(FlagName.PAUSED) == Flag(T0, "a\ufffdb", "\ufffd")
+    assert ledger.rulesets.source("ab12") == "rules\ufffd"
+
+
 def test_settled_tasks_are_forgotten_after_a_day(ledger: Ledger) -> None:
     """Texts of settled tasks go once they are outdated; other states stay."""
     ledger.state.save(StateName.SETTLED_TASKS, {"a": 1}, at=T0)

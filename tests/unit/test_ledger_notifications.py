@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.builders import T0
 from triaged.ledger import Ledger
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.notifications import COUNTER, NotificationOutcome
 from triaged.ledger.views import open_views
 
@@ -17,8 +17,8 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger.open(tmp_path) as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as opened:
         yield opened
 
 
@@ -60,13 +60,13 @@ def test_a_message_of_several_events_is_begun_as_a_whole(ledger: Ledger) -> None
     assert ledger.counters.values(COUNTER) == {}
 
 
-def test_attempts_are_counted_by_result(ledger: Ledger, tmp_path: Path) -> None:
+def test_attempts_are_counted_by_result(ledger: Ledger, place: LedgerLocation) -> None:
     """One message counts once, however many events it tells; metrics read that."""
     ledger.notifications.begin(["a", "b"], at=T0)
     ledger.notifications.settle(["a", "b"], NotificationOutcome.FAILED, at=T0)
     ledger.notifications.begin(["a", "b"], at=T0)
     ledger.notifications.settle(["a", "b"], NotificationOutcome.SENT, at=T0)
-    with open_views(tmp_path, "default") as views:
+    with open_views(place, "default") as views:
         counted = views.totals().notifications
 
     assert counted == {"failed": 1, "sent": 1}
@@ -107,11 +107,11 @@ def test_rows_are_kept_for_longer_than_other_data(ledger: Ledger) -> None:
     assert ledger.notifications.get("new") is not None
 
 
-def test_workspaces_do_not_share_notifications(tmp_path: Path) -> None:
+def test_workspaces_do_not_share_notifications(place: LedgerLocation) -> None:
     """What was sent for one says nothing about another."""
-    with Ledger.open(tmp_path, workspace="one") as one:
+    with Ledger.open(place, workspace="one") as one:
         one.notifications.begin(["a"], at=T0)
-    with Ledger.open(tmp_path, workspace="two") as two:
+    with Ledger.open(place, workspace="two") as two:
         assert two.notifications.get("a") is None
         assert two.notifications.begin(["a"], at=T0)
 

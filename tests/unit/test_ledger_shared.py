@@ -1,6 +1,7 @@
 """Tests of several ledgers over one database."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from tests.builders import T0
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
 from triaged.ledger.flags import FlagName
+from triaged.ledger.fleet_views import FleetViews
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.opening import open_database
 from triaged.ledger.ownership import TransactionMisused
@@ -77,3 +79,13 @@ def test_a_transaction_is_of_one_task(database: Database) -> None:
     ledger.vetoes.add("t2", at=T0)
 
     assert ledger.vetoes.task_ids() == {"t2"}
+
+
+def test_sums_are_whole_numbers(database: Database) -> None:
+    """PostgreSQL adds up to a decimal, which neither JSON nor a metric can hold."""
+    for workspace in ("a", "b"):
+        Ledger(database, workspace).counters.increment("attempts", "confirmed", by=2)
+    attempts = FleetViews(database).totals().attempts
+
+    assert attempts == {"confirmed": 4}
+    assert json.dumps(attempts["confirmed"]) == "4"

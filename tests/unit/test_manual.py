@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.builders import T0, a_task
 from tests.fakes import TriageHarness
 from triaged.ledger.dismissals import Intent, Outcome, Source
+from triaged.ledger.location import LedgerLocation
 from triaged.rules.task import LeaveCause, Task
 from triaged.triage.manual import ManualDismissal, ManualScreening, screen_manual
 
@@ -21,8 +21,8 @@ rules: [{name: x, match: {type: campaign_start}, leave: true}]
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[TriageHarness]:
-    harness = TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
     harness.rules(RULES)
     yield harness
     harness.ledger.close()

@@ -1,7 +1,6 @@
 """Metrics: closed label sets from the start, totals that no restart loses."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.views import open_views
 from triaged.quota import RateLimitHeaders
 from triaged.rules.rule import Ruleset
@@ -120,14 +120,14 @@ def test_rules_that_dismiss_nothing_are_scraped_too() -> None:
     assert b"triaged_dismissals_total{" not in text
 
 
-def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
+def test_totals_follow_the_ledger_over_restarts(place: LedgerLocation) -> None:
     """A counter shows the ledger's total: nothing lost, nothing twice."""
     label = {"rule": "clutter", "reason": "testing"}
-    with Ledger.open(tmp_path) as ledger:
+    with Ledger.open(place) as ledger:
         ledger.counters.increment("dismissals", "clutter", "testing", by=3)
         ledger.counters.increment("dismissals", "renamed", "testing")
         ledger.counters.increment("attempts", "confirmed", by=4)
-    with open_views(tmp_path, "default") as views:
+    with open_views(place, "default") as views:
         totals = views.totals()
     for registry in (exported(totals=totals), exported(totals=totals)):
         assert value(registry, "triaged_dismissals_total", **label) == 3

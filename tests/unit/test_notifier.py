@@ -12,6 +12,7 @@ import pytest
 
 from tests.clocks import AutoAdvanceClock
 from tests.notifications import BERLIN, FakeSender
+from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.notifier import (
     ALERT_GAP_SECONDS,
@@ -19,6 +20,7 @@ from triaged.daemon.notifier import (
     SEND_TIMEOUT_SECONDS,
     DaemonCondition,
     Notifier,
+    condition_of,
 )
 from triaged.daemon.send_attempt import run_in_thread
 from triaged.errors import ConfigError
@@ -208,6 +210,21 @@ def test_a_retry_goes_only_to_whom_it_failed(rig: Rig) -> None:
     assert rig.counted() == {"failed": 1, "sent": 1}
 
 
+def test_a_retry_tells_the_same_day(rig: Rig) -> None:
+    """Who lacks a digest that others have gets all of it, not only what came since."""
+    rig.run(2 * HOUR)
+    rig.change("a", Change.PROMOTED)
+    rig.run(20 * HOUR)
+    rig.sender.destinations = ("mail", "chat")
+    rig.sender.receipts = [{"chat": FAILED}]
+    rig.run(4 * HOUR)
+
+    assert [(key, message.subject) for key, message in rig.sender.sent[2:]] == [
+        ("mail", "triaged acme: 1 rule changed"),
+        ("chat", "triaged acme: 1 rule changed"),
+    ]
+
+
 def test_a_restart_forgets_whom_a_message_reached(rig: Rig) -> None:
     """Then the others do without it, since nobody may have it twice."""
     rig.sender.destinations = ("mail", "chat")
@@ -373,6 +390,26 @@ def test_a_clock_that_is_set_back_repeats_nothing(rig: Rig) -> None:
     rig.restart()
 
     assert rig.run(2 * DAY, PROBLEM, step=timedelta(minutes=5)) == []
+
+
+def test_the_condition_of_a_daemon_is_in_sentences() -> None:
+    """Why it is not ready, and which rules were rejected, on one line each."""
+    health = Health(heartbeat_at=0.0, interval=HOUR, poll_due=50.0, key_accepted=False)
+    health.rules_rejected = "a: no\nb: no"
+    condition = condition_of(health, SEVEN, monotonic=49.0)
+
+    assert condition == DaemonCondition(
+        is_cycle_due=False,
+        key_accepted=False,
+        problems=[
+            "Not ready: LeadLex refuses the API key.",
+            "Not ready: no cycle has succeeded yet.",
+            "The changed rules file was rejected, and the old rules stay: a: no b: no",
+        ],
+    )
+    assert condition_of(health, SEVEN, monotonic=50.0).is_cycle_due
+    health.poll_due = None
+    assert condition_of(health, SEVEN, monotonic=0.0).is_cycle_due
 
 
 def test_times_are_those_of_the_setting(rig: Rig) -> None:

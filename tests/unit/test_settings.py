@@ -564,3 +564,51 @@ def test_what_needs_no_call_starts_without_heavy_libraries() -> None:
     )
 
     assert done.stdout == "\n"
+
+
+def test_notification_urls_come_from_a_file_or_a_credential(tmp_path: Path) -> None:
+    """A file that is named wins over systemd's credential; without one: none."""
+    (tmp_path / "notify-urls").write_text("json://h/")
+    environ = HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    named = environ | {"TRIAGED_NOTIFY_FILE": "~/urls"}
+
+    assert read_settings(HOME, {}).notify_file is None
+    assert read_settings(environ, {}).notify_file == tmp_path / "notify-urls"
+    assert read_settings(named, {}).notify_file == Path("~/urls").expanduser()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://triaged.example.com/", "https://triaged.example.com"),
+        ("http://10.0.0.7:9464", "http://10.0.0.7:9464"),
+        ("HTTPS://example.com/triage", "https://example.com/triage"),
+    ],
+)
+def test_the_page_may_be_anywhere(url: str, expected: str) -> None:
+    """Links carry no secret, so plain http is accepted; no slash ends the address."""
+    assert read(page_url=url).page_url == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "notify_file",
+            "slack://T1/B2/s3cr3t",
+            "this is a URL, not the name of a file",
+        ),
+        ("notify_at", "8 o'clock", "expected a time such as 08:00"),
+        ("page_url", "javascript:alert(1)", "expected an https URL such as"),
+        ("page_url", "https://a@example.com", "neither user, password"),
+        ("page_url", "https://example.com/?x", "neither user, password"),
+        ("page_url", "https://example.com/a b", "neither blanks"),
+    ],
+)
+def test_mistakes_about_notifications(name: str, text: str, expected: str) -> None:
+    """Each is refused at the start; a URL in the wrong place is not shown."""
+    ((path, message),) = complaints({env_name(name): text})
+
+    assert path == env_name(name)
+    assert expected in message
+    assert "s3cr3t" not in message

@@ -1,9 +1,9 @@
 """The command line: one module per group of commands, imported on first use."""
 
-import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import click
@@ -94,12 +94,12 @@ def main() -> None:
 def _run() -> int:
     try:
         _refuse_undecodable(sys.argv[1:])
+        _check_completion(os.environ)
         code = app(prog_name="triaged", standalone_mode=False)
     except SystemExit as error:
         return _exit_code(error)
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
-            error.show()
+        error.show()
         return error.exit_code
     except click.Abort:
         return _print_error("Aborted.", exit_codes.FAILED)
@@ -119,9 +119,7 @@ def _report(error: TriagedError) -> int:
 def _print_error(text: str, code: int) -> int:
     # File names and messages may contain external text.
     lines = (escape_unprintable(line) for line in text.splitlines())
-    # If standard error cannot be written either, only the exit code is left.
-    with contextlib.suppress(OSError):
-        sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
+    sys.stderr.write("".join(f"triaged: {line}\n" for line in lines))
     return code
 
 
@@ -135,3 +133,23 @@ def _refuse_undecodable(arguments: list[str]) -> None:
             raise click.UsageError(
                 f"this argument is not valid UTF-8: {shown}"
             ) from None
+
+
+def _check_completion(environ: Mapping[str, str]) -> None:
+    """Reject a request for completion that no completion script can have made.
+
+    click would end with a traceback.
+    """
+    request = environ.get("_TRIAGED_COMPLETE", "")
+    if not request.endswith("_complete"):
+        return
+    # Fish gives the word itself, the others its number.
+    word = environ.get("COMP_CWORD", "" if request == "fish_complete" else "x")
+    is_word = not word or bool(word.split())
+    is_number = word.isascii() and word.removeprefix("-").isdigit()
+    is_valid = is_word if request == "fish_complete" else is_number
+    if not is_valid or not {"COMP_WORDS", "COMP_CWORD"} <= environ.keys():
+        raise click.UsageError(
+            "_TRIAGED_COMPLETE is for completion scripts, which `triaged completion"
+            " SHELL` prints; unset it"
+        )

@@ -79,7 +79,11 @@ def _known(settings: Settings) -> _Known:
     if not settings.ledger.may_exist():
         return _Known()
     clock = SystemClock()
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 from triaged.cli.output import echo
 from triaged.errors import LedgerBusy, TriagedError
 from triaged.ledger import Ledger
-from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.flags import WHOLE_FLEET, Flag, FlagName
 from triaged.ledger.opening import daemon_owner
 from triaged.settings import Settings
 
@@ -29,8 +29,8 @@ def login_name() -> str:
 
 
 @contextlib.contextmanager
-def open_control(settings: Settings) -> Iterator[Ledger]:
-    """Open an existing ledger that a daemon uses.
+def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[Ledger]:
+    """Open an existing ledger that a daemon uses; for one workspace or for all.
 
     Raises:
         ConfigError: the ledger belongs to another workspace.
@@ -41,7 +41,8 @@ def open_control(settings: Settings) -> Iterator[Ledger]:
         settings,
         lambda: Ledger.open_existing(
             settings.ledger,
-            workspace=settings.workspace,
+            workspace=WHOLE_FLEET if whole_fleet else settings.workspace,
+            is_of_fleet=whole_fleet or settings.fleet is not None,
             busy_seconds=_NOTICE_SECONDS,
         ),
     ) as ledger:
@@ -74,7 +75,8 @@ def whose(ledger: Ledger, settings: Settings) -> str:
     """Name workspace and ledger, and the daemon that uses it."""
     owner = daemon_owner(settings.ledger, settings.workspace)
     daemon = f"used by the daemon, {owner}" if owner else "no daemon runs on it"
-    return f"workspace {ledger.workspace}, ledger {ledger.location}, {daemon}"
+    who = f"workspace {ledger.workspace}" if ledger.workspace else "all workspaces"
+    return f"{who}, ledger {ledger.location}, {daemon}"
 
 
 def refuse_while_paused(ledger: Ledger) -> None:
@@ -97,7 +99,8 @@ class DismissingPaused(TriagedError):
 
     def __str__(self) -> str:
         """State who paused, when and why, and how to resume."""
-        return f"dismissing is paused {describe(self.flag)}; triaged resume ends it"
+        end = "triaged resume --all" if self.flag.is_of_fleet else "triaged resume"
+        return f"dismissing is paused {describe(self.flag)}; {end} ends it"
 
 
 def describe(flag: Flag) -> str:

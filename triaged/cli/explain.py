@@ -130,7 +130,11 @@ def _explain_id(
 ) -> dict[str, Any]:
     known: Lookup = lookup_in(())
     if settings.ledger.may_exist():
-        with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+        with Ledger.open_own(
+            settings.ledger,
+            workspace=settings.workspace,
+            is_of_fleet=settings.fleet is not None,
+        ) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))

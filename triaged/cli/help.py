@@ -31,6 +31,12 @@ Show whether the daemon runs, what it did and what it waits for.
 Reads the ledger and the daemon's lock; costs no API call.  Exit code 0: running and
 healthy; 1: not running or not healthy.
 """,
+    "workspaces": """\
+Show the state of each workspace of a fleet, those that need attention first.
+
+Reads the fleet's files, the ledger and the daemon's lock; costs no API call.  Exit code
+0: none needs attention; 1: one does.
+""",
     "check": """\
 Validate rules files and run the tests in them.
 

@@ -15,6 +15,7 @@ from triaged.cli.options import (
     QUOTA_OPTIONS,
     RULES_OPTIONS,
     EnumChoice,
+    FleetUse,
     with_settings,
 )
 from triaged.cli.output import echo, echo_json, print_table, truncate
@@ -65,7 +66,9 @@ class HistoryFormat(StrEnum):
     show_default="table",
     help="How to print.",
 )
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(
+    *API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH
+)
 def history(
     *,
     settings: Settings,
@@ -100,7 +103,11 @@ def history(
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
         return
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
             wanted = (moment, task_id, rule, reason)

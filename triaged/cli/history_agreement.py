@@ -65,7 +65,11 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
     except TriagedError as error:
         echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         in_force = rules_in_force(ruleset, ledger.rule_changes.changes())
         found = summarise(ledger.feedback.observations(), in_force)
         if as_json:
@@ -78,7 +82,11 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
 async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return

@@ -14,7 +14,11 @@ def show_held(settings: Settings, *, as_json: bool) -> None:
         _print([], {}, as_json=as_json)
         return
     rows = []
-    with Ledger.open_own(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         for hold, since in ledger.holds.all().items():
             rule = ruleset.rule(hold.rule)
             ends = None if rule is None else (since + rule.hold).isoformat()

@@ -7,7 +7,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -27,6 +28,8 @@ _GAP: Final = "   "
 _MIN_LAST: Final = 20
 # The width of a terminal that does not report it.
 _NARROW: Final = 80
+
+_collected: ContextVar[list[object] | None] = ContextVar("collected", default=None)
 
 CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.NO_RULE: "no rule matched",
@@ -71,18 +74,27 @@ def echo(
     if (colour or bold) and is_coloured(error=error):
         line = click.style(line, fg=colour, bold=bold or None)
     line += end
-    if not error:
-        sys.stdout.write(line)
-        return
-    # A message to stderr that cannot be written must not stop the command.
-    with contextlib.suppress(OSError):
-        sys.stderr.write(line)
+    (sys.stderr if error else sys.stdout).write(line)
 
 
 def echo_json(document: object) -> None:
-    """Print a value as JSON."""
+    """Print a value as JSON, unless ``collected_json`` collects it."""
+    if (collected := _collected.get()) is not None:
+        collected.append(document)
+        return
     text = json.dumps(document, indent=2, ensure_ascii=not shows_unicode(sys.stdout))
     sys.stdout.write(escape_json(text) + "\n")
+
+
+@contextlib.contextmanager
+def collected_json() -> Iterator[list[object]]:
+    """Collect the values that the block would print as JSON."""
+    collected: list[object] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
 
 
 def echo_html(page: str) -> None:

@@ -1,7 +1,5 @@
 """``triaged promote`` and ``demote``: by hand what evidence does by itself."""
 
-from typing import Final
-
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
@@ -9,15 +7,20 @@ from triaged.cli.options import LEDGER_OPTIONS, RULES_OPTIONS, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.evidence import mode_in_force
 from triaged.rules.rule import Mode, Rule, Ruleset
 from triaged.rules.task import Change
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
 from triaged.triage.agreement import Agreement
-from triaged.triage.evidence import agreement_of, change_mode, evidence_json
-
-_MODE_AFTER: Final = {Change.PROMOTED: Mode.ENFORCE, Change.DEMOTED: Mode.OBSERVE}
+from triaged.triage.evidence import (
+    MODE_AFTER,
+    agreement_of,
+    change_mode,
+    daemon_version,
+    evidence_json,
+)
 
 
 @click.command
@@ -49,20 +52,43 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
             does = "acts" if change is Change.PROMOTED else "only observes"
             echo(f"{name} already {does}.")
         where = whose(ledger, settings)
+        known = daemon_version(ledger, rule)
     echo(where, error=True)
+    if change is Change.PROMOTED and known and known[0] != rule_fingerprint(rule):
+        echo(
+            f"triaged: warning: the daemon's last cycle had another rule {name}; the"
+            f" one of {settings.rules} acts once a daemon has loaded it",
+            error=True,
+        )
     return agreement
 
 
 def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
-    now = SystemClock().now()
+    now, wanted = SystemClock().now(), MODE_AFTER[change]
     with ledger.transaction():
-        if mode_in_force(rule, ledger.rule_changes.changes()) is _MODE_AFTER[change]:
-            return None
         agreement = agreement_of(ledger, rule, now=now)
-        change_mode(
-            ledger, rule, change, evidence_json(agreement), now, by=login_name()
-        )
-    return agreement
+        versions = [
+            (
+                rule_fingerprint(rule),
+                mode_in_force(rule, ledger.rule_changes.changes()),
+            )
+        ]
+        known = daemon_version(ledger, rule)
+        if change is Change.DEMOTED and known is not None:
+            # What dismisses is the daemon's version of the rule, whatever this one is.
+            versions.append(known)
+        changed = {version for version, mode in versions if mode is not wanted}
+        for version in changed:
+            change_mode(
+                ledger,
+                rule,
+                change,
+                evidence_json(agreement),
+                now,
+                by=login_name(),
+                fingerprint=version,
+            )
+    return agreement if changed else None
 
 
 def _rule(ruleset: Ruleset, name: str) -> Rule:

@@ -22,6 +22,7 @@ from triaged.cli.options import (
     QUOTA_OPTIONS,
     RETENTION_OPTIONS,
     RULES_OPTIONS,
+    FleetUse,
     with_settings,
 )
 from triaged.cli.run_lines import READABLE_EVENTS, attempt_line
@@ -31,6 +32,7 @@ from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError
 from triaged.ledger.opening import make_daemon_lock
+from triaged.ledger.state import StateName
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules, load_written_rules
 from triaged.settings import Settings
@@ -69,6 +71,7 @@ OnAttempt = Callable[[Attempt], None]
     *NOTIFY_OPTIONS,
     *LISTEN_OPTIONS,
     *LOG_OPTIONS,
+    fleet=FleetUse.WHOLE,
 )
 def run(
     *, settings: Settings, once: bool, dry_run: bool, metrics_file: Path | None
@@ -76,6 +79,9 @@ def run(
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
     if metrics_file is not None:
         _check_metrics_file(metrics_file, once=once)
+    if settings.fleet is not None:
+        _run_fleet(settings, once=once, dry_run=dry_run, metrics_file=metrics_file)
+        return
     _check_quota_feasible(settings)
     errors = InternalErrors()
     readable = is_console(settings.log_format)
@@ -124,6 +130,19 @@ def _check_quota_feasible(settings: Settings) -> None:
     why = infeasible_reason(limit, reserve=settings.quota.reserve)
     if why is not None:
         raise ConfigError.of_setting("TRIAGED_RESERVE", why)
+
+
+def _run_fleet(
+    settings: Settings, *, once: bool, dry_run: bool, metrics_file: Path | None
+) -> None:
+    from triaged.cli import run_fleet  # noqa: PLC0415 - takes long to import
+
+    if metrics_file is not None:
+        raise click.UsageError("--metrics-file is for one: name it with --workspace")
+    if once:
+        sys.exit(run_fleet.run_once(settings, dry_run=dry_run))
+    _allow_descriptors()
+    run_fleet.run_daemon(settings, dry_run=dry_run)
 
 
 async def _run_daemon(
@@ -187,7 +206,9 @@ async def _run_once(
                 in_force = FollowedRules(settings.rules, rules, clock.now)
                 report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()
-            process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
+            now = clock.now()
+            state = process.state(workspace.in_force(rules.ruleset), report, at=now)
+            workspace.ledger.state.save(StateName.DAEMON, state, at=now)
             if report.listed:
                 workspace.prune(clock.now())
             with errors.survived(Where.NOTIFY):
@@ -204,7 +225,7 @@ async def _run_once(
                     dry_run=dry_run,
                 )
     log_cycle(report)
-    return _exit_code(report)
+    return exit_code_of(report)
 
 
 def _sending(
@@ -244,7 +265,8 @@ def _new_metrics(settings: Settings) -> "Metrics":
     return Metrics(settings.workspace)
 
 
-def _exit_code(report: CycleReport) -> int:
+def exit_code_of(report: CycleReport) -> int:
+    """Return the exit code for how a cycle ended."""
     if report.result is CycleResult.OK:
         return exit_codes.OK
     if report.error is None:

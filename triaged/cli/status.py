@@ -10,6 +10,7 @@ from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
+    FleetUse,
     Format,
     with_format,
     with_settings,
@@ -30,7 +31,7 @@ _REDRAW: Final = "\x1b[H\x1b[J"
 @click.command
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
 @with_format
-@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def status(*, settings: Settings, watch: bool, form: Format) -> None:
     """Print the status, once or again and again."""
     try:
@@ -52,7 +53,11 @@ def status(*, settings: Settings, watch: bool, form: Format) -> None:
 def _read(settings: Settings) -> dict[str, Any]:
     if not settings.ledger.may_exist():
         return no_ledger(settings)
-    with Ledger.open_existing(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_existing(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         return read_status(ledger, settings, SystemClock())
 
 

@@ -170,14 +170,18 @@ class _Descriptor(io.FileIO):
         super().__init__(descriptor, "wb", closefd=False)
 
     def write(self, data: "bytes | bytearray | memoryview") -> int:  # type: ignore[override]
-        """Write some of the data; raise ``OutputError`` if standard output fails."""
+        """Write some of the data; raise ``OutputError`` if standard output fails.
+
+        What standard error does not take is lost. If it raised, each warning could
+        stop a command, and the first one that is forgotten stops an emergency stop.
+        """
         while True:
             try:
                 written = super().write(data)
             except OSError as error:
                 if self.fileno() == STDOUT:
                     raise OutputError(_problem(error)) from error
-                raise
+                return len(data)
             # None: a non-blocking pipe is full.
             if written is not None:
                 return written

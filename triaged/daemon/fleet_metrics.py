@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -57,11 +57,19 @@ _SUMMED: Final = (
 _BY_REASON: Final = ("dismissals_total", "observed_total")
 
 
+class LeaseCounts(Protocol):
+    """What happened to the leases of this process since its start."""
+
+    lost: int
+    fenced: int
+
+
 class FleetMetrics:
     """What the process counts for all workspaces together."""
 
     def __init__(self) -> None:
         self.lateness = Histogram(LATENESS_SECONDS)
+        self.leases: LeaseCounts | None = None
 
     def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:
         """Yield the metrics that only a fleet has."""
@@ -70,8 +78,8 @@ class FleetMetrics:
         for state in WorkspaceState:
             workspaces.add_metric([state], counted[state])
         # Leases need a shared ledger: with a file there is one daemon.
-        lost.add_metric([], 0)
-        fenced.add_metric([], 0)
+        lost.add_metric([], self.leases.lost if self.leases else 0)
+        fenced.add_metric([], self.leases.fenced if self.leases else 0)
         late = new_histogram(LATENESS)
         add_histogram(late, [], self.lateness)
         yield from (workspaces, lost, fenced, late)

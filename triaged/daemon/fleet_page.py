@@ -6,7 +6,7 @@ It is made on the server, a part at a time: a fleet may have 10,000 workspaces.
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -43,13 +43,13 @@ class FleetRow:
     """One workspace in the table; ``detail`` says what is wrong with it."""
 
     name: str
-    labels: Mapping[str, str]
     state: WorkspaceState
-    pending: int | None
-    quota: QuotaSnapshot | None
-    last_poll_at: datetime | None
-    next_poll_at: datetime | None
-    detail: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pending: int | None = None
+    quota: QuotaSnapshot | None = None
+    last_poll_at: datetime | None = None
+    next_poll_at: datetime | None = None
+    detail: str = ""
 
     @property
     def tone(self) -> Tone:
@@ -84,7 +84,7 @@ def detail_of(
 ) -> str:
     """Return what is wrong with a workspace, in one line."""
     if problem is not None:
-        return problem.splitlines()[0] if problem else "cannot be used"
+        return first_line(problem)
     if health.rules_rejected:
         first = health.rules_rejected.splitlines()[0]
         return f"the changed rules are not in force: {first}"
@@ -95,6 +95,11 @@ def detail_of(
     return "; ".join(health.reasons_not_ready(now))
 
 
+def first_line(text: str | None) -> str:
+    """Return the first line of a text, or nothing."""
+    return next(iter((text or "").splitlines()), "")
+
+
 def fleet_page(
     rows: Sequence[FleetRow],
     query: FleetQuery,
@@ -102,6 +107,7 @@ def fleet_page(
     now: datetime,
     is_all_paused: bool,
     dry_run: bool,
+    notices: Sequence[str] = (),
 ) -> str:
     """Return the page with the part of the table that is asked for."""
     counted = Counter(row.state for row in rows)
@@ -127,6 +133,7 @@ def fleet_page(
         query=query,
         is_all_paused=is_all_paused,
         dry_run=dry_run,
+        notices=notices,
     )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import structlog
@@ -12,13 +12,15 @@ import structlog
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet_leases import make_leases
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
+from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import LedgerError
+from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
@@ -31,24 +33,20 @@ STATUS_SECONDS: Final = 10.0
 
 log = structlog.get_logger()
 
-# Returns the workspaces when their files have changed, else None.
-Changes = Callable[[], Sequence[Settings] | None]
-
 
 @contextlib.contextmanager
 def open_fleet_daemon(
     settings: Settings,
     clock: Clock,
+    watcher: FleetWatcher,
     *,
-    changes: Changes,
     dry_run: bool,
     notifier: SystemdNotifier,
     errors: InternalErrors | None = None,
 ) -> Iterator["FleetDaemon"]:
     """Open the ledger, and build the daemon of a fleet.
 
-    ``settings`` are those of the process; ``changes`` returns the workspaces at its
-    first call.
+    ``settings`` are those of the process, and of workspaces that do not set them.
 
     Raises:
         LedgerError: the ledger cannot be opened.
@@ -59,7 +57,7 @@ def open_fleet_daemon(
             settings,
             clock,
             database,
-            changes=changes,
+            watcher,
             dry_run=dry_run,
             notifier=notifier,
             errors=errors or InternalErrors(),
@@ -74,8 +72,8 @@ class FleetDaemon:
         settings: Settings,
         clock: Clock,
         database: Database,
+        watcher: FleetWatcher,
         *,
-        changes: Changes,
         dry_run: bool,
         notifier: SystemdNotifier,
         errors: InternalErrors,
@@ -84,7 +82,7 @@ class FleetDaemon:
         self.errors = errors
         self.metrics = FleetMetrics()
         self._clock = clock
-        self._changes = changes
+        self._watcher = watcher
         self._notifier = notifier
         self._clients = HttpClients()
         self._stop = asyncio.Event()
@@ -92,6 +90,8 @@ class FleetDaemon:
         self._files_checked_at = self._status_at = clock.monotonic()
         self._fatal_error: LedgerError | None = None
         self._lock = make_daemon_lock(settings.ledger, workspace="", since=clock.now())
+        # Daemons on one file exclude each other, those on a database share the work.
+        self.metrics.leases = self._leases = make_leases(database, self._lock, clock)
         self.fleet = Fleet(
             Shared(
                 clock=clock,
@@ -101,6 +101,7 @@ class FleetDaemon:
                 dry_run=dry_run,
                 verify=self._lock.verify,
                 on_fatal=self._end_with,
+                leases=self._leases,
             ),
             tick=self._tick,
             on_started=self.metrics.lateness.observe,
@@ -111,6 +112,7 @@ class FleetDaemon:
 
         Raises:
             AlreadyRunning: another daemon holds the state directory.
+            ConfigError: no workspace of the fleet can be used.
             LedgerError: the ledger can no longer be written.
             ListenError: the address cannot be bound.
 
@@ -120,6 +122,7 @@ class FleetDaemon:
             self._lock,
             signal_events(loop, self._stop, self._reload_requested),
         ):
+            self._watcher.load_initial(now=self._clock.now())
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
                 try:
@@ -140,7 +143,7 @@ class FleetDaemon:
         try:
             host, port = listener.getsockname()[:2]
             log.info("http.listening", host=host, port=port)
-            self._take_changes()
+            self.fleet.follow(self._watcher, self.settings)
             self._log_start()
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.ready()
@@ -150,6 +153,9 @@ class FleetDaemon:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.stopping()
             await polling
+            self._store_states()
+            if self._leases is not None:
+                self._leases.leave()
         finally:
             await server.stop()
 
@@ -185,27 +191,40 @@ class FleetDaemon:
         if self.fleet.supervisor.why_not_alive(monotonic) is None:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.watchdog()
+        self._store_states()
         if monotonic - self._status_at >= STATUS_SECONDS:
             self._status_at = monotonic
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.status(self._status())
+        is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
         with self.errors.survived(Where.CYCLE):
-            if self._reload_requested.is_set():
-                self._reload_requested.clear()
-                self._take_changes()
-                await self.fleet.rules.reload()
-            else:
-                self.fleet.rules.poll()
-        if monotonic - self._files_checked_at >= FILE_CHECK_SECONDS:
-            self._files_checked_at = monotonic
-            with self.errors.survived(Where.CYCLE):
-                self._take_changes()
-                self.fleet.look_at_keys()
+            if is_due or self._reload_requested.is_set():
+                self._files_checked_at = monotonic
+                await self._check_fleet()
+            self.fleet.rules.poll()
 
-    def _take_changes(self) -> None:
-        workspaces = self._changes()
-        if workspaces is not None:
-            self.fleet.update(workspaces)
+    def _store_states(self) -> None:
+        try:
+            self._lock.heartbeat()
+            self.fleet.store_states()
+        except LedgerUnavailable:
+            # Shown by what claims workspaces, which finds it too.
+            return
+        except LedgerError as error:
+            self._end_with(error)
+
+    async def _check_fleet(self) -> None:
+        now = self._clock.now()
+        if self._reload_requested.is_set():
+            self._reload_requested.clear()
+            changes = await self._watcher.reload(now=now, pause=self._clock.sleep)
+            await self.fleet.rules.reload()
+        else:
+            # Loading the files of a large fleet takes seconds.
+            changes = await asyncio.to_thread(self._watcher.poll, now=now)
+        if changes or self.fleet.rejected != self._watcher.rejections:
+            self.fleet.follow(self._watcher, self.settings)
+        self.fleet.look_at_keys()
 
     def _status(self) -> str:
         states = Counter(self.fleet.states().values())

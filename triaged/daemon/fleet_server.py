@@ -1,6 +1,7 @@
-"""The HTTP server of a fleet: metrics, targets, health and pages, all read-only.
+"""The HTTP server of a fleet: metrics, targets, health and pages.
 
-What reads the ledger runs in a thread of its own, so that it cannot delay a poll.
+Only the forms of a workspace's pages, where they are enabled, change anything. What
+uses the ledger runs in threads of its own, so that it cannot delay a poll.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
@@ -31,11 +33,13 @@ from triaged.daemon.fleet_page import (
     FleetQuery,
     FleetRow,
     detail_of,
+    first_line,
     fleet_page,
 )
 from triaged.daemon.http_server import Serving, guard, is_local
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics, collect
+from triaged.daemon.page_forms import LEDGER_SECONDS, PageForms, RefusedForm
 from triaged.daemon.snapshot import Snapshot, with_totals
 from triaged.daemon.status_page import (
     StatusPages,
@@ -43,9 +47,10 @@ from triaged.daemon.status_page import (
     render,
     stylesheet,
 )
+from triaged.ledger import Ledger
 from triaged.ledger.fleet_views import open_fleet_views
 from triaged.ledger.views import open_views
-from triaged.settings import Settings
+from triaged.settings import PageMode, Settings
 from triaged.triage.fleet_state import WorkspaceState
 
 _PAGES_KEPT: Final = 64
@@ -61,6 +66,14 @@ class FleetServer:
         self._fleet = fleet
         self._metrics = metrics
         self._ledger = settings.ledger
+        self._mode = settings.page
+        self._forms = PageForms(
+            self._open_ledger,
+            fleet.shared.clock,
+            user_header=settings.page_user_header,
+            errors=fleet.shared.errors,
+            forget_page=self._forget_page,
+        )
         self._thread = ThreadPoolExecutor(1, "http")
         self._serving: Serving | None = None
         self._pages = lru_cache(_PAGES_KEPT)(self._pages_of)
@@ -68,7 +81,7 @@ class FleetServer:
     def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
         app = self._app(is_local=is_local(listener))
-        policy = content_security_policy(forms=False)
+        policy = content_security_policy(forms=self._mode is PageMode.KEEP)
         self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
@@ -76,22 +89,28 @@ class FleetServer:
         if self._serving is not None:
             await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._forms.close()
 
     def _app(self, *, is_local: bool) -> Starlette:
         guarded = guard(is_local=is_local)
         one = "/workspaces/{name}"
-        app = Starlette(
-            routes=[
-                Route("/metrics", self._serve_metrics),
-                Route("/sd", self._targets, middleware=guarded),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
+        routes = [
+            Route("/metrics", self._serve_metrics),
+            Route("/sd", self._targets, middleware=guarded),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+        ]
+        if self._mode is not PageMode.OFF:
+            task = f"{one}/tasks/{{task_id:task_id}}"
+            routes += [
                 Route("/style.css", self._style),
                 Route("/", self._index, middleware=guarded),
                 Route(one, self._workspace, middleware=guarded),
-                Route(f"{one}/tasks/{{task_id:path}}", self._task, middleware=guarded),
+                Route(task, self._task, middleware=guarded),
             ]
-        )
+        if self._mode is PageMode.KEEP:
+            routes += self._forms.routes(one, guarded)
+        app = Starlette(routes=routes)
         # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
         return app
@@ -140,7 +159,7 @@ class FleetServer:
 
     async def _index(self, request: Request) -> Response:
         members = list(self._fleet.members.values())
-        if len(members) == 1:
+        if len(members) == 1 and not self._fleet.rejected:
             return await self._page_of(members[0])
         query = FleetQuery.of(request.query_params)
         page = await self._in_thread(Where.PAGE, lambda: self._fleet_page(query))
@@ -150,8 +169,14 @@ class FleetServer:
         return HTMLResponse(page, headers=headers)
 
     async def _workspace(self, request: Request) -> Response:
-        member = self._fleet.members.get(request.path_params["name"])
-        return _unknown() if member is None else await self._page_of(member)
+        name = request.path_params["name"]
+        member = self._fleet.members.get(name)
+        if member is not None:
+            return await self._page_of(member)
+        problem = self._fleet.problems().get(name)
+        if problem is None:
+            return _unknown()
+        return HTMLResponse(_not_run(name, WorkspaceState.UNUSABLE, problem))
 
     async def _page_of(self, member: Member) -> Response:
         page = await self._in_thread(Where.PAGE, lambda: self._status_page(member))
@@ -172,19 +197,32 @@ class FleetServer:
 
     def _pages_of(self, name: str) -> StatusPages:
         views = partial(open_views, self._ledger, name)
-        return StatusPages(views, base=f"/workspaces/{name}")
+        token = self._forms.token if self._mode is PageMode.KEEP else None
+        return StatusPages(views, base=f"/workspaces/{name}", form_token=token)
+
+    def _open_ledger(self, name: str) -> Ledger:
+        """Open the ledger of a workspace, for a form.
+
+        Raises:
+            RefusedForm: there is no such workspace.
+            LedgerError: it cannot be opened.
+        """
+        if name not in self._fleet.members:
+            raise RefusedForm(404, "there is no such workspace")
+        return Ledger.open(
+            self._ledger, workspace=name, create=False, busy_seconds=LEDGER_SECONDS
+        )
+
+    async def _forget_page(self, name: str) -> None:
+        """Drop the page in memory, after any that is being made in the thread."""
+        await self._in_thread(Where.PAGE, lambda: self._pages(name).forget())
 
     def _status_page(self, member: Member) -> str:
         live = member.live_state()
         if live is not None and live.health.last_report is not None:
             return self._pages(live.workspace).status(live)
         name = member.settings.workspace
-        return render(
-            "fleet_workspace.html",
-            workspace=name,
-            state=self._fleet_states()[name],
-            problem=(member.problem or "").splitlines(),
-        )
+        return _not_run(name, self._fleet_states()[name], member.problem or "")
 
     def _fleet_states(self) -> dict[str, WorkspaceState]:
         with open_fleet_views(self._ledger) as views:
@@ -207,31 +245,43 @@ class FleetServer:
             flags = views.flags()
         states = self._fleet.states(flags)
         now = self._fleet.shared.clock.now()
-        rows = []
-        for name, member in list(self._fleet.members.items()):
-            health, last = member.health, member.health.last_list
-            state = states.get(name)
-            if state is None:
-                continue
-            live = member.live_state()
-            rows.append(
-                FleetRow(
-                    name=name,
-                    labels=member.settings.labels,
-                    state=state,
-                    pending=None if last is None else sum(last.pending.values()),
-                    quota=None if live is None else live.quota,
-                    last_poll_at=health.last_poll_at,
-                    next_poll_at=health.next_poll_at,
-                    detail=detail_of(state, health, member.problem, now),
-                )
-            )
+        problems = self._fleet.problems()
+        rows = [self._row(name, state, problems, now) for name, state in states.items()]
         return fleet_page(
             rows,
             query,
             now=now,
             is_all_paused=flags.is_all_paused,
+            notices=[
+                str(problem)
+                for each in self._fleet.rejected
+                if each.name is None
+                for problem in each.problems
+            ],
             dry_run=self._fleet.shared.dry_run,
+        )
+
+    def _row(
+        self,
+        name: str,
+        state: WorkspaceState,
+        problems: Mapping[str, str],
+        now: datetime,
+    ) -> FleetRow:
+        member = self._fleet.members.get(name)
+        problem = problems.get(name)
+        if member is None:
+            return FleetRow(name=name, state=state, detail=first_line(problem))
+        health, last, live = member.health, member.health.last_list, member.live_state()
+        return FleetRow(
+            name=name,
+            labels=member.settings.labels,
+            state=state,
+            pending=None if last is None else sum(last.pending.values()),
+            quota=None if live is None else live.quota,
+            last_poll_at=health.last_poll_at,
+            next_poll_at=health.next_poll_at,
+            detail=detail_of(state, health, member.problem or problem, now),
         )
 
     def _registry(self, member: Member | None) -> CollectorRegistry:
@@ -285,6 +335,16 @@ def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
         for key, value in labels.items()
     }
     return {"__param_workspace": name, **own}
+
+
+def _not_run(name: str, state: WorkspaceState, problem: str) -> str:
+    """Return the page of a workspace of which no cycle has ended."""
+    return render(
+        "fleet_workspace.html",
+        workspace=name,
+        state=state,
+        problem=problem.splitlines(),
+    )
 
 
 def _failed() -> Response:

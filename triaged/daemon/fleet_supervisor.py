@@ -7,7 +7,7 @@ planned by the monotonic clock; the schedule holds one wake-up, for the next of 
 import asyncio
 import contextlib
 import heapq
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,8 @@ from triaged.daemon.supervisor import (
 # each of the latter holds a lock file and its list of tasks.
 MAX_WORKING: Final = 32
 MAX_OPEN: Final = 512
+# How often due workspaces are claimed, where several processes share them.
+CLAIM_SECONDS: Final = 0.5
 # Shorter waits keep the place of a cycle.
 _SHORT_WAIT: Final = 0.02
 # Polls that are due within this are started together, seconds.
@@ -47,6 +49,24 @@ class Job(Protocol):
 
     async def run_cycle(self) -> datetime:
         """Run one cycle, and return when to poll next."""
+        ...
+
+
+class Turns(Protocol):
+    """Decides which workspaces this process runs now, where several share them."""
+
+    tried_at: float
+
+    def claim(self, free: int) -> Sequence[tuple[str, float]]:
+        """Return workspaces to run now, each with how late it is, in seconds."""
+        ...
+
+    def give(self, workspace: str, delay: timedelta) -> None:
+        """Take a workspace back after its cycle; it is due again after ``delay``."""
+        ...
+
+    def hasten(self, workspace: str) -> None:
+        """Make a workspace due now."""
         ...
 
 
@@ -78,7 +98,10 @@ class FleetSupervisor:
         on_started: Callable[[float], None] = lambda _: None,
         max_working: int = MAX_WORKING,
         max_open: int = MAX_OPEN,
+        turns: Turns | None = None,
     ) -> None:
+        """Plan polls in this process, or leave that to ``turns``."""
+        self._turns = turns
         self._clock = clock
         self._errors = errors
         self._tick = tick
@@ -117,9 +140,13 @@ class FleetSupervisor:
     def plan(self, name: str, at: datetime) -> None:
         """Plan the next poll of a workspace; a running cycle plans it itself."""
         entry = self._entries.get(name)
-        if entry is not None and entry.task is None:
+        if entry is None or entry.task is not None:
+            return
+        if self._turns is None:
             self._plan(entry, at)
-            self._wake.set()
+        elif at <= self._clock.now():
+            self._turns.hasten(name)
+        self._wake.set()
 
     def why_not_alive(self, monotonic: float) -> str | None:
         """Return why cycles are no longer run, or None; LeadLex does not matter."""
@@ -127,6 +154,9 @@ class FleetSupervisor:
             return "the event loop is stuck"
         if self._is_full():
             return None
+        if self._turns is not None:
+            is_late = monotonic - self._turns.tried_at > POLL_GRACE
+            return "no workspaces are being claimed" if is_late else None
         head = self._head()
         if head is None:
             return "no poll is planned" if self._has_idle() else None
@@ -149,7 +179,11 @@ class FleetSupervisor:
             for task in left:
                 task.cancel()
             await asyncio.wait(left)
-            self._schedule.close()
+            self.close()
+
+    def close(self) -> None:
+        """End the schedule; after ``run`` that has been done."""
+        self._schedule.close()
 
     async def _drain(self) -> None:
         if not (tasks := self._tasks()):
@@ -207,11 +241,28 @@ class FleetSupervisor:
 
     def _start_due(self) -> None:
         now = self._clock.monotonic()
+        if self._turns is not None:
+            self._start_claimed(self._turns, now)
+            return
         while not self._is_full():
             entry = self._head()
             if entry is None or entry.due > now:
                 return
             heapq.heappop(self._heap)
+            self._start(entry, now)
+
+    def _start_claimed(self, turns: Turns, now: float) -> None:
+        free = min(
+            self._max_working - self._working, self._max_open - len(self._running)
+        )
+        if free <= 0:
+            return
+        for name, late in turns.claim(free):
+            entry = self._entries.get(name)
+            if entry is None or entry.task is not None:
+                turns.give(name, timedelta(0))
+                continue
+            entry.due = now - late
             self._start(entry, now)
 
     def _start(self, entry: _Entry, now: float) -> None:
@@ -247,7 +298,11 @@ class FleetSupervisor:
             with structlog.contextvars.bound_contextvars(workspace=entry.name):
                 self._errors.record(Where.CYCLE, error or asyncio.CancelledError())
         # Removed, or replaced, while its cycle was running.
-        if self._entries.get(entry.name) is entry:
+        if self._turns is not None:
+            delay = max(next_at - self._clock.now(), timedelta(0))
+            self._turns.give(entry.name, delay)
+            health.next_poll_at = next_at
+        elif self._entries.get(entry.name) is entry:
             self._plan(entry, next_at)
         self._wake.set()
 
@@ -261,6 +316,10 @@ class FleetSupervisor:
 
     def _plan_wakeup(self) -> None:
         """Plan the one wake-up, unless the end of a cycle comes first."""
+        if self._turns is not None:
+            at = self._clock.now() + timedelta(seconds=CLAIM_SECONDS)
+            self._schedule.plan(at)
+            return
         head = None if self._is_full() else self._head()
         if head is None:
             return

@@ -20,6 +20,11 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
+    @property
+    def count(self) -> int:
+        """The number of observed values."""
+        return sum(self.counts)
+
     def observe(self, value: float) -> None:
         """Count one value."""
         self.counts[bisect_left(self._bounds, value)] += 1

@@ -112,8 +112,7 @@ class HttpServer:
         )
         self._totals: LedgerTotals | None = None
         self._forms = PageForms(
-            partial(
-                Ledger.open,
+            lambda _: Ledger.open(
                 self._ledger,
                 workspace=self._label,
                 create=False,
@@ -159,11 +158,7 @@ class HttpServer:
                 Route("/tasks/{task_id:task_id}", self._task, middleware=guarded),
             ]
         if self._mode is PageMode.KEEP:
-            forms, post = self._forms, ["POST"]
-            routes += [
-                Route("/veto", forms.veto, methods=post, middleware=guarded),
-                Route("/pause", forms.pause, methods=post, middleware=guarded),
-            ]
+            routes += self._forms.routes("", guarded)
         app = Starlette(routes=routes)
         # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
@@ -202,7 +197,7 @@ class HttpServer:
             return _failed()
         return HTMLResponse(found.html, found.status)
 
-    async def _forget_page(self) -> None:
+    async def _forget_page(self, _: str) -> None:
         """Drop the page in memory, after any that is being made in the thread."""
         await self._in_thread(Where.PAGE, self._pages.forget)
 

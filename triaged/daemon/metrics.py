@@ -109,7 +109,11 @@ DEFINITIONS: Final = (
         "Promotions and demotions of a rule.",
         ("rule", "change"),
     ),
-    Definition("notifications_total", "Notifications, by result.", ("result",)),
+    Definition(
+        "notifications_total",
+        "Attempts to send a digest or an alert, by result.",
+        ("result",),
+    ),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
@@ -182,6 +186,10 @@ class Metrics:
             if rule.reason is not None:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
+
+    def cycles(self) -> Mapping[CycleResult, int]:
+        """Return the number of cycles by result."""
+        return self._cycles
 
     def summable(self, last_list: CycleReport | None) -> Samples:
         """Yield the samples of which a sum over workspaces means something."""

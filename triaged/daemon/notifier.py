@@ -232,7 +232,7 @@ class Notifier:
         self._digest_waits_since = None
         digest = read_digest(
             self._ledger,
-            since=digest_begins(self._ledger, now),
+            since=digest_begins(self._ledger, now, name),
             now=now,
             problems=known.problems,
         )

@@ -5,20 +5,22 @@ Both only ever forbid dismissals; nothing here can release or dismiss.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
 import structlog
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 
 from triaged.clock import Clock
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.request_filter import RequestLimiter, actor, is_same_origin
-from triaged.errors import LedgerBusy
+from triaged.errors import LedgerUnavailable
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
 
@@ -33,7 +35,8 @@ _MAX_FIELDS: Final = 2
 _SEE_OTHER: Final = 303
 
 T = TypeVar("T")
-OpenLedger = Callable[[], AbstractContextManager[Ledger]]
+# Opens the ledger of a workspace, by its name in the path; "" where there is only one.
+OpenLedger = Callable[[str], AbstractContextManager[Ledger]]
 
 log = structlog.get_logger()
 
@@ -50,7 +53,8 @@ class RefusedForm(Exception):
 class PageForms:
     """Answers the forms of one daemon, and records them in its ledger.
 
-    ``forget_page`` is awaited after a change, so that the next page shows it.
+    Routes may have a parameter ``name``, which is then the workspace. ``forget_page``
+    is awaited with it after a change, so that the next page shows it.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class PageForms:
         *,
         user_header: str | None,
         errors: InternalErrors,
-        forget_page: Callable[[], Awaitable[None]],
+        forget_page: Callable[[str], Awaitable[None]],
     ) -> None:
         self.token: Final = secrets.token_urlsafe(32)
         self._open_ledger = open_ledger
@@ -77,24 +81,33 @@ class PageForms:
         """End the thread; what is under way is finished."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def veto(self, request: Request) -> Response:
-        """Keep the task that the form names; answer with its page."""
-        return await self._answer(request, self._veto)
+    def routes(self, base: str, middleware: Sequence[Middleware]) -> list[Route]:
+        """Return the routes of both forms, below a path; they take POST only."""
+        return [
+            Route(f"{base}{path}", endpoint, methods=["POST"], middleware=middleware)
+            for path, endpoint in (("/veto", self._veto), ("/pause", self._pause))
+        ]
 
-    async def pause(self, request: Request) -> Response:
+    async def _veto(self, request: Request) -> Response:
+        """Keep the task that the form names; answer with its page."""
+        return await self._answer(request, self._add_veto)
+
+    async def _pause(self, request: Request) -> Response:
         """Pause dismissing; answer with the status page."""
-        return await self._answer(request, self._pause)
+        return await self._answer(request, self._set_pause)
 
     async def _answer(
         self,
         request: Request,
-        act: Callable[[dict[str, str], str], Awaitable[str]],
+        act: Callable[[str, dict[str, str], str], Awaitable[str]],
     ) -> Response:
         """Check a request, act on it, and redirect to a path of this server."""
+        name = str(request.path_params.get("name", ""))
+        base = f"/workspaces/{quote(name, safe='')}" if name else ""
         try:
             fields, by = await self._accept(request)
-            path = await act(fields, by)
-            await self._forget_page()
+            path = base + await act(name, fields, by)
+            await self._forget_page(name)
         except RefusedForm as refused:
             headers = {"Retry-After": "5"} if refused.status in {429, 503} else None
             return PlainTextResponse(f"{refused.why}\n", refused.status, headers)
@@ -104,7 +117,7 @@ class PageForms:
         except Exception as error:  # noqa: BLE001 - fails this request only
             self._errors.record(Where.PAGE, error)
             return PlainTextResponse("nothing was recorded; see the log\n", 500)
-        return RedirectResponse(path, _SEE_OTHER)
+        return RedirectResponse(path or "/", _SEE_OTHER)
 
     async def _accept(self, request: Request) -> tuple[dict[str, str], str]:
         """Return the fields of a form, and who sent it.
@@ -136,12 +149,12 @@ class PageForms:
         names = headers.getlist(self._user_header) if self._user_header else []
         return fields, actor(peer=peer, names=[_utf8(name) for name in names])
 
-    async def _veto(self, fields: dict[str, str], by: str) -> str:
+    async def _add_veto(self, name: str, fields: dict[str, str], by: str) -> str:
         task_id = _task_id(fields)
         now = self._clock.now()
 
         def add() -> bool | None:
-            with self._open_ledger() as ledger:
+            with self._open_ledger(name) as ledger:
                 # Unknown ids would let anyone fill the ledger.
                 if ledger.task_ids(task_id, limit=1) != [task_id]:
                     return None
@@ -151,30 +164,33 @@ class PageForms:
         if is_new is None:
             raise RefusedForm(404, "the ledger knows no such task")
         if is_new:
-            log.warning("task.vetoed", task=task_id, by=by)
+            with _about(name):
+                log.warning("task.vetoed", task=task_id, by=by)
         return f"/tasks/{quote(task_id, safe='')}"
 
-    async def _pause(self, _: dict[str, str], by: str) -> str:
+    async def _set_pause(self, name: str, _: dict[str, str], by: str) -> str:
         now = self._clock.now()
 
         def set_flag() -> bool:
-            with self._open_ledger() as ledger:
+            with self._open_ledger(name) as ledger:
                 # Without a note, an earlier pause keeps its author and its note.
                 return ledger.flags.set(FlagName.PAUSED, at=now, by=by)
 
         if await self._write(set_flag):
-            log.warning("dismissing.paused", by=by)
-        return "/"
+            with _about(name):
+                log.warning("dismissing.paused", by=by)
+        return ""
 
     async def _write(self, step: Callable[[], T]) -> T:
         """Run a step that writes the ledger in the thread.
 
         Raises:
-            RefusedForm: another process keeps the ledger busy.
+            RefusedForm: another process keeps the ledger busy, or it is away.
         """
         busy = RefusedForm(
             503,
-            "nothing was recorded: the ledger is busy; try again, or `triaged pause`",
+            "nothing was recorded: the ledger is busy or away;"
+            " try again, or `triaged pause`",
         )
         if self._waiting >= _MAX_WAITING:
             raise busy
@@ -182,10 +198,17 @@ class PageForms:
         try:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, step)
-        except LedgerBusy as error:
+        except LedgerUnavailable as error:
             raise busy from error
         finally:
             self._waiting -= 1
+
+
+def _about(name: str) -> AbstractContextManager[None]:
+    """Name the workspace in a log line of a fleet."""
+    if not name:
+        return nullcontext()
+    return structlog.contextvars.bound_contextvars(workspace=name)
 
 
 async def _read_body(request: Request) -> bytes:

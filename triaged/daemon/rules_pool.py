@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import structlog
+
 from triaged.clock import Clock
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.rules_watcher import RulesWatcher
@@ -15,6 +17,8 @@ from triaged.rulesfile.sources import Fingerprints, fingerprint
 
 # A change is in force after two looks that agree: within 15 seconds.
 LOOK_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
 
 Paths: TypeAlias = tuple[Path, ...]
 
@@ -57,8 +61,10 @@ class RulesPool:
         """
         shared = self._shared.get(paths) or self._watch(paths)
         if not shared.is_loaded:
-            shared.watcher.load_initial(now=self._clock.now())
+            loaded = shared.watcher.load_initial(now=self._clock.now())
             shared.is_loaded = True
+            for warning in loaded.warnings:
+                log.warning("rules.warning", problem=str(warning))
         self._shared[paths] = shared
         shared.users[name] = metrics
         metrics.rules_loaded(self._clock.now())

@@ -1,10 +1,10 @@
 """Runs the cycles of one workspace for a daemon, and keeps what they found."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 
@@ -14,6 +14,7 @@ from triaged.daemon.metrics import Metrics
 from triaged.daemon.snapshot import LiveState
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import KeyRejected
+from triaged.ledger.state import StateName
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.report import (
     CycleReport,
@@ -29,6 +30,9 @@ PRUNE_INTERVAL: Final = timedelta(hours=6)
 
 # A rejected key rarely becomes valid, and each retry costs a call of the quota.
 KEY_RETRY_INTERVAL: Final = timedelta(minutes=15)
+
+# Stores the state that commands show, with its time.
+SaveState: TypeAlias = Callable[[Mapping[str, Any], datetime], None]
 
 log = structlog.get_logger()
 
@@ -51,7 +55,7 @@ class Runner:
     """Runs the cycles of one workspace, and keeps what they found.
 
     It knows neither signals nor schedules: the process that owns it asks for cycles,
-    and sets ``stop`` to end a running one early.
+    and sets ``stop`` to end a running one early. ``save`` stores what commands show.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Runner:
         dry_run: bool,
         errors: InternalErrors,
         on_attempt: Callable[[Attempt], None] = lambda _: None,
+        save: SaveState | None = None,
     ) -> None:
         self.workspace = workspace = replace(workspace, on_lock_wait=self._lock_awaited)
         self.metrics = metrics
@@ -73,6 +78,7 @@ class Runner:
         self.dry_run = dry_run
         self._clock = clock = workspace.clock
         self._cycle = workspace.cycle(dry_run=dry_run, on_attempt=on_attempt)
+        self._save = save or self._save_now
         self._is_stretched = False
         self._pruned_at: datetime | None = None
         self._last_key = workspace.key.reveal()
@@ -114,9 +120,8 @@ class Runner:
     def _save_state(self, next_poll_at: datetime) -> None:
         """Store the state that `triaged status` shows in the ledger."""
         health, now = self.health, self._clock.now()
-        self._process.save(
-            self.workspace.ledger,
-            self.rules.rules.ruleset,
+        state = self._process.state(
+            self.workspace.in_force(self.rules.rules.ruleset),
             health.last_report,
             at=now,
             next_poll_at=next_poll_at,
@@ -127,6 +132,10 @@ class Runner:
             quota=self._quota,
             waiting_until=health.waiting_for_quota_until,
         )
+        self._save(state, now)
+
+    def _save_now(self, state: Mapping[str, Any], at: datetime) -> None:
+        self.workspace.ledger.state.save(StateName.DAEMON, state, at=at)
 
     def _lock_awaited(self, owner: str) -> None:
         self.health.waiting_for_process = owner

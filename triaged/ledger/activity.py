@@ -1,5 +1,6 @@
 """Queries for the digest: what happened within a period, by rule, in bounded size."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,19 @@ class DismissedTask:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The observed tasks of a rule that people dismissed and approved.
+
+    The first two within the period, the others from the beginning up to its end.
+    """
+
+    dismissed: int
+    approved: int
+    dismissed_ever: int
+    approved_ever: int
+
+
 class Activity:
     """The activity of one workspace between two times: after the first of them."""
 
@@ -37,7 +51,7 @@ class Activity:
         """Count by rule and reason the dismissals confirmed within a period."""
         rows = self._database.rows(
             "SELECT rule, reason, COUNT(*) AS n FROM dismissal"  # noqa: S608
-            f" WHERE {_CONFIRMED} GROUP BY rule, reason",
+            f" WHERE workspace = ? AND {_CONFIRMED} GROUP BY rule, reason",
             self._period(since, until, since - _RESOLVED_WITHIN),
         )
         return {(row["rule"], row["reason"]): row["n"] for row in rows}
@@ -51,7 +65,7 @@ class Activity:
             "SELECT id, task_id, rule, reason, task, resolved_at,"
             " ROW_NUMBER() OVER (PARTITION BY rule, reason"
             " ORDER BY resolved_at DESC, id) AS place"
-            f" FROM dismissal WHERE {_CONFIRMED}) AS ranked"
+            f" FROM dismissal WHERE workspace = ? AND {_CONFIRMED}) AS ranked"
             " WHERE place <= ? ORDER BY resolved_at DESC, task_id",
             (*self._period(since, until, since - _RESOLVED_WITHIN), per_rule),
         )
@@ -71,31 +85,26 @@ class Activity:
         )
         return {row["rule"]: row["n"] for row in rows}
 
-    def count_decided(
-        self, since: datetime | None, until: datetime
-    ) -> dict[str, tuple[int, int]]:
-        """Count by rule the observed tasks that people dismissed and approved.
-
-        ``since`` None means from the beginning.
-        """
+    def count_decided(self, since: datetime, until: datetime) -> dict[str, Decided]:
+        """Count by rule what people decided on observed tasks."""
         rows = self._database.rows(
-            "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
-            " JOIN human_decision w ON w.workspace = o.workspace"
+            "SELECT o.rule, w.decision, w.recorded_at > ? AS is_new, COUNT(*) AS n"  # noqa: S608
+            " FROM observation o JOIN human_decision w ON w.workspace = o.workspace"
             " AND w.task_id = o.task_id WHERE o.workspace = ?"
-            " AND w.recorded_at > ? AND w.recorded_at <= ?"
-            f" AND w.decision IS NOT NULL AND NOT {BY_TRIAGED}"
-            " GROUP BY o.rule, w.decision",
-            self._period(since, until),
+            " AND w.recorded_at <= ? AND w.decision IS NOT NULL"
+            f" AND NOT {BY_TRIAGED} GROUP BY o.rule, w.decision, is_new",
+            (format_timestamp(since), self._workspace, format_timestamp(until)),
         )
-        found: dict[str, tuple[int, int]] = {}
+        new: dict[str, Counter[str]] = {}
+        ever: dict[str, Counter[str]] = {}
         for row in rows:
-            dismissed, approved = found.get(row["rule"], (0, 0))
-            if row["decision"] == HumanDecision.DISMISSED:
-                dismissed += row["n"]
-            else:
-                approved += row["n"]
-            found[row["rule"]] = (dismissed, approved)
-        return found
+            rule, decision = row["rule"], row["decision"]
+            ever.setdefault(rule, Counter())[decision] += row["n"]
+            new.setdefault(rule, Counter())[decision] += row["n"] * row["is_new"]
+        return {
+            rule: Decided(*_both(new[rule]), *_both(ever[rule]))
+            for rule in sorted(ever)
+        }
 
     def descriptions(self, task_ids: Sequence[str]) -> dict[str, str]:
         """Return the descriptions of tasks, as of the latest decision on each."""
@@ -109,14 +118,16 @@ class Activity:
         return {row["task_id"]: description_in(row["task"]) for row in rows}
 
     def _period(
-        self, since: datetime | None, until: datetime, *more: datetime
+        self, since: datetime, until: datetime, *more: datetime
     ) -> tuple[str, ...]:
-        begin = "" if since is None else format_timestamp(since)
-        times = (format_timestamp(moment) for moment in (until, *more))
-        return (self._workspace, begin, *times)
+        times = (format_timestamp(moment) for moment in (since, until, *more))
+        return (self._workspace, *times)
 
 
 _CONFIRMED: Final = (
-    "workspace = ? AND resolved_at > ? AND resolved_at <= ? AND decided_at >= ?"
-    " AND outcome = 'confirmed'"
+    "resolved_at > ? AND resolved_at <= ? AND decided_at >= ? AND outcome = 'confirmed'"
 )
+
+
+def _both(counted: Counter[str]) -> tuple[int, int]:
+    return counted[HumanDecision.DISMISSED], counted[HumanDecision.APPROVED]

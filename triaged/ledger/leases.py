@@ -9,7 +9,7 @@ import math
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,21 +28,35 @@ LATE_SECONDS: Final = 60.0
 # A daemon that was not seen for this long does not count.
 ALIVE_SECONDS: Final = 45.0
 
+# Of those that this holder may have, the longest due first: a daemon with much to do
+# never puts off the others' workspaces for its own.
 _CLAIM: Final = """
-WITH due AS (
-    SELECT workspace FROM triaged.lease
-    WHERE is_enrolled AND due_at <= now() AND until <= now() AND ({condition})
+WITH own AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND due_at <= now() AND until <= now()
+        AND affinity = %(holder)s
     ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
-)
+), shared AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND due_at <= now() AND until <= now()
+        AND affinity <> %(holder)s
+        AND (affinity = '' OR due_at <= now() - %(shared)s * interval '1 second')
+    ORDER BY due_at LIMIT %(room)s FOR UPDATE SKIP LOCKED
+), late AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND until <= now()
+        AND due_at <= now() - %(late)s * interval '1 second'
+    ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT * FROM own UNION SELECT * FROM shared UNION SELECT * FROM late
+), chosen AS (SELECT * FROM due ORDER BY due_at LIMIT %(free)s)
 UPDATE triaged.lease AS l
 SET holder = %(holder)s, affinity = %(holder)s, fence = l.fence + 1,
     until = clock_timestamp() + %(seconds)s * interval '1 second'
-FROM due WHERE l.workspace = due.workspace
-RETURNING l.workspace, l.fence
+FROM chosen WHERE l.workspace = chosen.workspace
+RETURNING l.workspace, l.fence, chosen.affinity <> %(holder)s AS is_new,
+    extract(epoch FROM clock_timestamp() - l.due_at)::float8 AS late
 """
-_OWN: Final = "affinity = %(holder)s"
-_OTHERS: Final = "affinity = '' OR due_at <= now() - %(age)s * interval '1 second'"
-_LATE: Final = "due_at <= now() - %(age)s * interval '1 second'"
 
 _CLAIM_ONE: Final = """
 INSERT INTO triaged.lease AS l (workspace, holder, fence, until)
@@ -81,12 +95,16 @@ FROM triaged.lease WHERE is_enrolled
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to dismiss for one workspace, as long as the database says so."""
+    """The right to dismiss for one workspace, as long as the database says so.
+
+    ``late`` is how long the workspace had been due when it was claimed, in seconds.
+    """
 
     workspace: str
     holder: str
     fence: int
     seconds: float = LEASE_SECONDS
+    late: float = 0.0
 
     def to_values(self) -> dict[str, Any]:
         """Return the values of the statements that check it."""
@@ -173,19 +191,31 @@ class Leases:
     def claim(self, free: int) -> list[Lease]:
         """Claim at most ``free`` workspaces that are due, the longest due first.
 
-        Those that this holder ran last come first; those of no holder, or of others
-        after 15 s, up to an equal share of all; those very late beyond it.
+        Those that this holder ran last; up to an equal share of all, those of no
+        holder and after 15 s those of others; beyond it, those that are very late.
         """
-        found = self._claim(_OWN, free)
+        if free <= 0:
+            return []
         standing = self._standing
-        room = max(standing.cap - standing.own, 0)
-        others = self._claim(_OTHERS, min(free - len(found), room), AFFINITY_SECONDS)
-        late = self._claim(_LATE, free - len(found) - len(others), LATE_SECONDS)
-        gained = len(others) + len(late)
-        self._standing = Standing(
-            standing.workspaces, standing.own + gained, standing.alive
-        )
-        return [*found, *others, *late]
+        rows = self._database.statement(
+            _CLAIM,
+            {
+                "free": free,
+                "room": min(free, max(standing.cap - standing.own, 0)),
+                "holder": self.holder,
+                "seconds": self._seconds,
+                "shared": AFFINITY_SECONDS,
+                "late": LATE_SECONDS,
+            },
+        ).fetchall()
+        gained = sum(row["is_new"] for row in rows)
+        self._standing = replace(standing, own=standing.own + gained)
+        return [
+            Lease(
+                row["workspace"], self.holder, row["fence"], self._seconds, row["late"]
+            )
+            for row in rows
+        ]
 
     def claim_one(self, workspace: str) -> Lease | None:
         """Claim one workspace, due or not; None if another process holds it."""
@@ -231,6 +261,14 @@ class Leases:
         values = lease.to_values() | {"delay": seconds}
         return bool(self._database.statement(_GIVE, values).rowcount)
 
+    def hasten(self, workspace: str) -> None:
+        """Make a workspace due now."""
+        self._database.statement(
+            "UPDATE triaged.lease SET due_at = now()"
+            " WHERE workspace = %s AND is_enrolled AND due_at > now()",
+            (workspace,),
+        )
+
     def leave(self) -> None:
         """Leave the workspaces of this holder to the others, at a shutdown."""
         self._database.statement(
@@ -246,20 +284,3 @@ class Leases:
             (lease.workspace, lease.holder, lease.fence, self._call_seconds),
         )
         return row is not None
-
-    def _claim(self, condition: str, free: int, age: float = 0.0) -> list[Lease]:
-        if free <= 0:
-            return []
-        rows = self._database.statement(
-            _CLAIM.format(condition=condition),
-            {
-                "free": free,
-                "holder": self.holder,
-                "seconds": self._seconds,
-                "age": age,
-            },
-        ).fetchall()
-        return [
-            Lease(row["workspace"], self.holder, row["fence"], self._seconds)
-            for row in rows
-        ]

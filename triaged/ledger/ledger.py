@@ -1,10 +1,10 @@
 """The ledger of one workspace: its stores over one database."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from triaged.clock import Clock
 from triaged.errors import ConfigError
@@ -21,6 +21,7 @@ from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
+from triaged.ledger.fleet_views import FleetViews
 from triaged.ledger.holds import Holds
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
@@ -31,6 +32,9 @@ from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
+
+# Names of workspaces in a message.
+_SHOWN: Final = 5
 
 
 class Ledger:
@@ -92,12 +96,14 @@ class Ledger:
         place: Path | LedgerLocation,
         *,
         workspace: str,
+        is_of_fleet: bool = False,
         busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open a ledger that a daemon or another command has created.
 
         For commands that act on a running daemon: nothing is created, so a command
-        cannot report success without an effect.
+        cannot report success without an effect. ``is_of_fleet``: the files of the fleet
+        have this workspace, so it need not have run yet.
 
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
@@ -107,14 +113,22 @@ class Ledger:
         ledger = cls.open(
             place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
+        if is_of_fleet:
+            return ledger
         known = ledger.workspaces()
         served = served_workspace(place)
         if served not in {None, "", workspace} or (known and workspace not in known):
-            raise _refusal(ledger, served or ", ".join(sorted(known)))
+            raise _refusal(ledger, served or _named(known))
         return ledger
 
     @classmethod
-    def open_own(cls, place: Path | LedgerLocation, *, workspace: str) -> Self:
+    def open_own(
+        cls,
+        place: Path | LedgerLocation,
+        *,
+        workspace: str,
+        is_of_fleet: bool = False,
+    ) -> Self:
         """Open the ledger for a command that acts or reports for one workspace.
 
         A second label on the state directory of one workspace would know neither its
@@ -128,11 +142,13 @@ class Ledger:
         ledger = cls.open(place, workspace=workspace)
         # A database, and the directory of a fleet, hold many workspaces.
         is_shared = isinstance(place, LedgerLocation) and place.url is not None
-        known = {} if is_shared else ledger.workspaces()
+        if is_of_fleet or is_shared:
+            return ledger
+        known = ledger.workspaces()
         served = served_workspace(place)
         is_of_other = len(known) == 1 and workspace not in known
         if served not in {None, "", workspace} or is_of_other:
-            raise _refusal(ledger, served or ", ".join(known))
+            raise _refusal(ledger, served or _named(known))
         return ledger
 
     def bind(self, api_url: str, *, at: datetime) -> None:
@@ -164,6 +180,10 @@ class Ledger:
         """Return the known workspaces with the URLs of their APIs."""
         rows = self._database.rows("SELECT name, api_url FROM workspace")
         return {row["name"]: row["api_url"] for row in rows}
+
+    def fleet_views(self) -> FleetViews:
+        """Return queries over all workspaces of this ledger."""
+        return FleetViews(self._database)
 
     def __enter__(self) -> Self:
         return self
@@ -213,6 +233,12 @@ class Ledger:
     ]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
         yield self.notifications
+
+
+def _named(known: Iterable[str]) -> str:
+    names = sorted(known)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _refusal(ledger: Ledger, whose: str) -> ConfigError:

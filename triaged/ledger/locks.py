@@ -18,6 +18,7 @@ from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
+DISPATCH_LOCK: Final = "dispatch-{}.lock"
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -147,9 +148,12 @@ class FileLock:
 
 
 def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
-    os.ftruncate(descriptor, 0)
     owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
-    os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    text = json.dumps(owner).encode()
+    # A daemon takes the same lock in each cycle, and writing is slow.
+    if os.pread(descriptor, len(text) + 1, 0) != text:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _read_owner(path: Path) -> LockOwner | None:
@@ -250,7 +254,7 @@ class FileDispatchLock:
         workspace: str = "default",
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / f"dispatch-{workspace}.lock")
+        self._lock = FileLock(directory / DISPATCH_LOCK.format(workspace))
         self._clock = clock
         self._on_wait = on_wait
 

@@ -79,10 +79,18 @@ class Notifications:
         return found[0] if found else None
 
     def latest(
-        self, prefix: str, outcomes: Sequence[NotificationOutcome] | None = None
+        self,
+        prefix: str,
+        outcomes: Sequence[NotificationOutcome] | None = None,
+        *,
+        below: str | None = None,
     ) -> Notification | None:
-        """Return the newest notification with a prefix and one of these outcomes."""
-        where, values = "name >= ? AND name < ?", [prefix, f"{prefix}\U0010ffff"]
+        """Return the newest notification with a prefix and one of these outcomes.
+
+        ``below`` restricts the result to names that sort before it.
+        """
+        where = "name >= ? AND name < ?"
+        values = [prefix, below or f"{prefix}\U0010ffff"]
         if outcomes is not None:
             where += f" AND outcome IN ({', '.join('?' * len(outcomes))})"
             values += outcomes

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from triaged.errors import AlreadyRunning, ConfigError
 from triaged.ledger.database import BUSY_SECONDS, Database
 from triaged.ledger.location import LedgerLocation
-from triaged.ledger.locks import DaemonLock, FileDaemonLock, LockOwner
+from triaged.ledger.locks import (
+    DISPATCH_LOCK,
+    DaemonLock,
+    FileDaemonLock,
+    FileLock,
+    LockOwner,
+)
 from triaged.ledger.sqlite import ReadOnlySqliteDatabase, SqliteDatabase
 
 if TYPE_CHECKING:
@@ -98,24 +104,39 @@ def daemon_owner(place: Path | LedgerLocation, workspace: str) -> LockOwner | No
 
 @contextlib.contextmanager
 def exclude_daemons(place: LedgerLocation, *, now: datetime) -> Iterator[None]:
-    """Run the body while no daemon uses the ledger; none can start on a SQLite one.
+    """Run the body while no process dismisses; none can begin on a SQLite ledger.
 
     Raises:
-        AlreadyRunning: one does.
+        AlreadyRunning: a daemon runs, or a command dismisses.
         LedgerError: the database cannot be asked.
 
     """
     if place.url is None:
-        with make_daemon_lock(place, workspace="", since=now, once=True):
+        with (
+            make_daemon_lock(place, workspace="", since=now, once=True),
+            contextlib.ExitStack() as held,
+        ):
+            for path in place.directory.glob(DISPATCH_LOCK.format("*")):
+                lock = FileLock(path)
+                if not lock.acquire():
+                    raise AlreadyRunning(
+                        str(place), str(lock.owner() or "another process")
+                    )
+                held.callback(lock.release)
             yield
         return
     from triaged.ledger.daemons import list_daemons  # noqa: PLC0415 - rare
 
     with contextlib.closing(_postgres(place.url, BUSY_SECONDS)) as database:
         alive = [found for found in list_daemons(database) if found.is_alive]
+        lease = database.row(
+            "SELECT holder FROM lease WHERE until > clock_timestamp() LIMIT 1"
+        )
     if alive:
         who = f"process {alive[0].pid} on {alive[0].host}"
         raise AlreadyRunning(str(place), who)
+    if lease is not None:
+        raise AlreadyRunning(str(place), str(lease["holder"]))
     yield
 
 

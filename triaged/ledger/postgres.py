@@ -105,6 +105,10 @@ class PostgresDatabase:
         """Let each transaction of the lease's workspace check and renew it first."""
         self._leases[lease.workspace] = lease
 
+    def has_lease(self, workspace: str) -> bool:
+        """Return whether a lease of this workspace is in use here."""
+        return workspace in self._leases
+
     def drop_lease(self, lease: Lease) -> None:
         """Stop using a lease, which has been given back or is lost."""
         if self._leases.get(lease.workspace) == lease:

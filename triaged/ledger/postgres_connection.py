@@ -3,6 +3,8 @@
 from typing import Any, Final
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.rows import DictRow, dict_row
 
 CONNECT_SECONDS: Final = 5
@@ -22,6 +24,14 @@ _CONNECTION: Final = {
 }
 
 
+class _NumberLoader(Loader):
+    """Reads a sum as SQLite gives it: a whole number, or a float with a fraction."""
+
+    def load(self, data: Buffer) -> int | float:
+        text = bytes(data).decode()
+        return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
 def connect(url: str) -> psycopg.Connection[DictRow]:
     """Connect; each statement commits by itself unless a transaction is begun.
 
@@ -33,7 +43,7 @@ def connect(url: str) -> psycopg.Connection[DictRow]:
     parameters: dict[str, Any] = {
         key: value for key, value in _CONNECTION.items() if key not in given
     }
-    return psycopg.connect(
+    connection = psycopg.connect(
         url,
         autocommit=True,
         # A pooler may give each transaction another session.
@@ -41,3 +51,6 @@ def connect(url: str) -> psycopg.Connection[DictRow]:
         row_factory=dict_row,
         **parameters,
     )
+    # PostgreSQL adds whole numbers up to a decimal, which JSON cannot hold.
+    connection.adapters.register_loader("numeric", _NumberLoader)
+    return connection

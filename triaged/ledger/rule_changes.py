@@ -7,7 +7,7 @@ fingerprint: a rule that is edited afterwards starts anew.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from triaged.ledger.counters import Counters
@@ -21,6 +21,8 @@ from triaged.rules.task import Change
 
 # The name of the counters, with the rule and the change as labels.
 COUNTER: Final = "rule_changes"
+
+_MOMENT: Final = timedelta.resolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +54,22 @@ class RuleChanges:
         self._counters = Counters(database, workspace)
 
     def record(self, change: RuleChange) -> None:
-        """Record and count a change; the latest one of a rule is the one in force."""
+        """Record and count a change; the last one recorded is the one in force.
+
+        A change that the clock places before an earlier one is dated just after it.
+        """
+        last = self.latest().get(change.rule, {}).get(change.fingerprint)
+        at = change.at if last is None else max(change.at, last.at + _MOMENT)
         self._counters.increment(COUNTER, change.rule, change.change)
         self._database.execute(
             "INSERT INTO rule_change (workspace, rule, rule_sha256, change, changed_at,"
-            " set_by, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (workspace, rule, rule_sha256, changed_at) DO UPDATE SET"
-            " change = excluded.change, set_by = excluded.set_by,"
-            " evidence = excluded.evidence",
+            " set_by, evidence) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 self._workspace,
                 change.rule,
                 change.fingerprint,
                 change.change,
-                format_timestamp(change.at),
+                format_timestamp(at),
                 change.by,
                 json.dumps(change.evidence),
             ),

@@ -95,6 +95,9 @@ class AppriseSender:
         asset = apprise.AppriseAsset(
             app_id="triaged",
             app_desc="triaged",
+            # Icons would be fetched from another host by whoever reads the message.
+            image_url_mask="",
+            image_url_logo="",
             # A redirect would send the message, and secrets with it, elsewhere.
             http_redirects=False,
             secure_logging=True,

@@ -26,10 +26,6 @@ _LOOK_ALIKES: Final = str.maketrans(
         "|": "\uff5c",
         "#": "\uff03",
         "\\": "\uff3c",
-        "&": "\uff06",
-        "{": "\uff5b",
-        "}": "\uff5d",
-        "$": "\uff04",
     }
 )
 # Clients turn a scheme, and words that are joined by dots, into a link.

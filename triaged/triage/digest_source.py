@@ -47,9 +47,12 @@ _READ: Final = (
 )
 
 
-def digest_begins(ledger: Ledger, now: datetime) -> datetime:
-    """Return the time up to which earlier digests have told what happened."""
-    last = ledger.notifications.latest(DIGEST, _READ)
+def digest_begins(ledger: Ledger, now: datetime, name: str | None = None) -> datetime:
+    """Return the time up to which earlier digests have told what happened.
+
+    ``name`` is that of the digest itself, which is sent again to whoever lacks it.
+    """
+    last = ledger.notifications.latest(DIGEST, _READ, below=name)
     if last is None or last.created_at > now:
         # A time in the future means that the clock was set back since.
         return now - _FIRST_PERIOD
@@ -63,6 +66,7 @@ def read_digest(
     activity = ledger.activity
     state: Mapping[str, Any] = ledger.state.load(StateName.DAEMON) or {}
     holds = _holds(ledger, state)
+    decided = activity.count_decided(since, now)
     soon = held_within(holds, now)[:MAX_PLANNED]
     examples: dict[tuple[str | None, str], list[TaskLine]] = {}
     for task in activity.dismissed(since, now, per_rule=MAX_EXAMPLES):
@@ -79,8 +83,15 @@ def read_digest(
             holds=holds,
             descriptions=activity.descriptions([hold.task_id for hold in soon]),
             observed=activity.count_observed(since, now),
-            decided=activity.count_decided(since, now),
-            decided_ever=activity.count_decided(None, now),
+            decided={
+                rule: (each.dismissed, each.approved)
+                for rule, each in decided.items()
+                if each.dismissed or each.approved
+            },
+            decided_ever={
+                rule: (each.dismissed_ever, each.approved_ever)
+                for rule, each in decided.items()
+            },
             changes=[
                 _changed(change)
                 for change in ledger.rule_changes.since(since)

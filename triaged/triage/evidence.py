@@ -5,13 +5,14 @@ Each change is recorded with its evidence, counted in the same transaction, and 
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
 from triaged.ledger.rule_changes import RuleChange
+from triaged.ledger.state import StateName
 from triaged.rules.describe import rule_fingerprint
 from triaged.rules.evidence import (
     EVIDENCE_LIFETIME,
@@ -22,6 +23,8 @@ from triaged.rules.rule import Mode, Rule, Ruleset
 from triaged.rules.task import Change
 from triaged.triage.agreement import Agreement
 from triaged.triage.guard import is_clock_wrong
+
+MODE_AFTER: Final = {Change.PROMOTED: Mode.ENFORCE, Change.DEMOTED: Mode.OBSERVE}
 
 log = structlog.get_logger()
 
@@ -81,11 +84,15 @@ def change_mode(
     at: datetime,
     *,
     by: str = "",
+    fingerprint: str = "",
 ) -> RuleChange:
-    """Record that a rule was promoted or demoted, and return the change."""
+    """Record that a rule was promoted or demoted, and return the change.
+
+    ``fingerprint`` is of another version of the rule than this one.
+    """
     made = RuleChange(
         rule=rule.name,
-        fingerprint=rule_fingerprint(rule),
+        fingerprint=fingerprint or rule_fingerprint(rule),
         change=change,
         at=at,
         by=by,
@@ -93,6 +100,23 @@ def change_mode(
     )
     ledger.rule_changes.record(made)
     return made
+
+
+def daemon_version(ledger: Ledger, rule: Rule) -> tuple[str, Mode] | None:
+    """Return fingerprint and mode of the rule of this name in the daemon's last cycle.
+
+    It differs from ``rule`` if the daemon has another rules file, or has not loaded
+    this one yet. None if no cycle of a daemon had such a rule.
+    """
+    state = ledger.state.load(StateName.DAEMON) or {}
+    changes = ledger.rule_changes.changes().get(rule.name, {})
+    for known in state.get("rules", ()):
+        fingerprint = known.get("rule_sha256")
+        if known.get("name") == rule.name and fingerprint is not None:
+            change = changes.get(fingerprint)
+            mode = Mode(known["mode"]) if change is None else MODE_AFTER[change]
+            return fingerprint, mode
+    return None
 
 
 def demote_disproved(

@@ -59,8 +59,8 @@ class WorkspaceFacts:
 def state_of(facts: WorkspaceFacts) -> WorkspaceState:
     """Return the most important state."""
     states = (
-        (not facts.is_served, WorkspaceState.STOPPED),
         (facts.problem is not None, WorkspaceState.UNUSABLE),
+        (not facts.is_served, WorkspaceState.STOPPED),
         (facts.key_accepted is False, WorkspaceState.KEY_REFUSED),
         (facts.has_breaker, WorkspaceState.BREAKER),
         (not facts.has_run, WorkspaceState.STARTING),

@@ -150,6 +150,10 @@ class RateLimiter:
 
     def expire_dismissals(self) -> None:
         """Count dismissals in flight as sent; requires the dispatch lock."""
+        self._reload()
+        if not self._quota.has_dismissals_in_flight():
+            # Nothing changes, so nothing need reach the disk.
+            return
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSnapshot
-from triaged.rules.evidence import rules_in_force
+from triaged.rules.describe import rule_fingerprint
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.settings import Settings
@@ -29,10 +29,11 @@ class RunningProcess:
     started_at: datetime
     dry_run: bool
     once: bool = False
+    # By the hash of the rules, since they change seldom and are stored in each cycle.
+    _fingerprints: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
-    def save(  # noqa: PLR0913 - all keyword-only facts
+    def state(  # noqa: PLR0913 - all keyword-only facts
         self,
-        ledger: Ledger,
         ruleset: Ruleset,
         report: CycleReport | None,
         *,
@@ -44,10 +45,10 @@ class RunningProcess:
         key_accepted: bool | None = None,
         quota: QuotaSnapshot | None = None,
         waiting_until: datetime | None = None,
-    ) -> None:
-        """Replace the stored state of the process and of its last cycle."""
-        ruleset = rules_in_force(ruleset, ledger.rule_changes.changes())
-        state = {
+    ) -> dict[str, Any]:
+        """Return the state of the process and of its last cycle, to be stored."""
+        prints = self._fingerprints_of(ruleset)
+        return {
             "version": __version__,
             "pid": os.getpid(),
             "host": os.uname().nodename,
@@ -60,6 +61,7 @@ class RunningProcess:
             "rules": [
                 {
                     "name": rule.name,
+                    "rule_sha256": prints[rule.name],
                     "mode": rule.mode,
                     "hold_seconds": rule.hold.total_seconds(),
                 }
@@ -79,7 +81,14 @@ class RunningProcess:
             "waiting_until": _text(waiting_until),
             "last_cycle": None if report is None else _cycle(report),
         }
-        ledger.state.save(StateName.DAEMON, state, at=at)
+
+    def _fingerprints_of(self, ruleset: Ruleset) -> dict[str, str]:
+        if ruleset.sha256 not in self._fingerprints:
+            self._fingerprints.clear()
+            self._fingerprints[ruleset.sha256] = {
+                rule.name: rule_fingerprint(rule) for rule in ruleset.rules
+            }
+        return self._fingerprints[ruleset.sha256]
 
 
 def save_problem(

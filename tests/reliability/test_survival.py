@@ -2,17 +2,20 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncIterator, Awaitable, Generator, MutableMapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import httpx
 import pytest
 import structlog
 
 from tests.e2e.harness import KEY, RULES, a_listed
+from tests.reliability.report import Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
+from triaged.daemon.health import POLL_GRACE
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.process import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
@@ -23,7 +26,9 @@ from triaged.quota import QuotaSettings
 from triaged.sandbox.settings import SandboxSettings
 from triaged.settings import Settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.reliability]
+
+CHAPTER: Final = "Survival"
 
 PATIENCE = 20
 
@@ -143,45 +148,55 @@ def sandbox() -> Any:
         yield running
 
 
-async def test_an_error_at_each_wait(tmp_path: Path, sandbox: RunningSandbox) -> None:
+async def test_an_error_at_each_wait(
+    tmp_path: Path, sandbox: RunningSandbox, report: Report
+) -> None:
     """Whichever wait of a cycle raises, the next poll is planned, the error counted."""
     structlog.configure(processors=[drop])
-    async with living(tmp_path, sandbox) as (daemon, cycles):
-        while cycles.last is not None:
-            cycles.raise_at += 1
-            before = survived(daemon)
-            await one_cycle(daemon, cycles, sandbox)
-            if not cycles.last.raised:
-                break
+    guarantee = "each wait of a cycle raises: counted, the next poll is planned"
+    with report.check(CHAPTER, guarantee) as check:
+        async with living(tmp_path, sandbox) as (daemon, cycles):
+            while cycles.last is not None:
+                cycles.raise_at += 1
+                before = survived(daemon)
+                await one_cycle(daemon, cycles, sandbox)
+                if not cycles.last.raised:
+                    break
 
-            assert survived(daemon) > before
-            assert is_well(daemon)
-        assert cycles.raise_at > 3
+                assert survived(daemon) > before
+                assert is_well(daemon)
+                check.runs += 1
+            check.result = f"{survived(daemon)} errors survived"
+            assert cycles.raise_at > 3
 
 
 async def test_an_error_at_each_log_call(
-    tmp_path: Path, sandbox: RunningSandbox
+    tmp_path: Path, sandbox: RunningSandbox, report: Report
 ) -> None:
     """Whichever log call raises, the next poll is planned and the error counted."""
     fails = FailingLog()
     structlog.configure(processors=[fails])
-    async with living(tmp_path, sandbox) as (daemon, cycles):
-        fails.calls = 0
-        await one_cycle(daemon, cycles, sandbox)
-        calls = fails.calls
-        for number in range(1, calls + 1):
-            fails.calls, fails.raise_at = 0, number
-            before = survived(daemon)
+    guarantee = "each log call of a cycle raises: counted, the next poll is planned"
+    with report.check(CHAPTER, guarantee) as check:
+        async with living(tmp_path, sandbox) as (daemon, cycles):
+            fails.calls = 0
             await one_cycle(daemon, cycles, sandbox)
-            fails.raise_at = 0
+            calls = fails.calls
+            for number in range(1, calls + 1):
+                fails.calls, fails.raise_at = 0, number
+                before = survived(daemon)
+                await one_cycle(daemon, cycles, sandbox)
+                fails.raise_at = 0
 
-            assert fails.calls >= number
-            assert survived(daemon) > before
-            assert is_well(daemon)
-            # What the error left unresolved is resolved before the next one.
-            await one_cycle(daemon, cycles, sandbox)
-            await one_cycle(daemon, cycles, sandbox)
-        assert calls >= 2
+                assert fails.calls >= number
+                assert survived(daemon) > before
+                assert is_well(daemon)
+                # What the error left unresolved is resolved before the next one.
+                await one_cycle(daemon, cycles, sandbox)
+                await one_cycle(daemon, cycles, sandbox)
+                check.runs += 1
+            check.result = f"{survived(daemon)} errors survived"
+            assert calls >= 2
 
 
 def drop(*_: Any) -> Any:
@@ -224,6 +239,43 @@ async def test_an_error_beside_the_cycle(
 
         assert is_well(daemon)
         assert daemon.errors.counts()[Where(part)] >= 1
+
+
+async def test_an_overdue_poll_is_told(
+    tmp_path: Path, sandbox: RunningSandbox, report: Report
+) -> None:
+    """A daemon whose poll does not come is not healthy, until it comes."""
+    listening = Listening()
+    structlog.configure(processors=[listening])
+    guarantee = "a poll that does not come: `/healthz` is 503, and 200 after the next"
+    with report.check(CHAPTER, guarantee) as check:
+        async with living(tmp_path, sandbox) as (daemon, cycles):
+            told = [await listening.healthz()]
+            daemon.health.poll_due = SystemClock().monotonic() - POLL_GRACE - 1
+            told.append(await listening.healthz())
+            await one_cycle(daemon, cycles, sandbox)
+            told.append(await listening.healthz())
+        check.runs = len(told)
+        check.result = ", ".join(told)
+
+        assert told == ["200 ok", "503 the planned poll is overdue", "200 ok"]
+
+
+class Listening:
+    """Learns from the log where the daemon listens, and asks it for its health."""
+
+    def __init__(self) -> None:
+        self._port = 0
+
+    def __call__(self, _: Any, __: str, event: MutableMapping[str, Any]) -> Any:
+        if event["event"] == "http.listening":
+            self._port = event["port"]
+        raise structlog.DropEvent
+
+    async def healthz(self) -> str:
+        async with httpx.AsyncClient() as http:
+            answer = await http.get(f"http://127.0.0.1:{self._port}/healthz")
+        return f"{answer.status_code} {answer.text.strip()}"
 
 
 async def test_a_daemon_ends_when_its_lock_was_deleted(
