@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.e2e.harness import Program, a_listed, add
 from tests.sandbox_server import RunningSandbox
+from triaged.cli.control import login_name
 from triaged.sandbox.faults import parse_fault
 
 
@@ -153,6 +154,33 @@ def test_a_pause_holds_the_daemon_and_its_successor(
         assert "audit week" in daemon.get("/").text
         program.run("resume")
         daemon.wait_for("task.dismissed")
+
+
+def test_the_newest_note_of_a_pause_counts(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Who paused, when, and why last are shown; a pause without a note keeps it."""
+    add(sandbox, [a_listed("t0")])
+    program.run("plan")  # a pause makes no ledger
+    answers = [
+        program.run("pause"),
+        program.run("pause", "--note", "audit week"),
+        program.run("pause"),
+        program.run("pause", "--note", "  "),
+    ]
+    first = program.run("pause", "--note", "until Monday")
+    shown = json.loads(program.run("status", "--format", "json").stdout)["paused"]
+    screen = program.run("status").stdout
+    bulk = program.run("dismiss", "t0", "--reason", "testing", "--yes")
+
+    assert [": audit week" in done.stdout for done in answers] == [
+        *(False, True, True, True)
+    ]
+    assert (shown["by"], shown["note"]) == (login_name(), "until Monday")
+    assert shown["since"] is not None
+    for text in (first.stdout, screen, bulk.stderr):
+        assert f"by {login_name()}: until Monday" in text
+    assert bulk.returncode == 1
 
 
 def test_a_veto_can_be_lifted(program: Program, sandbox: RunningSandbox) -> None:

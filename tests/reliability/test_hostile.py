@@ -66,6 +66,16 @@ SHORT: Final[dict[str, Answer]] = {
         ),
         MUCH_MEMORY,
     ),
+    # The worst that is read: 10 MiB that take 249 of the 256 MiB allowed.
+    "10 MiB of small objects, all read": Answer(
+        filled(
+            HEAD,
+            b'{"metadata":{"a":[' + b"{}," * 330_000 + b"{}]}},",
+            10 * MIB,
+            b"{}]}}",
+        ),
+        "",
+    ),
     "1 GiB in 1 MiB of gzip": Answer(
         packed(filled(HEAD, b" ", 1024 * MIB, TAIL)), LIMIT, gzip=True
     ),

@@ -259,6 +259,32 @@ def test_a_value_that_cannot_be_read_is_not_missing(value: str) -> None:
     assert not math.isfinite(found)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_one_task_is_read_as_in_a_list(mark: bytes) -> None:
+    """What cannot be represented costs its own key, not the task."""
+    body = mark + b'{"id":"a","metadata":{"n":' + b"9" * 5_000 + b',"m":1}}'
+
+    task = protocol.decode_task(body)
+
+    assert task is not None
+    assert task.id == "a"
+    assert task.metadata is not None
+    assert task.metadata["m"] == 1
+    assert is_unreadable(task.metadata["n"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"x", b"7", b"[]", b"{}", b"null", b'{"id":"a"},{"id":"b"}'),
+        *(b'{"data":{"tasks":[]}}', b'{"id":"a"}],"x":[{"id":"b"}', b'{"id":"a" "b"}'),
+    ],
+)
+def test_what_is_not_one_task_is_none(body: bytes) -> None:
+    """A list, several tasks, another value and what is not JSON are no task."""
+    assert protocol.decode_task(body) is None
+
+
 def test_a_byte_order_mark_is_skipped() -> None:
     """Editors put one in front of a saved answer; null is an empty list."""
     body = b'\xef\xbb\xbf{"data":{"tasks":[{"id":"a"}]}}'

@@ -86,6 +86,10 @@ def escaped(form: str) -> Callable[[str], str]:
 
 
 _ESCAPES: Final[dict[str, Callable[[str], str]]] = {
+    "braces": lambda text: "".join(f"\\u{{{ord(char):x}}}" for char in text),
+    "octal": lambda text: "".join(f"\\{ord(char):03o}" for char in text),
+    "hexadecimal": lambda text: text.encode().hex(),
+    "HEXADECIMAL": lambda text: text.encode().hex().upper(),
     "JSON": escaped("\\u{:04x}"),
     "JSON in JSON": escaped("\\\\u{:04X}"),
     "Python": escaped("\\x{:02x}"),

@@ -31,8 +31,8 @@ from triaged.errors import os_reason
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.rules.task import Decision
-from triaged.rulesfile.in_force import FollowedRules
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.in_force import FollowedRules, load_written_rules
+from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.cycle import build_requests
 from triaged.triage.dispatcher import DispatchOrigin
@@ -53,7 +53,7 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
         why = os_reason(error)
         raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
     reviewed = read_plan(text)
-    rules, _ = load_rules(*settings.rules, now=now)
+    rules, _ = load_written_rules(*settings.rules, now=now)
     reviewed.check(
         workspace=settings.workspace,
         api_url=settings.api_url,

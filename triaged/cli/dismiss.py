@@ -46,8 +46,8 @@ from triaged.rules.patterns.re2_pattern import (
     compile_pattern,
 )
 from triaged.rules.task import LeaveCause, Task
-from triaged.rulesfile.in_force import FollowedRules
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.in_force import FollowedRules, load_written_rules
+from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.manual import (
     ManualDismissal,
@@ -127,7 +127,7 @@ def dismiss(
             "say which: IDs, --type, --older-than, --description or, instead of all"
             " of these, --all"
         )
-    rules, loaded = load_rules(*settings.rules, now=SystemClock().now())
+    rules, loaded = load_written_rules(*settings.rules, now=SystemClock().now())
     known = {*loaded.reasons, BULK_REASON}
     if reason not in known:
         raise click.BadParameter(

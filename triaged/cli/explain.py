@@ -24,7 +24,6 @@ from triaged.cli.output import (
     truncate,
 )
 from triaged.cli.plan import (
-    BYTE_ORDER_MARK,
     EMPTY_HISTORY,
     make_preview,
     now_option,
@@ -44,7 +43,7 @@ from triaged.ledger import Ledger
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
-from triaged.rules.task import Decision, Json, Task, parse_task
+from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import CompiledRules, load_rules
 from triaged.settings import Settings
 from triaged.triage.guard import apply_guard
@@ -91,10 +90,9 @@ def explain(
 def _explain_file(
     settings: Settings, file: Path, now: datetime | None
 ) -> dict[str, Any]:
-    value = _read_task_file(file)
+    task = _read_task_file(file)
     moment = now or SystemClock().now()
     rules, _ = load_rules(*settings.rules, now=SystemClock().now())
-    task = parse_task(value)
     context = build_context(rules.ruleset.conditions(), [task], now=moment)
     decision = apply_guard(
         rules.engine.decide([task], now=moment),
@@ -105,22 +103,26 @@ def _explain_file(
     return _explanation("file", rules, task, context, decision)
 
 
-def _read_task_file(file: Path) -> dict[str, Json]:
+def _read_task_file(file: Path) -> Task:
     try:
-        value = protocol.parse_json(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
+        body = file.read_bytes()
     except OSError as error:
         why = f"{file}: {os_reason(error)}"
         raise click.BadParameter(why, param_hint="--task") from error
+    if (task := protocol.decode_task(body)) is not None:
+        return task
+    try:
+        value = protocol.parse_json(body)
     except ValueError as error:
         why = f"{file} is not JSON: {error}"
         raise click.BadParameter(why, param_hint="--task") from error
-    if not isinstance(value, dict):
-        why = f"{file} must hold one task, an object"
-        raise click.BadParameter(why, param_hint="--task")
-    if "data" in value:
-        why = f"{file} holds a list answer, not one task; plan --tasks takes it"
-        raise click.BadParameter(why, param_hint="--task")
-    return value
+    is_list = isinstance(value, dict) and "data" in value
+    why = (
+        f"{file} holds a list answer, not one task; plan --tasks takes it"
+        if is_list
+        else f"{file} must hold one task, an object"
+    )
+    raise click.BadParameter(why, param_hint="--task")
 
 
 def _explain_id(

@@ -33,7 +33,8 @@ from triaged.leadlex import protocol
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
 from triaged.rules.task import LeaveCause, Task, parse_timestamp
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.in_force import load_written_rules
+from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.guard import GuardResult, History, apply_guard
 
@@ -151,7 +152,7 @@ def make_preview(
 ) -> Preview:
     """Decide on the tasks of a file, or on the tasks that are pending now."""
     # Tests in the file use their own times; --now applies to the tasks only.
-    rules, _ = load_rules(*settings.rules, now=SystemClock().now())
+    rules, _ = load_written_rules(*settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
     tasks = read_tasks(file)

@@ -36,8 +36,8 @@ from triaged.ledger.state import StateName
 from triaged.quota import Purpose
 from triaged.rules.evaluate import age_of
 from triaged.rules.task import Decision, LeaveCause, Task
-from triaged.rulesfile.in_force import FollowedRules
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.in_force import FollowedRules, load_written_rules
+from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.guard import oldest_first
 from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
@@ -67,7 +67,7 @@ def review(*, settings: Settings, while_paused: bool) -> None:
     """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
-    rules, loaded = load_rules(*settings.rules, now=SystemClock().now())
+    rules, loaded = load_written_rules(*settings.rules, now=SystemClock().now())
     configure_logs(
         level="error", form=settings.log_format, workspace=settings.workspace
     )

@@ -34,8 +34,7 @@ from triaged.errors import ConfigError
 from triaged.ledger.opening import make_daemon_lock
 from triaged.ledger.state import StateName
 from triaged.quota.budget import infeasible_reason
-from triaged.rulesfile.in_force import FollowedRules
-from triaged.rulesfile.loader import load_rules
+from triaged.rulesfile.in_force import FollowedRules, load_written_rules
 from triaged.settings import Settings
 from triaged.triage.report import (
     CycleReport,
@@ -179,7 +178,7 @@ async def _run_once(
     show: OnAttempt = lambda _: None,
 ) -> int:
     clock = SystemClock()
-    rules, _ = load_rules(*settings.rules, now=clock.now())
+    rules, _ = load_written_rules(*settings.rules, now=clock.now())
     metrics = None if metrics_file is None else _new_metrics(settings)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple, TypeAlias
 import structlog
 
 from triaged.errors import ConfigError, RuleTestsFailed
+from triaged.rulesfile.being_written import wait_until_written
 from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
 from triaged.rulesfile.sources import fingerprint
 
@@ -82,6 +83,7 @@ class RulesWatcher:
             RuleTestsFailed: a test in one fails.
         """
         self._is_watched = not any(map(_is_pipe, self._paths))
+        wait_until_written(self._paths, now=now)
         look = self._look()
         rules, loaded = self._load_rules(*self._paths, now=now)
         # If the file was written meanwhile, the next looks will detect the change.

@@ -7,6 +7,7 @@ defensively.
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -134,6 +135,23 @@ def decode_list(body: bytes) -> list[Task]:
     decoder = ListDecoder()
     decoder.feed(body)
     return decoder.close()
+
+
+def decode_task(body: bytes) -> Task | None:
+    """Parse one task, as an entry of a list is parsed; None if it is not one.
+
+    A value that cannot be represented is unreadable, and the others are what they are.
+    """
+    decoder = ListDecoder()
+    try:
+        decoder.feed(b'{"data":{"tasks":[')
+        decoder.feed(body.removeprefix(BOM_UTF8))
+        decoder.feed(b"]}}")
+        tasks = decoder.close()
+    except ValueError:
+        return None
+    is_one = len(tasks) == 1 and not decoder.broken and not decoder.members
+    return tasks[0] if is_one and tasks[0].raw and "data" not in tasks[0].raw else None
 
 
 def verify_done(answer: ApiResponse) -> None:

@@ -25,7 +25,8 @@ _PREFIX: Final = re.compile(r"[a-z]+_(?:[a-z]+_)?")
 _MASK: Final = "[API key]"
 # Escaped characters of JSON, Python, URLs and HTML, possibly nested.
 _ESCAPE: Final = re.compile(
-    r"\\+u00(?P<json>[0-9a-fA-F]{2})|\\+x(?P<hex>[0-9a-fA-F]{2})"
+    r"\\+u(?:00|\{0*)(?P<json>[0-9a-fA-F]{2})\}?|\\+x(?P<hex>[0-9a-fA-F]{2})"
+    r"|\\+(?P<octal>[01][0-7]{2})"
     r"|%(?:25)*(?P<url>[0-9a-fA-F]{2})|&(?:amp;)*(?P<html>#?[0-9a-zA-Z]{1,8};)"
     r"|\\+(?P<other>[^0-9A-Za-z\s])"
 )
@@ -173,6 +174,8 @@ def _secrets_of(key: str) -> Iterator[_Secret]:
         yield _Secret(key, _RUN, prefix)
         for encoded in _in_base64(key[prefix:]):
             yield _Secret(encoded, _ENCODED_RUN)
+        digits = key[prefix:].encode().hex()
+        yield from (_Secret(text, 2 * _RUN) for text in (digits, digits.upper()))
     elif len(key) >= _MIN_LENGTH:
         yield _Secret(key, len(key))
 
@@ -202,6 +205,8 @@ def _character(found: re.Match[str]) -> str:
     groups = found.groupdict()
     if digits := groups["json"] or groups["hex"] or groups["url"]:
         return chr(int(digits, 16))
+    if groups["octal"]:
+        return chr(int(groups["octal"], 8))
     return groups["other"] or html.unescape(f"&{groups['html']}")
 
 

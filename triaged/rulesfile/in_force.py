@@ -4,8 +4,22 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.being_written import wait_until_written
+from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
 from triaged.rulesfile.sources import fingerprint
+
+
+def load_written_rules(
+    *paths: Path, now: datetime
+) -> tuple[CompiledRules, LoadedRules]:
+    """Load rules files as ``load_rules`` does, but none that is being written.
+
+    Raises:
+        ConfigError: a file cannot be used, or keeps changing.
+        RuleTestsFailed: a test in one fails.
+    """
+    wait_until_written(paths, now=now)
+    return load_rules(*paths, now=now)
 
 
 class FollowedRules:
@@ -34,5 +48,5 @@ class FollowedRules:
         """
         sha256 = self._rules.ruleset.sha256
         if self._is_followed and fingerprint(*self._paths) != sha256:
-            self._rules, _ = load_rules(*self._paths, now=self._now())
+            self._rules, _ = load_written_rules(*self._paths, now=self._now())
         return self._rules
