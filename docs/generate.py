@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from prometheus_client import Histogram
 
 from docs.log_events import LOG_EVENTS, log_events
+from docs.page_picture import page_picture
 from docs.plan_picture import plan_picture
 from triaged.cli import COMMAND_MODULES, app, exit_codes
+from triaged.cli.help import summary
 from triaged.cli.output import CAUSES
-from triaged.daemon.metrics import DEFINITIONS, Metrics
+from triaged.cli.task_ids import MIN_PREFIX
+from triaged.daemon.fleet_metrics import FLEET_DEFINITIONS, LATENESS, MAX_DETAILED
+from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
+from triaged.fleet.parser import fleet_schema
+from triaged.quota import PLANS
 from triaged.rulesfile.parser.file import json_schema
-from triaged.settings import SETTINGS, env_name
+from triaged.settings import DEFAULT_URL, SETTINGS, env_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
@@ -42,11 +47,38 @@ WITHOUT_FLAG: Final = {
     "api_key": "The API key itself; as a flag, other users of the machine could see it."
 }
 
+# Defaults that the help of a flag does not give.
+DEFAULTS: Final = {
+    "api_key_file": "systemd credential `api-key`, if present",
+    "api_url": f"`{DEFAULT_URL}`",
+    "rate_limit": "from the plan",
+    "daily_limit": "from the plan",
+    "state_dir": "`$STATE_DIRECTORY`, else the XDG state directory",
+}
+
+# What the help of a flag has no room for.
+NOTES: Final = {
+    "api_key_file": "It must be private: `chmod 600`, or owned by root, 0440, with a"
+    " group of ours. It is re-read for every call, so the key can be rotated.",
+    "api_url": "A ledger belongs to one URL.",
+    "rules": "It is watched by content.",
+    "api_plan": " · ".join(
+        f"`{name}`: {plan.per_minute:,} a minute, {plan.per_day:,} a day"
+        for name, plan in PLANS.items()
+    )
+    + ".",
+    "reserve": "It is left to people and other tools.",
+    "poll_interval": "It is lengthened when the quota cannot carry it.",
+    "page": "See [Read the page and the dashboard](../how-to/dashboard.md).",
+    "page_user_header": "The proxy must overwrite it.",
+}
+
 
 def pages() -> dict[str, str]:
     """Return every generated file's text, by its path under ``docs/``."""
     return {
         "reference/rules.md": rules_page(),
+        "reference/fleet.md": fleet_page(),
         "reference/commands.md": commands_page(),
         "reference/settings.md": settings_page(),
         "reference/metrics.md": metrics_page(),
@@ -55,6 +87,7 @@ def pages() -> dict[str, str]:
         "reference/json.md": json_page(),
         "how-to/recipes.md": recipes_page(),
         "images/plan.svg": plan_picture(),
+        "images/page.svg": page_picture(),
     }
 
 
@@ -81,6 +114,22 @@ def rules_page() -> str:
         + _table(("code", "meaning"), [(_code(c), w) for c, w in CAUSES.items()])
     )
     return _page("Rules file", *parts)
+
+
+def fleet_page() -> str:
+    """Describe each key of a fleet file, from its JSON Schema."""
+    schema = fleet_schema()
+    parts = [
+        (
+            "Every key, from the JSON Schema that `triaged schema --fleet` prints."
+            " `[]` stands for each entry of a list, `*` for a label."
+            " [Fleet files](../how-to/fleet-files.md) explains how to use them."
+        )
+    ]
+    for name, part in schema["properties"].items():
+        rows = [row for row in _keys(part, name) if row[1]]
+        parts.append(f"## {name}\n\n" + _table(("key", "value", "meaning"), rows))
+    return _page("Fleet file", *parts)
 
 
 def _keys(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
@@ -114,7 +163,7 @@ def _value(schema: dict[str, Any]) -> str:
         return " or ".join(kind)
     if kind == "array":
         return f"list of {_value(schema.get('items', {})) or 'values'}"
-    if kind == "string" and "smhdw" in schema.get("pattern", ""):
+    if kind == "string" and schema.get("pattern", "").startswith("^([0-9]{1,9}[smhdw]"):
         return "duration"
     if kind == "string" and schema.get("format") == "re2":
         return "pattern"
@@ -123,26 +172,46 @@ def _value(schema: dict[str, Any]) -> str:
 
 def commands_page() -> str:
     """Describe each command and its flags, from click."""
+    summaries = [
+        (f"[`{name}`](#{name})", _prose(summary(name))) for name in COMMAND_MODULES
+    ]
     parts = [
         (
             "`triaged COMMAND --help` prints the same."
             " Flags that name a variable are [settings](settings.md)."
-        )
+            " A task id may be shortened to a unique prefix of at least"
+            f" {MIN_PREFIX} characters. Commands that read have `--format json`"
+            " ([JSON outputs](json.md)); [exit codes](exit-codes.md) are the same for"
+            " all."
+        ),
+        _table(("command", "does"), summaries),
     ]
     parent = click.Context(app, info_name="triaged", **app.context_settings)
     for name in COMMAND_MODULES:
         command = _command(name)
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-        rows = [
-            (_code(record[0]), _prose(_squeeze(record[1])))
-            for parameter in command.get_params(context)
-            if (record := parameter.get_help_record(context)) and parameter.name
-        ]
-        text = html.escape(command.help or "", quote=False).strip()
-        table = _table(("flag", "meaning"), rows)
-        parts.append(f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}")
+        parts += _command_parts(command, click.Context(command, parent, name), "##")
     return _page("Commands", *parts)
+
+
+def _command_parts(
+    command: click.Command, context: click.Context, level: str
+) -> Iterator[str]:
+    """Yield the part of a command, and those of the commands below it."""
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    rows = [
+        (_code(record[0]), _prose(_squeeze(record[1])))
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and parameter.name
+    ]
+    text = html.escape(command.help or "", quote=False).strip()
+    table = _table(("flag", "meaning"), rows)
+    title = context.command_path.removeprefix("triaged ")
+    yield f"{level} {title}\n\n```text\n{usage}\n```\n\n{text}\n\n{table}"
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from _command_parts(
+                below, click.Context(below, context, name), f"{level}#"
+            )
 
 
 def _command(name: str) -> click.Command:
@@ -154,7 +223,7 @@ def _command(name: str) -> click.Command:
 
 
 def settings_page() -> str:
-    """Describe each setting, from its flag's help."""
+    """Describe each setting, from its flag's help and the notes above."""
     found: dict[str, str] = {}
     for name in COMMAND_MODULES:
         for parameter in _command(name).params:
@@ -164,17 +233,31 @@ def settings_page() -> str:
     rows = []
     for setting in SETTINGS:
         variable, flag = env_name(setting), f"--{setting.replace('_', '-')}"
-        if variable in found:
-            rows.append((_code(variable), _code(flag), _prose(found[variable])))
-        else:
-            rows.append((_code(variable), "—", _prose(WITHOUT_FLAG[setting])))
+        if variable not in found:
+            meaning = _prose(WITHOUT_FLAG[setting])
+            rows.append((_code(variable), "—", DEFAULTS.get(setting, ""), meaning))
+            continue
+        text, default = _split_default(found[variable])
+        default = DEFAULTS.get(setting, default)
+        meaning = " ".join(filter(None, (_prose(text), NOTES.get(setting))))
+        rows.append((_code(variable), _code(flag), default, meaning))
     return _page(
         "Settings",
         "Each setting is an environment variable, and a flag of the"
-        " [commands](commands.md) that use it; the flag wins. An unknown `TRIAGED_*`"
-        " variable is warned of.",
-        _table(("variable", "flag", "meaning"), rows),
+        " [commands](commands.md) that use it; the flag wins. An empty value is unset."
+        " An unknown `TRIAGED_*` variable is warned of.",
+        _table(("variable", "flag", "default", "meaning"), rows),
     )
+
+
+def _split_default(text: str) -> tuple[str, str]:
+    """Return a help text without its default, and the default; a value as code."""
+    found = re.search(r" \[default: (.+)\]", text)
+    if found is None:
+        return text, ""
+    default = found[1]
+    shown = _prose(default) if " " in default else _code(default)
+    return text[: found.start()] + text[found.end() :], shown
 
 
 def metrics_page() -> str:
@@ -186,21 +269,31 @@ def metrics_page() -> str:
             ", ".join(map(_code, labels)),
             _prose(text),
         )
-        for name, text, labels in DEFINITIONS
+        for name, text, labels in (*DEFINITIONS, *FLEET_DEFINITIONS)
     ]
-    for made in vars(Metrics("default")).values():
-        if isinstance(made, Histogram):
-            (family,) = made.collect()
-            names = dict.fromkeys(n for s in family.samples for n in s.labels)
-            labels = ", ".join(_code(n) for n in names if n not in {"workspace", "le"})
-            text = _prose(family.documentation)
-            rows.append((_code(family.name), "histogram", labels, text))
+    rows += [
+        (
+            _code(f"triaged_{each.name}"),
+            "histogram",
+            ", ".join(map(_code, each.labels)),
+            _prose(each.help),
+        )
+        for each in (*HISTOGRAMS, LATENESS)
+    ]
     return _page(
         "Metrics",
         "`/metrics` serves them as Prometheus and OpenMetrics text. All have the label"
-        " `workspace` too; label sets are closed and present from the start.",
+        " `workspace` too; label sets are closed and present from the start.\n\n"
+        "The metrics of a fleet itself have no `workspace`: " + _fleet_names() + "."
+        f" Above {MAX_DETAILED} workspaces `/metrics` has sums without that label, and"
+        " without `rule`; `/metrics?workspace=NAME` has the series of one workspace.",
         _table(("metric", "kind", "labels", "meaning"), sorted(rows)),
     )
+
+
+def _fleet_names() -> str:
+    names = [f"triaged_{each.name}" for each in (*FLEET_DEFINITIONS, LATENESS)]
+    return ", ".join(map(_code, names))
 
 
 def log_events_page() -> str:

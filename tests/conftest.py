@@ -1,11 +1,16 @@
 """What all tests share."""
 
+import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 import structlog
+
+from tests.postgres import PostgresServer, server_or_skip
+from triaged.ledger.location import LedgerLocation
 
 # No deadline and no check of speed: they would measure what else the machine does.
 hypothesis.settings.register_profile(
@@ -25,6 +30,22 @@ hypothesis.settings.load_profile("full" if is_full else "ordinary")
 def anyio_backend() -> str:
     """Run async tests on asyncio, which the daemon runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL server for all tests of this process."""
+    with contextlib.ExitStack() as context:
+        yield server_or_skip(context)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> LedgerLocation:
+    """Return where an empty ledger is, in each store."""
+    if request.param == "sqlite":
+        return LedgerLocation(tmp_path)
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return LedgerLocation(tmp_path, server.empty_ledger())
 
 
 @pytest.fixture(autouse=True)

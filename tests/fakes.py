@@ -17,8 +17,9 @@ from triaged.leadlex.models import (
     Confirmation,
     TaskList,
 )
-from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter
+from triaged.ledger.location import LedgerLocation
 from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.patterns.prefilter import build_prefilter
@@ -146,15 +147,19 @@ class TriageHarness:
     """The real parts of one workspace around the fake, on a clock that advances."""
 
     def __init__(
-        self, directory: Path, *, limit: int = 1000, daily_limit: int = 10_000
+        self,
+        place: Path | LedgerLocation,
+        *,
+        limit: int = 1000,
+        daily_limit: int = 10_000,
     ) -> None:
         self.clock = AutoAdvanceClock()
         self.leadlex = InMemoryLeadLex()
-        self.ledger = Ledger(directory)
+        self.ledger = Ledger.open(place)
         settings = QuotaSettings(minute_limit=limit, daily_limit=daily_limit)
         self.rate_limiter = RateLimiter(settings, self.ledger, self.clock)
         self.reader = RateLimitedReader(self.leadlex, self.rate_limiter)
-        self.lock = DispatchLock(directory, self.clock)
+        self.lock = self.ledger.dispatch_lock(self.clock)
         self.stop = asyncio.Event()
         self.unusable: ConfigError | None = None
         self.rules(RULES)

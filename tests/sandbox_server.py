@@ -21,6 +21,7 @@ class RunningSandbox:
     world: SandboxState
     url: str
     api_url: str
+    worlds: tuple[SandboxState, ...] = ()
 
 
 @contextmanager
@@ -30,7 +31,9 @@ def running_sandbox(
     """Serve a sandbox until the block ends."""
     sandbox = Sandbox(settings, clock)
     listener = listen()
-    running = RunningSandbox(sandbox.world, root_url(listener), api_url(listener))
+    running = RunningSandbox(
+        sandbox.world, root_url(listener), api_url(listener), tuple(sandbox.worlds)
+    )
     is_ready = threading.Event()
     loop = asyncio.new_event_loop()
     serving = loop.create_task(

@@ -18,6 +18,7 @@ NO_TOTALS: Final = LedgerTotals(
     dismissals={},
     observed={},
     false_positives={},
+    notifications={},
     unresolved=0,
     paused=None,
     breaker=None,

@@ -6,7 +6,9 @@ TriagedError
 ├─ LexiError          a call to LeadLex failed (leadlex.errors)
 ├─ QuotaExhausted     no calls are left until a certain time
 ├─ LedgerError        the ledger cannot be used: nothing may be done
-│  └─ LedgerBusy      another process is writing: may be retried
+│  └─ LedgerUnavailable  not for now: nothing is done, and it is tried again
+│     ├─ LedgerBusy   another process is writing
+│     └─ LeaseLost    another process may serve the workspace now
 ├─ AlreadyRunning     another process has locked the state directory
 └─ PlanRejected       this plan must not be applied
 
@@ -116,7 +118,23 @@ class LedgerError(TriagedError):
         return f"{self.path}: {self.problem}" + (f"; {self.hint}" if self.hint else "")
 
 
-class LedgerBusy(LedgerError):
+class LedgerUnavailable(LedgerError):
+    """The ledger cannot be used for now; a later attempt may succeed."""
+
+
+class LeaseLost(LedgerUnavailable):
+    """The lease of a workspace has ended, so another process may dismiss for it."""
+
+    def __init__(self, path: str, workspace: str) -> None:
+        super().__init__(
+            path,
+            f"the lease of workspace {workspace} has ended",
+            "nothing more is sent; the next cycle takes a new lease",
+        )
+        self.workspace = workspace
+
+
+class LedgerBusy(LedgerUnavailable):
     """Another process holds the write lock for longer than the timeout."""
 
     def __init__(self, path: str) -> None:

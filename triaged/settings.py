@@ -3,19 +3,26 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import time, timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from triaged.daily_time import DailyTime, parse_daily_time
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import CREDENTIAL_NAME, KeySource, parse_key
 from triaged.quota import PLANS, QuotaSettings
 from triaged.rules.duration import parse_duration
 
+if TYPE_CHECKING:
+    from triaged.ledger.location import LedgerLocation
+
 DEFAULT_URL: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 SYSTEM_RULES: Final = Path("/etc/triaged/rules.yaml")
 # Long enough to explain any dismissal that people may still ask about.
 DEFAULT_RETENTION: Final = timedelta(days=400)
+DEFAULT_NOTIFY_AT: Final = DailyTime(time(8), "UTC")
+NOTIFY_CREDENTIAL: Final = "notify-urls"
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("json", "console")
 
@@ -24,6 +31,7 @@ SETTINGS: Final = (
     "api_key_file",
     "api_url",
     "rules",
+    "fleet",
     "workspace",
     "api_plan",
     "rate_limit",
@@ -31,8 +39,14 @@ SETTINGS: Final = (
     "reserve",
     "poll_interval",
     "state_dir",
+    "ledger_url",
     "retention",
+    "notify_file",
+    "notify_at",
+    "page_url",
     "listen",
+    "page",
+    "page_user_header",
     "log_level",
     "log_format",
 )
@@ -42,6 +56,13 @@ _OF_A_SERVICE: Final = re.compile(
     r"TRIAGED_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
 _WORKSPACE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
+
+# The syntax of header names (RFC 9110).
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}", re.ASCII)
+# Their values are secrets, or belong to the request and not to a person.
+_NOT_A_PERSON: Final = frozenset(
+    {"authorization", "cookie", "host", "origin", "proxy-authorization", "referer"}
+)
 
 _MAX_PORT: Final = 65_535
 _MINUTE: Final = 60.0
@@ -55,22 +76,49 @@ T = TypeVar("T")
 D = TypeVar("D")
 
 
+class PageMode(StrEnum):
+    """What the status page is: absent, read-only, or able to veto and pause."""
+
+    OFF = "off"
+    READ = "read"
+    KEEP = "keep"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings outside the rules file."""
+    """All settings outside the rules files.
+
+    ``rules`` are one file or several that are used as one, in order; ``labels`` are
+    those of a workspace of a fleet. ``fleet`` is the directory of a fleet's files.
+    """
 
     key: KeySource = field(default_factory=KeySource)
     api_url: str = DEFAULT_URL
-    rules: Path = Path("rules.yaml")
+    rules: tuple[Path, ...] = (Path("rules.yaml"),)
+    fleet: Path | None = None
     workspace: str = "default"
     quota: QuotaSettings
     poll_interval: timedelta = timedelta(minutes=5)
     state_dir: Path
+    ledger_url: str | None = None
     retention: timedelta = DEFAULT_RETENTION
+    notify_file: Path | None = None
+    notify_at: DailyTime = DEFAULT_NOTIFY_AT
+    page_url: str | None = None
     listen_host: str = "127.0.0.1"
     listen_port: int = 9464
+    page: PageMode = PageMode.KEEP
+    page_user_header: str | None = None
     log_level: str = "info"
     log_format: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def ledger(self) -> "LedgerLocation":
+        """Where the ledger is."""
+        from triaged.ledger.location import LedgerLocation  # noqa: PLC0415 - not all need it
+
+        return LedgerLocation(self.state_dir, self.ledger_url)
 
 
 def read_settings(
@@ -87,17 +135,26 @@ def read_settings(
     host, port = reader.read("listen", _listen, default=("127.0.0.1", 9464))
     settings = Settings(
         key=_key_source(reader),
-        api_url=reader.read("api_url", _url, default=DEFAULT_URL),
-        rules=reader.read("rules", _path, default=None) or _default_rules(),
-        workspace=reader.read("workspace", _workspace, default="default"),
+        api_url=reader.read("api_url", parse_api_url, default=DEFAULT_URL),
+        rules=(reader.read("rules", _path, default=None) or _default_rules(),),
+        fleet=reader.read("fleet", _path, default=None),
+        workspace=reader.read("workspace", parse_workspace, default="default"),
         quota=_quota(reader),
         poll_interval=reader.read(
-            "poll_interval", _poll_interval, default=timedelta(minutes=5)
+            "poll_interval", parse_poll_interval, default=timedelta(minutes=5)
         ),
         state_dir=reader.read("state_dir", _path, default=None) or _state_dir(reader),
+        ledger_url=reader.read("ledger_url", _ledger_url, default=None),
         retention=reader.read("retention", _retention, default=DEFAULT_RETENTION),
+        notify_file=reader.read(
+            "notify_file", _notify_path, default=_credential(reader, NOTIFY_CREDENTIAL)
+        ),
+        notify_at=reader.read("notify_at", parse_daily_time, default=DEFAULT_NOTIFY_AT),
+        page_url=reader.read("page_url", _page_url, default=None),
         listen_host=host,
         listen_port=port,
+        page=reader.read("page", _page_mode, default=None) or _default_page(host),
+        page_user_header=reader.read("page_user_header", _header_name, default=None),
         log_level=reader.read("log_level", _log_level, default="info"),
         log_format=reader.read("log_format", _log_format, default=None),
     )
@@ -169,10 +226,14 @@ def _key_source(reader: _SettingsReader) -> KeySource:
         return KeySource(value=key)
     if file := reader.read("api_key_file", _key_path, default=None):
         return KeySource(file=file)
+    return KeySource(file=_credential(reader, CREDENTIAL_NAME))
+
+
+def _credential(reader: _SettingsReader, name: str) -> Path | None:
+    """Return the file of a systemd credential, or None if there is none."""
     directory = reader.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and _exists(credential := Path(directory) / CREDENTIAL_NAME):
-        return KeySource(file=credential)
-    return KeySource()
+    path = Path(directory) / name if directory else None
+    return path if path is not None and _exists(path) else None
 
 
 def _path(text: str) -> Path:
@@ -188,7 +249,33 @@ def _key_path(text: str) -> Path:
     return _path(text) if text.startswith("~/") else Path(text)
 
 
-def _url(text: str) -> str:
+def _notify_path(text: str) -> Path:
+    if "://" in text:
+        # The value is not shown, since such a URL holds secrets.
+        message = "this is a URL, not the name of a file; put it into a file"
+        raise ValueError(message)
+    return _path(text)
+
+
+def parse_api_url(text: str) -> str:
+    """Parse the base URL of the API.
+
+    Raises:
+        ValueError: it is no https URL (or http to loopback) without user and query.
+    """
+    url, host = _parse_url(text, example=DEFAULT_URL)
+    if url.startswith("http:") and not is_loopback(host):
+        message = "plain http would show the key on its way; use https"
+        raise ValueError(message)
+    return url
+
+
+def _page_url(text: str) -> str:
+    return _parse_url(text, example="https://triaged.example.com")[0]
+
+
+def _parse_url(text: str, *, example: str) -> tuple[str, str]:
+    """Return the normalized URL and its host."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
 
     try:
@@ -198,7 +285,7 @@ def _url(text: str) -> str:
         host, port, parts = "", None, urlsplit("")
     del port
     if parts.scheme not in {"https", "http"} or not host:
-        message = f"expected an https URL such as {DEFAULT_URL}"
+        message = f"expected an https URL such as {example}"
         raise ValueError(message)
     # urlsplit drops line breaks and empty parts, which an HTTP library would reject.
     if re.search(r"[\s\\\x00-\x1f\x7f]", text):
@@ -207,11 +294,8 @@ def _url(text: str) -> str:
     if "@" in parts.netloc or "?" in text or "#" in text:
         message = "the URL must hold neither user, password, query nor fragment"
         raise ValueError(message)
-    if parts.scheme == "http" and not is_loopback(host):
-        message = "plain http would show the key on its way; use https"
-        raise ValueError(message)
     # Other code tests for the prefix `https:`, so the scheme must be normalized.
-    return parts.geturl().rstrip("/")
+    return parts.geturl().rstrip("/"), host
 
 
 def is_loopback(host: str) -> bool:
@@ -260,7 +344,12 @@ def _state_dir(reader: _SettingsReader) -> Path:
     return home / ".local/state/triaged"
 
 
-def _workspace(text: str) -> str:
+def parse_workspace(text: str) -> str:
+    """Parse the name of a workspace.
+
+    Raises:
+        ValueError: it cannot be a label.
+    """
     if not _WORKSPACE.fullmatch(text):
         message = (
             f"expected at most 63 letters, digits, '.', '_' or '-', found {text!r}"
@@ -269,7 +358,18 @@ def _workspace(text: str) -> str:
     return text
 
 
-def _poll_interval(text: str) -> timedelta:
+def _ledger_url(text: str) -> str:
+    from triaged.ledger.location import parse_ledger_url  # noqa: PLC0415 - rare
+
+    return parse_ledger_url(text)
+
+
+def parse_poll_interval(text: str) -> timedelta:
+    """Parse the requested time between polls.
+
+    Raises:
+        ValueError: it is no duration from 1s to 365d.
+    """
     interval = parse_duration(text)
     if not timedelta(seconds=1) <= interval <= _LONGEST_INTERVAL:
         message = f"expected at least 1s and at most 365d, found {text!r}"
@@ -289,10 +389,30 @@ def _listen(text: str) -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
-    if not separator or not host or not 0 <= number <= _MAX_PORT:
+    is_host = re.fullmatch(r"[\w.:%*-]+", host) is not None
+    if not separator or not is_host or not 0 <= number <= _MAX_PORT:
         message = f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}"
         raise ValueError(message)
     return host, number
+
+
+def _page_mode(text: str) -> PageMode:
+    return PageMode(_choice(text, tuple(PageMode)))
+
+
+def _default_page(host: str) -> PageMode:
+    # Beyond loopback clients are strangers, unless someone decides otherwise.
+    return PageMode.KEEP if is_loopback(host) else PageMode.READ
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        message = f"expected the name of a header such as X-Remote-User, found {text!r}"
+        raise ValueError(message)
+    if text.lower() in _NOT_A_PERSON:
+        message = f"the header {text} does not name a person"
+        raise ValueError(message)
+    return text
 
 
 def _choice(text: str, known: tuple[str, ...]) -> str:
@@ -311,24 +431,34 @@ def _log_format(text: str) -> str:
 
 
 def _quota(reader: _SettingsReader) -> QuotaSettings:
-    plan = reader.read("api_plan", _api_plan, default=None)
+    plan = reader.read("api_plan", parse_api_plan, default=None)
     minute_limit, minute_window = reader.read(
-        "rate_limit", _rate, default=(None, _MINUTE)
+        "rate_limit", parse_rate_limit, default=(None, _MINUTE)
     )
     return QuotaSettings.for_plan(
         plan,
         minute_limit=minute_limit,
         minute_window=minute_window,
-        daily_limit=reader.read("daily_limit", _positive, default=None),
-        reserve=reader.read("reserve", _ratio, default=0.2),
+        daily_limit=reader.read("daily_limit", parse_count, default=None),
+        reserve=reader.read("reserve", parse_share, default=0.2),
     )
 
 
-def _api_plan(text: str) -> str:
+def parse_api_plan(text: str) -> str:
+    """Parse the name of a LeadLex plan.
+
+    Raises:
+        ValueError: there is no such plan.
+    """
     return _choice(text, tuple(PLANS))
 
 
-def _rate(text: str) -> tuple[int | None, float]:
+def parse_rate_limit(text: str) -> tuple[int, float]:
+    """Parse calls and the time that they are for, which is returned in seconds.
+
+    Raises:
+        ValueError: it is not like ``50/1m``, or the time is not from 1s to 1d.
+    """
     calls, separator, window = text.partition("/")
     if not separator:
         message = f"expected calls and a duration such as 50/1m, found {text!r}"
@@ -337,17 +467,27 @@ def _rate(text: str) -> tuple[int | None, float]:
     if not timedelta(seconds=1) <= duration <= _LONGEST_WINDOW:
         message = f"the window must be from 1s to 1d, found {text!r}"
         raise ValueError(message)
-    return _positive(calls), duration.total_seconds()
+    return parse_count(calls), duration.total_seconds()
 
 
-def _positive(text: str) -> int:
+def parse_count(text: str) -> int:
+    """Parse a whole number above 0.
+
+    Raises:
+        ValueError: it is none, or has more than 9 digits.
+    """
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
         message = f"expected a whole number above 0, found {text!r}"
         raise ValueError(message)
     return int(text)
 
 
-def _ratio(text: str) -> float:
+def parse_share(text: str) -> float:
+    """Parse a share from 0 to below 1.
+
+    Raises:
+        ValueError: it is none.
+    """
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 <= float(text) < 1:
         message = f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
         raise ValueError(message)

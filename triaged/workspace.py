@@ -12,11 +12,14 @@ from zlib import crc32
 
 from triaged.clock import Clock, read_boot_id
 from triaged.leadlex.api_key import ApiKeyProvider
+from triaged.leadlex.clients import HttpClients
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
 from triaged.leadlex.writer import LexiWriter
 from triaged.ledger import DispatchLock, Ledger
+from triaged.rules.evidence import rules_in_force
+from triaged.rules.rule import Ruleset
 from triaged.rules.task import Task
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
@@ -66,11 +69,13 @@ class Workspace:
             clock_skew=self.rate_limiter.clock_skew,
         )
 
+    def in_force(self, ruleset: Ruleset) -> Ruleset:
+        """Return the rules in the modes that promotions and demotions gave them."""
+        return rules_in_force(ruleset, self.ledger.rule_changes.changes())
+
     def dispatch_lock(self) -> DispatchLock:
-        """Return the lock to hold while sending dismissals for this state directory."""
-        return DispatchLock(
-            self.settings.state_dir, self.clock, on_wait=self.on_lock_wait
-        )
+        """Return the lock to hold while sending dismissals of this workspace."""
+        return self.ledger.dispatch_lock(self.clock, self.on_lock_wait)
 
     def prune(self, now: datetime) -> int | None:
         """Delete data older than the retention; return the number of rows.
@@ -121,33 +126,71 @@ async def open_workspace(
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
     """
-    key = ApiKeyProvider(settings.key)
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
-        ledger.bind(settings.api_url, at=clock.now())
-        rate_limiter = RateLimiter(
-            settings.quota,
-            ledger,
-            clock,
-            seed=_seed(settings),
-            boot_id=read_boot_id(),
-            on_refused=on_refused,
-        )
-        async with Connection(
-            base_url=settings.api_url,
-            key=key.reveal,
-            clock=clock,
-            on_call=on_call,
-        ) as connection:
-            yield Workspace(
-                settings=settings,
-                clock=clock,
-                key=key,
-                connection=connection,
+    # Read before the ledger is made, so that a missing key leaves no trace.
+    settings.key.read()
+    clients = HttpClients()
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
+        try:
+            yield build_workspace(
+                settings,
+                clock,
                 ledger=ledger,
-                rate_limiter=rate_limiter,
+                clients=clients,
+                on_call=on_call,
+                on_refused=on_refused,
                 on_lock_wait=on_lock_wait,
-                reader=RateLimitedReader(LexiReader(connection), rate_limiter),
             )
+        finally:
+            await clients.close()
+
+
+def build_workspace(
+    settings: Settings,
+    clock: Clock,
+    *,
+    ledger: Ledger,
+    clients: HttpClients,
+    on_call: Callable[[ApiCall], None] = lambda _: None,
+    on_refused: Callable[[str], None] = lambda _: None,
+    on_lock_wait: Callable[[str], None] = lambda _: None,
+) -> Workspace:
+    """Build the parts of a workspace on a ledger and clients that others may share.
+
+    Raises:
+        ConfigError: there is no usable key, or the ledger belongs to another API URL.
+        LedgerError: the ledger cannot be written.
+    """
+    key = ApiKeyProvider(settings.key)
+    ledger.bind(settings.api_url, at=clock.now())
+    rate_limiter = RateLimiter(
+        settings.quota,
+        ledger,
+        clock,
+        seed=_seed(settings),
+        boot_id=read_boot_id(),
+        on_refused=on_refused,
+    )
+    connection = Connection(
+        base_url=settings.api_url,
+        key=key.reveal,
+        clock=clock,
+        on_call=on_call,
+        clients=clients,
+    )
+    return Workspace(
+        settings=settings,
+        clock=clock,
+        key=key,
+        connection=connection,
+        ledger=ledger,
+        rate_limiter=rate_limiter,
+        on_lock_wait=on_lock_wait,
+        reader=RateLimitedReader(LexiReader(connection), rate_limiter),
+    )
 
 
 def _seed(settings: Settings) -> int:

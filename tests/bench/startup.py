@@ -45,7 +45,7 @@ def main() -> int:
 
 def _fill(directory: Path) -> None:
     now = datetime(2026, 3, 1, tzinfo=UTC)
-    with Ledger(directory) as ledger:
+    with Ledger.open(directory) as ledger:
         ledger.bind("https://leadlex.example", at=now)
         ledger.vetoes.add(a_task().id or "", at=now)
 

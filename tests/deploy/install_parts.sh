@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that `pytest -m deploy` runs against.  Needs root, Debian and
+# Installs the programs that `pytest -m deploy` runs against, and libfaketime, without
+# which `pytest -m reliability` skips the tests of a clock that is set.  Needs root, Debian and
 # Python 3.11.  What is not from apt lands in build/parts, or in $TRIAGED_PARTS: keep that
 # directory, and the next run takes seconds.
 set -euo pipefail
@@ -14,8 +15,10 @@ flock 9 # one at a time
 packages=(
   buildah catatonit crun podman mmdebstrap ca-certificates      # containers
   prometheus prometheus-alertmanager prometheus-node-exporter   # metrics and alerts
+  prometheus-pushgateway
   chromium chromium-driver fonts-dejavu-core                    # screenshots of the page
   systemd iproute2 procps util-linux curl python3 python3-venv  # a machine to boot
+  libfaketime                                                   # clocks that are set
 )
 command -v npm >/dev/null || packages+=(nodejs npm)
 missing=()

@@ -105,7 +105,9 @@ def test_everything_asked_for_is_on_the_dashboard() -> None:
     board = dashboard()
     asked = " ".join(expression for _, expression in expressions())
     kinds = {panel["type"] for panel in board["panels"]}
+    titles = {panel["title"] for panel in board["panels"]}
 
+    assert "Dry run" in titles
     assert {v["name"] for v in board["templating"]["list"]} == {
         *("datasource", "workspace", "instance")
     }

@@ -75,6 +75,7 @@ def everything() -> dict[str, Objects]:
     return {
         "kustomize base": kustomized(KUSTOMIZE / "base"),
         "kustomize cronjob": kustomized(KUSTOMIZE / "cronjob"),
+        "kustomize pushgateway": kustomized(KUSTOMIZE / "pushgateway"),
         "kustomize example": kustomized(KUSTOMIZE / "example"),
         "chart": rendered(**MONITORED),
         "chart cronjob": rendered(**CRON),

@@ -21,6 +21,8 @@ INPUTS: Final = (
     "task.json",
     "tasks.json",
 )
+FLEETS: Final = ("fleet", "fleet-bad", "fleet-failing")
+KEYS: Final = {"ACME_KEY": "wbk_acme", "BETA_KEY": "wbk_beta", "EPSILON_KEY": "wbk_eps"}
 BEGIN: Final = datetime(2026, 2, 27, 9, tzinfo=UTC)
 NOW: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
 
@@ -44,7 +46,11 @@ CASES: Final = (
     *_both("check", "check rules.good.yaml"),
     *_both("check-bad", "check rules.bad.yaml", 78),
     *_both("check-failing", "check rules.failing.yaml", 3),
+    *_both("check-fleet", "check fleet"),
+    *_both("check-fleet-bad", "check fleet-bad", 78),
+    *_both("check-fleet-failing", "check fleet-failing", 3),
     Case("schema.json", "schema"),
+    Case("schema-fleet.json", "schema --fleet"),
     *_both("plan-live", "plan", 4),
     Case("plan-all.txt", "plan --all", 4),
     Case("plan-verbose.txt", "plan -v", 4),
@@ -65,11 +71,16 @@ CASES: Final = (
     Case("history-observed.csv", "history --observed --format csv"),
     *_both("status", "status", 1),
     Case("status-paused.txt", "status", 1, after=("pause --note audit",)),
+    *_both("notify-preview", "notify --preview --page-url https://t.example.com"),
+    Case(
+        "notify-preview-paused.txt", "notify --preview", after=("pause --note audit",)
+    ),
     *_both("budget", "budget"),
     Case("budget-starter.txt", "budget --api-plan starter --daily-limit 100"),
     *_both("budget-impossible", "budget --daily-limit 9 --reserve 0.9", 78),
     Case("dismiss.txt", "dismiss --older-than 1d --reason testing --yes"),
-    Case("dismiss-one.txt", "dismiss t07 t77 --reason asked_by_law --yes"),
+    Case("dismiss-one.txt", "dismiss t07 --reason asked_by_law --yes"),
+    Case("dismiss-unknown.txt", "dismiss t07 t77 --reason asked_by_law --yes", 1),
     Case("dismiss-none.txt", "dismiss t08 t09 --reason testing --yes"),
     Case("apply.txt", "apply plan.json --yes", after=("plan --out plan.json",)),
     Case(
@@ -90,7 +101,13 @@ CASES: Final = (
     Case("pause.txt", "pause --note audit"),
     Case("pause-note.txt", "pause --note week", after=("pause --note audit",)),
     Case("pause-again.txt", "pause", after=("pause",)),
+    Case("pause-all.txt", "pause --all --note fire"),
     Case("resume.txt", "resume", after=("pause",)),
+    Case("resume-of-all.txt", "resume", after=("pause --all",)),
+    Case("resume-all.txt", "resume --all", after=("pause --all", "pause")),
+    *_both("workspaces", "workspaces --fleet fleet", 1),
+    *_both("workspaces-bad", "workspaces --fleet fleet-bad", 1),
+    Case("workspaces-label.txt", "workspaces --fleet fleet -l region=moon"),
     Case("resume-none.txt", "resume"),
 )
 

@@ -18,7 +18,18 @@ from typing import Final
 
 import pytest
 
-from tests.e2e.commands import BEGIN, CASES, GOLDEN, INPUTS, NOW, Case, fill, live
+from tests.e2e.commands import (
+    BEGIN,
+    CASES,
+    FLEETS,
+    GOLDEN,
+    INPUTS,
+    KEYS,
+    NOW,
+    Case,
+    fill,
+    live,
+)
 from tests.e2e.harness import Program, a_listed, add
 from tests.e2e.inprocess import CommandLine, FixedClock, Said, settings_for
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -64,6 +75,8 @@ def history(
     directory = tmp_path_factory.mktemp("past")
     for name in INPUTS:
         shutil.copy(GOLDEN / name, directory / name)
+    for name in FLEETS:
+        shutil.copytree(GOLDEN / name, directory / name)
     with pytest.MonkeyPatch.context() as patch:
         settings = settings_for(golden_sandbox.api_url)
         live(CommandLine(directory, patch, clock, settings), golden_sandbox)
@@ -83,7 +96,7 @@ def command(
     clock.at = NOW
     golden_sandbox.world.reset()
     fill(golden_sandbox)
-    settings = settings_for(golden_sandbox.api_url)
+    settings = settings_for(golden_sandbox.api_url) | KEYS
     return CommandLine(tmp_path, monkeypatch, clock, settings)
 
 

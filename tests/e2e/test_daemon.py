@@ -22,7 +22,8 @@ from tests.e2e.harness import (
     eventually,
 )
 from tests.sandbox_server import RunningSandbox
-from triaged.ledger.database import FILE, format_timestamp
+from triaged.ledger.database import format_timestamp
+from triaged.ledger.location import FILE
 from triaged.sandbox.faults import parse_fault
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 

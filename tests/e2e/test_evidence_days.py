@@ -186,4 +186,10 @@ def _check_books(
             r["human_decision"] == "approved" for r in seen
         )
     modes = {row["rule"]: row["mode"] for row in status["rules"]}
+    demoted = {
+        row["rule"]
+        for row in status["rules"]
+        if row["change"] and row["change"]["change"] == "demoted"
+    }
+    assert demoted == {row["rule"] for row in agreement if row["kind"] == "audited"}
     assert {modes[row["rule"]] for row in agreement} == {"observe"}

@@ -112,6 +112,22 @@ def test_a_list_in_doubt_is_not_acted_on(
     assert "tasks may be missing" in paged.stderr
 
 
+def test_a_mistyped_id_dismisses_nothing(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """One unknown id among known ones is an error, and none of them is dismissed."""
+    add(sandbox, [a_listed("task-0001"), a_listed("task-0002")])
+    ids = ("task-0001", "task-0003", "elsewhere")
+    done = program.run("dismiss", *ids, "--reason", "testing", "--yes")
+
+    assert done.returncode == 1
+    assert "no task 'task-0003'" in done.stderr
+    assert "similar ids: task-000" in done.stderr
+    assert "no task 'elsewhere'" in done.stderr
+    assert "nothing was dismissed" in done.stderr
+    assert sandbox.world.store.effects == []
+
+
 def test_dismiss_wants_to_know_what_and_why(program: Program) -> None:
     """No selection, both a selection and --all, or an unknown reason: usage."""
     assert program.run("dismiss", "--reason", "testing").returncode == 2

@@ -5,10 +5,18 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-from tests.e2e.harness import Program, a_listed, add, eventually
-from tests.sandbox_server import RunningSandbox
+import pytest
+
+from tests.builders import T0
+from tests.e2e.harness import RULES, Program, a_listed, add, eventually
+from tests.e2e.inprocess import CommandLine, FixedClock, settings_for
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.rules.duration import format_duration
+from triaged.sandbox.settings import SandboxSettings
 
 
 def status(program: Program) -> tuple[int, Any]:
@@ -45,6 +53,26 @@ def test_a_daemon_at_work_is_healthy(program: Program, sandbox: RunningSandbox) 
 
     assert (code, found["running"], found["daemon"]) == (1, False, None)
     assert "the daemon is not running" in found["problems"]
+
+
+def test_today_is_the_servers_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown as dismissed today is what counts towards the caps of today."""
+    clock = FixedClock(T0 - timedelta(seconds=5))
+    server = FixedClock(clock.at - timedelta(seconds=90))
+    settings = SandboxSettings(task_count=0, minute_limit=None, day_limit=None)
+    with running_sandbox(settings, server) as sandbox:
+        add(sandbox, [a_listed("t1")])
+        (tmp_path / "rules.yaml").write_text(RULES)
+        command = CommandLine(
+            tmp_path, monkeypatch, clock, settings_for(sandbox.api_url)
+        )
+        command.run("run", "--once")
+        clock.at += timedelta(seconds=10)
+        rules = command.run("status", "--format", "json").json["rules"]
+
+    assert {r["rule"]: r["dismissed_today"] for r in rules}["clutter"] == 1
 
 
 def test_a_dry_run_and_a_pause_stand_out(
@@ -122,7 +150,11 @@ def test_the_emergency_stop_never_confirms_without_effect(
         del program.settings["TRIAGED_WORKSPACE"]
         wrong = [
             program.run(*arguments)
-            for arguments in (["pause"], ["resume"], ["veto", "t1"], ["status"])
+            for arguments in (
+                *(["pause"], ["resume"], ["veto", "t1"], ["status"], ["history"]),
+                *(["plan"], ["explain", "t1"], ["budget"]),
+                ["dismiss", "t1", "--reason", "testing", "--yes"],
+            )
         ]
         elsewhere = program.run("pause", "--state-dir", str(program.directory / "no"))
 
@@ -291,3 +323,25 @@ def test_a_backup_beside_a_daemon(program: Program, sandbox: RunningSandbox) -> 
     assert again.returncode == 1
     assert "exists already" in again.stderr
     assert damaged.returncode == 1
+
+
+def test_budget_and_status_agree_on_the_interval(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """The interval follows what is left today; commands and metric say the same."""
+    program.settings |= {"TRIAGED_DAILY_LIMIT": "100", "TRIAGED_API_PLAN": "starter"}
+    add(sandbox, [a_listed(f"t{number}") for number in range(3)])
+    with program.daemon() as daemon:
+        daemon.wait_for("poll_interval.stretched")
+        eventually(lambda: program.json("status")["poll_interval_seconds"] is not None)
+        interval = program.json("status")["poll_interval_seconds"]
+        budget = program.json("budget")
+        screens = [program.run(name).stdout for name in ("status", "budget")]
+        exported = daemon.metric("triaged_poll_interval_seconds")
+    ended = program.json("budget")
+
+    assert interval == budget["now"]["poll_interval_seconds"] == exported
+    shown = format_duration(timedelta(seconds=interval))
+    assert f"; every {shown}\n" in screens[0]
+    assert f"the daemon polls every {shown} now" in screens[1]
+    assert ended["now"]["poll_interval_seconds"] is None

@@ -102,7 +102,7 @@ class Site:
 
     async def cycle(self) -> CycleReport:
         """Run one cycle."""
-        rules, _ = load_rules(self.settings.rules, now=self.machine.now())
+        rules, _ = load_rules(*self.settings.rules, now=self.machine.now())
         cycle = self.workspace.cycle(dry_run=False)
         return await cycle.run(lambda: rules, stop=asyncio.Event())
 

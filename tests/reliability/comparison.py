@@ -21,9 +21,10 @@ from tests.reliability.model_server import (
 )
 from triaged.errors import QuotaExhausted
 from triaged.leadlex.errors import LexiError
-from triaged.ledger import DispatchLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Source
 from triaged.ledger.flags import FlagName
+from triaged.ledger.locks import FileDispatchLock
 from triaged.quota import Purpose
 from triaged.rules.compiled import CompiledRuleset
 from triaged.rules.context import build_context
@@ -64,10 +65,10 @@ class Parts:
         self, directory: Path, server: Server, clock: AutoAdvanceClock
     ) -> None:
         self.clock = clock
-        self.ledger = Ledger(directory)
+        self.ledger = Ledger.open(directory)
         self.rate_limiter = RateLimiter(server.quota, self.ledger, clock)
         self.reader = RateLimitedReader(server, self.rate_limiter)
-        self.lock = DispatchLock(directory, clock)
+        self.lock = FileDispatchLock(directory, clock)
         self.dispatcher = Dispatcher(
             writer=server,
             ledger=self.ledger,
@@ -140,7 +141,7 @@ class ModelComparison:
         self.counted: Counter[str] = Counter()
         self._runner = asyncio.Runner()
         # As another process would see what the first one has made durable.
-        self.beside = Ledger(self._directory)
+        self.beside = Ledger.open(self._directory)
         self.server.has_intent = self._has_intent
         self.parts = Parts(self._directory, self.server, self.clock)
         self._crashed: Counter[datetime] = Counter()

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from tests.e2e.harness import Program
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.ledger.location import FILE
 from triaged.sandbox.faults import Fault, FaultScript, parse_fault
 from triaged.sandbox.state import RecordedCall, SandboxState
 from triaged.sandbox.store import API
@@ -237,10 +237,15 @@ def read_copy(state: Path) -> LedgerCopy:
         for path in state.glob(f"{FILE}*"):
             if not path.name.endswith("-shm"):
                 shutil.copy(path, name)
-        with Ledger(Path(name), create=False) as ledger:
-            found = ledger.dismissals.query(DismissalFilter())
-            dismissals = ledger.counters.values("dismissals")
-            attempts = ledger.counters.values("attempts")
+        return read_ledger(Path(name))
+
+
+def read_ledger(state: Path) -> LedgerCopy:
+    """Read a ledger where it is; a copy made while others write may be torn."""
+    with Ledger.open(state, create=False) as ledger:
+        found = ledger.dismissals.query(DismissalFilter())
+        dismissals = ledger.counters.values("dismissals")
+        attempts = ledger.counters.values("attempts")
     entries: dict[str, list[DismissalRecord]] = {}
     for entry in found:
         entries.setdefault(entry.task_id, []).append(entry)

@@ -12,8 +12,8 @@ from typing import Any, Final
 from tests.e2e.harness import Program
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
+from triaged.ledger.location import FILE
 
 WAL: Final = f"{FILE}-wal"
 DAMAGED: Final = "the file is damaged: move it away, with its -wal"
@@ -78,7 +78,7 @@ def run_limited(
 def refusal(directory: Path) -> LedgerError | None:
     """Open a ledger, and return why that was refused."""
     try:
-        Ledger(directory, create=False).close()
+        Ledger.open(directory, create=False).close()
     except LedgerError as error:
         return error
     return None
@@ -86,7 +86,7 @@ def refusal(directory: Path) -> LedgerError | None:
 
 def everything(directory: Path) -> dict[str, Any]:
     """Read through the product all that a ledger holds."""
-    with Ledger(directory, create=False) as ledger:
+    with Ledger.open(directory, create=False) as ledger:
         entries = ledger.dismissals.query(DismissalFilter())
         return {
             "entries": {entry.id: entry for entry in entries},

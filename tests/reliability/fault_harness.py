@@ -21,6 +21,7 @@ from tests.e2e.harness import KEY, RULES
 from tests.sandbox_server import RunningSandbox
 from triaged.cli.run import _run_once
 from triaged.clock import SystemClock
+from triaged.daemon.internal_errors import InternalErrors
 from triaged.leadlex.approver import LexiApprover
 from triaged.leadlex.errors import LexiError
 from triaged.ledger import Ledger
@@ -120,7 +121,9 @@ class FaultHarness:
         self._script.lists = 0
         before = len(self._sandbox.world.calls)
         with capture_logs() as logs:
-            code = asyncio.run(_run_once(self._settings(), dry_run=False))
+            code = asyncio.run(
+                _run_once(self._settings(), InternalErrors(), dry_run=False)
+            )
         self._await_sandbox()
         return CycleRun(
             code=code,
@@ -144,7 +147,7 @@ class FaultHarness:
 
     def entries(self) -> dict[str, list[DismissalRecord]]:
         """Return what the ledger says of calls that were made, by task."""
-        with Ledger(self.state) as ledger:
+        with Ledger.open(self.state) as ledger:
             found = ledger.dismissals.query(DismissalFilter())
         ends: dict[str, list[DismissalRecord]] = {}
         for entry in found:
@@ -159,7 +162,7 @@ class FaultHarness:
 
     def totals(self, name: str) -> dict[tuple[str, str], int]:
         """Return the durable totals of a name."""
-        with Ledger(self.state) as ledger:
+        with Ledger.open(self.state) as ledger:
             return dict(ledger.counters.values(name))
 
     def _settings(self) -> Settings:

@@ -38,7 +38,7 @@ class ProxyHarness:
     ) -> None:
         self._workspace = workspace
         self._clock = clock
-        self._rules, _ = load_rules(workspace.settings.rules, now=clock.now())
+        self._rules, _ = load_rules(*workspace.settings.rules, now=clock.now())
         self._made = 0
         self.world = sandbox.world
         self.proxy = proxy

@@ -24,6 +24,7 @@ CHAPTERS: Final = (
     "Survival",
     "Surroundings",
     "All at once",
+    "Shared ledger",
 )
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from triaged.ledger.database import FILE
+from triaged.ledger.location import FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

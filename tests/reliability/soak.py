@@ -19,7 +19,7 @@ from tests.builders import T0
 from tests.reliability.resource_usage import Sample, measure_usage
 from tests.reliability.simulated_time import SimulatedClock, ended, simulated_loop
 from tests.reliability.simulated_users import SimulatedUsers
-from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.process import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.leadlex.api_key import ApiKey, KeySource
 from triaged.leadlex.errors import KeyRejected
@@ -95,7 +95,7 @@ class Soak:
         self._half = T0 + timedelta(days=days / 2)
         self._state = directory / "state"
         self._rules = directory / "rules.yaml"
-        self._beside = Ledger(self._state)
+        self._beside = Ledger.open(self._state)
         # Answers take their time; the last parts of minutes and days are fought over.
         self._sandbox = Sandbox(SandboxSettings(task_count=0, latency=0.3), self.clock)
         self._faults = self._sandbox.world.faults = Faults(seed)
@@ -103,7 +103,7 @@ class Soak:
         self.settings = Settings(
             key=KeySource(value=ApiKey("wbk_soak")),
             api_url=api_url(self._listener),
-            rules=self._rules,
+            rules=(self._rules,),
             quota=QuotaSettings.for_plan("pro"),
             state_dir=self._state,
             listen_port=0,

@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import RunningDaemon, eventually
-from tests.reliability.crash import read_copy
+from tests.reliability.crash import read_copy, read_ledger
 from tests.reliability.kill_schedules import KillRun, kill_run
 from tests.reliability.report import FULL, Report
 from triaged.ledger.dismissals import Outcome
@@ -54,7 +54,7 @@ def _is_quiet(run: KillRun, daemon: RunningDaemon) -> bool:
 def compare_metrics(run: KillRun, daemon: RunningDaemon) -> None:
     """Ask the daemon for its totals, which must be those of the ledger."""
     daemon.wait_for("cycle.finished", times=len(daemon.named("cycle.finished")) + 1)
-    memory = read_copy(run.program.directory / "state")
+    memory = read_ledger(run.program.directory / "state")
     for (rule, reason), total in memory.dismissals.items():
         name = "triaged_dismissals_total"
         assert daemon.metric(name, rule=rule, reason=reason) == total

@@ -12,7 +12,7 @@ from tests.reliability import disk
 from tests.reliability.kill_schedules import KillRun, kill_run
 from tests.reliability.report import FULL, Report
 from triaged.errors import LedgerError
-from triaged.ledger.database import FILE
+from triaged.ledger.location import FILE
 
 pytestmark = pytest.mark.reliability
 

@@ -21,7 +21,7 @@ from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
-SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "60"))
+SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "30"))
 CAP: Final = 100_000 if FULL else 600
 SEED: Final = int(os.environ.get("TRIAGED_SEED", str(SECONDS)))
 # A request that was written before the answer may be read this much later.
@@ -74,7 +74,7 @@ def settle(program: Program) -> list[DismissalRecord]:
     while True:
         settled = program.run("run", "--once")
         assert settled.returncode in {0, 4}, settled.stderr
-        with Ledger(program.directory / "state") as ledger:
+        with Ledger.open(program.directory / "state") as ledger:
             if not ledger.dismissals.unresolved() or time.monotonic() > deadline:
                 return ledger.dismissals.query(DismissalFilter())
         time.sleep(5)  # noqa: TID251 - real processes, real time

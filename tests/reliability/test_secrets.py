@@ -217,7 +217,7 @@ from triaged.cli import main
 main()
 """
 NEAR: Final = (
-    ("protocol", "read_rate_limit", "no JSON"),
+    ("connection", "read_rate_limit", "no JSON"),
     ("protocol", "error_from_response", "400 with a code"),
     ("connection", "NoResponse", "no status"),
     ("connection", "NoResponse", "no header"),

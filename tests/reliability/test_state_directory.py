@@ -15,7 +15,7 @@ from tests.reliability import disk
 from tests.reliability.crash import SETTINGS, read_copy
 from tests.reliability.kill_schedules import ROOT, kill_run
 from tests.reliability.report import FULL, Report
-from triaged.ledger.database import FILE
+from triaged.ledger.location import FILE
 from triaged.ledger.schema import VERSION
 
 pytestmark = pytest.mark.reliability

@@ -17,7 +17,7 @@ from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.daemon.health import POLL_GRACE
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.process import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError
 from triaged.leadlex.api_key import KeySource, parse_key
@@ -90,7 +90,7 @@ async def living(
     settings = Settings(
         key=KeySource(value=parse_key(KEY)),
         api_url=sandbox.api_url,
-        rules=rules,
+        rules=(rules,),
         quota=QuotaSettings(minute_limit=10_000, daily_limit=100_000),
         state_dir=directory / "state",
         listen_port=0,
@@ -98,8 +98,8 @@ async def living(
     async with open_daemon(
         settings, SystemClock(), dry_run=False, notifier=SystemdNotifier({})
     ) as daemon:
-        cycles = Cycles(daemon._cycle)  # noqa: SLF001 - to raise within it
-        daemon._cycle = cycles  # type: ignore[assignment] # noqa: SLF001
+        cycles = Cycles(daemon.runner._cycle)  # noqa: SLF001 - to raise within it
+        daemon.runner._cycle = cycles  # type: ignore[assignment] # noqa: SLF001
         running = asyncio.create_task(daemon.run())
         try:
             await one_cycle(daemon, cycles, sandbox)

@@ -52,6 +52,12 @@ def doubt(body: str, **headers: str) -> Doubt | None:
         '"errors":[]',
         '"truncated":"false"',
         '"request_id":"req_next"',
+        '"success":true,"ok":true,"status":"ok"',
+        '"meta":{"last":true,"complete":true,"stale":false,"cached":false}',
+        '"meta":{"total":{"value":2,"relation":"eq"}}',
+        '"meta":{"total":2},"meta":{"total":2}',
+        '"meta":{"found":2,"matched":2,"available":500,"totalElements":2}',
+        '"meta":{"context":"x","done":null,"last":7}',
     ],
 )
 def test_a_whole_list(more: str) -> None:
@@ -86,6 +92,17 @@ def test_a_whole_list(more: str) -> None:
         ('"pageInfo":{"endCursor":"x"}', MORE),
         ('"truncated":true', MORE),
         ('"meta":{"partial":1}', MORE),
+        ('"meta":{"total":{"value":3,"relation":"eq"}}', "2 of 3 tasks are listed"),
+        ('"page":{"size":2,"totalElements":3}', "2 of 3 tasks are listed"),
+        ('"meta":{"returned":2,"matched":3}', "2 of 3 tasks are listed"),
+        ('"meta":{"last":false}', MORE),
+        ('"meta":{"complete":false}', MORE),
+        ('"@odata.nextLink":"/x"', MORE),
+        ('"total":2,"total":3', "its total cannot be read"),
+        ('"meta":{"total":2,"total":3}', "its total cannot be read"),
+        ('"meta":{"total":NaN}', "its total cannot be read"),
+        ('"meta":{"total":1e999}', "its total cannot be read"),
+        (f'"meta":{{"total":{"9" * 5000}}}', "its total cannot be read"),
     ],
 )
 def test_a_list_with_more_behind_it(more: str, why: str) -> None:
@@ -114,6 +131,14 @@ def test_a_list_with_more_behind_it(more: str, why: str) -> None:
         ({"content-range": "tasks 0-1/120"}, "2 of 120 tasks are listed"),
         ({"content-range": "tasks 50-51/*"}, "it begins behind 50 other tasks"),
         ({"content-range": "tasks 0-1/2"}, None),
+        ({"total-count": "3"}, "2 of 3 tasks are listed"),
+        ({"X-Total-Pages": "3"}, "it is one of 3 pages"),
+        ({"X-Page": "2"}, "it is page 2"),
+        ({"x-per-page": "2"}, "a page holds 2 tasks"),
+        ({"x-per-page": "2", "x-total": "2"}, None),
+        ({"x-pagination": '{"total":3,"page":1}'}, "2 of 3 tasks are listed"),
+        ({"x-pagination": '{"total":2'}, None),
+        ({"x-nextjs-cache": "HIT", "x-ratelimit-limit": "2"}, None),
     ],
 )
 def test_headers_that_tell_of_pages(headers: dict[str, str], why: str | None) -> None:
@@ -147,6 +172,13 @@ def test_headers_that_tell_of_pages(headers: dict[str, str], why: str | None) ->
         ('{"error":"x","data":{"tasks":[]}}', "the answer has an error", True),
         ('{"data":{"tasks":[],"errors":["x"]}}', "the answer has an error", True),
         ('{"error":null,"error":"x","data":{"tasks":[]}}', "the answer has an", True),
+        # Another way to say that it failed, or that the rows are of earlier.
+        ('{"success":false,"data":{"tasks":[]}}', "the answer speaks against", True),
+        ('{"data":{"tasks":[],"ok":false}}', "the answer speaks against", True),
+        ('{"status":"error","data":{"tasks":[]}}', "the answer speaks against", True),
+        ('{"data":{"tasks":[]},"status":"partial"}', "the answer speaks", True),
+        ('{"data":{"tasks":[]},"meta":{"stale":true}}', "the answer speaks", True),
+        ('{"data":{"tasks":[]},"meta":{"from_cache":true}}', "the answer", True),
         # Where a broken entry ends is only likely.
         ('{"data":{"tasks":[{"id":"a" "b"}]}}', "1 of its entries are not JSON", False),
         ('{"data":{"tasks":[' + "[" * 3_000 + "]" * 3_000 + "]}}", None, False),

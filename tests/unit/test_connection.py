@@ -359,6 +359,37 @@ async def test_cancelling_is_not_an_answer(monkeypatch: pytest.MonkeyPatch) -> N
     assert trace.only.status == 200
 
 
+DONE: Final = b'{"data":{"task_id":"t","status":"dismissed"}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "why"),
+    [
+        (202, {}, "the answer has status 202"),
+        (203, {}, "the answer has status 203"),
+        (206, {}, "the answer has status 206"),
+        (207, {}, "the answer has status 207"),
+        (200, {"age": "60"}, "a cache gave an earlier answer"),
+        (200, {"x_proxy_cache": "HIT"}, "a cache gave an earlier answer"),
+    ],
+)
+async def test_a_confirmation_is_of_leadlex_and_of_now(
+    status: int, headers: dict[str, str], why: str
+) -> None:
+    """Accepted, changed on the way, a part, or of a cache: the list has to tell."""
+    error = await dismiss_error(connect(saying(status, DONE, **headers)))
+
+    assert type(error) is MalformedResponse
+    assert error.message == why
+
+
+@pytest.mark.parametrize("status", [200, 201])
+async def test_a_confirmation_is_taken(status: int) -> None:
+    """What LeadLex says to be done is done."""
+    async with connect(saying(status, DONE)) as connection:
+        await LexiWriter(connection).dismiss("t", "testing")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"data":{"ok":true}}'])
 async def test_a_confirmation_of_nothing_is_garbled(body: bytes) -> None:
     """A 200 that does not name task and status leaves the dismissal unknown."""
@@ -435,7 +466,7 @@ _FAULTS: Final[
     FaultKind.REJECTED: (RequestRejected, RequestRejected),
     FaultKind.RETRY_AFTER: (NoResponse, NoResponse),
     FaultKind.PARTIAL_ERROR: (None, MalformedResponse),
-    FaultKind.AGE: (None, None),
+    FaultKind.AGE: (None, MalformedResponse),
 }
 
 

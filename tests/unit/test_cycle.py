@@ -21,9 +21,10 @@ from triaged.leadlex.errors import (
     Unreachable,
 )
 from triaged.leadlex.models import TaskList
-from triaged.ledger import DispatchLock
+from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
 from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage import dispatcher
@@ -36,8 +37,8 @@ HELD = RULES.replace("  - name: clutter\n", "  - name: clutter\n    hold: 24h\n"
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[TriageHarness]:
-    harness = TriageHarness(tmp_path)
+def harness(place: LedgerLocation) -> Iterator[TriageHarness]:
+    harness = TriageHarness(place)
     yield harness
     harness.ledger.close()
 
@@ -339,13 +340,13 @@ async def test_a_decision_is_explained_by_what_was_stored(
 
 @pytest.mark.anyio
 async def test_a_stop_ends_the_wait_for_another_process(
-    harness: TriageHarness, tmp_path: Path
+    harness: TriageHarness, place: LedgerLocation
 ) -> None:
     """Who holds the lock may be stopped for ever: the end does not wait for it."""
-    other = DispatchLock(tmp_path, harness.clock)
-    async with other.acquired():
-        harness.stop.set()
-        report = await harness.cycle()
+    with Ledger.open(place) as beside:
+        async with beside.dispatch_lock(harness.clock).acquired():
+            harness.stop.set()
+            report = await harness.cycle()
 
     assert not report.listed
     assert harness.leadlex.calls == []

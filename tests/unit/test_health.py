@@ -63,3 +63,13 @@ def test_it_says_why_it_is_not_ready() -> None:
     reasons = "; ".join(document["reasons"])
     for words in ("API key", "quota is spent", str(report.error)):
         assert words in reasons
+
+
+def test_a_ledger_that_is_away_makes_it_not_ready() -> None:
+    """At once, whatever succeeded before; and it stays alive."""
+    health = a_health(last_success_at=T0, ledger_problem="db: connection refused")
+
+    assert health.reasons_not_ready(T0) == [
+        "the ledger cannot be used: db: connection refused"
+    ]
+    assert health.why_not_alive(30.0) is None

@@ -12,9 +12,9 @@ from tests.fakes import RULES, TriageHarness
 from triaged.errors import ConfigError, LedgerError
 from triaged.leadlex.errors import NoResponse
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import FILE
 from triaged.quota import RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage.dispatcher import MAX_CONCURRENT
@@ -246,7 +246,7 @@ def test_no_veto_is_confirmed_in_a_ledger_that_is_gone(
 
 def test_a_ledger_belongs_to_one_api(tmp_path: Path) -> None:
     """What happened at one API never stands in for another."""
-    with Ledger(tmp_path, workspace="acme") as ledger:
+    with Ledger.open(tmp_path, workspace="acme") as ledger:
         ledger.bind("http://127.0.0.1:1/a", at=T0)
         ledger.bind("http://127.0.0.1:1/a", at=T0)
         with pytest.raises(ConfigError, match=r"http://127\.0\.0\.1:1/a"):
@@ -257,9 +257,31 @@ def test_an_emergency_stop_is_not_confirmed_without_effect(tmp_path: Path) -> No
     """Another label than the ledger's, or no ledger at all, is refused."""
     with pytest.raises(LedgerError, match="no ledger"):
         Ledger.open_existing(tmp_path, workspace="acme")
-    with Ledger(tmp_path, workspace="acme") as ledger:
+    with Ledger.open(tmp_path, workspace="acme") as ledger:
         ledger.bind("http://127.0.0.1:1/a", at=T0)
 
     with pytest.raises(ConfigError, match="belongs to workspace acme, not to default"):
         Ledger.open_existing(tmp_path, workspace="default")
     Ledger.open_existing(tmp_path, workspace="acme").close()
+
+
+def test_a_second_label_does_not_pass_by_what_is_forbidden(tmp_path: Path) -> None:
+    """It would know neither vetoes nor pause, so the ledger of one is for that one."""
+    Ledger.open_own(tmp_path, workspace="acme").close()
+    Ledger.open_own(tmp_path, workspace="default").close()  # nothing happened so far
+    with Ledger.open(tmp_path, workspace="acme") as ledger:
+        ledger.bind("http://127.0.0.1:1/a", at=T0)
+
+    with pytest.raises(ConfigError, match="belongs to workspace acme, not to default"):
+        Ledger.open_own(tmp_path, workspace="default")
+    Ledger.open_own(tmp_path, workspace="acme").close()
+
+
+def test_a_ledger_of_many_workspaces_takes_another(tmp_path: Path) -> None:
+    """The workspaces of a fleet share a directory, and new ones join it."""
+    for name in ("acme", "beta"):
+        with Ledger.open(tmp_path, workspace=name) as ledger:
+            ledger.bind("http://127.0.0.1:1/a", at=T0)
+
+    with Ledger.open_own(tmp_path, workspace="new") as ledger:
+        assert ledger.workspace == "new"

@@ -11,7 +11,6 @@ import pytest
 from tests.builders import T0, an_intent
 from tests.fakes import RULES, TriageHarness
 from triaged.errors import ConfigError, LedgerError
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import Outcome, Source
 from triaged.ledger.flags import FlagName
 from triaged.rules.task import Change, parse_task
@@ -63,7 +62,7 @@ def sleep_long(harness: TriageHarness) -> None:
 
 
 def lose_ledger(harness: TriageHarness) -> None:
-    (harness.ledger.path.parent / FILE).unlink()
+    Path(harness.ledger.location).unlink()
 
 
 def dismiss_elsewhere(harness: TriageHarness) -> None:

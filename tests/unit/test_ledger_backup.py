@@ -18,7 +18,7 @@ from triaged.ledger.flags import FlagName
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     directory = tmp_path / "state"
-    with Ledger(directory) as ledger:
+    with Ledger.open(directory) as ledger:
         ledger.flags.set(FlagName.PAUSED, reason="audit", at=T0)
     return directory
 
@@ -26,7 +26,7 @@ def state(tmp_path: Path) -> Path:
 def test_a_copy_is_a_whole_private_ledger(state: Path, tmp_path: Path) -> None:
     """It has everything that was committed, in one file that only its owner reads."""
     target = tmp_path / "copy.sqlite3"
-    with Ledger(state) as ledger, ledger.transaction():
+    with Ledger.open(state) as ledger, ledger.transaction():
         ledger.flags.set(FlagName.BREAKER, reason="not committed", at=T0)
         made = back_up(state, target, overwrite=False)
 
@@ -36,7 +36,7 @@ def test_a_copy_is_a_whole_private_ledger(state: Path, tmp_path: Path) -> None:
     restored = tmp_path / "restored"
     restored.mkdir(mode=0o700)
     target.rename(restored / "ledger.sqlite3")
-    with Ledger(restored) as ledger:
+    with Ledger.open(restored) as ledger:
         assert ledger.flags.get(FlagName.PAUSED) is not None
         assert ledger.flags.get(FlagName.BREAKER) is None
 

@@ -16,12 +16,12 @@ from tests.builders import T0
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
 from triaged.ledger.database import (
-    FILE,
-    Database,
     format_timestamp,
     parse_stored_timestamp,
 )
+from triaged.ledger.location import FILE
 from triaged.ledger.schema import VERSION
+from triaged.ledger.sqlite import SqliteDatabase
 
 INSERT = "INSERT INTO veto (workspace, task_id, since) VALUES ('w', ?, 'now')"
 DAMAGED = (
@@ -33,27 +33,29 @@ DAMAGED = (
 BUSY_WRITER = """
 import sys
 from pathlib import Path
-from triaged.ledger.database import Database
-store = Database(Path(sys.argv[1]))
+from triaged.ledger.sqlite import SqliteDatabase
+store = SqliteDatabase(Path(sys.argv[1]))
 for n in range(200):
-    with store.transaction():
+    with store.transaction("w"):
         count = store.row("SELECT COUNT(*) AS n FROM veto")["n"]
         store.execute(sys.argv[2], (f"{count}",))
 """
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Database:
-    return Database(tmp_path)
+def store(tmp_path: Path) -> SqliteDatabase:
+    return SqliteDatabase(tmp_path)
 
 
-def vetoes(store: Database) -> list[str]:
+def vetoes(store: SqliteDatabase) -> list[str]:
     return [row["task_id"] for row in store.rows("SELECT task_id FROM veto")]
 
 
-def write(store: Database, *task_ids: str, error: BaseException | None = None) -> None:
+def write(
+    store: SqliteDatabase, *task_ids: str, error: BaseException | None = None
+) -> None:
     """Write rows in one transaction, and break it off at its end if told to."""
-    with store.transaction():
+    with store.transaction("w"):
         for task_id in task_ids:
             store.execute(INSERT, (task_id,))
         if error is not None:
@@ -63,15 +65,15 @@ def write(store: Database, *task_ids: str, error: BaseException | None = None) -
 def refusal(directory: Path) -> LedgerError:
     """Return why the ledger of a directory cannot be opened."""
     with pytest.raises(LedgerError) as raised:
-        Database(directory)
+        SqliteDatabase(directory)
     return raised.value
 
 
 def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
     """The state directory and the file come into being, for the owner's eyes only."""
     directory = tmp_path / "deep" / "state"
-    with Ledger(directory) as ledger:
-        path = ledger.path
+    with Ledger.open(directory) as ledger:
+        path = Path(ledger.location)
 
     assert path == directory / FILE
     assert path.stat().st_mode & 0o777 == 0o600
@@ -81,9 +83,9 @@ def test_a_ledger_is_made_where_there_is_none(tmp_path: Path) -> None:
 
 def test_a_ledger_is_opened_again(tmp_path: Path) -> None:
     """What was written is there after closing and opening."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ledger.vetoes.add("task-1", at=T0)
-    with Ledger(tmp_path, create=False) as ledger:
+    with Ledger.open(tmp_path, create=False) as ledger:
         vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"task-1"}
@@ -92,12 +94,12 @@ def test_a_ledger_is_opened_again(tmp_path: Path) -> None:
 def test_no_ledger_is_made_for_who_only_reads(tmp_path: Path) -> None:
     """Without leave to create, a missing ledger is an error and stays missing."""
     with pytest.raises(LedgerError, match="there is no ledger here yet"):
-        Ledger(tmp_path, create=False)
+        Ledger.open(tmp_path, create=False)
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_written_is_on_the_disk(store: Database) -> None:
+def test_what_is_written_is_on_the_disk(store: SqliteDatabase) -> None:
     """WAL with full synchronisation: a transaction that ended survives a power cut."""
     journal = store.row("PRAGMA journal_mode")
     synchronous = store.row("PRAGMA synchronous")
@@ -122,7 +124,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("kept", [1, 100, 4096, 20_000])
 def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
     """A ledger that lost its end is refused at start, not in the middle of a cycle."""
-    Database(tmp_path).close()
+    SqliteDatabase(tmp_path).close()
     path = tmp_path / FILE
     path.write_bytes(path.read_bytes()[:kept])
 
@@ -131,7 +133,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, kept: int) -> None:
 
 def test_a_page_gone_bad_is_refused(tmp_path: Path) -> None:
     """Bytes that a disk made up are found by the check at start."""
-    Database(tmp_path).close()
+    SqliteDatabase(tmp_path).close()
     path = tmp_path / FILE
     content = bytearray(path.read_bytes())
     content[8192:12_288] = b"\xff" * 4096
@@ -151,7 +153,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", [-1, 0, VERSION + 1])
 def test_another_version_is_refused(tmp_path: Path, version: int) -> None:
     """A ledger of another version is named, and not guessed at."""
-    Database(tmp_path).close()
+    SqliteDatabase(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
         connection.execute(f"PRAGMA user_version={version}")
     error = refusal(tmp_path)
@@ -172,7 +174,7 @@ def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
 def test_a_ledger_nobody_may_look_for(tmp_path: Path) -> None:
     """A place that cannot even be looked at holds no ledger for a reader."""
     with pytest.raises(LedgerError, match="there is no ledger here yet"):
-        Database(_too_long(tmp_path), create=False)
+        SqliteDatabase(_too_long(tmp_path), create=False)
 
 
 def _under_a_file(tmp_path: Path) -> Path:
@@ -201,12 +203,12 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path, place: object) -> No
 def test_a_draft_left_by_a_crash_is_no_hindrance(tmp_path: Path) -> None:
     """Another process 1, killed while it made the file, stops nobody."""
     (tmp_path / f".{FILE}.{os.getpid()}").touch()
-    Database(tmp_path).close()
+    SqliteDatabase(tmp_path).close()
 
     assert (tmp_path / FILE).is_file()
 
 
-def test_a_transaction_is_all_or_nothing(store: Database) -> None:
+def test_a_transaction_is_all_or_nothing(store: SqliteDatabase) -> None:
     """What fails half-way leaves nothing behind, and the next one works."""
     with pytest.raises(KeyboardInterrupt):
         write(store, "a", error=KeyboardInterrupt())
@@ -215,11 +217,11 @@ def test_a_transaction_is_all_or_nothing(store: Database) -> None:
     assert vetoes(store) == ["b"]
 
 
-def test_inner_transactions_belong_to_the_outermost(store: Database) -> None:
+def test_inner_transactions_belong_to_the_outermost(store: SqliteDatabase) -> None:
     """Nothing is kept of an inner transaction whose outer one fails."""
 
     def nest() -> None:
-        with store.transaction():
+        with store.transaction("w"):
             write(store, "a")
             raise KeyboardInterrupt
 
@@ -229,25 +231,25 @@ def test_inner_transactions_belong_to_the_outermost(store: Database) -> None:
     assert vetoes(store) == []
 
 
-def test_a_statement_that_fails_is_a_ledger_error(store: Database) -> None:
+def test_a_statement_that_fails_is_a_ledger_error(store: SqliteDatabase) -> None:
     """SQLite's faults are translated, and say that nothing is dismissed."""
-    store.execute(INSERT, ("a",))
+    write(store, "a")
     with pytest.raises(LedgerError) as raised:
-        store.execute(INSERT, ("a",))
+        write(store, "a")
 
     assert "UNIQUE" in raised.value.problem
     assert raised.value.hint == "nothing is dismissed until it can be written"
     assert str(raised.value).startswith(str(store.path))
 
 
-def test_a_commit_that_fails_leaves_no_transaction_open(store: Database) -> None:
+def test_a_commit_that_fails_leaves_no_transaction_open(store: SqliteDatabase) -> None:
     """After a failed COMMIT nothing is kept, and the next transaction works."""
-    store.execute("PRAGMA foreign_keys=ON")
-    store.execute("CREATE TABLE p (id INTEGER PRIMARY KEY)")
-    store.execute("CREATE TABLE c (id REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED)")
+    store.rows("PRAGMA foreign_keys=ON")
+    store.rows("CREATE TABLE p (id INTEGER PRIMARY KEY)")
+    store.rows("CREATE TABLE c (id REFERENCES p (id) DEFERRABLE INITIALLY DEFERRED)")
 
     def break_a_promise() -> None:
-        with store.transaction():
+        with store.transaction("w"):
             write(store, "a")
             store.execute("INSERT INTO c VALUES (1)")
 
@@ -258,11 +260,11 @@ def test_a_commit_that_fails_leaves_no_transaction_open(store: Database) -> None
     assert vetoes(store) == ["b"]
 
 
-def test_a_full_disk_is_a_ledger_error(store: Database) -> None:
+def test_a_full_disk_is_a_ledger_error(store: SqliteDatabase) -> None:
     """When the file cannot grow, what did not fit is not half there."""
     pages = store.row("PRAGMA page_count")
     assert pages is not None
-    store.execute(f"PRAGMA max_page_count={pages[0]}")
+    store.rows(f"PRAGMA max_page_count={pages[0]}")
     with pytest.raises(LedgerError, match="full"):
         write(store, *(f"{n}" * 100 for n in range(1000)))
 
@@ -278,7 +280,7 @@ def test_two_processes_write_one_ledger(tmp_path: Path) -> None:
     codes = [writer.wait(60) for writer in writers]
 
     assert codes == [0, 0]
-    assert sorted(map(int, vetoes(Database(tmp_path)))) == list(range(400))
+    assert sorted(map(int, vetoes(SqliteDatabase(tmp_path)))) == list(range(400))
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -11,6 +10,7 @@ from tests.builders import T0, a_task, an_observation
 from triaged.ledger import Ledger, decisions
 from triaged.ledger.decisions import DecisionRecord
 from triaged.ledger.holds import Hold
+from triaged.ledger.location import LedgerLocation
 from triaged.rules.conditions import DuplicateOf, Keep
 from triaged.rules.context import EvaluationContext
 from triaged.rules.task import (
@@ -27,8 +27,8 @@ SEEN: Final = ProposedDismissal("watch", "testing")
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as opened:
         yield opened
 
 
@@ -251,9 +251,9 @@ def test_observed_on_a_day_is_by_rule(ledger: Ledger, day: datetime) -> None:
     assert ledger.observations.count_on(day) == {"watch": 3, "other": 1}
 
 
-def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
+def test_prune_forgets_what_is_old(place: LedgerLocation) -> None:
     """Judgements and observations from before the moment go, the others stay."""
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(place) as ledger:
         remember(ledger, left(a_task(id="old")))
         remember(ledger, left(a_task(id="young")), at=LATER)
         ledger.observations.record([an_observation("old")], at=T0)
@@ -268,9 +268,12 @@ def test_prune_forgets_what_is_old(tmp_path: Path) -> None:
         assert len(new) == 1
 
 
-def test_workspaces_judge_for_themselves(tmp_path: Path) -> None:
+def test_workspaces_judge_for_themselves(place: LedgerLocation) -> None:
     """Neither judgements, holds nor observations reach another workspace."""
-    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+    with (
+        Ledger.open(place, workspace="a") as a,
+        Ledger.open(place, workspace="b") as b,
+    ):
         remember(a, left(cause=LeaveCause.OVER_CAP))
         a.holds.replace({Hold("task-1", "clutter", "f1"): T0})
         a.observations.record([an_observation()], at=T0)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -21,6 +20,7 @@ from triaged.ledger.dismissals import (
     Outcome,
     Source,
 )
+from triaged.ledger.location import LedgerLocation
 
 MOMENT: Final = timedelta.resolution
 DAY: Final = timedelta(days=1)
@@ -31,14 +31,16 @@ import os, signal, sys
 from pathlib import Path
 from tests.builders import an_intent
 from triaged.ledger import Ledger
-Ledger(Path(sys.argv[1])).dismissals.record_intent(an_intent())
+from triaged.ledger.location import LedgerLocation
+place = LedgerLocation(Path(sys.argv[1]), sys.argv[2] or None)
+Ledger.open(place).dismissals.record_intent(an_intent())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as ledger:
         yield ledger
 
 
@@ -103,14 +105,16 @@ def test_no_intent_without_an_id() -> None:
         _ = an_intent(task=a_task(id=None)).task_id
 
 
-def test_an_intent_survives_a_kill(tmp_path: Path) -> None:
+def test_an_intent_survives_a_kill(place: LedgerLocation) -> None:
     """What was meant just before a SIGKILL is found open afterwards."""
     process = subprocess.run(
-        [sys.executable, "-c", DYING, str(tmp_path)], check=False, timeout=60
+        [sys.executable, "-c", DYING, str(place.directory), place.url or ""],
+        check=False,
+        timeout=60,
     )
 
     assert process.returncode == -signal.SIGKILL
-    with Ledger(tmp_path, create=False) as ledger:
+    with Ledger.open(place, create=False) as ledger:
         assert ids(ledger.dismissals.unresolved()) == ["task-1"]
 
 
@@ -315,9 +319,12 @@ def test_prune_keeps_what_is_young_or_open(ledger: Ledger) -> None:
     assert set(ids(dismissals.query(DismissalFilter()))) == {"unknown", "open", "young"}
 
 
-def test_workspaces_do_not_see_each_other(tmp_path: Path) -> None:
+def test_workspaces_do_not_see_each_other(place: LedgerLocation) -> None:
     """One file may serve two workspaces, and neither counts for the other."""
-    with Ledger(tmp_path, workspace="a") as a, Ledger(tmp_path, workspace="b") as b:
+    with (
+        Ledger.open(place, workspace="a") as a,
+        Ledger.open(place, workspace="b") as b,
+    ):
         settled(a.dismissals, Outcome.CONFIRMED, an_intent())
         a.dismissals.record_intent(an_intent("open"))
         seen = (

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from tests.builders import T0
 from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger.location import LedgerLocation
 from triaged.ledger.state import SETTLED_TASKS_KEPT, StateName
 
 LATER = T0 + timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as opened:
         yield opened
 
 
@@ -86,16 +86,16 @@ def test_the_quota_is_read_only_when_it_changed(ledger: Ledger) -> None:
     assert ledger.state.load_quota(unless_version=2) is None
 
 
-def test_marks_survive_and_belong_to_their_workspace(tmp_path: Path) -> None:
+def test_marks_survive_and_belong_to_their_workspace(place: LedgerLocation) -> None:
     """A later process sees them, and another workspace does not."""
-    with Ledger(tmp_path, workspace="a") as ledger:
+    with Ledger.open(place, workspace="a") as ledger:
         ledger.flags.set(FlagName.PAUSED, reason="", at=T0)
         ledger.vetoes.add("task-1", at=T0)
         ledger.counters.increment("dismissals", "clutter")
         ledger.state.save_quota(1, {})
-    with Ledger(tmp_path, workspace="a") as ledger:
+    with Ledger.open(place, workspace="a") as ledger:
         mine = ledger.flags.get(FlagName.PAUSED)
-    with Ledger(tmp_path, workspace="b") as ledger:
+    with Ledger.open(place, workspace="b") as ledger:
         theirs = (
             ledger.flags.get(FlagName.PAUSED),
             ledger.flags.clear(FlagName.PAUSED),
@@ -107,6 +107,15 @@ def test_marks_survive_and_belong_to_their_workspace(tmp_path: Path) -> None:
 
     assert mine == Flag(T0, "")
     assert theirs == (None, False, frozenset(), False, {}, (0, None))
+
+
+def test_a_text_with_nul_is_kept_without(ledger: Ledger) -> None:
+    """PostgreSQL's text cannot hold it, and both stores keep the same."""
+    ledger.flags.set(FlagName.PAUSED, reason="a\0b", by="\0", at=T0)
+    ledger.rulesets.save("ab12", "rules\0", at=T0)
+
+    assert ledger.flags.get(FlagName.PAUSED) == Flag(T0, "a\ufffdb", "\ufffd")
+    assert ledger.rulesets.source("ab12") == "rules\ufffd"
 
 
 def test_settled_tasks_are_forgotten_after_a_day(ledger: Ledger) -> None:

@@ -14,13 +14,13 @@ import pytest
 
 from tests.clocks import ManualClock, let_others_run
 from triaged.errors import AlreadyRunning, LedgerError
-from triaged.ledger.locks import DaemonLock, DispatchLock, FileLock
+from triaged.ledger.locks import FileDaemonLock, FileDispatchLock, FileLock
 
 HOLDER = """
 import sys
 from pathlib import Path
-from triaged.ledger.locks import DaemonLock
-with DaemonLock(Path(sys.argv[1])):
+from triaged.ledger.locks import FileDaemonLock
+with FileDaemonLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -46,7 +46,7 @@ def test_a_second_daemon_is_refused_and_told_who_holds(tmp_path: Path) -> None:
     with (
         another_holder(tmp_path) as process,
         pytest.raises(AlreadyRunning) as raised,
-        DaemonLock(tmp_path),
+        FileDaemonLock(tmp_path),
     ):
         pass
 
@@ -62,7 +62,7 @@ def test_a_killed_daemon_holds_nothing(tmp_path: Path) -> None:
     with another_holder(tmp_path) as process:
         process.kill()
         process.wait(10)
-        with DaemonLock(tmp_path):
+        with FileDaemonLock(tmp_path):
             holder = FileLock(tmp_path / "daemon.lock").owner()
 
     assert str(holder) == f"process {os.getpid()} on {socket.gethostname()}"
@@ -70,17 +70,17 @@ def test_a_killed_daemon_holds_nothing(tmp_path: Path) -> None:
 
 def test_a_lock_is_free_after_its_block(tmp_path: Path) -> None:
     """Leaving the block lets go, also by an error."""
-    with pytest.raises(KeyboardInterrupt), DaemonLock(tmp_path):
+    with pytest.raises(KeyboardInterrupt), FileDaemonLock(tmp_path):
         raise KeyboardInterrupt
 
-    with DaemonLock(tmp_path):
+    with FileDaemonLock(tmp_path):
         pass
 
 
 def test_a_lock_is_for_the_owners_eyes(tmp_path: Path) -> None:
     """The state directory and the lock's file are made for their owner alone."""
     directory = tmp_path / "deep" / "state"
-    with DaemonLock(directory):
+    with FileDaemonLock(directory):
         modes = [
             path.stat().st_mode & 0o777
             for path in (directory, directory / "daemon.lock")
@@ -124,10 +124,10 @@ async def test_the_gate_lets_one_in_at_a_time(tmp_path: Path) -> None:
     order: list[str] = []
 
     async def wait_and_enter() -> None:
-        async with DispatchLock(tmp_path, clock).acquired():
+        async with FileDispatchLock(tmp_path, clock).acquired():
             order.append("second")
 
-    async with DispatchLock(tmp_path, clock).acquired():
+    async with FileDispatchLock(tmp_path, clock).acquired():
         second = asyncio.create_task(wait_and_enter())
         await let_others_run()
         order.append("first")
@@ -138,9 +138,20 @@ async def test_the_gate_lets_one_in_at_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+async def test_workspaces_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """A cycle of one workspace, however long, lets another one begin."""
+    clock = ManualClock()
+    async with (
+        FileDispatchLock(tmp_path, clock, workspace="a").acquired() as first,
+        FileDispatchLock(tmp_path, clock, workspace="b").acquired() as second,
+    ):
+        assert (first, second) == (True, True)
+
+
+@pytest.mark.anyio
 async def test_the_gate_is_free_after_a_failure(tmp_path: Path) -> None:
     """An error inside the gate lets go of it, also for the same lock."""
-    lock = DispatchLock(tmp_path, ManualClock())
+    lock = FileDispatchLock(tmp_path, ManualClock())
     with pytest.raises(ZeroDivisionError):
         async with lock.acquired():
             _ = 1 / 0

@@ -16,11 +16,12 @@ from tests.builders import T0
 from tests.fixtures.ledgers import contents, schema, write_old
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE, Database
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
 from triaged.ledger.holds import Hold
+from triaged.ledger.location import FILE
 from triaged.ledger.schema import VERSION
+from triaged.ledger.sqlite import SqliteDatabase
 from triaged.ledger.state import StateName
 
 OLD_TRACE_KEYS: Final = {"what", "truth", "wanted", "seen", "parts", "acted", "nearest"}
@@ -28,8 +29,8 @@ OLD_TRACE_KEYS: Final = {"what", "truth", "wanted", "seen", "parts", "acted", "n
 OPEN: Final = """
 import sys
 from pathlib import Path
-from triaged.ledger.database import Database
-Database(Path(sys.argv[1])).close()
+from triaged.ledger.sqlite import SqliteDatabase
+SqliteDatabase(Path(sys.argv[1])).close()
 """
 
 
@@ -41,7 +42,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 def test_every_row_is_kept(old: Path) -> None:
     """An older ledger keeps all that it held, under the names of today."""
     before = contents(old)
-    Database(old.parent).close()
+    SqliteDatabase(old.parent).close()
     after = contents(old)
 
     renamed = {"mark": "flag", "word": "human_decision"}
@@ -54,7 +55,7 @@ def test_every_row_is_kept(old: Path) -> None:
 
 def test_a_stored_trace_says_the_same_in_the_words_of_today(old: Path) -> None:
     """Explanations that were stored with older keys are read with the present ones."""
-    with Ledger(old.parent) as ledger:
+    with Ledger.open(old.parent) as ledger:
         (record,) = ledger.dismissals.query(DismissalFilter(task_id="confirmed"))
     keys = set(re.findall(r'"([a-z_]+)":', json.dumps(record.trace)))
 
@@ -64,7 +65,7 @@ def test_a_stored_trace_says_the_same_in_the_words_of_today(old: Path) -> None:
 def test_what_version_2_knew_is_known(tmp_path: Path) -> None:
     """What people decided, false positives and the review's place are read again."""
     write_old(tmp_path, 2)
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         assert ledger.feedback.false_positives() == {("watch", "seen")}
         assert ledger.flags.get(FlagName.FEEDBACK_REFRESHED) is not None
         assert ledger.state.load(StateName.REVIEW_POSITION) == "task-9"
@@ -72,8 +73,8 @@ def test_what_version_2_knew_is_known(tmp_path: Path) -> None:
 
 def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
     """An older ledger brought up to date is defined as one that is made today."""
-    Database(old.parent).close()
-    Database(tmp_path / "new").close()
+    SqliteDatabase(old.parent).close()
+    SqliteDatabase(tmp_path / "new").close()
 
     assert schema(old) == schema(tmp_path / "new" / FILE)
     assert schema(old)[0] == VERSION
@@ -82,7 +83,7 @@ def test_it_ends_as_a_new_one_is_made(old: Path, tmp_path: Path) -> None:
 def test_what_version_1_knew_is_known(tmp_path: Path) -> None:
     """Every room of the ledger reads what version 1 wrote."""
     write_old(tmp_path, 1)
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ends = {
             e.task_id: e.outcome for e in ledger.dismissals.query(DismissalFilter())
         }
@@ -113,7 +114,7 @@ def test_a_step_that_fails_leaves_the_old_one(old: Path) -> None:
         connection.execute("CREATE TABLE human_decision (x, y)")
     before = contents(old), schema(old)
     with pytest.raises(LedgerError, match="human_decision"):
-        Database(old.parent)
+        SqliteDatabase(old.parent)
 
     assert (contents(old), schema(old)) == before
 
@@ -140,7 +141,7 @@ def test_one_killed_before_its_wal_was_written_back(tmp_path: Path) -> None:
         connection.commit()
         for each in tmp_path.glob(f"{FILE}*"):
             shutil.copy(each, crashed)
-    with Ledger(crashed) as ledger:
+    with Ledger.open(crashed) as ledger:
         vetoed = ledger.vetoes.task_ids()
 
     assert vetoed == {"kept", "late"}

@@ -123,7 +123,7 @@ def test_rules_that_dismiss_nothing_are_scraped_too() -> None:
 def test_totals_follow_the_ledger_over_restarts(tmp_path: Path) -> None:
     """A counter shows the ledger's total: nothing lost, nothing twice."""
     label = {"rule": "clutter", "reason": "testing"}
-    with Ledger(tmp_path) as ledger:
+    with Ledger.open(tmp_path) as ledger:
         ledger.counters.increment("dismissals", "clutter", "testing", by=3)
         ledger.counters.increment("dismissals", "renamed", "testing")
         ledger.counters.increment("attempts", "confirmed", by=4)

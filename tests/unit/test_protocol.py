@@ -22,6 +22,7 @@ from triaged.leadlex.errors import (
     RequestRejected,
     TaskNotFound,
 )
+from triaged.leadlex.headers import is_from_cache, read_rate_limit
 from triaged.leadlex.list_decoder import ListDecoder
 from triaged.quota import RateLimitHeaders
 from triaged.rules.task import Json, Task, is_unreadable, parse_task
@@ -54,6 +55,15 @@ NOT_PENDING: Final = envelope("validation_error", "Task has already been dismiss
         (403, HTML, MalformedResponse),
         (403, envelope("rate_limited"), RateLimited),
         (403, envelope("blocked_country"), RequestRejected),
+        (403, envelope("country_forbidden"), RequestRejected),
+        (403, envelope("subscription_expired"), RequestRejected),
+        (403, envelope("monkey_business"), RequestRejected),
+        (403, envelope("author_unknown"), RequestRejected),
+        (403, envelope("forbidden"), KeyRejected),
+        (401, envelope("token_expired"), KeyRejected),
+        (403, envelope("token_bucket_empty"), RateLimited),
+        (403, envelope("daily_limit_exceeded"), RateLimited),
+        (400, envelope("throttled"), RateLimited),
         (429, envelope("rate_limited"), RateLimited),
         (429, HTML, RateLimited),
         (400, envelope("ambiguous_reference"), RequestRejected),
@@ -95,6 +105,11 @@ def test_the_error_table(
         (400, "validation_error", "Task is not pending", NotPending),
         (400, "validation_error", "The task is no longer pending.", NotPending),
         (400, "validation_error", "Task was already approved", NotPending),
+        (400, "validation_error", "Task is not in 'pending' status", NotPending),
+        (400, "validation_error", "reason must not be 'pending'", MalformedResponse),
+        (400, "validation_error", "not valid for approved tasks", MalformedResponse),
+        (400, "validation_error", "key not approved", MalformedResponse),
+        (400, "validation_error", "field already processed", MalformedResponse),
         (400, "validation_error", "reason: at most 200 characters", MalformedResponse),
         (400, "validation_error", "body is not valid JSON", MalformedResponse),
         (400, "validation_error", "", MalformedResponse),
@@ -102,6 +117,11 @@ def test_the_error_table(
         (404, "not_found", "", TaskNotFound),
         (404, "task_not_found", "", TaskNotFound),
         (404, "not_found", "Route not found", MalformedResponse),
+        (404, "not_found", "Workspace not found", MalformedResponse),
+        (404, "not_found", "API version not found", MalformedResponse),
+        (404, "not_found", "Resource /v1/lexi not found", MalformedResponse),
+        (404, "not_found", "Task not found in this workspace", TaskNotFound),
+        (404, "not_found", "Not Found", TaskNotFound),
         (404, "route_not_found", "", MalformedResponse),
         (404, "webhook_not_found", "", MalformedResponse),
     ],
@@ -346,6 +366,7 @@ def test_any_refusal_has_a_name(operation: str, status: int, body: bytes) -> Non
         b'{"data":{"task_id":"a","status":"dismissed"}}',
         b'{"data":{"task_id":"a","status":"dismissed","at":1},"meta":{}}',
         b'{"data":{"task_id":"a","status":"dismissed"},"error":null,"errors":[]}',
+        b'{"data":{"task_id":"a","status":"dismissed","dry_run":false},"success":true}',
     ],
 )
 def test_a_confirmation_is_taken(body: bytes) -> None:
@@ -368,6 +389,12 @@ def test_a_confirmation_is_taken(body: bytes) -> None:
         b'{"data":{"task_id":"a","status":"dismissed"},"error":{"code":"x"}}',
         b'{"data":{"task_id":"a","status":"dismissed"},"errors":["x"]}',
         b'{"data":{"task_id":"b","task_id":"a","status":"dismissed"}}',
+        b'{"data":{"task_id":"a","status":"dismissed","error":"locked"}}',
+        b'{"data":{"task_id":"a","status":"dismissed","errors":[1]}}',
+        b'{"data":{"task_id":"a","status":"dismissed"},"success":false}',
+        b'{"data":{"task_id":"a","status":"dismissed","ok":false}}',
+        b'{"data":{"task_id":"a","status":"dismissed","dry_run":true}}',
+        b'{"data":{"task_id":"a","status":"dismissed"},"queued":true}',
         envelope("validation_error"),
         HTML,
     ],
@@ -448,7 +475,7 @@ def word(**headers: str) -> RateLimitHeaders:
         name.replace("_", "-").encode(): value.encode()
         for name, value in headers.items()
     }
-    return protocol.read_rate_limit(httpx.Headers(named), received_at=T0)
+    return read_rate_limit(httpx.Headers(named), received_at=T0)
 
 
 def test_the_documented_headers_are_read() -> None:
@@ -511,7 +538,22 @@ def test_a_reset_at_the_epoch_is_none() -> None:
         ("30, 60", timedelta(minutes=1)),
         ("9" * 400, timedelta(days=7)),
         ("Sun Mar  1 00:01:00 2026", timedelta(minutes=1)),
-        ("30 seconds", None),
+        ("30 seconds", timedelta(seconds=30)),
+        ("30s", timedelta(seconds=30)),
+        ("+30", timedelta(seconds=30)),
+        ('"30"', timedelta(seconds=30)),
+        ("2026-03-01T00:01:00Z", timedelta(minutes=1)),
+        ("2026-03-01T00:01:00", None),
+        ("1772323260", timedelta(minutes=1)),  # seconds since the epoch
+        ("1772323260000", timedelta(minutes=1)),
+        ("30, Sun, 01 Mar 2026 00:01:00 GMT", timedelta(minutes=1)),
+        (
+            "Sun, 01 Mar 2026 00:00:30 GMT, Sun, 01 Mar 2026 00:01:00 GMT",
+            timedelta(minutes=1),
+        ),
+        ("30, soon", timedelta(seconds=30)),
+        ("30 minutes", None),
+        ("30;x", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str, wait: timedelta | None) -> None:
@@ -535,6 +577,18 @@ def test_a_date_is_by_the_servers_clock() -> None:
 def test_a_date_is_aware_or_absent(text: str) -> None:
     """A date without a time zone is taken as UTC, garbage as none."""
     assert word(date=text).date in {T0, None}
+
+
+@pytest.mark.parametrize(
+    "text", ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT"]
+)
+def test_a_date_leaves_room_to_reckon(text: str) -> None:
+    """A clock at the end of the calendar is wrong, and nothing overflows by it."""
+    date = word(date=text).date
+
+    assert date is not None
+    assert abs(date - T0) > timedelta(days=365)
+    assert date + timedelta(days=500) > date > date - timedelta(days=500)
 
 
 _dates = st.builds(
@@ -563,7 +617,7 @@ _names = st.sampled_from(
 @given(st.dictionaries(_names, _values))
 def test_any_headers_are_read(headers: dict[str, str]) -> None:
     """No header value is an error, and every moment is aware."""
-    said = protocol.read_rate_limit(headers, received_at=T0)
+    said = read_rate_limit(headers, received_at=T0)
 
     for moment in (said.reset, said.retry_after, said.date):
         assert moment is None or moment.tzinfo is UTC
@@ -601,8 +655,23 @@ def test_a_wrong_base_url_is_named(body: bytes, hint: str) -> None:
         ({"cache-status": "p; hit"}, True),
         ({"warning": '110 p "Response is Stale"'}, True),
         ({"warning": '199 p "odd"'}, False),
+        ({"cf-cache-status": "UPDATING"}, True),
+        ({"cf-cache-status": "EXPIRED"}, False),
+        ({"cache-status": "p; fwd=stale; stored"}, False),
+        ({"cache-status": "p; fwd=stale, q; hit"}, True),
+        ({"x-proxy-cache": "HIT"}, True),
+        ({"X-Vercel-Cache": "STALE"}, True),
+        ({"cdn-cache": "MISS"}, False),
+        ({"x-cache": "Miss from p", "x-cache-hits": "0, 0"}, False),
+        ({"x-cache-hits": "0, 3"}, True),
+        ({"x-cache": "MISS", "x-cache-lookup": "HIT from p:3128"}, False),
+        ({"cache-control": "stale-if-error=60"}, False),
+        ({"x-varnish": "12"}, False),
+        ({"x-varnish": "12 34"}, True),
+        ({"server-timing": "cdn-cache; desc=HIT"}, True),
+        ({"server-timing": "cdn-cache; desc=MISS, edge; dur=1"}, False),
     ],
 )
 def test_a_cache_is_known(headers: dict[str, str], *, is_cached: bool) -> None:
     """Each way in which caches say that they answered is read."""
-    assert protocol.is_from_cache(headers) is is_cached
+    assert is_from_cache(headers) is is_cached

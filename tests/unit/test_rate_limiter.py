@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -25,6 +24,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import TaskList
 from triaged.ledger import Ledger
+from triaged.ledger.location import LedgerLocation
 from triaged.quota import Purpose, QuotaSettings, RateLimitHeaders
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 
@@ -35,15 +35,16 @@ HOUR: Final = timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as ledger:
         yield ledger
 
 
 @pytest.fixture
-def beside(ledger: Ledger) -> Iterator[Ledger]:
+def beside(ledger: Ledger, place: LedgerLocation) -> Iterator[Ledger]:
     """Open the same ledger as another process would."""
-    with Ledger(ledger.path.parent) as beside:
+    del ledger  # made first
+    with Ledger.open(place) as beside:
         yield beside
 
 
@@ -258,6 +259,22 @@ def test_refusal_blocks_every_process(
     assert (grant.permit, grant.reason) == (None, window)
     assert grant.retry_at is not None
     assert grant.retry_at > T0.timestamp()
+
+
+@pytest.mark.parametrize("seconds", [90, 1, -90])
+def test_other_processes_know_the_skew(
+    seconds: int, ledger: Ledger, beside: Ledger
+) -> None:
+    """What calls nothing knows the server's clock from one that does."""
+    clock, skew = AutoAdvanceClock(), timedelta(seconds=seconds)
+    rate_limiter = RateLimiter(STARTER, ledger, clock)
+    headers = RateLimitHeaders(date=clock.at + skew)
+    rate_limiter.on_response(permit_of(rate_limiter), headers)
+    clock.advance(10)
+    other = RateLimiter(STARTER, beside, clock)
+
+    assert other.last_clock_skew() == rate_limiter.clock_skew
+    assert other.last_clock_skew() == (timedelta(0) if seconds == 1 else skew)
 
 
 @pytest.mark.parametrize("status", [200, 404, 429, 503])

@@ -1,7 +1,6 @@
 """Tests of what an error means for a dismissal, and of the totals it adds to."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,6 +18,7 @@ from triaged.leadlex.errors import (
 )
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
+from triaged.ledger.location import LedgerLocation
 from triaged.triage.requests import (
     Attempt,
     DismissRequest,
@@ -29,8 +29,8 @@ from triaged.triage.requests import (
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path) as ledger:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place) as ledger:
         yield ledger
 
 

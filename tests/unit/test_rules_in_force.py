@@ -19,7 +19,7 @@ def test_what_changed_before_it_was_followed_counts(tmp_path: Path) -> None:
     file.write_text(RULES)
     before, _ = load_rules(file, now=T0)
     file.write_text(PROTECTING)
-    rules = FollowedRules(file, before, lambda: T0)
+    rules = FollowedRules((file,), before, lambda: T0)
 
     assert len(rules().ruleset.protect) == 1
     assert rules() is rules()
@@ -32,7 +32,20 @@ def test_a_file_that_went_before_it_was_followed_allows_nothing(tmp_path: Path) 
     before, _ = load_rules(file, now=T0)
     file.unlink()
     with pytest.raises(ConfigError):
-        FollowedRules(file, before, lambda: T0)()
+        FollowedRules((file,), before, lambda: T0)()
+
+
+def test_each_of_several_files_is_followed(tmp_path: Path) -> None:
+    """A change of any of the files that are used as one is followed."""
+    files = (tmp_path / "base.yaml", tmp_path / "rules.yaml")
+    files[0].write_text(RULES.replace("name: ", "name: base-"))
+    files[1].write_text(RULES.replace("TEST", "OTHER"))
+    before, _ = load_rules(*files, now=T0)
+    rules = FollowedRules(files, before, lambda: T0)
+    assert rules() is before
+    files[0].write_text(PROTECTING.replace("name: ", "name: base-"))
+
+    assert len(rules().ruleset.protect) == 1
 
 
 def test_a_list_of_the_rules_is_followed(tmp_path: Path) -> None:
@@ -45,7 +58,7 @@ def test_a_list_of_the_rules_is_followed(tmp_path: Path) -> None:
     protect = "protect: [{description: {words: {file: kept.txt}}}]\nrules:"
     file.write_text(RULES.replace("rules:", protect))
     before, _ = load_rules(file, now=T0)
-    rules = FollowedRules(file, before, lambda: T0)
+    rules = FollowedRules((file,), before, lambda: T0)
     assert rules() is before
     (real / "kept.txt").write_text("acme\nglobex\n")
 

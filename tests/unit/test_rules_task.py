@@ -56,7 +56,7 @@ def test_no_task_at_all(value: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    "task_id", [None, "", " \t", 7, True, ["a"], ".", "..", "a\ud800", "\udc00"]
+    "task_id", [None, "", " \t", 7, True, ["a"], ".", "..", "a\ud800", "\udc00", "a\0b"]
 )
 def test_unusable_id(task_id: Json) -> None:
     """An id that is no text, blank, a path segment or invalid says nothing."""

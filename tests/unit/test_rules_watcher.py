@@ -11,7 +11,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import T0
-from triaged.daemon import rules_watcher
 from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import CompiledRules, load_rules
@@ -38,7 +37,7 @@ class Watch:
         self.loaded: list[str] = []
         self.rejected = 0
         self.watcher = RulesWatcher(
-            path, on_loaded=self._loaded, on_rejected=self._rejected
+            (path,), on_loaded=self._loaded, on_rejected=self._rejected
         )
 
     def _loaded(self, rules: CompiledRules) -> None:
@@ -71,6 +70,32 @@ def test_a_changed_file_is_taken_once(watch: Watch) -> None:
     assert watch.look() == ["rules.reloaded"]
     assert watch.look() == []
     assert watch.loaded == [GOOD, BETTER]
+
+
+def test_each_of_several_files_is_watched(tmp_path: Path) -> None:
+    """A change of any reloads them all; one that is gone or bad keeps the old rules."""
+    paths = (tmp_path / "base.yaml", tmp_path / "acme.yaml")
+    other = GOOD.replace("name: clutter", "name: other").replace("TEST", "OTHER")
+    for path, text in zip(paths, (GOOD, other), strict=True):
+        path.write_text(text)
+    loaded: list[CompiledRules] = []
+    watcher = RulesWatcher(paths, on_loaded=loaded.append, on_rejected=lambda: None)
+
+    def look() -> list[Any]:
+        with capture_logs() as logs:
+            watcher.poll(now=T0)
+            watcher.poll(now=T0)
+        return [event["event"] for event in logs]
+
+    watcher.load_initial(now=T0)
+    paths[1].write_text(f"{other}# better\n")
+    assert look() == ["rules.reloaded"]
+    paths[0].unlink()
+    assert look() == ["rules.rejected"]
+    assert [rule.name for rule in watcher.rules.ruleset.rules] == ["clutter", "other"]
+    paths[0].write_text(GOOD)
+    assert look() == ["rules.restored"]
+    assert len(loaded) == 3
 
 
 def test_a_file_in_mid_write_is_not_read(watch: Watch) -> None:
@@ -156,9 +181,9 @@ def test_a_file_that_changes_while_it_is_loaded(
         return real(path, now=now)
 
     watch.path.write_text(BAD)
-    monkeypatch.setattr(rules_watcher, "load_rules", write_more)
+    monkeypatch.setattr(watch.watcher, "_load_rules", write_more)
     assert watch.look() == []
-    monkeypatch.setattr(rules_watcher, "load_rules", real)
+    monkeypatch.setattr(watch.watcher, "_load_rules", real)
 
     assert watch.look() == ["rules.reloaded"]
     assert watch.rejected == 0

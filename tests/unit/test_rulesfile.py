@@ -1,7 +1,6 @@
 """The rules file: what it means once it is read."""
 
 import hashlib
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.builders import T0
+from tests.yaml_json import as_json
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
@@ -32,8 +32,7 @@ from triaged.rules.patterns.re2_pattern import compile_pattern
 from triaged.rules.rule import Mode, SafetyLimits
 from triaged.rulesfile.loader import LoadedRules, load, parse, run_tests
 from triaged.rulesfile.parser.file import json_schema
-from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence, compose
-from triaged.rulesfile.parser.scalars import Kind, kind_at, parse_bool
+from triaged.rulesfile.parser.nodes import compose
 from triaged.rulesfile.problems import ProblemCollector
 
 HERE: Final = Path(__file__).parent
@@ -247,24 +246,6 @@ def test_the_contract_holds() -> None:
     ]
     assert run_tests(loaded, now=T0).passed == 3
     assert [warning.path for warning in loaded.warnings] == ["protect[0]", "rules[2]"]
-
-
-def as_json(node: Node) -> Any:
-    """Return what a YAML 1.2 editor sees: moments are text."""
-    match node:
-        case Mapping(_, pairs):
-            return {key.value: as_json(value) for key, value in pairs}  # type: ignore[union-attr]
-        case Sequence(_, items):
-            return [as_json(item) for item in items]
-        case Scalar(value=value):
-            kind = kind_at(node)
-            if kind is Kind.BOOLEAN:
-                return parse_bool(value)
-            if kind in {Kind.INTEGER, Kind.DECIMAL}:
-                return json.loads(value)
-            return None if kind is Kind.NULL else value
-        case _:
-            return None
 
 
 def schema_errors(path: Path) -> list[str]:

@@ -585,3 +585,60 @@ def test_a_doubtful_pattern_is_warned_of_where_it_stands(match: str) -> None:
     for text in (f"rules:\n{a_rule(match)}", f"protect: [{match}]\n{RULE}"):
         found = [m for m in warnings(text) if r"write \[TEST\]" in m]
         assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(r"\bboard\b", "test*", "(?i)board", "^board", "board$", "api|test", ".*"),
+        *("/board/i", r"\d+", "[a-z]+", "x.*y", "*", '"Acme"', "Acme,"),
+    ],
+)
+def test_a_text_that_looks_like_a_pattern_is_warned_of(text: str) -> None:
+    """It would be compared as it stands, and so protect or dismiss nothing."""
+    matches = [
+        f"{{description: {{words: [plain, '{text}', x]}}}}",
+        f"{{description: {{equals: '{text}'}}}}",
+        f"{{metadata: {{source: '{text}'}}}}",
+        f"{{metadata: {{source: {{in: [plain, '{text}']}}}}}}",
+    ]
+    if not any(map(str.isalnum, text)):
+        del matches[0]  # words need a letter
+    for match in matches:
+        for rules in (f"rules:\n{a_rule(match)}", f"protect: [{match}]\n{RULE}"):
+            found = [m for m in warnings(rules) if "part of the text" in m]
+            found += [m for m in warnings(rules) if "looks like a pattern" in m]
+            assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            r"ACME\bob",
+            r"C:\dir",
+            "C++",
+            "Acme, Inc.",
+            "50%",
+            "/v1/",
+            "...",
+            "US$",
+            "$5",
+        ),
+        *(
+            "A | B",
+            "1|2",
+            "(draft)",
+            "[TEST]",
+            "O''Brien",
+            '"x" and "y"',
+            "x^2",
+            ".NET",
+        ),
+    ],
+)
+def test_a_text_that_may_stand_in_a_task_is_not_warned_of(text: str) -> None:
+    """Names, paths, prices and signs are ordinary texts."""
+    match = f"{{description: {{equals: '{text}'}}}}"
+
+    assert not [m for m in warnings(f"protect: [{match}]\n{RULE}") if "text" in m]

@@ -147,7 +147,17 @@ def _refused(rules: Path) -> str:
         (b"", "list clients.txt is empty; write one entry a line"),
         (b"# nothing\n\n", "list clients.txt is empty; write one entry a line"),
         (b"Acme\n\xff\n", "list clients.txt:2: not UTF-8; save it as UTF-8"),
-        (b"Acme\na\x00b\n", "list clients.txt:2: a control character; remove it"),
+        (
+            b"Acme\na\x00b\n",
+            "list clients.txt:2: it contains the control character U+0000; remove it",
+        ),
+        (
+            "\ufeffAcme\n\ufeffBoard\n".encode(),  # two files with a mark, joined
+            (
+                "list clients.txt:2: it contains U+FEFF, which cannot be seen; remove"
+                r" it, or use regex with \x{FEFF} if it is meant"
+            ),
+        ),
         (
             b"a\n" * (MAX_LINES + 1),
             "list clients.txt has 20001 lines; at most 20,000",
@@ -254,3 +264,13 @@ def test_tests_can_bring_lists_of_their_own(rules: Path) -> None:
 
     assert [str(failure) for failure in report.failures] == []
     assert report.passed == 3
+
+
+def test_an_entry_that_was_meant_otherwise_is_warned_of(rules: Path) -> None:
+    """A pattern, or quotes from a spreadsheet, are looked for as they stand."""
+    (rules.parent / "clients.txt").write_text('Acme\n"Initech",\nboard.*\n')
+
+    found = [problem.message for problem in load(rules).warnings]
+
+    assert any("list clients.txt:2: '\"Initech\",' has quotes" in one for one in found)
+    assert any("list clients.txt:3: 'board.*' looks like" in one for one in found)

@@ -19,6 +19,7 @@ from triaged.quota import QuotaSettings
 from triaged.settings import (
     DEFAULT_URL,
     SETTINGS,
+    PageMode,
     Settings,
     env_name,
     is_loopback,
@@ -67,7 +68,7 @@ def test_defaults() -> None:
     assert read() == Settings(
         key=KeySource(),
         api_url="https://data.leadlex.com/functions/v1/api-gateway",
-        rules=Path("rules.yaml"),
+        rules=(Path("rules.yaml"),),
         workspace="default",
         quota=QuotaSettings(
             minute_limit=None, minute_window=60.0, daily_limit=None, reserve=0.2
@@ -77,6 +78,8 @@ def test_defaults() -> None:
         retention=timedelta(days=400),
         listen_host="127.0.0.1",
         listen_port=9464,
+        page=PageMode.KEEP,
+        page_user_header=None,
         log_level="info",
         log_format=None,
     )
@@ -91,7 +94,7 @@ def test_defaults() -> None:
         ("api_url", "http://localhost:8000", "api_url", "http://localhost:8000"),
         ("api_url", "http://127.0.0.1:1/x", "api_url", "http://127.0.0.1:1/x"),
         ("api_url", "http://[::1]:1", "api_url", "http://[::1]:1"),
-        ("rules", "/etc/my.yaml", "rules", Path("/etc/my.yaml")),
+        ("rules", "/etc/my.yaml", "rules", (Path("/etc/my.yaml"),)),
         ("workspace", "Acme-1.eu_x", "workspace", "Acme-1.eu_x"),
         ("workspace", "x" * 63, "workspace", "x" * 63),
         ("poll_interval", "1s", "poll_interval", timedelta(seconds=1)),
@@ -99,6 +102,9 @@ def test_defaults() -> None:
         ("state_dir", "/var/lib/x", "state_dir", Path("/var/lib/x")),
         ("retention", "2d", "retention", timedelta(days=2)),
         ("retention", "100w", "retention", timedelta(weeks=100)),
+        ("page", "OFF", "page", PageMode.OFF),
+        ("page", "read", "page", PageMode.READ),
+        ("page_user_header", "X-Remote-User", "page_user_header", "X-Remote-User"),
         ("listen", "0.0.0.0:0", "listen_port", 0),
         ("listen", "[::1]:65535", "listen_host", "::1"),
         ("listen", "localhost:80", "listen_host", "localhost"),
@@ -109,6 +115,24 @@ def test_defaults() -> None:
 def test_good_values(name: str, text: str, field: str, value: object) -> None:
     """Each variable is read, in every form that is allowed."""
     assert getattr(read(**{name: text}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("listen", "page"),
+    [
+        ("127.0.0.2:1", PageMode.KEEP),
+        ("[::1]:1", PageMode.KEEP),
+        ("localhost:1", PageMode.KEEP),
+        ("0.0.0.0:1", PageMode.READ),
+        ("[::]:1", PageMode.READ),
+        ("10.1.2.3:1", PageMode.READ),
+        ("myhost:1", PageMode.READ),
+    ],
+)
+def test_beyond_loopback_the_page_only_reads(listen: str, page: PageMode) -> None:
+    """Strangers may not pause, unless the page is told to let them."""
+    assert read(listen=listen).page is page
+    assert read(listen=listen, page="keep").page is PageMode.KEEP
 
 
 @pytest.mark.parametrize(
@@ -212,7 +236,16 @@ def test_the_quota(environ: dict[str, str], quota: QuotaSettings) -> None:
         ("retention", "47h59m"),
         ("retention", "36501d"),
         ("retention", "400"),
+        ("page", "write"),
+        ("page_user_header", "X Remote"),
+        ("page_user_header", "X-Remote-User:"),
+        ("page_user_header", "X-Üser"),
+        ("page_user_header", "x" * 65),
+        ("page_user_header", "Authorization"),
+        ("page_user_header", "cookie"),
         ("listen", "9464"),
+        ("listen", "http://127.0.0.1:9464"),
+        ("listen", "127.0.0.1 :9464"),
         ("listen", ":9464"),
         ("listen", "localhost"),
         ("listen", "localhost:x"),
@@ -282,8 +315,8 @@ def test_rules_are_looked_for_here_then_in_etc(elsewhere: Path) -> None:
     only_system = read().rules
     (elsewhere / "rules.yaml").touch()
 
-    assert (neither, only_system) == (Path("rules.yaml"), system)
-    assert read().rules == Path("rules.yaml")
+    assert (neither, only_system) == ((Path("rules.yaml"),), (system,))
+    assert read().rules == (Path("rules.yaml"),)
 
 
 def test_rules_in_a_place_that_cannot_be_looked_at(
@@ -292,7 +325,7 @@ def test_rules_in_a_place_that_cannot_be_looked_at(
     """A place that cannot be looked at is no reason to fail."""
     monkeypatch.setattr(settings_module, "SYSTEM_RULES", elsewhere / ("x" * 300))
 
-    assert read().rules == Path("rules.yaml")
+    assert read().rules == (Path("rules.yaml"),)
 
 
 @pytest.mark.parametrize(
@@ -424,7 +457,7 @@ def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     found = read(state_dir="~/state", rules="~/r.yaml", api_key_file="~/key")
 
     assert found.state_dir == Path("/home/lex/state")
-    assert found.rules == Path("/home/lex/r.yaml")
+    assert found.rules == (Path("/home/lex/r.yaml"),)
     assert found.key == KeySource(file=Path("/home/lex/key"))
     assert read({"state_dir": "~/x"}).state_dir == Path("/home/lex/x")
     assert read(state_dir="/a/~b").state_dir == Path("/a/~b")
@@ -531,3 +564,51 @@ def test_what_needs_no_call_starts_without_heavy_libraries() -> None:
     )
 
     assert done.stdout == "\n"
+
+
+def test_notification_urls_come_from_a_file_or_a_credential(tmp_path: Path) -> None:
+    """A file that is named wins over systemd's credential; without one: none."""
+    (tmp_path / "notify-urls").write_text("json://h/")
+    environ = HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    named = environ | {"TRIAGED_NOTIFY_FILE": "~/urls"}
+
+    assert read_settings(HOME, {}).notify_file is None
+    assert read_settings(environ, {}).notify_file == tmp_path / "notify-urls"
+    assert read_settings(named, {}).notify_file == Path("~/urls").expanduser()
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://triaged.example.com/", "https://triaged.example.com"),
+        ("http://10.0.0.7:9464", "http://10.0.0.7:9464"),
+        ("HTTPS://example.com/triage", "https://example.com/triage"),
+    ],
+)
+def test_the_page_may_be_anywhere(url: str, expected: str) -> None:
+    """Links carry no secret, so plain http is accepted; no slash ends the address."""
+    assert read(page_url=url).page_url == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "notify_file",
+            "slack://T1/B2/s3cr3t",
+            "this is a URL, not the name of a file",
+        ),
+        ("notify_at", "8 o'clock", "expected a time such as 08:00"),
+        ("page_url", "javascript:alert(1)", "expected an https URL such as"),
+        ("page_url", "https://a@example.com", "neither user, password"),
+        ("page_url", "https://example.com/?x", "neither user, password"),
+        ("page_url", "https://example.com/a b", "neither blanks"),
+    ],
+)
+def test_mistakes_about_notifications(name: str, text: str, expected: str) -> None:
+    """Each is refused at the start; a URL in the wrong place is not shown."""
+    ((path, message),) = complaints({env_name(name): text})
+
+    assert path == env_name(name)
+    assert expected in message
+    assert "s3cr3t" not in message

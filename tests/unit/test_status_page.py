@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +19,17 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.holds import Hold
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.observations import ObservationKind
 from triaged.ledger.views import LedgerTotals, open_views
 from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.context import build_context
 from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
-from triaged.rules.rule import Ruleset
-from triaged.rules.task import Decision, HumanDecision, LeaveCause
+from triaged.rules.rule import Mode, Ruleset
+from triaged.rules.task import Change, Decision, HumanDecision, LeaveCause
 from triaged.rulesfile.loader import parse
+from triaged.triage.evidence import change_mode
 from triaged.triage.report import CycleReport, CycleResult
 
 RULES = b"""
@@ -47,6 +49,11 @@ HOSTILE = "<script>x</script>\x1b[31m\u202e"
 
 def ruleset() -> Ruleset:
     return parse(RULES, "rules.yaml").ruleset
+
+
+def observing() -> Ruleset:
+    rules = tuple(replace(rule, mode=Mode.OBSERVE) for rule in ruleset().rules)
+    return replace(ruleset(), rules=rules)
 
 
 def a_report() -> CycleReport:
@@ -90,6 +97,7 @@ NO_TOTALS = LedgerTotals(
     dismissals={},
     observed={},
     false_positives={},
+    notifications={},
     unresolved=0,
     paused=None,
     breaker=None,
@@ -102,14 +110,15 @@ def a_snapshot(**given: Any) -> Snapshot:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path, workspace="acme") as opened:
+def ledger(place: LedgerLocation) -> Iterator[Ledger]:
+    with Ledger.open(place, workspace="acme") as opened:
         yield opened
 
 
 @pytest.fixture
-def pages(ledger: Ledger) -> StatusPages:
-    return StatusPages(lambda: open_views(ledger.path.parent, "acme"))
+def pages(ledger: Ledger, place: LedgerLocation) -> StatusPages:
+    del ledger  # made first
+    return StatusPages(lambda: open_views(place, "acme"))
 
 
 def cells(page: str) -> list[str]:
@@ -165,6 +174,12 @@ BREAKER = Flag(T0, "40 of 50")
     ("snapshot", "word", "tone", "words"),
     [
         (a_snapshot(), "working", Tone.GOOD, "are dismissed"),
+        (
+            a_snapshot(ruleset=observing()),
+            "observing",
+            Tone.NEUTRAL,
+            "nothing is dismissed",
+        ),
         (a_snapshot(dry_run=True), "dry run", Tone.NEUTRAL, "dismisses nothing"),
         (
             a_snapshot(totals=replace(NO_TOTALS, paused=PAUSED)),
@@ -194,6 +209,30 @@ BREAKER = Flag(T0, "40 of 50")
             "waiting for quota",
             Tone.WARNING,
             "01:00 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=21)),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-02 00:00 UTC",
+        ),
+        (
+            a_snapshot(
+                quota=replace(
+                    a_live_state().quota,
+                    blocked_by="day",
+                    blocked_until=T0.timestamp() + 60,
+                )
+            ),
+            "waiting for quota",
+            Tone.WARNING,
+            "2026-03-01 00:01 UTC",
+        ),
+        (
+            a_snapshot(quota=replace(a_live_state().quota, remaining=22)),
+            "working",
+            Tone.GOOD,
+            "are dismissed",
         ),
         (
             a_snapshot(
@@ -233,7 +272,9 @@ def test_what_else_holds_is_a_notice() -> None:
         assert words in notices
 
 
-def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) -> None:
+def test_the_figures_agree_with_the_metrics(
+    ledger: Ledger, pages: StatusPages, place: LedgerLocation
+) -> None:
     """What page and metrics show at one moment is the same."""
     dismiss(ledger, "TEST x")
     ledger.counters.increment("dismissals", "clutter", "testing")
@@ -241,7 +282,7 @@ def test_the_figures_agree_with_the_metrics(ledger: Ledger, pages: StatusPages) 
     ledger.counters.increment("observed", "watch", "not_relevant")
     live = a_live_state()
     page = pages.status(live)
-    with open_views(ledger.path.parent, "acme") as views:
+    with open_views(place, "acme") as views:
         snapshot = with_totals(live, views.totals())
     registry = make_registry(
         WorkspaceCollector(Metrics("acme"), lambda: snapshot), process=False
@@ -279,6 +320,22 @@ def test_each_rule_has_a_row(ledger: Ledger, pages: StatusPages) -> None:
     assert rows[:5] == ["clutter", "dismiss: testing", "enforce", "1", "0"]
     assert rows[7:12] == ["watch", "dismiss: not_relevant", "observe", "0", "4"]
     assert rows[13] == "50% of 2 (9% to 91%)"
+
+
+def test_a_promoted_rule_says_so(ledger: Ledger, pages: StatusPages) -> None:
+    """Its row has the mode in force, since when, and how its audited tasks fared."""
+    rule = replace(ruleset().rules[1], audit=0.5)
+    rules = replace(ruleset(), rules=(rule,))
+    change_mode(ledger, rule, Change.PROMOTED, {}, T0)
+    audited = [an_observation(f"a{n}", kind=ObservationKind.AUDITED) for n in range(2)]
+    ledger.observations.record([*audited, an_observation("o1")], at=T0)
+    ledger.feedback.record(
+        dict.fromkeys(("a0", "a1", "o1"), HumanDecision.DISMISSED), at=T0
+    )
+    row = cells(pages.status(a_live_state(ruleset=rules)))[:7]
+
+    assert row[:3] == ["watch", "dismiss: not_relevant", "enforce promoted 2026-03-01"]
+    assert row[6].startswith("100% of 2")
 
 
 def test_what_goes_next(ledger: Ledger, pages: StatusPages) -> None:

@@ -53,7 +53,7 @@ def apply(*, settings: Settings, file: Path, yes: bool) -> None:
         why = os_reason(error)
         raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
     reviewed = read_plan(text)
-    rules, _ = load_rules(settings.rules, now=now)
+    rules, _ = load_rules(*settings.rules, now=now)
     reviewed.check(
         workspace=settings.workspace,
         api_url=settings.api_url,

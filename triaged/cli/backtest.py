@@ -57,7 +57,7 @@ class ReportFormat(StrEnum):
 def backtest(*, settings: Settings, form: ReportFormat) -> None:
     """Compare the rules with what people approved and dismissed."""
     clock = SystemClock()
-    rules, _ = load_rules(settings.rules, now=clock.now())
+    rules, _ = load_rules(*settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
     if form is ReportFormat.JSON:
         report = _as_json(result)

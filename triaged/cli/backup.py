@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from triaged.cli.options import LEDGER_OPTIONS, with_settings
+from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
 from triaged.cli.output import echo
 from triaged.ledger import backup as copies
 from triaged.settings import Settings
@@ -14,11 +14,16 @@ from triaged.settings import Settings
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Check FILE instead of writing it.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@with_settings(*LEDGER_OPTIONS)
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.WHOLE)
 def backup(*, settings: Settings, file: Path, verify: bool, overwrite: bool) -> None:
     """Copy the ledger, or verify a copy."""
     if verify and overwrite:
         raise click.UsageError("--verify writes nothing, so there is no --overwrite")
+    if settings.ledger_url is not None and not verify:
+        raise click.UsageError(
+            "the ledger is in PostgreSQL: back it up with pg_dump, or copy it to a"
+            " directory with triaged ledger copy"
+        )
     if verify:
         found = copies.verify(file)
     else:

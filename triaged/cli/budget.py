@@ -2,7 +2,8 @@
 
 import sys
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from triaged.cli.output import cause_in_words, echo, echo_json
 from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
+from triaged.ledger.opening import daemon_owner
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSnapshot
 from triaged.quota.budget import Budget, compute_budget
@@ -43,7 +44,8 @@ _DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 @with_settings(*RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def budget(*, settings: Settings, form: Format) -> None:
     """Divide a day's calls between polls, dismissals and the reserve."""
-    view, waiting, dismissed = _known(settings)
+    known = _known(settings)
+    view, waiting = known.view, known.waiting
     given = settings.quota
     limit = view.daily_limit if view else given.daily_limit
     made = compute_budget(
@@ -53,27 +55,46 @@ def budget(*, settings: Settings, form: Format) -> None:
         reserve=given.reserve,
         target_interval=settings.poll_interval,
         backlog=sum(n for cause, n in waiting.items() if cause not in _NOT_WAITING),
-        dismissals_per_day=dismissed,
+        dismissals_per_day=known.dismissed_today,
         daily_cap=_safety(settings).max_dismissals_per_day,
     )
     if form is Format.JSON:
-        echo_json(_as_json(made, view, waiting))
+        echo_json(_as_json(made, known))
     else:
-        _show(made, view, waiting, settings)
+        _show(made, known, settings)
     sys.exit(exit_codes.CONFIG if made.infeasible else exit_codes.OK)
 
 
-def _known(settings: Settings) -> tuple[QuotaSnapshot | None, dict[str, int], int]:
-    """Return the last known quota, waiting tasks by cause, and today's dismissals."""
-    if not (settings.state_dir / FILE).exists():
-        return None, {}, 0
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the ledger knows; ``poll_interval`` is the running daemon's, in seconds."""
+
+    view: QuotaSnapshot | None = None
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    dismissed_today: int = 0
+    poll_interval: float | None = None
+
+
+def _known(settings: Settings) -> _Known:
+    if not settings.ledger.may_exist():
+        return _Known()
     clock = SystemClock()
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
-        spent = sum(ledger.dismissals.count_by_rule(clock.now()).values())
-        return view, wanted_by_cause(ledger), spent
+        today = ledger.dismissals.count_by_rule(
+            clock.now(), skew=limiter.last_clock_skew()
+        )
+        spent = sum(today.values())
+        saved = ledger.state.load(StateName.DAEMON) or {}
+        is_running = daemon_owner(settings.ledger, settings.workspace) is not None
+        interval = saved.get("poll_interval_seconds") if is_running else None
+        return _Known(view, wanted_by_cause(ledger), spent, interval)
 
 
 def wanted_by_cause(ledger: Ledger) -> dict[str, int]:
@@ -96,22 +117,22 @@ def wanted_by_cause(ledger: Ledger) -> dict[str, int]:
 
 def _safety(settings: Settings) -> SafetyLimits:
     try:
-        return load(settings.rules).ruleset.safety
+        return load(*settings.rules).ruleset.safety
     except ConfigError:
         return SafetyLimits()
 
 
-def _as_json(
-    made: Budget, view: QuotaSnapshot | None, waiting: dict[str, int]
-) -> dict[str, Any]:
+def _as_json(made: Budget, known: _Known) -> dict[str, Any]:
     document = asdict(made)
-    document["waiting"] = waiting
+    document["waiting"] = known.waiting
     document["interval"] = made.interval.total_seconds()
     cleared = made.backlog_cleared_in
     document["backlog_cleared_in"] = (
         None if cleared is None else cleared.total_seconds()
     )
-    document["now"] = None if view is None else _now_json(view)
+    document["now"] = None if known.view is None else _now_json(known.view)
+    if document["now"] is not None:
+        document["now"]["poll_interval_seconds"] = known.poll_interval
     return document
 
 
@@ -129,12 +150,8 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _show(
-    made: Budget,
-    view: QuotaSnapshot | None,
-    waiting: dict[str, int],
-    settings: Settings,
-) -> None:
+def _show(made: Budget, known: _Known, settings: Settings) -> None:
+    view, waiting = known.view, known.waiting
     window = timedelta(seconds=settings.quota.minute_window)
     each = "a minute" if window == _MINUTE else f"in {format_duration(window)}"
     minute = f"{made.minute_limit:,} {each}" if made.minute_limit else "minute unknown"
@@ -142,7 +159,9 @@ def _show(
         f"calls a day     {made.daily_limit:>8,}   {_source(made, settings)}, {minute}"
     )
     echo(f"reserve         {made.reserved:>8,}   left to people and other tools")
-    often = f"one every {format_duration(made.interval)}" if made.polls else "none"
+    often = (
+        f"a day, one every {format_duration(made.interval)}" if made.polls else "none"
+    )
     requested = format_duration(settings.poll_interval)
     echo(f"polls           {made.polls:>8,}   {often} (requested: {requested})")
     echo(f"dismissals      {made.dismissals:>8,}   at most a day")
@@ -156,15 +175,24 @@ def _show(
     if view is not None:
         until = datetime.fromtimestamp(view.reset_at, UTC)
         others = f"used by others: {view.used_by_others:,}"
+        polls = _interval_now(known.poll_interval)
         echo(
             f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
-            f" {others}"
+            f" {others}{polls}"
         )
     if made.infeasible is not None:
         echo(f"cannot work: {made.infeasible}")
         return
     for text in made.warnings:
         echo(f"note: {text}")
+
+
+def _interval_now(seconds: float | None) -> str:
+    """Return the interval that `status` shows too; it follows what is left today."""
+    if seconds is None:
+        return ""
+    each = format_duration(timedelta(seconds=seconds))
+    return f"; the daemon polls every {each} now"
 
 
 def _source(made: Budget, settings: Settings) -> str:

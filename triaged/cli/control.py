@@ -8,8 +8,9 @@ from typing import Final, TypeVar
 
 from triaged.cli.output import echo
 from triaged.errors import LedgerBusy, TriagedError
-from triaged.ledger import DaemonLock, Ledger
-from triaged.ledger.flags import Flag, FlagName
+from triaged.ledger import Ledger
+from triaged.ledger.flags import WHOLE_FLEET, Flag, FlagName
+from triaged.ledger.opening import daemon_owner
 from triaged.settings import Settings
 
 T = TypeVar("T")
@@ -28,8 +29,8 @@ def login_name() -> str:
 
 
 @contextlib.contextmanager
-def open_control(settings: Settings) -> Iterator[Ledger]:
-    """Open an existing ledger that a daemon uses.
+def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[Ledger]:
+    """Open an existing ledger that a daemon uses; for one workspace or for all.
 
     Raises:
         ConfigError: the ledger belongs to another workspace.
@@ -39,8 +40,9 @@ def open_control(settings: Settings) -> Iterator[Ledger]:
     with insist(
         settings,
         lambda: Ledger.open_existing(
-            settings.state_dir,
-            workspace=settings.workspace,
+            settings.ledger,
+            workspace=WHOLE_FLEET if whole_fleet else settings.workspace,
+            is_of_fleet=whole_fleet or settings.fleet is not None,
             busy_seconds=_NOTICE_SECONDS,
         ),
     ) as ledger:
@@ -60,7 +62,7 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
             return step()
         except LedgerBusy:
             if not is_told:
-                owner = DaemonLock.owner(settings.state_dir)
+                owner = daemon_owner(settings.ledger, settings.workspace)
                 who = str(owner) if owner else "another process"
                 echo(
                     f"triaged: waiting for {who} to finish writing the ledger",
@@ -71,9 +73,10 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
 
 def whose(ledger: Ledger, settings: Settings) -> str:
     """Name workspace and ledger, and the daemon that uses it."""
-    owner = DaemonLock.owner(settings.state_dir)
+    owner = daemon_owner(settings.ledger, settings.workspace)
     daemon = f"used by the daemon, {owner}" if owner else "no daemon runs on it"
-    return f"workspace {ledger.workspace}, ledger {ledger.path}, {daemon}"
+    who = f"workspace {ledger.workspace}" if ledger.workspace else "all workspaces"
+    return f"{who}, ledger {ledger.location}, {daemon}"
 
 
 def refuse_while_paused(ledger: Ledger) -> None:
@@ -96,7 +99,8 @@ class DismissingPaused(TriagedError):
 
     def __str__(self) -> str:
         """State who paused, when and why, and how to resume."""
-        return f"dismissing is paused {describe(self.flag)}; triaged resume ends it"
+        end = "triaged resume --all" if self.flag.is_of_fleet else "triaged resume"
+        return f"dismissing is paused {describe(self.flag)}; {end} ends it"
 
 
 def describe(flag: Flag) -> str:

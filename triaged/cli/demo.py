@@ -22,7 +22,7 @@ import triaged
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.output import cause_in_words, console, echo, print_table, truncate
 from triaged.clock import SystemClock
-from triaged.daemon.service import Daemon, open_daemon
+from triaged.daemon.process import Daemon, open_daemon
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import TriagedError
 from triaged.leadlex.api_key import KeySource, parse_key
@@ -122,7 +122,7 @@ class Demo:
         settings = Settings(
             key=KeySource(value=parse_key(DEFAULT_KEY)),
             api_url=url,
-            rules=rules,
+            rules=(rules,),
             workspace="demo",
             quota=QuotaSettings(
                 minute_limit=CALLS_PER_MINUTE,

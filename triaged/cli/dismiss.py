@@ -27,6 +27,7 @@ from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import (
+    UnknownTask,
     either,
     expand,
     lookup_in,
@@ -126,7 +127,7 @@ def dismiss(
             "say which: IDs, --type, --older-than, --description or, instead of all"
             " of these, --all"
         )
-    rules, loaded = load_rules(settings.rules, now=SystemClock().now())
+    rules, loaded = load_rules(*settings.rules, now=SystemClock().now())
     known = {*loaded.reasons, BULK_REASON}
     if reason not in known:
         raise click.BadParameter(
@@ -233,18 +234,25 @@ def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
 def _with_whole_ids(
     selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
 ) -> TaskFilter:
-    """Expand id prefixes; report on stderr ids that are not pending."""
+    """Expand id prefixes; report on stderr ids that are not pending.
+
+    Raises:
+        UnknownTask: an id is unknown, probably mistyped: then nothing is dismissed.
+    """
     pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
     known = either(pending, workspace.ledger.task_ids)
-    ids = []
+    ids, unknown = [], []
     for typed in selection.ids:
         found = expand(typed, known)
         if found is None:
             where = "the ledger or among the pending tasks"
-            echo(f"triaged: {unknown_id(typed, known, where)}", error=True)
-        elif found not in pending(found, limit=1):
+            unknown.append(unknown_id(typed, known, where))
+            continue
+        if found not in pending(found, limit=1):
             echo(f"triaged: {printable(found)} is not pending", error=True)
-        ids.append(found or typed)
+        ids.append(found)
+    if unknown:
+        raise UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
     return replace(selection, ids=tuple(ids))
 
 

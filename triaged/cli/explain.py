@@ -29,12 +29,18 @@ from triaged.cli.plan import (
     make_preview,
     now_option,
 )
-from triaged.cli.task_ids import Lookup, either, expand, lookup_in, unknown_id
+from triaged.cli.task_ids import (
+    Lookup,
+    UnknownTask,
+    either,
+    expand,
+    lookup_in,
+    unknown_id,
+)
 from triaged.clock import SystemClock
-from triaged.errors import TriagedError, os_reason
+from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
@@ -45,18 +51,6 @@ from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
-
-
-class UnknownTask(TriagedError):
-    """The task is neither in the ledger nor pending."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        """State the task id, and similar ids."""
-        return self.problem
 
 
 @click.command
@@ -99,7 +93,7 @@ def _explain_file(
 ) -> dict[str, Any]:
     value = _read_task_file(file)
     moment = now or SystemClock().now()
-    rules, _ = load_rules(settings.rules, now=SystemClock().now())
+    rules, _ = load_rules(*settings.rules, now=SystemClock().now())
     task = parse_task(value)
     context = build_context(rules.ruleset.conditions(), [task], now=moment)
     decision = apply_guard(
@@ -133,8 +127,12 @@ def _explain_id(
     settings: Settings, task_id: str, now: datetime | None
 ) -> dict[str, Any]:
     known: Lookup = lookup_in(())
-    if (settings.state_dir / FILE).exists():
-        with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    if settings.ledger.may_exist():
+        with Ledger.open_own(
+            settings.ledger,
+            workspace=settings.workspace,
+            is_of_fleet=settings.fleet is not None,
+        ) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))

@@ -31,10 +31,17 @@ Show whether the daemon runs, what it did and what it waits for.
 Reads the ledger and the daemon's lock; costs no API call.  Exit code 0: running and
 healthy; 1: not running or not healthy.
 """,
+    "workspaces": """\
+Show the state of each workspace of a fleet, those that need attention first.
+
+Reads the fleet's files, the ledger and the daemon's lock; costs no API call.  Exit code
+0: none needs attention; 1: one does.
+""",
     "check": """\
 Validate rules files and run the tests in them.
 
-Costs no API call.
+Of a directory of fleet files, all is checked: the workspaces, their keys, and the rules
+of each.  Costs no API call.
 """,
     "plan": """\
 Show what a cycle would do now and why; dismisses nothing.
@@ -112,8 +119,17 @@ Copy the ledger to FILE while a daemon uses it, or verify such a copy.
 
 The copy is consistent and checked, and only its owner may read it.
 """,
+    "ledger": """\
+Make, upgrade or copy a ledger in PostgreSQL, which several daemons can share.
+""",
+    "notify": """\
+Send a test message, or show the digest that would go now.
+
+Costs no API call.  With --test the exit code is 1 if a destination did not accept the
+message; no notification URL is ever shown.
+""",
     "schema": """\
-Print the JSON Schema of the rules file, for editors.
+Print the JSON Schema of the rules file, or of fleet files, for editors.
 """,
     "sandbox": """\
 Run a LeadLex simulator on loopback, to rehearse without an account.

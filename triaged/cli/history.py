@@ -15,13 +15,13 @@ from triaged.cli.options import (
     QUOTA_OPTIONS,
     RULES_OPTIONS,
     EnumChoice,
+    FleetUse,
     with_settings,
 )
 from triaged.cli.output import echo, echo_json, print_table, truncate
 from triaged.cli.task_ids import expand, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome
 from triaged.rules.duration import parse_duration
 from triaged.rules.task import parse_timestamp
@@ -66,7 +66,9 @@ class HistoryFormat(StrEnum):
     show_default="table",
     help="How to print.",
 )
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(
+    *API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH
+)
 def history(
     *,
     settings: Settings,
@@ -97,11 +99,15 @@ def history(
     if observed and outcome:
         raise click.UsageError("what was only observed has no --outcome")
     moment = _parse_since(since)
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
         return
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
             wanted = (moment, task_id, rule, reason)

@@ -13,7 +13,6 @@ from triaged.cli.task_ids import printable, shorten
 from triaged.clock import SystemClock
 from triaged.errors import TriagedError
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.ledger.feedback import Observation
 from triaged.ledger.observations import ObservationKind
 from triaged.rules.evidence import rules_in_force
@@ -56,8 +55,8 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
     A failed lookup is reported on stderr; the data in the ledger is shown anyway.
     """
-    ruleset = load(settings.rules).ruleset
-    if not (settings.state_dir / FILE).exists():
+    ruleset = load(*settings.rules).ruleset
+    if not settings.ledger.may_exist():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         return exit_codes.OK
     code = exit_codes.OK
@@ -66,7 +65,11 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
     except TriagedError as error:
         echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         in_force = rules_in_force(ruleset, ledger.rule_changes.changes())
         found = summarise(ledger.feedback.observations(), in_force)
         if as_json:
@@ -79,7 +82,11 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
 async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return

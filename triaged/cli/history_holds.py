@@ -3,19 +3,22 @@
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
 
 
 def show_held(settings: Settings, *, as_json: bool) -> None:
     """Print the active holds, with the durations of the current rules file."""
-    ruleset = load(settings.rules).ruleset
-    if not (settings.state_dir / FILE).exists():
+    ruleset = load(*settings.rules).ruleset
+    if not settings.ledger.may_exist():
         _print([], {}, as_json=as_json)
         return
     rows = []
-    with Ledger(settings.state_dir, workspace=settings.workspace) as ledger:
+    with Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    ) as ledger:
         for hold, since in ledger.holds.all().items():
             rule = ruleset.rule(hold.rule)
             ends = None if rule is None else (since + rule.hold).isoformat()

@@ -12,7 +12,7 @@ from triaged.rulesfile.parser.file import json_schema
 
 RULES: Final = "rules.yaml"
 SCHEMA: Final = "rules.schema.json"
-_TEMPLATE: Final = Path(__file__).with_name("init.rules.yaml")
+TEMPLATE: Final = Path(__file__).with_name("init.rules.yaml")
 
 
 @click.command
@@ -32,7 +32,7 @@ def init(*, directory: Path) -> None:
             raise click.UsageError(f"{path} exists already; init never overwrites")
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _create(rules, _TEMPLATE.read_text(encoding="utf-8"))
+        _create(rules, TEMPLATE.read_text(encoding="utf-8"))
         _create(schema, json.dumps(json_schema(), indent=2) + "\n")
     except OSError as error:
         why = os_reason(error)

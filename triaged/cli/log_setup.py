@@ -24,13 +24,14 @@ def configure_logs(
     *,
     level: str,
     form: str | None,
-    workspace: str,
+    workspace: str | None,
     stream: TextIO | None = sys.stderr,
     on_lost: Callable[[], None] = lambda: None,
     hidden: Collection[str] = (),
 ) -> LogWriter:
     """Configure all logging of the process, including that of libraries.
 
+    ``workspace`` is part of every line; without it each cycle of a fleet names its own.
     ``hidden`` events are not written, because the caller prints them in another form.
 
     ``on_lost`` is called for each line that cannot be written. Log calls never raise
@@ -64,7 +65,8 @@ def configure_logs(
         logger_factory=lambda *_: _QueuedLogger(writer),
         cache_logger_on_first_use=False,
     )
-    structlog.contextvars.bind_contextvars(workspace=workspace)
+    if workspace is not None:
+        structlog.contextvars.bind_contextvars(workspace=workspace)
     # Only warnings of libraries are logged; httpx would log every URL.
     handler = _QueuedHandler(writer)
     handler.setFormatter(

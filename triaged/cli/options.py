@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import click
@@ -19,6 +19,7 @@ _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
     "api_url": "Base URL of the API; plain http only to loopback.",
     "rules": "The rules file [default: rules.yaml, else /etc/triaged/rules.yaml].",
+    "fleet": "Directory of fleet files, which describe many workspaces.",
     "workspace": "Label in metrics, logs and ledger [default: default].",
     "api_plan": "LeadLex plan: starter, pro or org [default: from the first answer].",
     "rate_limit": "Calls and the time they are for, such as 50/1m.",
@@ -26,8 +27,15 @@ _HELP: Final = {
     "reserve": "Share of the day's calls never spent [default: 0.2].",
     "poll_interval": "Requested time between polls [default: 5m].",
     "state_dir": "Where the ledger lives.",
+    "ledger_url": "PostgreSQL ledger of a fleet, without a password; see PGPASSFILE.",
     "retention": "How long resolved records are kept, at least 2d [default: 400d].",
+    "notify_file": "Private file of notification URLs, one a line.",
+    "notify_at": "When the daily digest goes, such as 08:00 Europe/Berlin [default:"
+    " 08:00 UTC].",
+    "page_url": "Public address of the status page, for links in notifications.",
     "listen": "HOST:PORT of metrics, health and page [default: 127.0.0.1:9464].",
+    "page": "off, read or keep: veto and pause [default: keep on loopback, else read].",
+    "page_user_header": "Header in which a proxy on loopback names the page's user.",
     "log_level": "debug, info, warning or error [default: info].",
     "log_format": "json or console [default: json unless a terminal].",
 }
@@ -40,11 +48,13 @@ QUOTA_OPTIONS: Final = (
     "reserve",
     "poll_interval",
 )
-LEDGER_OPTIONS: Final = ("workspace", "state_dir")
+LEDGER_OPTIONS: Final = ("workspace", "state_dir", "ledger_url")
 LOG_OPTIONS: Final = ("log_level", "log_format")
 RULES_OPTIONS: Final = ("rules",)
-LISTEN_OPTIONS: Final = ("listen",)
+FLEET_OPTIONS: Final = ("fleet",)
+LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
 RETENTION_OPTIONS: Final = ("retention",)
+NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 
@@ -94,23 +104,70 @@ class Format(StrEnum):
     JSON = "json"
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
+class FleetUse(Enum):
+    """What a command does with the workspaces of a fleet.
+
+    ONE: it is for the one that ``--workspace`` names. WHOLE: for that, or for the fleet
+    as a whole. EACH: ``-l`` and ``--all`` run it for several, one after the other.
+    LISTED: it gets all of them as ``chosen``, which is None for the whole fleet.
+    """
+
+    ONE = auto()
+    WHOLE = auto()
+    EACH = auto()
+    LISTED = auto()
+
+
+def with_settings(
+    *names: str, fleet: FleetUse = FleetUse.ONE
+) -> Callable[[Command], Command]:
     """Add the flags of these settings; the command receives ``settings``."""
+    if "workspace" in names and "fleet" not in names:
+        names = (*names, "fleet")
+    is_several = fleet in {FleetUse.EACH, FleetUse.LISTED}
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(**given: Any) -> Any:  # noqa: ANN401 - whatever the command takes
             flags = {name: given.pop(name) for name in names}
+            labels, is_all = given.pop("of_labels", ()), given.pop("of_all", False)
             _refuse_undecodable(os.environ)
             _warn_of_unknown(os.environ)
-            return command(settings=read_settings(os.environ, flags), **given)
+            settings = read_settings(os.environ, flags)
+            is_one = settings.fleet is None and not (labels or is_all)
+            if is_one or "workspace" not in names:
+                own = {"chosen": [settings]} if fleet is FleetUse.LISTED else {}
+                return command(settings=settings, **own, **given)
+            from triaged.cli import fleet_choice  # noqa: PLC0415 - reads YAML
 
-        decorated: Command = run
+            name = flags["workspace"]
+            if not (labels or is_all):
+                name = name or os.environ.get(env_name("workspace"))
+            choice = fleet_choice.Choice(name or None, labels, is_all)
+            return fleet_choice.run(command, settings, given, choice, fleet)
+
+        decorated: Command = several_options(run) if is_several else run
         for name in reversed(names):
             decorated = _flag(name)(decorated)
         return decorated
 
     return decorate
+
+
+def several_options(command: Command) -> Command:
+    """Add ``-l`` and ``--all``, which choose workspaces of a fleet."""
+    every = click.option(
+        "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
+    )
+    label = click.option(
+        "-l",
+        "--label",
+        "of_labels",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Workspaces of the fleet with this label; repeatable: all of them.",
+    )
+    return label(every(command))
 
 
 def _warn_of_unknown(environ: Mapping[str, str]) -> None:

@@ -3,10 +3,12 @@
 Tables are formatted here, because importing rich takes longer than most commands.
 """
 
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -26,6 +28,8 @@ _GAP: Final = "   "
 _MIN_LAST: Final = 20
 # The width of a terminal that does not report it.
 _NARROW: Final = 80
+
+_collected: ContextVar[list[object] | None] = ContextVar("collected", default=None)
 
 CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.NO_RULE: "no rule matched",
@@ -74,9 +78,23 @@ def echo(
 
 
 def echo_json(document: object) -> None:
-    """Print a value as JSON."""
+    """Print a value as JSON, unless ``collected_json`` collects it."""
+    if (collected := _collected.get()) is not None:
+        collected.append(document)
+        return
     text = json.dumps(document, indent=2, ensure_ascii=not shows_unicode(sys.stdout))
     sys.stdout.write(escape_json(text) + "\n")
+
+
+@contextlib.contextmanager
+def collected_json() -> Iterator[list[object]]:
+    """Collect the values that the block would print as JSON."""
+    collected: list[object] = []
+    token = _collected.set(collected)
+    try:
+        yield collected
+    finally:
+        _collected.reset(token)
 
 
 def echo_html(page: str) -> None:

@@ -1,22 +1,53 @@
 """``triaged pause`` and ``resume``: stop dismissing, and start again."""
 
+from collections.abc import Sequence
+from typing import Final
+
 import click
 
 from triaged.cli.control import describe, insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, with_settings
+from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
 from triaged.ledger.flags import FlagName
 from triaged.settings import Settings
 
+_SHOWN: Final = 5
+
 
 @click.command
 @click.option("--note", default="", metavar="T", help="Why; shown with the status.")
-@with_settings(*LEDGER_OPTIONS)
-def pause(*, settings: Settings, note: str) -> None:
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.LISTED)
+def pause(*, settings: Settings, chosen: Sequence[Settings] | None, note: str) -> None:
     """Set the flag that every dismissal checks before it is sent."""
+    if chosen is None:
+        _pause(settings, note, whole_fleet=True)
+        return
+    for one in chosen:
+        _name(one, chosen)
+        _pause(one, note)
+
+
+@click.command
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.LISTED)
+def resume(*, settings: Settings, chosen: Sequence[Settings] | None) -> None:
+    """Clear the flag again."""
+    if chosen is None:
+        _resume(settings, whole_fleet=True)
+        return
+    for one in chosen:
+        _name(one, chosen)
+        _resume(one)
+
+
+def _name(settings: Settings, chosen: Sequence[Settings]) -> None:
+    if len(chosen) > 1:
+        echo(settings.workspace, bold=True)
+
+
+def _pause(settings: Settings, note: str, *, whole_fleet: bool = False) -> None:
     now = SystemClock().now()
-    with open_control(settings) as ledger:
+    with open_control(settings, whole_fleet=whole_fleet) as ledger:
         new = insist(
             settings,
             lambda: ledger.flags.set(
@@ -25,18 +56,33 @@ def pause(*, settings: Settings, note: str) -> None:
         )
         flag = ledger.flags.get(FlagName.PAUSED)
         where = whose(ledger, settings)
-    echo("Dismissing is paused; triaged resume ends it." if new else "Still paused.")
+    end = "triaged resume --all" if whole_fleet else "triaged resume"
+    echo(f"Dismissing is paused; {end} ends it." if new else "Still paused.")
     if flag is not None:
         echo(describe(flag))
     echo(where)
 
 
-@click.command
-@with_settings(*LEDGER_OPTIONS)
-def resume(*, settings: Settings) -> None:
-    """Clear the flag again."""
-    with open_control(settings) as ledger:
+def _resume(settings: Settings, *, whole_fleet: bool = False) -> None:
+    with open_control(settings, whole_fleet=whole_fleet) as ledger:
         was = insist(settings, lambda: ledger.flags.clear(FlagName.PAUSED))
         where = whose(ledger, settings)
+        left = ledger.flags.get(FlagName.PAUSED)
+        others = sorted(ledger.fleet_views().flags().paused) if whole_fleet else []
     echo("Dismissing resumed." if was else "It was not paused.")
+    if left is not None:
+        echo(
+            "triaged: the whole fleet is paused, so nothing is dismissed until"
+            " triaged resume --all",
+            error=True,
+        )
+    if others:
+        echo(_still_paused(others), error=True)
     echo(where)
+
+
+def _still_paused(names: Sequence[str]) -> str:
+    """Say which workspaces were paused by themselves."""
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    listed = ", ".join(names[:_SHOWN])
+    return f"triaged: paused by themselves, and still so: {listed}{more}"

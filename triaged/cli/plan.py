@@ -151,7 +151,7 @@ def make_preview(
 ) -> Preview:
     """Decide on the tasks of a file, or on the tasks that are pending now."""
     # Tests in the file use their own times; --now applies to the tasks only.
-    rules, _ = load_rules(settings.rules, now=SystemClock().now())
+    rules, _ = load_rules(*settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
     tasks = read_tasks(file)

@@ -67,7 +67,7 @@ def review(*, settings: Settings, while_paused: bool) -> None:
     """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
         raise click.UsageError("a review needs a terminal; scripts use triaged dismiss")
-    rules, loaded = load_rules(settings.rules, now=SystemClock().now())
+    rules, loaded = load_rules(*settings.rules, now=SystemClock().now())
     configure_logs(
         level="error", form=settings.log_format, workspace=settings.workspace
     )

@@ -18,9 +18,11 @@ from triaged.cli.options import (
     LEDGER_OPTIONS,
     LISTEN_OPTIONS,
     LOG_OPTIONS,
+    NOTIFY_OPTIONS,
     QUOTA_OPTIONS,
     RETENTION_OPTIONS,
     RULES_OPTIONS,
+    FleetUse,
     with_settings,
 )
 from triaged.cli.run_lines import READABLE_EVENTS, attempt_line
@@ -29,7 +31,8 @@ from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError
-from triaged.ledger import DaemonLock
+from triaged.ledger.opening import make_daemon_lock
+from triaged.ledger.state import StateName
 from triaged.quota.budget import infeasible_reason
 from triaged.rulesfile.in_force import FollowedRules
 from triaged.rulesfile.loader import load_rules
@@ -43,7 +46,7 @@ from triaged.triage.report import (
 )
 from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
-from triaged.workspace import open_workspace
+from triaged.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from triaged.daemon.metrics import Metrics
@@ -66,8 +69,10 @@ OnAttempt = Callable[[Attempt], None]
     *QUOTA_OPTIONS,
     *LEDGER_OPTIONS,
     *RETENTION_OPTIONS,
+    *NOTIFY_OPTIONS,
     *LISTEN_OPTIONS,
     *LOG_OPTIONS,
+    fleet=FleetUse.WHOLE,
 )
 def run(
     *, settings: Settings, once: bool, dry_run: bool, metrics_file: Path | None
@@ -75,6 +80,9 @@ def run(
     """List pending tasks, decide by the rules, dismiss or leave, again and again."""
     if metrics_file is not None:
         _check_metrics_file(metrics_file, once=once)
+    if settings.fleet is not None:
+        _run_fleet(settings, once=once, dry_run=dry_run, metrics_file=metrics_file)
+        return
     _check_quota_feasible(settings)
     errors = InternalErrors()
     readable = is_console(settings.log_format)
@@ -95,7 +103,11 @@ def run(
         sys.exit(
             asyncio.run(
                 _run_once(
-                    settings, dry_run=dry_run, metrics_file=metrics_file, show=show
+                    settings,
+                    errors,
+                    dry_run=dry_run,
+                    metrics_file=metrics_file,
+                    show=show,
                 )
             )
         )
@@ -121,10 +133,23 @@ def _check_quota_feasible(settings: Settings) -> None:
         raise ConfigError.of_setting("TRIAGED_RESERVE", why)
 
 
+def _run_fleet(
+    settings: Settings, *, once: bool, dry_run: bool, metrics_file: Path | None
+) -> None:
+    from triaged.cli import run_fleet  # noqa: PLC0415 - takes long to import
+
+    if metrics_file is not None:
+        raise click.UsageError("--metrics-file is for one: name it with --workspace")
+    if once:
+        sys.exit(run_fleet.run_once(settings, dry_run=dry_run))
+    _allow_descriptors()
+    run_fleet.run_daemon(settings, dry_run=dry_run)
+
+
 async def _run_daemon(
     settings: Settings, errors: InternalErrors, show: OnAttempt, *, dry_run: bool
 ) -> None:
-    from triaged.daemon.service import open_daemon  # noqa: PLC0415 - takes long to import
+    from triaged.daemon.process import open_daemon  # noqa: PLC0415 - takes long to import
 
     _allow_descriptors()
     async with open_daemon(
@@ -147,19 +172,20 @@ def _allow_descriptors() -> None:
 
 async def _run_once(
     settings: Settings,
+    errors: InternalErrors,
     *,
     dry_run: bool,
     metrics_file: Path | None = None,
     show: OnAttempt = lambda _: None,
 ) -> int:
     clock = SystemClock()
-    rules, _ = load_rules(settings.rules, now=clock.now())
+    rules, _ = load_rules(*settings.rules, now=clock.now())
     metrics = None if metrics_file is None else _new_metrics(settings)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
     )
-    with DaemonLock(
-        settings.state_dir,
+    with make_daemon_lock(
+        settings.ledger,
         workspace=settings.workspace,
         since=process.started_at,
         once=True,
@@ -172,6 +198,7 @@ async def _run_once(
             on_lock_wait=log_lock_wait,
         ) as workspace:
             workspace.rate_limiter.take_over()
+            send_due = _sending(workspace, errors)
             stop = asyncio.Event()
             false_positives = FalsePositiveLog(workspace.ledger.feedback)
             cycle = workspace.cycle(dry_run=dry_run, on_attempt=show)
@@ -180,9 +207,13 @@ async def _run_once(
                 in_force = FollowedRules(settings.rules, rules, clock.now)
                 report = await cycle.run(in_force, stop=stop)
             false_positives.log_new()
-            process.save(workspace.ledger, rules.ruleset, report, at=clock.now())
+            now = clock.now()
+            state = process.state(workspace.in_force(rules.ruleset), report, at=now)
+            workspace.ledger.state.save(StateName.DAEMON, state, at=now)
             if report.listed:
                 workspace.prune(clock.now())
+            with errors.survived(Where.NOTIFY):
+                send_due(report)
             if metrics_file is not None and metrics is not None:
                 from triaged.daemon.metrics_file import write_metrics_file  # noqa: PLC0415 - loads prometheus_client
 
@@ -195,7 +226,38 @@ async def _run_once(
                     dry_run=dry_run,
                 )
     log_cycle(report)
-    return _exit_code(report)
+    return exit_code_of(report)
+
+
+def _sending(
+    workspace: Workspace, errors: InternalErrors
+) -> Callable[[CycleReport], None]:
+    """Return how to send digest and alerts at the end of the cycle.
+
+    Raises:
+        ConfigError: notification URLs are given and cannot be used.
+
+    """
+    if workspace.settings.notify_file is None:
+        return lambda _: None
+    from triaged.daemon.notifier import (  # noqa: PLC0415 - rarely needed
+        DaemonCondition,
+        make_notifier,
+    )
+    from triaged.daemon.send_attempt import run_at_once  # noqa: PLC0415 - rarely needed
+
+    notifier = make_notifier(workspace, errors, run_at_once)
+    if notifier is None:
+        return lambda _: None
+    notifier.check()
+
+    def send(report: CycleReport) -> None:
+        # A refused key is the exit code of each run, not an event of one of them.
+        is_failed = report.error is not None
+        problems = [f"The last cycle failed: {report.error}."] if is_failed else []
+        notifier.send_due(DaemonCondition(problems=problems))
+
+    return send
 
 
 def _new_metrics(settings: Settings) -> "Metrics":
@@ -204,7 +266,8 @@ def _new_metrics(settings: Settings) -> "Metrics":
     return Metrics(settings.workspace)
 
 
-def _exit_code(report: CycleReport) -> int:
+def exit_code_of(report: CycleReport) -> int:
+    """Return the exit code for how a cycle ended."""
     if report.result is CycleResult.OK:
         return exit_codes.OK
     if report.error is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from triaged.cli.init import TEMPLATE
 from triaged.cli.output import echo
 from triaged.cli.streams import flush_output
 from triaged.clock import SystemClock
@@ -139,6 +140,13 @@ class _FaultSpec(click.ParamType[Fault]):
     show_default=True,
     help="Seconds until each response.",
 )
+@click.option(
+    "--workspaces",
+    type=click.IntRange(1, 200),
+    default=1,
+    show_default=True,
+    help="Number of workspaces, each with its own key; above 1 they are a fleet.",
+)
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
 @click.option(
     "--people",
@@ -196,6 +204,7 @@ def sandbox(
     people_errors: float,
     arrivals: int,
     key: str | None,
+    workspaces: int,
     faults: tuple[Fault, ...],
 ) -> None:
     """Run a LeadLex simulator on loopback: quota, 429, faults, made-up tasks.
@@ -224,8 +233,9 @@ def sandbox(
             error_rate=people_errors,
             arrivals_per_day=arrivals,
         ),
+        workspaces=workspaces,
     )
-    asyncio.run(_serve(Sandbox(settings), port, key or DEFAULT_KEY))
+    asyncio.run(_serve(Sandbox(settings), port, settings))
 
 
 def _policy(path: Path) -> Policy:
@@ -242,12 +252,12 @@ def _policy(path: Path) -> Policy:
     return decide
 
 
-async def _serve(simulator: Sandbox, port: int, key: str) -> None:
+async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> None:
     stop = asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(
-                serve(simulator, port=port, on_ready=_announcer(key))
+                serve(simulator, port=port, on_ready=_announcer(settings))
             )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -261,17 +271,41 @@ async def _serve(simulator: Sandbox, port: int, key: str) -> None:
             await serving
 
 
-def _announcer(key: str) -> Callable[[str], None]:
+def _announcer(settings: SandboxSettings) -> Callable[[str], None]:
     def announce(url: str) -> None:
         # Never the real ledger, to keep ids and calls of the simulator out of it.
         state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
         page = url.partition("/functions")[0]
         echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
         echo(f"export TRIAGED_API_URL={url}")
-        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        if settings.workspaces == 1:
+            key = settings.key or DEFAULT_KEY
+            echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+        else:
+            fleet = _write_fleet(Path(state_dir) / "fleet", settings)
+            echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
         echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
         # Standard output may be a pipe, and this process keeps running.
         flush_output()
         echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
 
     return announce
+
+
+def _write_fleet(directory: Path, settings: SandboxSettings) -> Path:
+    """Write fleet files for all workspaces, with rules that only observe."""
+    (directory / "keys").mkdir(parents=True, mode=0o700)
+    lines = ["version: 1", "defaults: {rules: [rules.yaml]}", "workspaces:"]
+    for number, key in enumerate(settings.keys(), start=1):
+        file = directory / "keys" / str(number)
+        file.touch(mode=0o600)
+        file.write_text(f"{key}\n")
+        region = "eu" if number % 2 else "us"
+        lines += [
+            f"  - name: workspace-{number}",
+            f"    key: {{file: keys/{number}}}",
+            f"    labels: {{region: {region}}}",
+        ]
+    (directory / "fleet.yaml").write_text("\n".join(lines) + "\n")
+    (directory / "rules.yaml").write_bytes(TEMPLATE.read_bytes())
+    return directory

@@ -10,6 +10,7 @@ from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
+    FleetUse,
     Format,
     with_format,
     with_settings,
@@ -20,7 +21,6 @@ from triaged.cli.status_screen import show_status
 from triaged.cli.streams import flush_output
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.settings import Settings
 
 _REDRAW_SECONDS: Final = 2.0
@@ -31,7 +31,7 @@ _REDRAW: Final = "\x1b[H\x1b[J"
 @click.command
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
 @with_format
-@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def status(*, settings: Settings, watch: bool, form: Format) -> None:
     """Print the status, once or again and again."""
     try:
@@ -51,10 +51,12 @@ def status(*, settings: Settings, watch: bool, form: Format) -> None:
 
 
 def _read(settings: Settings) -> dict[str, Any]:
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         return no_ledger(settings)
     with Ledger.open_existing(
-        settings.state_dir, workspace=settings.workspace
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
     ) as ledger:
         return read_status(ledger, settings, SystemClock())
 

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from triaged.clock import Clock, read_boot_id
-from triaged.ledger import DaemonLock, Ledger
+from triaged.ledger import Ledger
 from triaged.ledger.flags import Flag, FlagName
 from triaged.ledger.locks import LockOwner
+from triaged.ledger.opening import daemon_owner
+from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSettings
 from triaged.rules.task import LeaveCause, parse_timestamp
@@ -36,13 +38,15 @@ def no_ledger(settings: Settings) -> dict[str, Any]:
 def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, Any]:
     """Return the whole status as a JSON object."""
     now = clock.now()
-    owner = DaemonLock.owner(settings.state_dir)
+    owner = daemon_owner(settings.ledger, settings.workspace)
     saved: dict[str, Any] = ledger.state.load(StateName.DAEMON) or {}
+    given = _quota_settings(settings, saved)
+    limiter = RateLimiter(given, ledger, clock, boot_id=read_boot_id())
     breaker = ledger.flags.get(FlagName.BREAKER)
     problems = list(_problems(owner, saved, breaker, now))
     return {
         "workspace": ledger.workspace,
-        "ledger": str(ledger.path),
+        "ledger": ledger.location,
         "now": _text(now),
         "running": owner is not None,
         "healthy": not problems,
@@ -55,8 +59,8 @@ def read_status(ledger: Ledger, settings: Settings, clock: Clock) -> dict[str, A
         "last_ok_at": saved.get("last_ok_at"),
         "next_poll_at": saved.get("next_poll_at") if owner else None,
         "poll_interval_seconds": saved.get("poll_interval_seconds"),
-        "quota": _quota(ledger, settings, saved, clock),
-        "rules": _rules(ledger, saved, now),
+        "quota": _quota(limiter, given),
+        "rules": _rules(ledger, saved, now, clock_skew=limiter.last_clock_skew()),
         "held": _held(ledger, saved),
         "observed_today": sum(ledger.observations.count_on(now).values()),
         "vetoed": [
@@ -132,19 +136,21 @@ def _breaker(flag: Flag | None, saved: dict[str, Any]) -> dict[str, Any] | None:
     return {"since": _text(flag.since), "reason": flag.reason, "wants": wants}
 
 
-def _quota(
-    ledger: Ledger, settings: Settings, saved: dict[str, Any], clock: Clock
-) -> dict[str, Any]:
-    """Return the quota by the daemon's settings, or the caller's if unknown."""
+def _quota_settings(settings: Settings, saved: dict[str, Any]) -> QuotaSettings:
+    """Return the daemon's settings, or the caller's if those are unknown."""
     given = settings.quota
-    if isinstance(known := saved.get("quota"), dict):
-        given = QuotaSettings(
-            minute_limit=known.get("minute_limit"),
-            minute_window=known.get("minute_window", given.minute_window),
-            daily_limit=known.get("daily_limit"),
-            reserve=known.get("reserve", given.reserve),
-        )
-    view = RateLimiter(given, ledger, clock, boot_id=read_boot_id()).snapshot()
+    if not isinstance(known := saved.get("quota"), dict):
+        return given
+    return QuotaSettings(
+        minute_limit=known.get("minute_limit"),
+        minute_window=known.get("minute_window", given.minute_window),
+        daily_limit=known.get("daily_limit"),
+        reserve=known.get("reserve", given.reserve),
+    )
+
+
+def _quota(limiter: RateLimiter, given: QuotaSettings) -> dict[str, Any]:
+    view = limiter.snapshot()
     blocked = view.blocked_until
     return {
         "day": {
@@ -163,19 +169,21 @@ def _quota(
 
 
 def _rules(
-    ledger: Ledger, saved: dict[str, Any], now: datetime
+    ledger: Ledger, saved: dict[str, Any], now: datetime, *, clock_skew: timedelta
 ) -> list[dict[str, Any]]:
     """Return a row for each rule in force, and for other rules active today."""
-    dismissed = ledger.dismissals.count_by_rule(now)
+    dismissed = ledger.dismissals.count_by_rule(now, skew=clock_skew)
     observed = ledger.observations.count_on(now)
     held = Counter(hold.rule for hold in ledger.holds.all())
     waiting = (saved.get("last_cycle") or {}).get("wanted") or {}
     modes = {rule["name"]: rule["mode"] for rule in saved.get("rules") or ()}
+    changes = ledger.rule_changes.last_of_each()
     names = [*modes, *sorted(filter(None, dismissed)), *observed, *held, *waiting]
     return [
         {
             "rule": name,
             "mode": modes.get(name),
+            "change": _change(changes.get(name), modes.get(name)),
             "dismissed_today": dismissed.get(name, 0),
             "observed_today": observed.get(name, 0),
             "held": held[name],
@@ -187,6 +195,18 @@ def _rules(
         }
         for name in dict.fromkeys(names)
     ]
+
+
+def _change(change: RuleChange | None, mode: str | None) -> dict[str, Any] | None:
+    """Return the promotion or demotion that gave a rule its mode, if one did."""
+    if change is None or mode is None or not change.led_to(mode):
+        return None
+    return {
+        "change": change.change,
+        "at": _text(change.at),
+        "by": change.by or None,
+        "evidence": dict(change.evidence),
+    }
 
 
 def _held(ledger: Ledger, saved: dict[str, Any]) -> list[dict[str, Any]]:

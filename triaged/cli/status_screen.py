@@ -48,10 +48,9 @@ def _show_daemon(report: dict[str, Any]) -> None:
 
 def _show_stops(report: dict[str, Any]) -> None:
     if (paused := report["paused"]) is not None:
-        by = f" by {paused['by']}" if paused["by"] else ""
         why = f": {paused['note']}" if paused["note"] else ""
         since = _moment(report, paused["since"])
-        _line("paused", f"since {since}{by}{why}", colour="yellow")
+        _line("paused", f"since {since}{_by(paused)}{why}", colour="yellow")
     if (breaker := report["breaker"]) is not None:
         since = _moment(report, breaker["since"])
         _line("breaker", f"open since {since}: {breaker['reason']}", colour="red")
@@ -109,12 +108,20 @@ def _show_tasks(report: dict[str, Any]) -> None:
         for row in report["held"][:_MAX_TASKS]
     ]
     _tasks("on hold", len(report["held"]), held)
-    for label in ("vetoed", "unresolved"):
-        shown = [
-            printable(short[row["task_id"]]) for row in report[label][-_MAX_TASKS:]
-        ]
-        _tasks(label, len(report[label]), shown)
+    vetoed = [
+        f"{printable(short[row['task_id']])}{_by(row)} {_moment(report, row['since'])}"
+        for row in report["vetoed"][-_MAX_TASKS:]
+    ]
+    _tasks("vetoed", len(report["vetoed"]), vetoed)
+    unresolved = [
+        printable(short[row["task_id"]]) for row in report["unresolved"][-_MAX_TASKS:]
+    ]
+    _tasks("unresolved", len(report["unresolved"]), unresolved)
     _line("observed", f"{report['observed_today']:,} today")
+
+
+def _by(row: dict[str, Any]) -> str:
+    return f" by {row['by']}" if row["by"] else ""
 
 
 def _tasks(label: str, number: int, shown: list[str]) -> None:
@@ -123,12 +130,18 @@ def _tasks(label: str, number: int, shown: list[str]) -> None:
     _line(label, f"{number:,}{names}{more}")
 
 
+def _mode(row: dict[str, Any]) -> str:
+    change = row["change"]
+    since = f" ({change['change']} {change['at'][:10]})" if change else ""
+    return f"{row['mode'] or 'not in force'}{since}"
+
+
 def _show_rules(report: dict[str, Any]) -> None:
     echo("")
     rows = [
         (
             row["rule"],
-            row["mode"] or "not in force",
+            _mode(row),
             _count(row["dismissed_today"]),
             _count(row["observed_today"]),
             _count(row["held"]),

@@ -101,14 +101,17 @@ def suggest(
         _write(out, file)
 
 
-def _existing_rules(path: Path, now: datetime) -> tuple[Ruleset, frozenset[str]]:
+def _existing_rules(
+    paths: tuple[Path, ...], now: datetime
+) -> tuple[Ruleset, frozenset[str]]:
     """Load the rules in force; a person without any has not written them yet."""
-    if path == _DEFAULT_RULES and not path.exists():
+    if paths == (_DEFAULT_RULES,) and not _DEFAULT_RULES.exists():
         echo(
-            f"triaged: there is no {path} here, so no rule counts as known", error=True
+            f"triaged: there is no {_DEFAULT_RULES} here, so no rule counts as known",
+            error=True,
         )
         return Ruleset(), frozenset(DOCUMENTED_REASONS)
-    rules, loaded = load_rules(path, now=now)
+    rules, loaded = load_rules(*paths, now=now)
     return rules.ruleset, frozenset(loaded.reasons)
 
 

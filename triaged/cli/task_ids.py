@@ -6,12 +6,26 @@ from typing import Final, Protocol
 
 import click
 
+from triaged.errors import TriagedError
+
 MIN_PREFIX: Final = 8
 # Shorter ids are shown whole: a prefix would save nothing.
 _WHOLE: Final = 12
 _MAX_CANDIDATES: Final = 8
 _MAX_ADJACENT: Final = 2_000
 _MAX_SHOWN: Final = 40
+
+
+class UnknownTask(TriagedError):
+    """The task is neither in the ledger nor pending."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        """State the task id, and similar ids."""
+        return self.problem
 
 
 class Lookup(Protocol):

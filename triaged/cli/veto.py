@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, Format, with_format, with_settings
+from triaged.cli.options import (
+    LEDGER_OPTIONS,
+    FleetUse,
+    Format,
+    with_format,
+    with_settings,
+)
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.cli.task_ids import expand, lookup_in, printable, shorten, unknown_id
 from triaged.clock import SystemClock
@@ -20,7 +26,7 @@ from triaged.settings import Settings
 @click.option("--remove", is_flag=True, help="Remove the veto of TASK_ID.")
 @click.option("--list", "listing", is_flag=True, help="Show every veto.")
 @with_format
-@with_settings(*LEDGER_OPTIONS)
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def veto(
     *,
     settings: Settings,

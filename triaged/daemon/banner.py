@@ -1,9 +1,12 @@
 """Summarizes the state of the daemon in a word and a sentence: a pure function."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from triaged.daemon.snapshot import Snapshot
+from triaged.quota.limiter import MIN_CALLS_FOR_POLL
+from triaged.rules.rule import Mode
 
 
 class Tone(StrEnum):
@@ -51,6 +54,13 @@ def _states(snapshot: Snapshot) -> list[State]:
     held = [state for state in _problems(snapshot) if state is not None]
     if held:
         return held
+    dismissing = [r for r in snapshot.ruleset.rules if r.reason is not None]
+    if not any(rule.mode is Mode.ENFORCE for rule in dismissing):
+        sentence = (
+            "No rule that dismisses is enforced: what rules would dismiss is recorded,"
+            " and nothing is dismissed."
+        )
+        return [("observing", Tone.NEUTRAL, sentence)]
     return [
         (
             "working",
@@ -89,7 +99,7 @@ def _paused(snapshot: Snapshot) -> State | None:
     note = f": {paused.reason}" if paused.reason else ""
     sentence = (
         f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{by}{note}. Tasks"
-        " are still listed and judged; none is dismissed until `triaged resume`."
+        " are still listed and judged; none is dismissed until “triaged resume” is run."
     )
     return ("paused", Tone.WARNING, sentence)
 
@@ -110,8 +120,8 @@ def _dry_run(snapshot: Snapshot) -> State | None:
 
 
 def _quota(snapshot: Snapshot) -> State | None:
-    until = snapshot.health.waiting_for_quota_until
-    if until is None or snapshot.now >= until:
+    until = _quota_until(snapshot)
+    if until is None:
         return None
     sentence = (
         "The day's share of API calls is spent; polling and dismissing continue at"
@@ -120,12 +130,24 @@ def _quota(snapshot: Snapshot) -> State | None:
     return ("waiting for quota", Tone.WARNING, sentence)
 
 
+def _quota_until(snapshot: Snapshot) -> datetime | None:
+    """Return until when the day's quota allows no poll; None if it allows one."""
+    quota = snapshot.quota
+    ends = [snapshot.health.waiting_for_quota_until]
+    if quota.blocked_by == "day" and quota.blocked_until is not None:
+        ends.append(datetime.fromtimestamp(quota.blocked_until, UTC))
+    if quota.remaining - quota.reserved < MIN_CALLS_FOR_POLL:
+        ends.append(datetime.fromtimestamp(quota.reset_at, UTC))
+    ahead = [end for end in ends if end is not None and end > snapshot.now]
+    return max(ahead, default=None)
+
+
 def _degraded(snapshot: Snapshot) -> State | None:
     health = snapshot.health
     if health.last_report is None:
         sentence = "The first list of tasks has not been read yet."
         return ("starting", Tone.NEUTRAL, sentence)
-    if health.key_accepted is False or health.waiting_for_quota_until is not None:
+    if health.key_accepted is False or _quota_until(snapshot) is not None:
         return None
     reasons = health.reasons_not_ready(snapshot.now)
     error = health.last_report.error

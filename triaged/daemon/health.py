@@ -38,6 +38,7 @@ class Health:
     rules_rejected: str | None = None
     waiting_for_quota_until: datetime | None = None
     waiting_for_process: str | None = None
+    ledger_problem: str | None = None
 
     def why_not_alive(self, monotonic: float) -> str | None:
         """Return why the main loop is not alive, or None; LeadLex does not matter here.
@@ -61,6 +62,8 @@ class Health:
         reasons = []
         if self.key_accepted is False:
             reasons.append("LeadLex refuses the API key")
+        if self.ledger_problem is not None:
+            reasons.append(f"the ledger cannot be used: {self.ledger_problem}")
         if self.waiting_for_quota_until is not None:
             until = self.waiting_for_quota_until
             if now < until:

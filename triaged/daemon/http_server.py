@@ -1,8 +1,9 @@
-"""The HTTP server of the daemon: metrics, health and status page, all read-only.
+"""The HTTP server of the daemon: metrics, health and status page.
 
-It binds the configured address (loopback by default), supports GET and HEAD, and cannot
-change anything. Requests that read the ledger run in a separate thread with its own
-connection, so that they cannot delay a poll.
+It binds the configured address (loopback by default). Only the forms of the page, where
+they are enabled, change anything; all else supports GET and HEAD. Requests that use the
+ledger run in separate threads with their own connections, so that they cannot delay a
+poll.
 """
 
 import asyncio
@@ -12,12 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -28,14 +29,17 @@ from triaged.clock import Clock
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.page_forms import LEDGER_SECONDS, PageForms
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.daemon.status_page import (
-    CONTENT_SECURITY_POLICY,
     StatusPages,
+    content_security_policy,
     stylesheet,
 )
-from triaged.errors import TriagedError, os_reason
-from triaged.ledger.views import open_views
+from triaged.errors import LedgerUnavailable, TriagedError, os_reason
+from triaged.ledger import Ledger
+from triaged.ledger.views import LedgerTotals, open_views
+from triaged.settings import PageMode
 from triaged.workspace import Workspace
 
 MAX_CONNECTIONS: Final = 1000
@@ -44,10 +48,10 @@ IDLE_SECONDS: Final = 5
 
 _SECURITY_HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers would send the forms of the page with `Origin: null`.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
 _LOCAL_NAMES: Final = ("localhost", "*.localhost", "127.0.0.1", "[::1]")
@@ -66,6 +70,15 @@ class ListenError(TriagedError):
     def __str__(self) -> str:
         """Name the setting, the address and the reason."""
         return f"TRIAGED_LISTEN: {self.address} cannot be bound: {self.why}"
+
+
+class _TaskIdConvertor(PathConvertor):
+    """Any path, line breaks included: ids are text that others choose."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("task_id", _TaskIdConvertor())
 
 
 class DaemonView(Protocol):
@@ -90,63 +103,63 @@ class HttpServer:
     def __init__(self, daemon: DaemonView) -> None:
         self._daemon = daemon
         self._clock: Clock = daemon.workspace.clock
-        self._state_dir: Path = daemon.workspace.settings.state_dir
-        self._label = daemon.workspace.settings.workspace
+        settings = daemon.workspace.settings
+        self._ledger = settings.ledger
+        self._label = settings.workspace
+        self._mode = settings.page
         self._registry = make_registry(
             WorkspaceCollector(daemon.metrics, self._snapshot), process=True
         )
-        self._pages = StatusPages(partial(open_views, self._state_dir, self._label))
+        self._totals: LedgerTotals | None = None
+        self._forms = PageForms(
+            lambda _: Ledger.open(
+                self._ledger,
+                workspace=self._label,
+                create=False,
+                busy_seconds=LEDGER_SECONDS,
+            ),
+            self._clock,
+            user_header=settings.page_user_header,
+            errors=daemon.errors,
+            forget_page=self._forget_page,
+        )
+        self._pages = StatusPages(
+            partial(open_views, self._ledger, self._label),
+            form_token=self._forms.token if self._mode is PageMode.KEEP else None,
+        )
         # One thread: requests wait for each other only.
         self._thread = ThreadPoolExecutor(1, "http")
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._serving: Serving | None = None
 
     def start(self, listener: socket.socket) -> None:
         """Serve on a bound socket."""
-        is_local = ip_address(listener.getsockname()[0]).is_loopback
-        config = uvicorn.Config(
-            self._app(is_local=is_local),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            headers=list(_SECURITY_HEADERS.items()),
-            # Invalid requests from any client must not fill the log.
-            log_level="error",
-            limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=1,
-        )
-        self._server = _Server(config)
-        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        policy = content_security_policy(forms=self._mode is PageMode.KEEP)
+        app = self._app(is_local=is_local(listener))
+        self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
         """Stop serving."""
-        if self._server is not None and self._serving is not None:
-            self._server.should_exit = True
-            await asyncio.wait({self._serving})
+        if self._serving is not None:
+            await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._forms.close()
 
     def _app(self, *, is_local: bool) -> Starlette:
-        # Prevents DNS rebinding: a site whose name resolves to loopback must not read
-        # tasks in a visitor's browser. For a public address the proxy checks the name.
-        names = list(_LOCAL_NAMES) if is_local else ["*"]
-        guarded = [
-            Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)
+        guarded = guard(is_local=is_local)
+        routes = [
+            Route("/metrics", self._metrics),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
         ]
-        app = Starlette(
-            routes=[
-                Route("/metrics", self._metrics),
-                Route("/healthz", self._healthz),
-                Route("/readyz", self._readyz),
+        if self._mode is not PageMode.OFF:
+            routes += [
                 Route("/style.css", self._style),
                 Route("/", self._page, middleware=guarded),
-                Route("/tasks/{task_id:path}", self._task, middleware=guarded),
+                Route("/tasks/{task_id:task_id}", self._task, middleware=guarded),
             ]
-        )
+        if self._mode is PageMode.KEEP:
+            routes += self._forms.routes("", guarded)
+        app = Starlette(routes=routes)
         # A redirect would contain the untrusted host name of the request.
         app.router.redirect_slashes = False
         return app
@@ -184,9 +197,19 @@ class HttpServer:
             return _failed()
         return HTMLResponse(found.html, found.status)
 
+    async def _forget_page(self, _: str) -> None:
+        """Drop the page in memory, after any that is being made in the thread."""
+        await self._in_thread(Where.PAGE, self._pages.forget)
+
     def _snapshot(self) -> Snapshot:
-        with open_views(self._state_dir, self._label) as views:
-            return with_totals(self._daemon.live_state(), views.totals())
+        """Return state and totals: the last known ones while the ledger is away."""
+        try:
+            with open_views(self._ledger, self._label) as views:
+                self._totals = views.totals()
+        except LedgerUnavailable:
+            if self._totals is None:
+                raise
+        return with_totals(self._daemon.live_state(), self._totals)
 
     async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
         """Run a function in the thread; return None if it raised, which is counted."""
@@ -196,6 +219,55 @@ class HttpServer:
         except Exception as error:  # noqa: BLE001 - fails this request only
             self._daemon.errors.record(where, error)
             return None
+
+
+def guard(*, is_local: bool) -> list[Middleware]:
+    """Return what checks the host name of a request for a page.
+
+    Prevents DNS rebinding: a site whose name resolves to loopback must not read tasks
+    in a visitor's browser. For a public address the proxy checks the name.
+    """
+    names = list(_LOCAL_NAMES) if is_local else ["*"]
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=names, www_redirect=False)]
+
+
+def is_local(listener: socket.socket) -> bool:
+    """Return whether a socket is bound to loopback."""
+    return ip_address(listener.getsockname()[0]).is_loopback
+
+
+class Serving:
+    """An application that is served on a bound socket, until it is stopped.
+
+    ``policy`` is the Content-Security-Policy of responses that set none themselves.
+    """
+
+    def __init__(self, app: Starlette, listener: socket.socket, policy: str) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Or a client on loopback could choose its address with X-Forwarded-For.
+            proxy_headers=False,
+            headers=[*_SECURITY_HEADERS.items(), ("Content-Security-Policy", policy)],
+            # Invalid requests from any client must not fill the log.
+            log_level="error",
+            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config)
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        await asyncio.wait({self._task})
 
 
 def _failed() -> Response:

@@ -6,26 +6,31 @@ twice. Label sets are closed and exported from the start.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
-    Histogram,
     Metric,
     PlatformCollector,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from triaged import __version__
+from triaged.daemon.histogram import CYCLE_SECONDS, REQUEST_SECONDS, Histogram
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.snapshot import Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
+from triaged.ledger.notifications import NotificationResult
 from triaged.ledger.views import LedgerTotals
 from triaged.rules.rule import Mode, Ruleset
 from triaged.rules.task import DOCUMENTED_TYPES, Change, LeaveCause
@@ -34,9 +39,6 @@ from triaged.triage.report import CycleReport, CycleResult
 OTHER: Final = "other"
 OPERATIONS: Final = ("list", "dismiss")
 WINDOWS: Final = ("minute", "day")
-
-_CYCLE_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
-_REQUEST_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 # Totals are older than the process, so its creation timestamps would be wrong.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -107,9 +109,20 @@ DEFINITIONS: Final = (
         "Promotions and demotions of a rule.",
         ("rule", "change"),
     ),
+    Definition(
+        "notifications_total",
+        "Attempts to send a digest or an alert, by result.",
+        ("result",),
+    ),
     Definition("internal_errors_total", "Errors survived, by place.", ("where",)),
     Definition("build_info", "The program's version.", ("version",)),
 )
+
+CYCLE_DURATION: Final = Definition("cycle_duration_seconds", "Time a cycle took.")
+REQUEST_DURATION: Final = Definition(
+    "api_request_duration_seconds", "Time a call to LeadLex took.", ("operation",)
+)
+HISTOGRAMS: Final = (CYCLE_DURATION, REQUEST_DURATION)
 
 Samples = Iterator[tuple[str, tuple[str, ...], float]]
 
@@ -129,23 +142,8 @@ class Metrics:
         self._key_accepted = False
         self._reload_successful = False
         self._reloaded_at = 0.0
-        self._cycle_seconds = Histogram(
-            "triaged_cycle_duration_seconds",
-            "Time a cycle took.",
-            ["workspace"],
-            registry=None,
-            buckets=_CYCLE_BUCKETS,
-        )
-        self._request_seconds = Histogram(
-            "triaged_api_request_duration_seconds",
-            "Time a call to LeadLex took.",
-            ["workspace", "operation"],
-            registry=None,
-            buckets=_REQUEST_BUCKETS,
-        )
-        self._cycle_seconds.labels(workspace)
-        for operation in OPERATIONS:
-            self._request_seconds.labels(workspace, operation)
+        self.cycle_seconds = Histogram(CYCLE_SECONDS)
+        self.request_seconds = {name: Histogram(REQUEST_SECONDS) for name in OPERATIONS}
 
     def rules_loaded(self, at: datetime) -> None:
         """Record that a rules file was loaded."""
@@ -160,9 +158,7 @@ class Metrics:
         """Count one call to LeadLex."""
         status = str(call.status) if call.status is not None else "error"
         self._calls[call.operation, status] += 1
-        self._request_seconds.labels(self.workspace, call.operation).observe(
-            call.seconds
-        )
+        self.request_seconds[call.operation].observe(call.seconds)
         if call.status is not None:
             self._key_accepted = call.status not in {401, 403}
 
@@ -174,26 +170,12 @@ class Metrics:
         """Count one cycle, and record which rules matched in it."""
         self._cycles[report.result] += 1
         self._last_cycle[report.result] = at.timestamp()
-        self._cycle_seconds.labels(self.workspace).observe(report.duration_seconds)
+        self.cycle_seconds.observe(report.duration_seconds)
         for rule in report.matched_rules:
             self._last_match[rule] = at.timestamp()
 
-    def collect(self, snapshot: Snapshot) -> Iterator[Metric]:
-        """Yield every metric of the table, and the histograms."""
-        found: dict[str, list[tuple[tuple[str, ...], float]]] = {}
-        for name, labels, value in self._samples(snapshot):
-            found.setdefault(name, []).append((labels, value))
-        for name, text, labels in DEFINITIONS:
-            made = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            family = made(f"triaged_{name}", text, labels=["workspace", *labels])
-            # Without a rule that dismisses, there is nothing to label.
-            for values, value in found.get(name, ()):
-                family.add_metric([self.workspace, *values], value)
-            yield family
-        yield from self._cycle_seconds.collect()
-        yield from self._request_seconds.collect()
-
-    def _samples(self, snapshot: Snapshot) -> Samples:
+    def samples(self, snapshot: Snapshot) -> Samples:
+        """Yield name, labels and value of every counter and gauge."""
         yield from self._counted()
         yield from _totals(snapshot.ruleset, snapshot.totals)
         yield from _last_list(snapshot.health.last_list)
@@ -204,6 +186,15 @@ class Metrics:
             if rule.reason is not None:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
+
+    def cycles(self) -> Mapping[CycleResult, int]:
+        """Return the number of cycles by result."""
+        return self._cycles
+
+    def summable(self, last_list: CycleReport | None) -> Samples:
+        """Yield the samples of which a sum over workspaces means something."""
+        yield from self._counted()
+        yield from _last_list(last_list)
 
     def _counted(self) -> Samples:
         for call, number in self._calls.copy().items():
@@ -216,6 +207,47 @@ class Metrics:
         yield "api_key_accepted", (), self._key_accepted
         yield "config_last_reload_successful", (), self._reload_successful
         yield "config_last_reload_success_timestamp_seconds", (), self._reloaded_at
+
+
+def collect(parts: Sequence[tuple[Metrics, Snapshot]]) -> Iterator[Metric]:
+    """Yield every metric of the table, and the histograms, of some workspaces."""
+    families = {
+        each.name: new_family(each, "workspace", *each.labels) for each in DEFINITIONS
+    }
+    cycles = new_histogram(CYCLE_DURATION, "workspace")
+    requests = new_histogram(REQUEST_DURATION, "workspace", "operation")
+    for metrics, snapshot in parts:
+        for name, labels, value in metrics.samples(snapshot):
+            families[name].add_metric([metrics.workspace, *labels], value)
+        add_histogram(cycles, [metrics.workspace], metrics.cycle_seconds)
+        for operation, seconds in metrics.request_seconds.items():
+            add_histogram(requests, [metrics.workspace, operation], seconds)
+    yield from families.values()
+    yield cycles
+    yield requests
+
+
+def new_family(
+    definition: Definition, *labels: str
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """Return an empty family with these labels."""
+    made = (
+        CounterMetricFamily if definition.name.endswith("_total") else GaugeMetricFamily
+    )
+    return made(f"triaged_{definition.name}", definition.help, labels=labels)
+
+
+def new_histogram(definition: Definition, *labels: str) -> HistogramMetricFamily:
+    """Return an empty family of histograms with these labels."""
+    name = f"triaged_{definition.name}"
+    return HistogramMetricFamily(name, definition.help, labels=labels)
+
+
+def add_histogram(
+    family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram
+) -> None:
+    """Add the series of a histogram to its family."""
+    family.add_metric(labels, histogram.buckets(), histogram.total)
 
 
 def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
@@ -231,6 +263,8 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
             for change in Change:
                 number = totals.rule_changes.get((rule.name, change), 0)
                 yield "rule_changes_total", (rule.name, change), number
+    for result in NotificationResult:
+        yield "notifications_total", (result,), totals.notifications.get(result, 0)
     yield "dismissals_unresolved", (), totals.unresolved
     yield "paused", (), totals.paused is not None
     yield "breaker_open", (), totals.breaker is not None
@@ -277,7 +311,7 @@ class WorkspaceCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return all metrics as of now."""
-        return self._metrics.collect(self._read())
+        return collect([(self._metrics, self._read())])
 
     def describe(self) -> Iterator[Metric]:
         """Return nothing, because registration must not read the ledger."""

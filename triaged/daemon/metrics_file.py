@@ -45,7 +45,7 @@ def write_metrics_file(
     now, settings = workspace.clock.now(), workspace.settings
     metrics.rules_loaded(now)
     metrics.record_cycle(report, at=now)
-    with open_views(settings.state_dir, settings.workspace) as views:
+    with open_views(settings.ledger, settings.workspace) as views:
         totals = views.totals()
     live = LiveState(
         workspace=settings.workspace,

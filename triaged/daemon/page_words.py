@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from triaged.ledger.dismissals import Outcome
-from triaged.rules.task import LeaveCause
+from triaged.rules.task import LeaveCause, parse_timestamp
 
 _CAUSES: Final[Mapping[str, str]] = {
     LeaveCause.NO_RULE: "no rule matched",
@@ -60,6 +60,12 @@ def utc(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def stored_utc(text: str) -> str:
+    """Return a stored timestamp in UTC, to the second; other text as it is."""
+    moment = parse_timestamp(text)
+    return text if moment is None else utc(moment)
+
+
 def minute(moment: datetime) -> str:
     """Return a timestamp in UTC, to the minute, for a narrow column."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
@@ -73,3 +79,8 @@ def when(moment: datetime | None) -> str:
     if not local.utcoffset():
         return f"{moment.astimezone(UTC):%H:%M:%S} UTC"
     return f"{local:%H:%M:%S %Z} ({moment.astimezone(UTC):%H:%M:%S} UTC)"
+
+
+def state_words(state: str) -> str:
+    """Return the state of a workspace in words."""
+    return state.replace("_", " ")

@@ -1,10 +1,10 @@
 """Holds the rules in force and reloads them; invalid rules never replace valid ones."""
 
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
@@ -20,36 +20,45 @@ REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
 RELOAD_LOOK_SECONDS: Final = 0.25
 RELOAD_LOOKS: Final = 40
 
+# Loads rules files and runs their tests, as ``load_rules`` does.
+LoadRules: TypeAlias = Callable[..., tuple[CompiledRules, LoadedRules]]
+
 log = structlog.get_logger()
 
 
 class _Look(NamedTuple):
-    """The state of a file at one time: its hash, or why it could not be read."""
+    """The state of files at one time: their hash, or why one could not be read.
+
+    ``states`` are the size and time of each.
+    """
 
     content: str = ""
-    size: int = -1
-    mtime_ns: int = 0
+    states: tuple[tuple[int, int], ...] = ()
 
 
 class RulesWatcher:
-    """Holds the rules in force and watches their file.
+    """Holds the rules in force and watches their files.
 
-    A file is loaded if two consecutive looks see the same time, size and content, and a
+    They are loaded if two consecutive looks see the same time, size and content, and a
     third one after loading does too, because an editor may still be writing. The
     content is compared because a ConfigMap changes behind a symbolic link. Anything but
-    a regular file, such as a pipe, can be read only once and is not watched.
+    a regular file, such as a pipe, can be read only once; then none is watched.
     """
 
     def __init__(
         self,
-        path: Path,
+        paths: Sequence[Path],
         *,
         on_loaded: Callable[[CompiledRules], None],
         on_rejected: Callable[[], None],
+        load: LoadRules = load_rules,
+        fingerprint: Callable[..., str] = fingerprint,
     ) -> None:
-        self._path = path
+        self._paths = tuple(paths)
         self._on_loaded = on_loaded
         self._on_rejected = on_rejected
+        self._load_rules = load
+        self._fingerprint = fingerprint
         self._rules: CompiledRules | None = None
         self._is_watched = True
         self._last_seen = _Look()
@@ -69,16 +78,16 @@ class RulesWatcher:
         """Load the rules for the first time.
 
         Raises:
-            ConfigError: the file cannot be used.
-            RuleTestsFailed: a test in it fails.
+            ConfigError: a file cannot be used.
+            RuleTestsFailed: a test in one fails.
         """
-        self._is_watched = not _is_pipe(self._path)
+        self._is_watched = not any(map(_is_pipe, self._paths))
         look = self._look()
-        rules, loaded = load_rules(self._path, now=now)
+        rules, loaded = self._load_rules(*self._paths, now=now)
         # If the file was written meanwhile, the next looks will detect the change.
         self._activate(rules, look)
         if not self._is_watched:
-            log.warning("rules.not_watched", file=str(self._path))
+            log.warning("rules.not_watched", file=self._names)
         return loaded
 
     def poll(self, *, now: datetime) -> None:
@@ -104,7 +113,7 @@ class RulesWatcher:
         A file that keeps changing is left to ``poll``.
         """
         if not self._is_watched:
-            log.warning("rules.not_watched", file=str(self._path))
+            log.warning("rules.not_watched", file=self._names)
             return
         self._last_seen = self._look()
         for _ in range(RELOAD_LOOKS):
@@ -121,7 +130,7 @@ class RulesWatcher:
         rejected.
         """
         try:
-            rules, _ = load_rules(self._path, now=now)
+            rules, _ = self._load_rules(*self._paths, now=now)
         except (ConfigError, RuleTestsFailed) as error:
             if self._changed_since(look):
                 return False
@@ -155,16 +164,21 @@ class RulesWatcher:
     def _log_rejection(self, now: datetime) -> None:
         self._rejection_logged_at = now
         problems = (self.rejected or "").splitlines()
-        log.error("rules.rejected", file=str(self._path), problems=problems)
+        log.error("rules.rejected", file=self._names, problems=problems)
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(map(str, self._paths))
 
     def _look(self) -> _Look:
         try:
-            if _is_pipe(self._path):
+            if any(map(_is_pipe, self._paths)):
                 return _Look("not a regular file")
-            seen = self._path.stat()
+            seen = [path.stat() for path in self._paths]
         except OSError as error:
             return _Look(f"unreadable: {error.strerror}")
-        return _Look(fingerprint(self._path), seen.st_size, seen.st_mtime_ns)
+        states = tuple((each.st_size, each.st_mtime_ns) for each in seen)
+        return _Look(self._fingerprint(*self._paths), states)
 
 
 def _is_pipe(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The status pages: read-only HTML without scripts or remote content.
+"""The status pages: HTML without scripts or remote content.
 
 They show neither the key nor metadata that no condition read, and all external text is
 escaped.
@@ -25,10 +25,14 @@ from triaged.daemon.page_words import (
     outcome_words,
     short_id,
     shorten,
+    state_words,
+    stored_utc,
     utc,
     when,
 )
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
+from triaged.ledger.observations import ObservationKind
+from triaged.ledger.rule_changes import RuleChange
 from triaged.ledger.views import (
     DailyCount,
     HeldTask,
@@ -36,16 +40,11 @@ from triaged.ledger.views import (
     day_of,
     next_day,
 )
-from triaged.rules.rule import Rule
+from triaged.rules.rule import Mode, Rule
 from triaged.rules.task import HumanDecision, LeaveCause
 from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
 from triaged.triage.stored_explanation import stored_explanation
-
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
-)
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _LISTED: Final = 12
@@ -87,9 +86,10 @@ class NextTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """One rule in the table."""
+    """One rule in the table; ``change`` is what gave it its mode, if not the file."""
 
     rule: Rule
+    change: RuleChange | None
     action: str
     dismissed_today: int
     observed_today: int
@@ -103,14 +103,22 @@ class _History:
 
     read_at: datetime
     past: list[DailyCount]
-    feedback: Mapping[tuple[str, str], int]
+    feedback: Mapping[tuple[str, str, str], int]
 
 
 class StatusPages:
-    """Renders the pages of one daemon; for use in one thread."""
+    """Renders the pages of one workspace; for use in one thread.
 
-    def __init__(self, open_views: OpenViews) -> None:
+    ``base`` is the path of the workspace, below that of its fleet. With a
+    ``form_token`` the pages have the forms that keep a task and pause.
+    """
+
+    def __init__(
+        self, open_views: OpenViews, base: str = "", *, form_token: str | None = None
+    ) -> None:
         self._open_views = open_views
+        self._base = base
+        self._form_token = form_token
         self._page: tuple[datetime, str] | None = None
         self._past: _History | None = None
 
@@ -124,9 +132,13 @@ class StatusPages:
             return self._page[1]
         with self._open_views() as views:
             facts = self._facts(with_totals(live, views.totals()), views)
-        page = _render("status.html", **facts)
+        page = render("status.html", base=self._base, **facts)
         self._page = (live.now, page)
         return page
+
+    def forget(self) -> None:
+        """Drop the page in memory: the next one shows what has just changed."""
+        self._page = None
 
     def task(self, task_id: str, live: LiveState) -> TaskPage:
         """Return the page of one task, found by its id or a unique prefix.
@@ -142,12 +154,18 @@ class StatusPages:
                 candidates = views.task_ids(task_id, _CANDIDATES)
             if len(candidates) == 1:
                 found = _stored(views, candidates[0])
-        page = _render(
+            veto = views.veto(found["task_id"]) if found else None
+            paused = views.paused()
+        page = render(
             "task.html",
+            base=self._base,
             workspace=live.workspace,
             task_id=task_id,
             found=found,
             candidates=candidates,
+            veto=veto,
+            paused=paused,
+            form_token=self._form_token,
         )
         return TaskPage(page, 200 if found else 404)
 
@@ -163,6 +181,8 @@ class StatusPages:
             "version": __version__,
             "now": snapshot.now,
             "banner": banner(snapshot),
+            "paused": snapshot.totals.paused,
+            "form_token": self._form_token,
             "health": snapshot.health,
             "quota": snapshot.quota,
             "quota_bar": charts.quota_bar(snapshot.quota),
@@ -178,6 +198,8 @@ class StatusPages:
             "next": _next(snapshot, views),
             "recent": views.recent(_LISTED),
             "recently_left": views.recently_left(_LISTED),
+            "vetoes": views.vetoes(_LISTED),
+            "vetoed": views.count_vetoes(),
         }
 
     def _history(self, now: datetime, views: LedgerViews) -> _History:
@@ -206,18 +228,24 @@ def _rules(
     daily: list[DailyCount],
     today: list[DailyCount],
     views: LedgerViews,
-    feedback: Mapping[tuple[str, str], int],
+    feedback: Mapping[tuple[str, str, str], int],
 ) -> list[RuleRow]:
     observed = views.observed_on(snapshot.now)
+    changes = views.rule_changes.last_of_each()
     rows = []
     for rule in snapshot.ruleset.rules:
+        # Once it acts, the control group tells how it does now.
+        acts = rule.mode is Mode.ENFORCE and rule.audited_share > 0
+        kind = ObservationKind.AUDITED if acts else ObservationKind.OBSERVED
         agreement = Agreement(
-            feedback.get((rule.name, HumanDecision.DISMISSED), 0),
-            feedback.get((rule.name, HumanDecision.APPROVED), 0),
+            feedback.get((rule.name, kind, HumanDecision.DISMISSED), 0),
+            feedback.get((rule.name, kind, HumanDecision.APPROVED), 0),
         )
+        change = changes.get(rule.name)
         rows.append(
             RuleRow(
                 rule=rule,
+                change=change if change and change.led_to(rule.mode) else None,
                 action="leave" if rule.reason is None else f"dismiss: {rule.reason}",
                 dismissed_today=sum(c.count for c in today if c.rule == rule.name),
                 observed_today=observed.get(rule.name, 0),
@@ -239,13 +267,23 @@ def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
     return sorted(found, key=lambda one: (one.due, one.task.task_id))[:_LISTED]
 
 
+def content_security_policy(*, forms: bool) -> str:
+    """Return the policy of all pages; ``forms`` allows those of the page itself."""
+    target = "'self'" if forms else "'none'"
+    return (
+        "default-src 'none'; style-src 'self'; base-uri 'none';"
+        f" form-action {target}; frame-ancestors 'none'"
+    )
+
+
 @cache
 def stylesheet() -> str:
     """Return the one stylesheet of all pages."""
     return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 
 
-def _render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+def render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
+    """Render a template of this package; text from outside is escaped."""
     return _environment().get_template(template).render(**facts)
 
 
@@ -262,9 +300,12 @@ def _environment() -> Environment:
     environment.filters |= {
         "cause": cause_words,
         "outcome": outcome_words,
+        "day": lambda moment: f"{moment:%Y-%m-%d}",
         "minute": minute,
         "short_id": short_id,
         "shorten": shorten,
+        "state": state_words,
+        "stored_utc": stored_utc,
         "utc": utc,
         "when": when,
         "number": lambda value: f"{value:,}",

@@ -72,7 +72,7 @@ class Supervisor:
     def plan(self, at: datetime) -> None:
         """Plan the next poll, replacing the previous plan."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        self._wall_ahead = _wall_ahead(now, monotonic)
+        self._wall_ahead = wall_ahead(now, monotonic)
         self._schedule.plan(at)
         self._health.next_poll_at = at
         self._health.poll_due = monotonic + max((at - now).total_seconds(), 0.0)
@@ -145,15 +145,16 @@ class Supervisor:
         if due is None or at is None:
             self.plan(now + self._health.interval)
             return
-        was_set = abs(_wall_ahead(now, monotonic) - self._wall_ahead) > CLOCK_STEP
+        was_set = abs(wall_ahead(now, monotonic) - self._wall_ahead) > CLOCK_STEP
         # A poll that is firing right now is no longer planned, but not lost.
         is_firing = 0 <= monotonic - due < FIRING_SECONDS
         if was_set or not (self._schedule.is_planned() or is_firing):
             self.plan(min(at, now + timedelta(seconds=max(due - monotonic, 0.0))))
 
     def _read_wall_ahead(self) -> timedelta:
-        return _wall_ahead(self._clock.now(), self._clock.monotonic())
+        return wall_ahead(self._clock.now(), self._clock.monotonic())
 
 
-def _wall_ahead(now: datetime, monotonic: float) -> timedelta:
+def wall_ahead(now: datetime, monotonic: float) -> timedelta:
+    """Return the wall clock minus the monotonic one; it changes if a clock is set."""
     return timedelta(seconds=now.timestamp() - monotonic)

@@ -91,7 +91,8 @@ class KeySource:
             # show the key.
             raise ConfigError.of_setting("TRIAGED_API_KEY_FILE", _NO_FILE)
         try:
-            return parse_key(_read_private(self.file).decode("ascii", "replace"))
+            text = read_private(self.file, what="the key", limit=_MAX_KEY_BYTES + 2)
+            return parse_key(text.decode("ascii", "replace"))
         except OSError as error:
             why = os_reason(error)
             raise ConfigError.of_setting(
@@ -128,8 +129,11 @@ class ApiKeyProvider:
         return self._last.reveal()
 
 
-def _read_private(path: Path) -> bytes:
-    """Read a regular file that no other user can read or change.
+def read_private(path: Path, *, what: str, limit: int) -> bytes:
+    """Read at most ``limit`` bytes of a regular file that is private.
+
+    No other user can read or change such a file; ``what`` names its content in the
+    messages.
 
     Raises:
         OSError: it cannot be read.
@@ -141,16 +145,16 @@ def _read_private(path: Path) -> bytes:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     descriptor = os.open(path, flags)
     try:
-        _check_private(path, os.fstat(descriptor))
-        return os.read(descriptor, _MAX_KEY_BYTES + 2)
+        _check_private(path, os.fstat(descriptor), what)
+        return os.read(descriptor, limit)
     finally:
         os.close(descriptor)
 
 
-def _check_private(path: Path, status: os.stat_result) -> None:
+def _check_private(path: Path, status: os.stat_result, what: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise ValueError(f"is {kind}; the key is looked for in a file, again and again")
+        raise ValueError(f"is {kind}; {what} is read from a file, again and again")
     mode, us = stat.S_IMODE(status.st_mode), os.geteuid()
     is_ours = status.st_uid == us
     if not mode & (_FORBIDDEN_BITS_OWN if is_ours else _FORBIDDEN_BITS_FOREIGN):
@@ -161,5 +165,5 @@ def _check_private(path: Path, status: os.stat_result) -> None:
         else f"chown {us} {path} and chmod 600, or chmod 440 with a group of ours"
     )
     raise ValueError(
-        f"its mode {mode:04o} lets others than user {us} at the key; {remedy}"
+        f"its mode {mode:04o} lets others than user {us} at {what}; {remedy}"
     )

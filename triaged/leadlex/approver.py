@@ -28,6 +28,7 @@ class LexiApprover:
         path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)
         try:
+            protocol.verify_done(answer)
             protocol.verify_confirmation(answer.body, task_id=task_id, status=APPROVED)
         except ValueError as error:
             raise malformed_response(APPROVE, answer, error) from error

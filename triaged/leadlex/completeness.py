@@ -4,6 +4,7 @@ LeadLex documents neither pagination nor failing filters, so any sign of either 
 A list that may be incomplete is not used to resolve outcomes.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
@@ -15,6 +16,8 @@ Members = Mapping[tuple[str, ...], Json]
 
 _TOTALS: Final = frozenset(
     {"total", "totalcount", "totalitems", "totalresults", "totalrecords"}
+    | {"totalelements", "totaltasks", "totalrows", "totalhits", "totalmatches"}
+    | {"found", "numfound", "matched", "matches"}
 )
 _PAGES: Final = frozenset({"page", "currentpage", "pagenumber"})
 _LAST_PAGES: Final = frozenset({"pages", "totalpages", "pagecount", "lastpage"})
@@ -25,12 +28,22 @@ _MORE: Final = frozenset(
     | {"partial", "incomplete", "istruncated", "ispartial", "isincomplete"}
     | {"cursor", "endcursor", "continuation", "continuationtoken", "pagetoken"}
 )
+# What is false if there is more, or if the rows are not to be relied on.
+_WHOLE: Final = frozenset(
+    {"last", "islast", "lastpage", "complete", "iscomplete", "done", "final"}
+)
+_SOUND: Final = frozenset({"success", "ok"})
+# What is true of rows that are not those of now.
+_OLD: Final = frozenset({"stale", "isstale", "cached", "fromcache", "degraded"})
+_BAD_STATES: Final = frozenset({"error", "failed", "failure", "fail", "partial"})
 # Members about the rate limit: their ``limit`` counts calls, not rows.
 _NOT_OF_ROWS: Final = ("ratelimit", "quota", "usage")
 _MAX_DEPTH: Final = 4
 
-_TOTAL_HEADERS: Final = ("x-total-count", "x-total", "x-pagination-total-count")
-_NEXT_HEADERS: Final = ("x-next-page", "x-next-cursor", "x-has-more", "x-continuation")
+_HEADERS: Final = _TOTALS | _PAGES | _LAST_PAGES | _MORE | {"perpage", "pagesize"}
+_NEXT_HEADER: Final = re.compile(
+    r"next(?:page|cursor|link|url|token|offset|pagetoken)?"
+)
 _LINK_NEXT: Final = re.compile(r"(?i);\s*rel\s*=\s*\"?[^\";,]*\bnext\b")
 _OF_TOTAL: Final = re.compile(r"\w+\s+(?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _NOTHING: Final = frozenset({"", "0", "false", "none", "null", "no"})
@@ -66,6 +79,9 @@ def find_doubt(
     errors = [path for path in members if _plain(path[-1]) in {"error", "errors"}]
     if any(members[path] for path in errors):
         return Doubt("the answer has an error beside its tasks", rows=True)
+    said = [*_facts(members), *_header_facts(headers)]
+    if denied := next((name for name, value in said if _denies(name, value)), None):
+        return Doubt(f"the answer speaks against its tasks ({denied})", rows=True)
     others = {task.status for task in tasks} - {asked, None}
     if others:
         return Doubt(f"tasks that are not {asked} are listed: the filter was ignored")
@@ -74,11 +90,19 @@ def find_doubt(
     if status != HTTPStatus.OK:
         return Doubt(f"the answer has status {status}")
     rows = len(tasks)
-    said = [*_facts(members), *_header_facts(headers)]
     signs = [_page(name, value, rows) for name, value in said]
     if not any(name in _TOTALS for name, _ in said):
         signs += [_full(name, value, rows) for name, value in said]
     return next((Doubt(why) for why in signs if why), None)
+
+
+def _denies(name: str, value: Json) -> bool:
+    """Return whether a member says that the request failed or the rows are old."""
+    if name in _SOUND:
+        return value is False
+    if name in _OLD:
+        return value is True
+    return name == "status" and isinstance(value, str) and value.lower() in _BAD_STATES
 
 
 def _facts(members: Members) -> Iterator[tuple[str, Json]]:
@@ -91,6 +115,8 @@ def _walk(name: str, value: Json, depth: int) -> Iterator[tuple[str, Json]]:
     plain = _plain(name)
     if plain.startswith(_NOT_OF_ROWS):
         return
+    if plain in _TOTALS and isinstance(value, dict):
+        value = {"total": value.get("value"), **value}
     yield plain, value
     if isinstance(value, dict) and depth < _MAX_DEPTH:
         for inner, item in value.items():
@@ -101,8 +127,12 @@ def _walk(name: str, value: Json, depth: int) -> Iterator[tuple[str, Json]]:
 
 
 def _header_facts(headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
-    yield from (("total", headers[name]) for name in _TOTAL_HEADERS if name in headers)
-    yield from (("next", headers[name]) for name in _NEXT_HEADERS if name in headers)
+    for name, value in headers.items():
+        plain = _plain(name).removeprefix("x").removeprefix("pagination")
+        if plain in _HEADERS or _NEXT_HEADER.fullmatch(plain):
+            yield plain, value
+        elif not plain:
+            yield from _walk("pagination", _json_of(value), 0)
     if _LINK_NEXT.search(headers.get("link", "")):
         yield "next", "link"
     if found := _OF_TOTAL.fullmatch(headers.get("content-range", "").strip()):
@@ -111,18 +141,30 @@ def _header_facts(headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
         yield "total", total
 
 
+def _json_of(text: str) -> Json:
+    try:
+        value: Json = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
 def _page(name: str, value: Json, rows: int) -> str | None:
     """Return why one member hints at further pages, or None."""
     number = _number(value)
+    if name in _TOTALS and isinstance(value, float) and number is None:
+        return "its total cannot be read"
     if name in _TOTALS | {"count"} and number is not None and number > rows:
         return f"{rows} of {number:.0f} tasks are listed"
     if name in _PAGES and number is not None and number > 1:
         return f"it is page {number:.0f}"
+    if name in _WHOLE and value is False:
+        return f"it says that there is more ({name})"
     if name in _LAST_PAGES and number is not None and number > 1:
         return f"it is one of {number:.0f} pages"
     if name in _OFFSETS and number is not None and number > 0:
         return f"it begins behind {number:.0f} other tasks"
-    if name in _MORE or name.startswith("next"):
+    if name in _MORE or name.startswith("next") or name.endswith("nextlink"):
         return f"it says that there is more ({name})" if _says_yes(value) else None
     return None
 

@@ -4,25 +4,17 @@ Quota checks and retries are left to the callers.
 """
 
 import asyncio
-import os
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, Self
 
 import httpx
 
-from triaged import __version__
 from triaged.clock import Clock
 from triaged.leadlex import protocol
-from triaged.leadlex.environment import (
-    ProxyServer,
-    create_tls_context,
-    read_proxy,
-)
+from triaged.leadlex.clients import HttpClients
 from triaged.leadlex.errors import (
     LexiError,
     NoResponse,
@@ -31,6 +23,7 @@ from triaged.leadlex.errors import (
     facts,
     malformed_response,
 )
+from triaged.leadlex.headers import is_from_cache, read_rate_limit
 from triaged.leadlex.models import ApiCall, ApiResponse
 from triaged.leadlex.redaction import Redactor
 from triaged.leadlex.replay import ReplayDetector, StaleDetector
@@ -44,17 +37,16 @@ _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeou
 
 _REPLAYED: Final = "an earlier answer came again, instead of one to this request"
 
-CONNECT_TIMEOUT: Final = 10.0
-READ_TIMEOUT: Final = 30.0
 # Seconds for a whole call; per-read timeouts do not stop a body that trickles in.
 TOTAL_TIMEOUT: Final = 60.0
 
 
 class Connection:
-    """One HTTP connection pool to one LeadLex workspace.
+    """The HTTP connection of one LeadLex workspace.
 
     The key is sent to the configured base URL only: redirects are not followed, and a
-    proxy from the environment is used for https only.
+    proxy from the environment is used for https only. ``clients`` are shared with
+    other workspaces; without them the connection has its own, and closes them.
 
     Raises:
         ConfigError: an environment variable for proxies or TLS is invalid.
@@ -67,6 +59,7 @@ class Connection:
         key: Callable[[], str],
         clock: Clock,
         on_call: Callable[[ApiCall], None] = lambda _: None,
+        clients: HttpClients | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
@@ -76,32 +69,12 @@ class Connection:
         self.redactor = Redactor()
         self._replays = ReplayDetector()
         self._stale = StaleDetector()
-        # Only httpx's own transport reports when it begins to write.
-        self._is_traced = transport is None or isinstance(
-            transport, httpx.AsyncHTTPTransport
-        )
-        is_secure = base_url.startswith("https:")
-        proxy = None if transport else read_proxy(os.environ, base_url)
+        self._clients = clients or HttpClients(transport)
+        self._has_own_clients = clients is None
+        self._is_traced = self._clients.is_traced
+        self._http, proxy = self._clients.client_for(base_url)
         if proxy and proxy.password:
             self.redactor.add(proxy.password)
-        self._http = httpx.AsyncClient(
-            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
-            follow_redirects=False,
-            # This program reads the environment itself, to name the variable that is
-            # invalid.
-            trust_env=False,
-            verify=create_tls_context(os.environ) if is_secure else _no_ca_context(),
-            proxy=_proxy_of(proxy),
-            transport=transport,
-            # An unencodable cookie would make all later calls fail, so cookies are
-            # rejected.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            headers={
-                "User-Agent": f"triaged/{__version__}",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-            },
-        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,8 +83,9 @@ class Connection:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close the clients, unless they are shared."""
+        if self._has_own_clients:
+            await self._clients.close()
 
     async def call(
         self,
@@ -192,9 +166,9 @@ class Connection:
 
     def _read_head(self, response: httpx.Response) -> ApiResponse:
         headers = response.headers
-        rate_limit = protocol.read_rate_limit(headers, received_at=self._clock.now())
+        rate_limit = read_rate_limit(headers, received_at=self._clock.now())
         is_old = self._stale.is_stale(rate_limit.date, self._clock.monotonic())
-        if is_cached := is_old or protocol.is_from_cache(headers):
+        if is_cached := is_old or is_from_cache(headers):
             # The rate limit and date of a replayed response are out of date.
             rate_limit = RateLimitHeaders(retry_after=rate_limit.retry_after)
         return ApiResponse(
@@ -295,19 +269,6 @@ def _redact_headers(headers: httpx.Headers, redactor: Redactor) -> httpx.Headers
             for name, value in headers.raw
         ]
     )
-
-
-def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
-    if proxy is None:
-        return None
-    has_auth = proxy.user is not None or proxy.password is not None
-    auth = (proxy.user or "", proxy.password or "") if has_auth else None
-    return httpx.Proxy(proxy.url, auth=auth)
-
-
-def _no_ca_context() -> ssl.SSLContext:
-    """Return a TLS context without CA certificates, for plain http to loopback."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _describe(error: Exception) -> str:

@@ -157,8 +157,11 @@ class ListDecoder:
             value = "..."
         if len(self.members) == _MAX_MEMBERS:
             raise ValueError(f"more than {_MAX_MEMBERS} members beside the tasks")
-        # Of duplicate keys, a value that is not empty takes precedence.
-        self.members[path] = self.members.get(path) or value
+        # Of duplicate keys, a value that is not empty takes precedence; if two differ,
+        # neither can be relied on.
+        earlier = self.members.get(path)
+        is_clear = not earlier or not value or earlier == value
+        self.members[path] = (earlier or value) if is_clear else UNREADABLE
 
     def _entries(self) -> _Nothing:
         if (yield from self._peek()) == "n":

@@ -1,16 +1,15 @@
-"""Converts between JSON, headers and values, without any I/O.
+"""Converts between JSON and values, without any I/O.
 
-It follows ``leadlex-api.md`` (API V2): paths and bodies of sections 2 and 3, headers of
-section 4, the error table of section 5. Anything undocumented is parsed defensively.
+It follows ``leadlex-api.md`` (API V2): paths and bodies of sections 2 and 3, the error
+table of section 5; ``headers`` follows section 4. Anything undocumented is parsed
+defensively.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from triaged.leadlex.errors import (
@@ -24,8 +23,7 @@ from triaged.leadlex.errors import (
     TaskNotFound,
 )
 from triaged.leadlex.list_decoder import ListDecoder, reject_constant
-from triaged.leadlex.models import LIST
-from triaged.quota import RateLimitHeaders
+from triaged.leadlex.models import LIST, ApiResponse
 from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
@@ -54,24 +52,38 @@ _NEVER_PASSED_ON: Final = frozenset(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     }
 )
-_RATE_CODES: Final = frozenset(
-    {"rate_limited", "rate_limit_exceeded", "too_many_requests", "quota_exceeded"}
+# Words of codes by which LeadLex speaks of the key, and of something else.
+_OF_KEY: Final = frozenset(
+    {"key", "keys", "apikey", "permission", "permissions", "token", "jwt", "scope"}
+    | {"scopes", "credential", "credentials", "auth", "unauthorized", "forbidden"}
+    | {"unauthenticated", "authentication", "authorization", "expired", "revoked"}
 )
-_OF_KEY: Final = re.compile(
-    r"key|permission|auth|token|credential|scope|forbidden|expired|revoked"
+_NOT_OF_KEY: Final = frozenset(
+    {"rate", "limit", "bucket", "plan", "subscription", "trial", "billing", "payment"}
+    | {"ip", "country", "region", "geo", "network", "host", "origin", "cors", "csrf"}
+    | {"session", "maintenance", "waf", "firewall", "bot"}
 )
+_OF_RATE: Final = re.compile(
+    r"rate_?limit|too_many|throttl|quota|limit_(?:exceeded|reached)|bucket"
+)
+_DENIED_IF_FALSE: Final = ("success", "ok", "dismissed", "applied")
+_DENIED_IF_TRUE: Final = ("dry_run", "dryRun", "simulated", "queued", "scheduled")
 _TASK_CODES: Final = frozenset({"not_found", "task_not_found"})
+# What a 404 may be about instead of the task.
 _OF_ROUTE: Final = re.compile(r"(?i)\b(route|endpoint|path|url|function|method)\b")
+_OF_OTHERS: Final = re.compile(
+    r"(?i)\b(workspace|tenant|organi[sz]ation|account|project|user|resource|page|host"
+    r"|version|api|service|database|table)\b"
+)
+_OF_TASK: Final = re.compile(r"(?i)\btask\b")
 # The documented message is "Task has already been dismissed".
 _SETTLED: Final = re.compile(
-    r"(?i)\b(already|no longer|not|isn't)\b.*"
-    r"\b(pending|approved|dismissed|completed|failed|processed)\b"
+    r"(?i)\balready\s+(?:been\s+|was\s+|is\s+)?['\"]?"
+    r"(?:approved|dismissed|completed|failed|processed|handled|closed)\b"
+    r"|\b(?:not|no longer|isn't)\s+(?:in\s+|currently\s+|a\s+)*['\"]?pending\b"
 )
-_CACHE_HEADERS: Final = ("x-cache", "x-cache-status", "cf-cache-status", "cache-status")
-_HIT: Final = re.compile(r"(?i)(?<![a-z])(hit|stale)\b")
-_LONGEST_WAIT: Final = timedelta(days=7)
-_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*", re.ASCII)
-_MAX_EPOCH: Final = 253_402_300_799  # the last second that a datetime can represent
+# A message on the request itself, such as "status must be already approved".
+_OF_REQUEST: Final = re.compile(r"(?i)\b(?:field|parameter|must|should|body)\b")
 
 
 def dismiss_path(task_id: str) -> str:
@@ -124,6 +136,20 @@ def decode_list(body: bytes) -> list[Task]:
     return decoder.close()
 
 
+def verify_done(answer: ApiResponse) -> None:
+    """Check that LeadLex itself says, and says now, that a change is made.
+
+    Raises:
+        ValueError: a cache gave the answer, or its status leaves that open: 202 is only
+            accepted, 203 was changed on the way, 206 is a part.
+    """
+    if answer.is_cached:
+        message = "a cache gave an earlier answer"
+        raise ValueError(message)
+    if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
+        raise ValueError(f"the answer has status {answer.status}")
+
+
 def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
     """Check that a response confirms the change of this task to this status.
 
@@ -131,10 +157,15 @@ def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
         ValueError: it confirms anything else or nothing, or also contains an error.
     """
     answer = parse_json(body)
-    if _member(answer, "error") or _member(answer, "errors"):
-        message = "the answer has an error beside its data"
-        raise ValueError(message)
     data = _member(answer, "data")
+    for part in (answer, data):
+        if _member(part, "error") or _member(part, "errors"):
+            message = "the answer has an error beside its data"
+            raise ValueError(message)
+        denials = [name for name in _DENIED_IF_FALSE if _member(part, name) is False]
+        denials += [name for name in _DENIED_IF_TRUE if _member(part, name)]
+        if denials:
+            raise ValueError(f"the answer says that nothing was done ({denials[0]})")
     if _member(data, "task_id") != task_id or _member(data, "status") != status:
         message = f"the answer does not say that the task is {status}"
         raise ValueError(message)
@@ -172,18 +203,24 @@ def _kind_of(operation: str, status: int, code: str, message: str) -> type[LexiE
         return RequestRejected
     if status < HTTPStatus.BAD_REQUEST or not code:
         return MalformedResponse
-    if code in _RATE_CODES:
+    if _OF_RATE.search(code):
         return RateLimited
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return KeyRejected if _OF_KEY.search(code) else RequestRejected
+        words = set(re.split(r"[^a-z]+", code.lower()))
+        is_of_key = words & _OF_KEY and not words & _NOT_OF_KEY
+        return KeyRejected if is_of_key else RequestRejected
     if operation == LIST:
         return RequestRejected
     # Both codes are generic, and their other meanings leave the outcome unknown.
     if status == HTTPStatus.NOT_FOUND and code.endswith("not_found"):
-        is_of_task = code in _TASK_CODES and not _OF_ROUTE.search(message)
+        names_other = _OF_ROUTE.search(message) or (
+            _OF_OTHERS.search(message) and not _OF_TASK.search(message)
+        )
+        is_of_task = code in _TASK_CODES and not names_other
         return TaskNotFound if is_of_task else MalformedResponse
     if status == HTTPStatus.BAD_REQUEST and code == "validation_error":
-        return NotPending if _SETTLED.search(message) else MalformedResponse
+        is_settled = _SETTLED.search(message) and not _OF_REQUEST.search(message)
+        return NotPending if is_settled else MalformedResponse
     return RequestRejected
 
 
@@ -203,72 +240,8 @@ def _shown(value: Json) -> str:
     return replace_invalid_unicode(value[:_MESSAGE_SHOWN])
 
 
-def is_from_cache(headers: Mapping[str, str]) -> bool:
-    """Return whether the headers show that a cache sent the response."""
-    if headers.get("age", "").strip("0 ,\t"):
-        return True
-    if re.match(r"\s*11[0-3]\b", headers.get("warning", "")):
-        return True
-    return any(_HIT.search(headers.get(name, "")) for name in _CACHE_HEADERS)
-
-
-def read_rate_limit(
-    headers: Mapping[str, str], *, received_at: datetime
-) -> RateLimitHeaders:
-    """Parse the rate-limit headers; invalid ones are ignored."""
-    date = _http_date(headers.get("date", ""))
-    retry = headers.get("retry-after", "")
-    return RateLimitHeaders(
-        limit=_count(headers.get("x-ratelimit-limit")),
-        remaining=_count(headers.get("x-ratelimit-remaining")),
-        reset=_epoch(headers.get("x-ratelimit-reset")),
-        retry_after=_retry_after(retry, received_at, date or received_at),
-        date=date,
-    )
-
-
 def _member(value: Json, key: str) -> Json:
     if not isinstance(value, dict):
         message = f"no object where {key!r} should be"
         raise ValueError(message)  # noqa: TRY004 - the body is wrong, not the argument
     return value.get(key)
-
-
-def _count(text: str | None) -> int | None:
-    if text is None or not text.isascii() or not text.strip().isdigit():
-        return None
-    return int(text) if len(text) < len(str(_MAX_EPOCH)) else None
-
-
-def _epoch(text: str | None) -> datetime | None:
-    seconds = _count(text)
-    if seconds is None or not 0 < seconds <= _MAX_EPOCH:
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _retry_after(text: str, received_at: datetime, date: datetime) -> datetime | None:
-    """Parse Retry-After (RFC 9110 10.2.3): seconds, or a date of the server's clock."""
-    if _SECONDS.fullmatch(text.strip()):
-        # If the header is repeated, the longest wait counts.
-        seconds = max(map(float, text.split(",")))
-        wait = timedelta(seconds=min(seconds, _LONGEST_WAIT.total_seconds()))
-    elif moment := _http_date(text):
-        wait = max(moment - date, timedelta(0))
-    else:
-        return None
-    # A wait of more than a week is probably a mistake.
-    return received_at + min(wait, _LONGEST_WAIT)
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment: Any = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    try:
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        result: datetime = aware.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return result

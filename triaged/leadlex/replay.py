@@ -5,15 +5,14 @@ response to its request, so the second copy would be taken for the next response
 cache may also respond in place of LeadLex.
 """
 
+import hashlib
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, TypeAlias
-
-_Head: TypeAlias = tuple[tuple[bytes, bytes], ...]
+from typing import Final
 
 _REQUEST_ID: Final = b"x-request-id"
 # More than the number of calls that can be in flight.
-_REMEMBERED: Final = 64
+_REMEMBERED: Final = 32
 # ``Date`` has whole seconds, so two responses within a second may be identical.
 _SAME_SECOND: Final = 2.0
 # Tolerance in seconds for concurrent responses and for the clocks of several servers.
@@ -26,27 +25,34 @@ class ReplayDetector:
     """Remembers recent response heads: with request ids, no two may be equal."""
 
     def __init__(self) -> None:
-        self._heads: dict[_Head, float] = {}
+        # Hashes of id and whole head: thousands of workspaces remember theirs.
+        self._heads: dict[tuple[bytes, bytes], float] = {}
 
     def is_replay(self, head: Iterable[tuple[bytes, bytes]], monotonic: float) -> bool:
         """Return whether the same head was received before, and remember it.
 
         A request id that a server uses for all responses identifies none of them.
         """
-        head = tuple((name.lower(), value) for name, value in head)
-        names = dict(head)
+        fields = [(name.lower(), value) for name, value in head]
+        names = dict(fields)
         if _REQUEST_ID not in names:
             return False
-        if (first_seen := self._heads.get(head)) is None:
-            self._heads[head] = monotonic
+        hashed_id = _hash(names[_REQUEST_ID])
+        seen = hashed_id, _hash(repr(fields).encode())
+        if (first_seen := self._heads.get(seen)) is None:
+            self._heads[seen] = monotonic
             if len(self._heads) > _REMEMBERED:
                 del self._heads[next(iter(self._heads))]
             return False
-        ids = {dict(other)[_REQUEST_ID] for other in self._heads}
+        ids = {other for other, _ in self._heads}
         if len(ids) == 1 and len(self._heads) > 1:
             return False
         is_of_same_second = b"date" in names and monotonic < first_seen + _SAME_SECOND
         return len(ids) > 1 or not is_of_same_second
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 class StaleDetector:

@@ -32,6 +32,7 @@ class LexiWriter:
             DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )
         try:
+            protocol.verify_done(answer)
             protocol.verify_confirmation(answer.body, task_id=task_id, status=DISMISSED)
         except ValueError as error:
             raise malformed_response(DISMISS, answer, error) from error

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from triaged.errors import LedgerError, os_reason
-from triaged.ledger.database import APPLICATION_ID, FILE
+from triaged.ledger.location import FILE
 from triaged.ledger.schema import VERSION, migrate
+from triaged.ledger.sqlite import APPLICATION_ID
 
 _BUSY_SECONDS: Final = 60.0
 _DAMAGED: Final = "make another backup"

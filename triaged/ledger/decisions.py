@@ -4,10 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from sqlite3 import Row
 from typing import TYPE_CHECKING, Any, Final
 
-from triaged.ledger.database import Database, format_timestamp, parse_stored_timestamp
+from triaged.ledger.database import (
+    Database,
+    Row,
+    format_timestamp,
+    parse_stored_timestamp,
+)
 from triaged.rules.task import Decision, LeaveCause
 
 if TYPE_CHECKING:
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 # Bounds the stored decisions, whatever LeadLex lists: the newest are kept.
 MAX_DECISIONS: Final = 20_000
 MAX_DECISION_BYTES: Final = 64 * 1024 * 1024
+
+# A decision that equals the stored one in these is not stored again.
+_COMPARED: Final = ("cause", "rule", "observed", "rules_sha256", "content_sha256")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +113,16 @@ class DecisionStore:
         return len(rows)
 
     def _known(self, task_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-        marks = ", ".join("?" * len(task_ids))
+        # PostgreSQL does not take an empty list.
+        marks = ", ".join("?" * len(task_ids)) or "NULL"
         rows = self._database.rows(
             "SELECT task_id, cause, rule, observed, rules_sha256, content_sha256"  # noqa: S608 - only marks
             f" FROM decision WHERE workspace = ? AND task_id IN ({marks})",
             (self._workspace, *task_ids),
         )
-        return {row["task_id"]: tuple(row)[1:] for row in rows}
+        return {
+            row["task_id"]: tuple(row[column] for column in _COMPARED) for row in rows
+        }
 
     def trim(self) -> int:
         """Delete the oldest decisions beyond the maximum; return their number."""
@@ -189,3 +199,11 @@ def _record(row: Row) -> DecisionRecord:
         rules_sha256=row["rules_sha256"],
         task=json.loads(row["task"]),
     )
+
+
+def description_in(task: str | None) -> str:
+    """Return the description in a stored task; what is no text is shown as JSON."""
+    value = json.loads(task).get("description") if task else None
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

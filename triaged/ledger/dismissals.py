@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.ledger.database import (
     Database,
+    Row,
     format_timestamp,
     parse_stored_timestamp,
     utc_day,
@@ -170,7 +170,7 @@ class Dismissals:
             "UPDATE dismissal SET outcome = ?,"
             " resolved_at = CASE WHEN outcome = ? THEN resolved_at ELSE ? END,"
             " request_id = COALESCE(?, request_id), detail = COALESCE(?, detail),"
-            " recheck = ? WHERE id = ?"
+            " recheck = ? WHERE workspace = ? AND id = ?"
             " AND (outcome IS NULL OR outcome = 'unknown' OR recheck = 1)",
             (
                 outcome,
@@ -179,6 +179,7 @@ class Dismissals:
                 request_id,
                 detail,
                 int(recheck),
+                self._workspace,
                 entry_id,
             ),
         )

@@ -1,28 +1,40 @@
 """The ledger of one workspace: its stores over one database."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
+from triaged.clock import Clock
 from triaged.errors import ConfigError
+from triaged.ledger.activity import Activity
+from triaged.ledger.bound import WorkspaceDatabase
 from triaged.ledger.counters import Counters
-from triaged.ledger.database import BUSY_SECONDS, Database, format_timestamp
+from triaged.ledger.database import (
+    BUSY_SECONDS,
+    Database,
+    find_task_ids,
+    format_timestamp,
+)
 from triaged.ledger.decisions import DecisionStore
 from triaged.ledger.dismissals import Dismissals
 from triaged.ledger.feedback import FeedbackStore
 from triaged.ledger.flags import Flags
+from triaged.ledger.fleet_views import FleetViews
 from triaged.ledger.holds import Holds
-from triaged.ledger.locks import DaemonLock
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.locks import DispatchLock
+from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
+from triaged.ledger.opening import open_database, served_workspace
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
 from triaged.ledger.vetoes import Vetoes
 
-# Every table with task ids.
-_TASK_TABLES: Final = ("dismissal", "decision", "observation", "hold", "veto")
+# Names of workspaces in a message.
+_SHOWN: Final = 5
 
 
 class Ledger:
@@ -30,13 +42,43 @@ class Ledger:
 
     def __init__(
         self,
-        directory: Path,
+        database: Database,
+        workspace: str = "default",
+        *,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Use an open database, which ledgers of other workspaces may share.
+
+        ``close`` leaves it open, unless ``on_close`` closes it.
+        """
+        self._database = database = WorkspaceDatabase(database, workspace)
+        self._on_close = on_close
+        self.workspace = workspace
+        self.location = database.location
+        self.dismissals = Dismissals(database, workspace)
+        self.decisions = DecisionStore(database, workspace)
+        self.holds = Holds(database, workspace)
+        self.observations = Observations(database, workspace)
+        self.rule_changes = RuleChanges(database, workspace)
+        self.rulesets = Rulesets(database)
+        self.feedback = FeedbackStore(database, workspace)
+        self.flags = Flags(database, workspace)
+        self.vetoes = Vetoes(database, workspace)
+        self.counters = Counters(database, workspace)
+        self.state = StateStore(database, workspace)
+        self.notifications = Notifications(database, workspace)
+        self.activity = Activity(database, workspace)
+
+    @classmethod
+    def open(
+        cls,
+        place: Path | LedgerLocation,
         *,
         workspace: str = "default",
         create: bool = True,
         busy_seconds: float = BUSY_SECONDS,
-    ) -> None:
-        """Open the ledger of a state directory.
+    ) -> Self:
+        """Open the ledger at a place, with a database of its own.
 
         ``busy_seconds`` is how long a statement waits while another process writes.
 
@@ -45,49 +87,68 @@ class Ledger:
             LedgerError: it cannot be opened; the message tells what to do.
 
         """
-        self._database = Database(directory, create=create, busy_seconds=busy_seconds)
-        self.workspace = workspace
-        self.path = self._database.path
-        self.dismissals = Dismissals(self._database, workspace)
-        self.decisions = DecisionStore(self._database, workspace)
-        self.holds = Holds(self._database, workspace)
-        self.observations = Observations(self._database, workspace)
-        self.rule_changes = RuleChanges(self._database, workspace)
-        self.rulesets = Rulesets(self._database)
-        self.feedback = FeedbackStore(self._database, workspace)
-        self.flags = Flags(self._database, workspace)
-        self.vetoes = Vetoes(self._database, workspace)
-        self.counters = Counters(self._database, workspace)
-        self.state = StateStore(self._database, workspace)
+        database = open_database(place, create=create, busy_seconds=busy_seconds)
+        return cls(database, workspace, on_close=database.close)
 
     @classmethod
     def open_existing(
-        cls, directory: Path, *, workspace: str, busy_seconds: float = BUSY_SECONDS
+        cls,
+        place: Path | LedgerLocation,
+        *,
+        workspace: str,
+        is_of_fleet: bool = False,
+        busy_seconds: float = BUSY_SECONDS,
     ) -> Self:
         """Open a ledger that a daemon or another command has created.
 
         For commands that act on a running daemon: nothing is created, so a command
-        cannot report success without an effect.
+        cannot report success without an effect. ``is_of_fleet``: the files of the fleet
+        have this workspace, so it need not have run yet.
 
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
             ConfigError: the ledger does not know this workspace, or the daemon that
                 runs on it serves another one.
         """
-        owner = DaemonLock.owner(directory)
-        ledger = cls(
-            directory, workspace=workspace, create=False, busy_seconds=busy_seconds
+        ledger = cls.open(
+            place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
+        if is_of_fleet:
+            return ledger
         known = ledger.workspaces()
-        served = owner.workspace if owner else None
+        served = served_workspace(place)
         if served not in {None, "", workspace} or (known and workspace not in known):
-            ledger.close()
-            whose = served or ", ".join(sorted(known))
-            raise ConfigError.of_setting(
-                "TRIAGED_WORKSPACE",
-                f"the ledger {ledger.path} belongs to workspace {whose}, not to"
-                f" {workspace}; set TRIAGED_WORKSPACE or --workspace",
-            )
+            raise _refusal(ledger, served or _named(known))
+        return ledger
+
+    @classmethod
+    def open_own(
+        cls,
+        place: Path | LedgerLocation,
+        *,
+        workspace: str,
+        is_of_fleet: bool = False,
+    ) -> Self:
+        """Open the ledger for a command that acts or reports for one workspace.
+
+        A second label on the state directory of one workspace would know neither its
+        vetoes nor its pause, and report that nothing was ever dismissed.
+
+        Raises:
+            LedgerError: it cannot be opened; the message tells what to do.
+            ConfigError: it belongs to one other workspace, or the daemon that runs on
+                it serves another one.
+        """
+        ledger = cls.open(place, workspace=workspace)
+        # A database, and the directory of a fleet, hold many workspaces.
+        is_shared = isinstance(place, LedgerLocation) and place.url is not None
+        if is_of_fleet or is_shared:
+            return ledger
+        known = ledger.workspaces()
+        served = served_workspace(place)
+        is_of_other = len(known) == 1 and workspace not in known
+        if served not in {None, "", workspace} or is_of_other:
+            raise _refusal(ledger, served or _named(known))
         return ledger
 
     def bind(self, api_url: str, *, at: datetime) -> None:
@@ -110,15 +171,19 @@ class Ledger:
             elif row["api_url"] != api_url:
                 raise ConfigError.of_setting(
                     "TRIAGED_API_URL",
-                    f"the ledger {self.path} holds what workspace {self.workspace} did"
-                    f" at {row['api_url']}, not at {api_url}; use another"
-                    " TRIAGED_STATE_DIR",
+                    f"the ledger {self.location} holds what workspace"
+                    f" {self.workspace} did at {row['api_url']}, not at {api_url};"
+                    " use another TRIAGED_STATE_DIR",
                 )
 
     def workspaces(self) -> dict[str, str]:
         """Return the known workspaces with the URLs of their APIs."""
         rows = self._database.rows("SELECT name, api_url FROM workspace")
         return {row["name"]: row["api_url"] for row in rows}
+
+    def fleet_views(self) -> FleetViews:
+        """Return queries over all workspaces of this ledger."""
+        return FleetViews(self._database)
 
     def __enter__(self) -> Self:
         return self
@@ -127,26 +192,34 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the database."""
-        self._database.close()
+        """Close the database, if this ledger opened it."""
+        self._on_close()
 
     def verify(self) -> None:
-        """Check that the open file is still the one at the ledger's path.
+        """Check that a dismissal may leave: others still read and write this ledger.
 
         Raises:
-            LedgerError: it was deleted or replaced.
+            LedgerError: its file was deleted or replaced, or its database is away.
+            LeaseLost: another process may dismiss for this workspace.
         """
-        self._database.verify()
+        self._database.verify(self.workspace)
 
     def transaction(self) -> contextlib.AbstractContextManager[None]:
         """Run the body in one durable transaction; it may be nested."""
-        return self._database.transaction()
+        return self._database.transaction(self.workspace)
 
     def task_ids(self, prefix: str = "", *, limit: int) -> list[str]:
         """Return the known task ids with a prefix, sorted."""
-        return self._database.task_ids(
-            _TASK_TABLES, self.workspace, prefix, limit=limit
-        )
+        return find_task_ids(self._database, self.workspace, prefix, limit=limit)
+
+    def dispatch_lock(
+        self, clock: Clock, on_wait: Callable[[str], None] = lambda _: None
+    ) -> DispatchLock:
+        """Return the lock to hold while dismissals of this workspace are sent.
+
+        ``on_wait`` is called with the owner of the lock if the wait takes long.
+        """
+        return self._database.dispatch_lock(self.workspace, clock, on_wait)
 
     def prune(self, *, before: datetime) -> int:
         """Delete resolved data older than ``before``; return the number of rows."""
@@ -155,5 +228,25 @@ class Ledger:
 
     def _prunable(
         self,
-    ) -> Iterator[Dismissals | DecisionStore | Observations | FeedbackStore]:
+    ) -> Iterator[
+        Dismissals | DecisionStore | Observations | FeedbackStore | Notifications
+    ]:
         yield from (self.dismissals, self.decisions, self.observations, self.feedback)
+        yield self.notifications
+
+
+def _named(known: Iterable[str]) -> str:
+    names = sorted(known)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _refusal(ledger: Ledger, whose: str) -> ConfigError:
+    """Close a ledger of another workspace, and return the error that says so."""
+    ledger.close()
+    return ConfigError.of_setting(
+        "TRIAGED_WORKSPACE",
+        f"the ledger {ledger.location} belongs to workspace {whose}, not to"
+        f" {ledger.workspace}; set TRIAGED_WORKSPACE or --workspace, or another"
+        " TRIAGED_STATE_DIR for a workspace of its own",
+    )

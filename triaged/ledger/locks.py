@@ -8,16 +8,17 @@ import fcntl
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
 DAEMON_LOCK: Final = "daemon.lock"
-_DISPATCH_LOCK: Final = "gate.lock"  # kept: older versions use this name
+DISPATCH_LOCK: Final = "dispatch-{}.lock"
 _POLL_SECONDS: Final = 0.05
 _ATTEMPTS: Final = 20
 _REPORT_AFTER_SECONDS: Final = 2.0
@@ -36,6 +37,43 @@ class LockOwner:
     def __str__(self) -> str:
         """Format the process id and the host name."""
         return f"process {self.pid} on {self.host}"
+
+
+class DispatchLock(Protocol):
+    """Held by a process while it sends dismissals of a workspace.
+
+    While it is held, an intent without an outcome belongs to a process that has died
+    or was fenced.
+    """
+
+    def acquired(
+        self, give_up: Callable[[], bool] = ...
+    ) -> AbstractAsyncContextManager[bool]:
+        """Wait until no other process dismisses, and hold the lock in the body.
+
+        Yields False if ``give_up`` ended the wait.
+        """
+        ...
+
+
+class DaemonLock(Protocol):
+    """Held by a daemon or a ``run --once`` for as long as it runs."""
+
+    def __enter__(self) -> Self:
+        """Acquire it, or raise ``AlreadyRunning``."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Release it."""
+        ...
+
+    def verify(self) -> None:
+        """Raise ``LedgerError`` if another process may hold it too."""
+        ...
+
+    def heartbeat(self) -> None:
+        """Record that this process is alive; called every second or so."""
+        ...
 
 
 class FileLock:
@@ -110,9 +148,12 @@ class FileLock:
 
 
 def _write_owner(descriptor: int, facts: Mapping[str, str | bool]) -> None:
-    os.ftruncate(descriptor, 0)
     owner = {"pid": os.getpid(), "host": os.uname().nodename, **facts}
-    os.pwrite(descriptor, json.dumps(owner).encode(), 0)
+    text = json.dumps(owner).encode()
+    # A daemon takes the same lock in each cycle, and writing is slow.
+    if os.pread(descriptor, len(text) + 1, 0) != text:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
 
 
 def _read_owner(path: Path) -> LockOwner | None:
@@ -130,7 +171,7 @@ def _read_owner(path: Path) -> LockOwner | None:
         return None
 
 
-class DaemonLock:
+class FileDaemonLock:
     """Held by a daemon or a ``run --once`` for as long as it runs."""
 
     def __init__(
@@ -176,6 +217,9 @@ class DaemonLock:
         """
         self._lock.verify()
 
+    def heartbeat(self) -> None:
+        """Do nothing: the kernel releases the lock when the process ends."""
+
     def __enter__(self) -> Self:
         """Acquire the lock.
 
@@ -195,10 +239,11 @@ class DaemonLock:
         self._lock.release()
 
 
-class DispatchLock:
-    """Held by a process while it sends dismissals.
+class FileDispatchLock:
+    """Held by a process during a cycle, or while it sends dismissals of a workspace.
 
     While it is held, an intent without an outcome belongs to a process that has died.
+    Each workspace has a file of its own, so that none waits for another.
     """
 
     def __init__(
@@ -206,9 +251,10 @@ class DispatchLock:
         directory: Path,
         clock: Clock,
         *,
+        workspace: str = "default",
         on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._lock = FileLock(directory / _DISPATCH_LOCK)
+        self._lock = FileLock(directory / DISPATCH_LOCK.format(workspace))
         self._clock = clock
         self._on_wait = on_wait
 

@@ -99,7 +99,8 @@ class Observations:
         return [each for pair, each in changed.items() if pair not in known]
 
     def _known(self, task_ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
-        marks = ", ".join("?" * len(task_ids))
+        # PostgreSQL does not take an empty list.
+        marks = ", ".join("?" * len(task_ids)) or "NULL"
         rows = self._database.rows(
             "SELECT task_id, rule, kind, rule_sha256"  # noqa: S608 - only placeholders
             " FROM observation"

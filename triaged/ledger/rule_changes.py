@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from sqlite3 import Row
 from typing import Any, Final
 
 from triaged.ledger.counters import Counters
 from triaged.ledger.database import (
     Database,
+    Row,
     format_timestamp,
     parse_stored_timestamp,
 )
@@ -39,6 +39,10 @@ class RuleChange:
     at: datetime
     by: str
     evidence: Mapping[str, Any]
+
+    def led_to(self, mode: str) -> bool:
+        """Return whether this change leaves a rule in such a mode."""
+        return mode == ("enforce" if self.change is Change.PROMOTED else "observe")
 
 
 class RuleChanges:
@@ -88,6 +92,10 @@ class RuleChanges:
             rule: {fingerprint: each.change for fingerprint, each in known.items()}
             for rule, known in self.latest(at=at).items()
         }
+
+    def last_of_each(self) -> dict[str, RuleChange]:
+        """Return the last change of each rule, whatever its match was then."""
+        return {change.rule: change for change in self.since(None)}
 
     def since(self, moment: datetime | None) -> Sequence[RuleChange]:
         """Return the changes after a time (None: all of them), oldest first."""

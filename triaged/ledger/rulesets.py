@@ -6,7 +6,10 @@ from triaged.ledger.database import Database, format_timestamp
 
 
 class Rulesets:
-    """Rules files by SHA-256 (hex), shared by all workspaces."""
+    """Rules files by SHA-256 (hex), shared by all workspaces.
+
+    Who has the hash has the file, so sharing shows a workspace nothing of another.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 import zlib
+from dataclasses import dataclass
 from typing import Any, Final
 
 # The change of each version to the previous one; never edited after a release.
@@ -213,6 +214,32 @@ def migrate(connection: sqlite3.Connection, *, target: int = VERSION) -> None:
             # On a full disk SQLite has already rolled back.
             connection.execute("ROLLBACK")
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """The columns of a table, and those of its primary key in order."""
+
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+
+def table_shapes() -> dict[str, TableShape]:
+    """Return the tables of the current version, which each store has, by name."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh)
+        names = fresh.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        ).fetchall()
+        shapes = {}
+        for (table,) in names:
+            info = fresh.execute(f"PRAGMA table_info({table})").fetchall()
+            key = sorted((row[5], row[1]) for row in info if row[5])
+            shapes[table] = TableShape(
+                columns=tuple(row[1] for row in info),
+                key=tuple(name for _, name in key),
+            )
+        return shapes
 
 
 def _rename_trace_keys(trace: bytes) -> bytes:

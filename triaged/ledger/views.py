@@ -4,58 +4,40 @@ They never change the ledger and never read a whole table into memory.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from sqlite3 import Row
-from typing import Final
 
 from triaged.ledger.database import (
-    BUSY_SECONDS,
-    FILE,
     Database,
+    find_task_ids,
     format_timestamp,
     parse_stored_timestamp,
 )
-from triaged.ledger.decisions import DecisionStore
+from triaged.ledger.decisions import DecisionStore, description_in
 from triaged.ledger.dismissals import Dismissals, Outcome
 from triaged.ledger.feedback import BY_TRIAGED, FeedbackStore
 from triaged.ledger.flags import Flag, FlagName, Flags
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.notifications import COUNTER as NOTIFICATIONS
 from triaged.ledger.observations import Observations
+from triaged.ledger.opening import open_read_only
 from triaged.ledger.rule_changes import COUNTER, RuleChanges
 from triaged.ledger.rulesets import Rulesets
+from triaged.ledger.vetoes import Veto, Vetoes
 from triaged.rules.task import Changes
-
-_DESCRIPTION: Final = "json_extract({}, '$.description') AS description"
-
-
-class ReadOnlyDatabase(Database):
-    """A read-only connection to a ledger, for use in one thread."""
-
-    def __init__(self, directory: Path) -> None:
-        """Open the ledger of a state directory.
-
-        Raises:
-            LedgerError: it cannot be opened.
-        """
-        self.path = directory / FILE
-        self._busy_seconds = BUSY_SECONDS
-        self._depth = 0
-        self._connection = self._connect("ro")
-        self._connection.row_factory = Row
 
 
 @contextlib.contextmanager
-def open_views(directory: Path, workspace: str) -> Iterator["LedgerViews"]:
+def open_views(place: Path | LedgerLocation, workspace: str) -> Iterator["LedgerViews"]:
     """Open the views of one workspace on a separate connection.
 
     Raises:
         LedgerError: the ledger cannot be opened.
 
     """
-    database = ReadOnlyDatabase(directory)
+    database = open_read_only(place)
     try:
         yield LedgerViews(database, workspace)
     finally:
@@ -72,6 +54,7 @@ class LedgerTotals:
     false_positives: Mapping[str, int]
     rule_changes: Mapping[tuple[str, str], int]
     modes: Changes
+    notifications: Mapping[str, int]
     unresolved: int
     paused: Flag | None
     breaker: Flag | None
@@ -134,13 +117,15 @@ class LedgerViews:
         self._observations = Observations(database, workspace)
         self._feedback = FeedbackStore(database, workspace)
         self._flags = Flags(database, workspace)
+        self._vetoes = Vetoes(database, workspace)
 
     def totals(self) -> LedgerTotals:
         """Return the current values of all counters."""
         counted: dict[str, dict[tuple[str, str], int]] = {}
         for row in self._database.rows(
             "SELECT name, label, label2, value FROM counter WHERE workspace = ?"
-            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes')",
+            " AND name IN ('attempts', 'dismissals', 'observed', 'rule_changes',"
+            " 'notifications')",
             (self._workspace,),
         ):
             of_name = counted.setdefault(row["name"], {})
@@ -152,6 +137,9 @@ class LedgerViews:
             rule_changes=counted.get(COUNTER, {}),
             modes=self.rule_changes.changes(),
             false_positives=self._feedback.count_false_positives(),
+            notifications={
+                k: n for (k, _), n in counted.get(NOTIFICATIONS, {}).items()
+            },
             unresolved=self.dismissals.count_unresolved(),
             paused=self._flags.get(FlagName.PAUSED),
             breaker=self._flags.get(FlagName.BREAKER),
@@ -171,24 +159,29 @@ class LedgerViews:
         """Count by rule the tasks first observed on a UTC day."""
         return self._observations.count_on(day)
 
-    def feedback(self) -> Mapping[tuple[str, str], int]:
-        """Count the observed tasks by rule and human decision."""
+    def feedback(self) -> Mapping[tuple[str, str, str], int]:
+        """Count the observed and audited tasks by rule, kind and human decision."""
         rows = self._database.rows(
-            "SELECT o.rule, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
+            "SELECT o.rule, o.kind, w.decision, COUNT(*) AS n FROM observation o"  # noqa: S608
             " JOIN human_decision w ON w.workspace = o.workspace"
             " AND w.task_id = o.task_id"
             f" WHERE o.workspace = ? AND w.decision IS NOT NULL AND NOT {BY_TRIAGED}"
-            " GROUP BY o.rule, w.decision",
+            " GROUP BY o.rule, o.kind, w.decision",
             (self._workspace,),
         )
-        return {(row["rule"], row["decision"]): row["n"] for row in rows}
+        return {(row["rule"], row["kind"], row["decision"]): row["n"] for row in rows}
 
     def held(self, rule: str, limit: int) -> list[HeldTask]:
-        """Return the tasks that a rule holds, in the order in which their holds end."""
+        """Return the tasks that a rule holds, in the order in which their holds end.
+
+        Vetoed tasks are not included, since nothing happens when their holds end.
+        """
         rows = self._database.rows(
-            f"SELECT h.task_id, h.since, {_DESCRIPTION.format('d.task')}"  # noqa: S608
-            " FROM (SELECT workspace, task_id, since FROM hold WHERE workspace = ?"
-            " AND rule = ? ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
+            "SELECT h.task_id, h.since, d.task"
+            " FROM (SELECT workspace, task_id, since FROM hold o WHERE workspace = ?"
+            " AND rule = ? AND NOT EXISTS (SELECT 1 FROM veto v"
+            " WHERE v.workspace = o.workspace AND v.task_id = o.task_id)"
+            " ORDER BY since, task_id LIMIT ?) h LEFT JOIN decision d"
             " ON d.workspace = h.workspace AND d.task_id = h.task_id"
             " ORDER BY h.since, h.task_id",
             (self._workspace, rule, limit),
@@ -199,7 +192,7 @@ class LedgerViews:
                     row["task_id"],
                     rule,
                     parse_stored_timestamp(row["since"]),
-                    _text(row["description"]),
+                    description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -207,8 +200,8 @@ class LedgerViews:
     def recent(self, limit: int) -> list[RecentDismissal]:
         """Return the latest dismissals, newest first."""
         rows = self._database.rows(
-            "SELECT task_id, decided_at, rule, reason, source, outcome,"  # noqa: S608
-            f" {_DESCRIPTION.format('task')} FROM dismissal WHERE workspace = ?"
+            "SELECT task_id, decided_at, rule, reason, source, outcome,"
+            " task FROM dismissal WHERE workspace = ?"
             " ORDER BY decided_at DESC, id DESC LIMIT ?",
             (self._workspace, limit),
         )
@@ -221,7 +214,7 @@ class LedgerViews:
                     reason=row["reason"],
                     source=row["source"],
                     outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-                    description=_text(row["description"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
@@ -232,8 +225,8 @@ class LedgerViews:
         Tasks on hold or over a cap are not included, since they are only delayed.
         """
         rows = self._database.rows(
-            "SELECT task_id, decided_at, cause, rule,"  # noqa: S608
-            f" {_DESCRIPTION.format('task')} FROM decision WHERE workspace = ?"
+            "SELECT task_id, decided_at, cause, rule, task"
+            " FROM decision WHERE workspace = ?"
             " AND cause IS NOT NULL AND cause NOT IN ('held', 'over_cap')"
             " ORDER BY decided_at DESC, task_id LIMIT ?",
             (self._workspace, limit),
@@ -245,15 +238,35 @@ class LedgerViews:
                     decided_at=parse_stored_timestamp(row["decided_at"]),
                     cause=row["cause"],
                     rule=row["rule"],
-                    description=_text(row["description"]),
+                    description=description_in(row["task"]),
                 )
                 for row in rows
             ]
 
+    def paused(self) -> Flag | None:
+        """Return when, by whom and why dismissing was paused; None if it was not."""
+        return self._flags.get(FlagName.PAUSED)
+
+    def veto(self, task_id: str) -> Veto | None:
+        """Return the veto of a task, or None."""
+        return self._vetoes.get(task_id)
+
+    def vetoes(self, limit: int) -> list[Veto]:
+        """Return the latest vetoes, newest first."""
+        return self._vetoes.latest(limit)
+
+    def count_vetoes(self) -> int:
+        """Return the number of vetoes."""
+        return self._vetoes.count()
+
     def task_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the known task ids with a prefix."""
-        return self._database.task_ids(
-            ("decision", "dismissal"), self._workspace, prefix, limit=limit
+        return find_task_ids(
+            self._database,
+            self._workspace,
+            prefix,
+            limit=limit,
+            tables=("decision", "dismissal"),
         )
 
 
@@ -265,9 +278,3 @@ def day_of(moment: datetime) -> datetime:
 def next_day(moment: datetime) -> datetime:
     """Return the start of the UTC day after a timestamp's day."""
     return day_of(moment) + timedelta(days=1)
-
-
-def _text(value: object) -> str:
-    return (
-        value if isinstance(value, str) else "" if value is None else json.dumps(value)
-    )

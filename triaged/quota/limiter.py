@@ -147,6 +147,10 @@ class QuotaLimiter:
         if self._in_flight.pop(permit, None) is not None:
             day.used = max(day.used - 1, 0)
 
+    def has_dismissals_in_flight(self) -> bool:
+        """Return whether the outcome of a dismissal is still awaited."""
+        return any(call.dismissal for call in self._in_flight.values())
+
     def expire_dismissals(self, now: float) -> None:
         """Count dismissals in flight as sent: the process that sent them has died."""
         self._expire(now, lambda call: call.dismissal)

@@ -27,12 +27,21 @@ class Pattern(Protocol):
         ...
 
 
+# Rules files in different directories may name different lists alike.
+ListId: TypeAlias = tuple[str, str]
+
+
 class ListFile(NamedTuple):
     """The file that a list was read from, and the line number of each entry, from 1."""
 
     name: str
     sha256: str
     lines: tuple[int, ...] = ()
+
+    @property
+    def id(self) -> ListId:
+        """The name and hash, which identify a list."""
+        return self.name, self.sha256
 
 
 class Keep(StrEnum):

@@ -280,6 +280,9 @@ def _valid_id(value: Json) -> str | None:
     # "." and ".." are path segments that clients and servers resolve away.
     if not isinstance(value, str) or not value.strip() or value in {".", ".."}:
         return None
+    # PostgreSQL's text cannot hold NUL, so such an id could not be recorded.
+    if "\0" in value:
+        return None
     return value if replace_invalid_unicode(value) == value else None
 
 

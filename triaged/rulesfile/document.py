@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, Final
 
-from triaged.rules.conditions import Condition, Leaf, list_file, map_leaves, with_list
+from triaged.rules.conditions import (
+    Condition,
+    Leaf,
+    ListId,
+    list_file,
+    map_leaves,
+    with_list,
+)
 from triaged.rules.rule import Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Json, LeaveCause, Task, parse_task
 from triaged.rulesfile.problems import Location
@@ -73,7 +81,7 @@ class RuleTest:
     expect: Expectation
     place: Location
     other_tasks: tuple[TestTask, ...] = ()
-    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    files: Mapping[ListId, tuple[str, ...]] = field(default_factory=dict)
     now: datetime | None = None
 
     def tasks(self, now: datetime) -> list[Task]:
@@ -98,18 +106,51 @@ class RuleTest:
 
     def _adapt_leaf(self, leaf: Leaf) -> Leaf:
         file = list_file(leaf)
-        if file is None or file.name not in self.files:
+        if file is None or file.id not in self.files:
             return leaf
-        return with_list(leaf, self.files[file.name])
+        return with_list(leaf, self.files[file.id])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesDocument:
-    """Everything that could be read of a file."""
+    """Everything that could be read of a file, or of several that are used as one.
+
+    ``limits`` are the safety limits that are written there; the others have their
+    default.
+    """
 
     task_types: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
-    safety: SafetyLimits = field(default_factory=SafetyLimits)
+    limits: Mapping[str, Any] = field(default_factory=dict)
     protect: tuple[LocatedMatch, ...] = ()
     rules: tuple[LocatedRule, ...] = ()
     tests: tuple[RuleTest, ...] = ()
+
+    @property
+    def safety(self) -> SafetyLimits:
+        """The safety limits in force."""
+        return SafetyLimits(**self.limits)
+
+
+def combine(documents: Sequence[RulesDocument]) -> RulesDocument:
+    """Combine files in order: everything adds up, and the stricter limit wins.
+
+    A limit that only one of them states is that one's; the default counts only where
+    none states it.
+    """
+    limits: dict[str, Any] = {}
+    for document in documents:
+        for name, value in document.limits.items():
+            stricter = max if name in _STRICTER_IF_GREATER else min
+            limits[name] = stricter(limits.get(name, value), value)
+    return RulesDocument(
+        task_types=tuple(t for document in documents for t in document.task_types),
+        reasons=tuple(r for document in documents for r in document.reasons),
+        limits=limits,
+        protect=tuple(p for document in documents for p in document.protect),
+        rules=tuple(rule for document in documents for rule in document.rules),
+        tests=tuple(test for document in documents for test in document.tests),
+    )
+
+
+_STRICTER_IF_GREATER: Final = frozenset({"min_age"})

@@ -14,6 +14,8 @@ from triaged.rules.words import has_word
 
 MAX_LINES: Final = 20_000
 MAX_ENTRY: Final = 256
+# Emoji and some scripts need joiners.
+_JOINERS: Final = "\u200c\u200d"
 _MAX_BYTES: Final = 4 << 20
 
 
@@ -115,6 +117,32 @@ def check_entry(entry: str) -> str:
     """Return what is wrong with an entry; empty if it is valid."""
     if len(entry) > MAX_ENTRY:
         return f"an entry of {len(entry)} characters; at most {MAX_ENTRY}"
-    if any(unicodedata.category(c) == "Cc" and c != "\t" for c in entry):
-        return "a control character; remove it"
+    return find_hidden(entry, allowed="\t")
+
+
+def find_hidden(text: str, *, allowed: str = "\t\n\r") -> str:
+    """Return what is wrong with a character that cannot be seen; empty if none is.
+
+    YAML makes such characters of escapes in double quotes, editors leave byte-order
+    marks where files were joined, and web pages have soft hyphens. In a text that is
+    compared, each of them makes that nothing is found.
+    """
+    if text.isprintable():
+        return ""
+    for char in text:
+        category = unicodedata.category(char)
+        if category == "Cc" and char not in allowed:
+            yaml = (
+                r" (in double quotes YAML makes it of \b; use single quotes)"
+                if char == "\b"
+                else ""
+            )
+            return (
+                f"it contains the control character U+{ord(char):04X}; remove it{yaml}"
+            )
+        if category in {"Cf", "Zl", "Zp"} and char not in _JOINERS:
+            return (
+                f"it contains U+{ord(char):04X}, which cannot be seen; remove it, or"
+                f" use regex with \\x{{{ord(char):04X}}} if it is meant"
+            )
     return ""

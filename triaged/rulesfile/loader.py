@@ -1,5 +1,6 @@
 """Loads rules files; used by ``check``, at start and at every reload alike."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,17 +20,17 @@ from triaged.rules.task import (
     Task,
 )
 from triaged.rulesfile import test_runner as rule_tests
-from triaged.rulesfile.document import RuleTest
+from triaged.rulesfile.document import RulesDocument, RuleTest, combine
 from triaged.rulesfile.lint.checks import find_errors, find_warnings
 from triaged.rulesfile.lists import ListContent, ListFileError, parse_list
-from triaged.rulesfile.parser.file import read_file
-from triaged.rulesfile.parser.nodes import MAX_BYTES, compose
-from triaged.rulesfile.problems import ProblemCollector, sorted_by_location
+from triaged.rulesfile.parser.file import declare_names, read_file
+from triaged.rulesfile.parser.nodes import Node, compose
+from triaged.rulesfile.problems import ProblemCollector
 from triaged.rulesfile.sources import (
+    SourceFile,
     bundle,
-    content_hash,
-    list_names,
-    read_lists,
+    read_source,
+    ruleset_hash,
     unbundle,
 )
 from triaged.rulesfile.test_runner import DecideFunction, TestReport
@@ -37,10 +38,11 @@ from triaged.rulesfile.test_runner import DecideFunction, TestReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRules:
-    """The content of a rules file; ``source`` is the text of the file and its lists.
+    """The content of rules files; ``source`` is the text of the files and their lists.
 
-    ``reasons`` and ``task_types`` are the documented ones and those that the file
-    declares; ``lines`` maps each rule to its line, and ``lists`` names the list files.
+    ``file`` names them in messages. ``reasons`` and ``task_types`` are the documented
+    ones and those that a file declares; ``lines`` maps each rule to its line, and
+    ``lists`` names the list files.
     """
 
     ruleset: Ruleset
@@ -54,21 +56,31 @@ class LoadedRules:
     lists: tuple[str, ...] = ()
 
 
-def load(path: Path) -> LoadedRules:
-    """Load a rules file.
+def load(*paths: Path) -> LoadedRules:
+    """Load a rules file, or several in order that are used as one.
+
+    Rules and protect matches of several files add up, the stricter safety limit wins,
+    and all tests judge the whole.
 
     Raises:
-        ConfigError: it cannot be read or is invalid; carries every problem.
+        ConfigError: one cannot be read or is invalid; carries every problem of all.
 
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        problem = Problem(str(path), 0, 0, "", f"cannot be read: {why}")
-        raise ConfigError([problem]) from error
-    return parse(data, str(path), read_lists(path, list_names(data)))
+    report = ProblemCollector("", files=list(dict.fromkeys(map(str, paths))))
+    files = []
+    for path in dict.fromkeys(paths):
+        try:
+            files.append(read_source(path))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            problem = Problem(str(path), 0, 0, "", f"cannot be read: {why}")
+            report.problems.append(problem)
+    report.problems += [
+        Problem(str(path), 0, 0, "", "this file is named twice; its rules count once")
+        for path in dict.fromkeys(paths)
+        if paths.count(path) > 1
+    ]
+    return _parse(files, report)
 
 
 def parse(
@@ -82,9 +94,41 @@ def parse(
         ConfigError: they cannot be used; with every problem.
 
     """
-    report = ProblemCollector(file)
-    report.lists = {name: _parsed(name, read) for name, read in (lists or {}).items()}
-    draft = read_file(compose(data, report), report)
+    return parse_files([SourceFile(file, data, lists or {})])
+
+
+def parse_files(files: Sequence[SourceFile]) -> LoadedRules:
+    """Parse rules files that are used as one, in order.
+
+    Raises:
+        ConfigError: they cannot be used; with every problem of all files.
+
+    """
+    return _parse(files, ProblemCollector("", files=[file.name for file in files]))
+
+
+def parse_bundle(source: str, file: str) -> LoadedRules:
+    """Parse rules from a bundle of rules files and their lists, without reading files.
+
+    ``file`` is the name in messages of a bundle of one.
+
+    Raises:
+        ConfigError: they cannot be used; with every problem.
+
+    """
+    return parse_files(unbundle(source, file))
+
+
+def _parse(files: Sequence[SourceFile], report: ProblemCollector) -> LoadedRules:
+    report.lists = {
+        file.name: {name: _parsed(name, read) for name, read in file.lists.items()}
+        for file in files
+    }
+    documents = _read_documents(files, report)
+    if report.is_full or len(documents) < len(report.files):
+        # What is missing would make the rest look wrong.
+        report.abort()
+    draft = combine(documents)
     types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
     find_errors(draft, types, report)
     report.raise_if_wrong()
@@ -94,28 +138,40 @@ def parse(
             rules=tuple(placed.rule for placed in draft.rules),
             protect=tuple(placed.condition for placed in draft.protect),
             safety=draft.safety,
-            sha256=content_hash(data, lists or {}),
+            sha256=ruleset_hash(files),
         ),
         tests=draft.tests,
-        warnings=sorted_by_location(report.warnings),
-        source=bundle(data, lists or {}),
-        file=file,
+        warnings=report.in_order(report.warnings),
+        source=bundle(files),
+        file=" + ".join(report.files),
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
         task_types=types,
         lines={placed.rule.name: placed.place.line for placed in draft.rules},
-        lists=tuple(lists or ()),
+        lists=tuple(dict.fromkeys(name for file in files for name in file.lists)),
     )
 
 
-def parse_bundle(source: str, file: str) -> LoadedRules:
-    """Parse rules from a bundle of a rules file and its lists, without reading files.
-
-    Raises:
-        ConfigError: they cannot be used; with every problem.
-
-    """
-    data, lists = unbundle(source)
-    return parse(data, file, lists)
+def _read_documents(
+    files: Sequence[SourceFile], report: ProblemCollector
+) -> list[RulesDocument]:
+    """Read each file as far as possible; one that cannot be read is left out."""
+    roots: list[tuple[SourceFile, Node]] = []
+    for file in files:
+        report.begin(file.name)
+        # The report keeps the problems, and the next file may have others.
+        with contextlib.suppress(ConfigError):
+            roots.append((file, compose(file.data, report)))
+    declare_names([root for _, root in roots], report)
+    if len(roots) < len(report.files):
+        report.declared_names.update(dict.fromkeys(report.declared_names))
+    documents: list[RulesDocument] = []
+    for file, root in roots:
+        report.begin(file.name)
+        with contextlib.suppress(ConfigError):
+            documents.append(read_file(root, report))
+        if report.is_full:
+            break
+    return documents
 
 
 def _parsed(name: str, read: bytes | ListFileError) -> ListContent | ListFileError:
@@ -134,7 +190,7 @@ def run_tests(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledRules:
-    """A loaded rules file and its compiled ruleset."""
+    """Loaded rules files and their compiled ruleset."""
 
     ruleset: Ruleset
     engine: CompiledRuleset
@@ -166,20 +222,20 @@ def compile_rules(loaded: LoadedRules) -> CompiledRules:
     return CompiledRules(ruleset=loaded.ruleset, engine=engine, source=loaded.source)
 
 
-def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules]:
-    """Load a rules file and run its tests, as done at start and at every reload.
+def load_rules(*paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]:
+    """Load rules files and run their tests, as done at start and at every reload.
 
     Raises:
-        ConfigError: the file cannot be used.
-        RuleTestsFailed: a test in it fails.
+        ConfigError: a file cannot be used.
+        RuleTestsFailed: a test in one fails.
 
     """
-    loaded = load(path)
+    loaded = load(*paths)
     rules = compile_rules(loaded)
     report = run_rule_tests(loaded, rules, now=now)
     if report.failures:
         raise RuleTestsFailed(
-            f"{loaded.file}:{failure.line}: {failure}" for failure in report.failures
+            f"{failure.file}:{failure.line}: {failure}" for failure in report.failures
         )
     return rules, loaded
 
@@ -187,7 +243,7 @@ def load_rules(path: Path, *, now: datetime) -> tuple[CompiledRules, LoadedRules
 def run_rule_tests(
     loaded: LoadedRules, rules: CompiledRules, *, now: datetime
 ) -> TestReport:
-    """Run the tests of a rules file with the compiled engine that also decides."""
+    """Run the tests of rules files with the compiled engine that also decides."""
 
     def decide(
         ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime

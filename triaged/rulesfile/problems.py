@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final, NoReturn
 
 from triaged.errors import ConfigError, Problem, Severity
-from triaged.rules.conditions import In, Words
+from triaged.rules.conditions import In, ListId, Words
 from triaged.rulesfile.lists import ListContent, ListFileError
 
 # A file with more problems is probably not a rules file, and no reader needs more.
@@ -45,26 +45,34 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """The location of a value: line and column, both from 1, and path."""
+    """The location of a value: line and column, both from 1, path, and file."""
 
     line: int
     column: int
     trail: Path | None = None
+    file: str = ""
 
     @property
     def path(self) -> str:
         """The path as text; empty for the root."""
         return "" if self.trail is None else str(self.trail)
 
+    def seen_from(self, other: "Location") -> str:
+        """Name this location in a message about another: the line, or file and line."""
+        same = self.file == other.file
+        return f"line {self.line}" if same else f"{self.file}:{self.line}"
+
 
 @dataclass(slots=True)
 class ProblemCollector:
-    """Collects the problems, warnings and declared names of one file.
+    """Collects the problems, warnings and declared names of files read as one.
 
+    ``file`` is the one being read; problems whose place names no file belong to it.
     ``declared_names`` maps each kind of name to the known names, or to None if the
     declarations could not be read: then any name is accepted, so that one mistake is
-    reported once. ``lists`` maps the named list files to their content, or to the
-    error; rules that use the same file share its content.
+    reported once. ``lists`` maps each rules file to the list files that it names, and
+    those to their content, or to the error; rules that use the same content share it.
+    ``files`` are all of them in order.
     """
 
     file: str
@@ -73,25 +81,40 @@ class ProblemCollector:
     declared_names: dict[str, dict[str, Location | None] | None] = field(
         default_factory=dict
     )
-    lists: Mapping[str, ListContent | ListFileError] = field(default_factory=dict)
-    shared_words: dict[str, Words] = field(default_factory=dict)
-    shared_lists: dict[str, In] = field(default_factory=dict)
+    lists: Mapping[str, Mapping[str, ListContent | ListFileError]] = field(
+        default_factory=dict
+    )
+    shared_words: dict[ListId, Words] = field(default_factory=dict)
+    shared_lists: dict[ListId, In] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
 
     def error(self, place: Location, message: str) -> Invalid:
         """Report a problem that prevents loading, and return the sentinel."""
         self.problems.append(self._problem(place, message, Severity.ERROR))
         if len(self.problems) >= MAX_PROBLEMS:
             more = f"{MAX_PROBLEMS} problems; the rest of the file was not read"
-            self.problems.append(Problem(self.file, place.line, 0, "", more))
+            self.problems.append(
+                Problem(place.file or self.file, place.line, 0, "", more)
+            )
             self.abort()
         return INVALID
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further problem is collected, so that reading on is useless."""
+        return len(self.problems) > MAX_PROBLEMS
+
+    def begin(self, file: str) -> None:
+        """Begin to read a file; test names are unique in their file only."""
+        self.file = file
+        self.declared_names["tests"] = {}
 
     def warn(self, place: Location, message: str) -> None:
         """Report a problem that does not prevent the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def raise_if_wrong(self) -> None:
-        """Raise all problems, in the order of the file, if there are any.
+        """Raise all problems, in the order of the files, if there are any.
 
         Raises:
             ConfigError: problems were reported.
@@ -107,17 +130,21 @@ class ProblemCollector:
             ConfigError: always, with all problems so far.
 
         """
-        raise ConfigError(sorted_by_location(self.problems))
+        raise ConfigError(self.in_order(self.problems))
 
-    def _problem(self, place: Location, message: str, severity: Severity) -> Problem:
-        return Problem(
-            self.file, place.line, place.column, place.path, message, severity
+    def in_order(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        """Return problems in the order of the files, each file's by location."""
+        order = {file: number for number, file in enumerate(self.files)}
+        return tuple(
+            sorted(
+                problems,
+                key=lambda p: (order.get(p.file, -1), p.line, p.column, p.path),
+            )
         )
 
-
-def sorted_by_location(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Return problems sorted by location."""
-    return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.path)))
+    def _problem(self, place: Location, message: str, severity: Severity) -> Problem:
+        file = place.file or self.file
+        return Problem(file, place.line, place.column, place.path, message, severity)
 
 
 def quote_for_message(text: str) -> str:

@@ -1,13 +1,15 @@
-"""Reads and hashes the files of a ruleset: the rules file and its lists.
+"""Reads and hashes the files of a ruleset: rules files in order, and their lists.
 
-The hash covers both, so a change of either is a change of the rules.
+The hash covers all of them, so a change of any is a change of the rules.
 """
 
 import base64
 import hashlib
+import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -22,19 +24,63 @@ _LIST_KEYS: Final = frozenset({"words", "in"})
 # Lists are appended to the rules as comments, which the parser ignores.
 _BUNDLED: Final = re.compile(r"^#list ([0-9a-f]+) ([A-Za-z0-9+/=]*)$", re.MULTILINE)
 _SEPARATOR: Final = "\n#lists of the rules above, as they were:\n"
+# The first line of several bundles in one string: the name and length of each.
+_SEVERAL: Final = "#files, each with its lists: "
+# A time stamp older than this, in seconds, was not given twice.
+_SETTLED_SECONDS: Final = 2.0
 
 
-def fingerprint(path: Path) -> str:
-    """Return the hash that a rules file and its lists would have if loaded now.
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A rules file as read: its name in messages, its bytes, and its lists by name."""
+
+    name: str
+    data: bytes
+    lists: Mapping[str, bytes | ListFileError] = field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file and its lists."""
+        return content_hash(self.data, self.lists)
+
+
+def read_source(path: Path) -> SourceFile:
+    """Read a rules file and the lists that it names.
+
+    Raises:
+        OSError: the rules file cannot be read.
+        ValueError: there can be no such path.
+
+    """
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return SourceFile(str(path), data, read_lists(path, list_names(data)))
+
+
+def fingerprint(*paths: Path) -> str:
+    """Return the hash that rules files and their lists would have if loaded now.
 
     If a file cannot be read, the hash is derived from the error instead.
     """
+    return _combined([_fingerprint(path) for path in paths])
+
+
+def _fingerprint(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        return read_source(path).sha256
     except (OSError, ValueError) as error:
         return f"unreadable: {getattr(error, 'strerror', None) or error}"
-    return content_hash(data, read_lists(path, list_names(data)))
+
+
+def ruleset_hash(files: Sequence[SourceFile]) -> str:
+    """Return the SHA-256 (hex) of rules files and their lists; the order counts."""
+    return _combined([file.sha256 for file in files])
+
+
+def _combined(hashes: Sequence[str]) -> str:
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("\0".join(["files", *hashes]).encode()).hexdigest()
 
 
 def content_hash(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
@@ -93,21 +139,83 @@ def _named_in(node: nodes.Node) -> Iterator[str]:
             yield value.value
 
 
-def bundle(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
-    """Return a rules file and its lists as one string, which ``unbundle`` reads."""
-    rules = data.decode("utf-8-sig", "replace")
+def bundle(files: Sequence[SourceFile]) -> str:
+    """Return rules files and their lists as one string, which ``unbundle`` reads.
+
+    One file without lists is that file's text.
+    """
+    bundles = [_bundle(file) for file in files]
+    # A file that begins like several ones must not be taken for them.
+    if len(bundles) == 1 and not bundles[0].startswith(_SEVERAL):
+        return bundles[0]
+    pairs = zip(files, bundles, strict=True)
+    header = json.dumps([[file.name, len(text)] for file, text in pairs])
+    return f"{_SEVERAL}{header}\n{''.join(bundles)}"
+
+
+def unbundle(source: str, name: str) -> list[SourceFile]:
+    """Return the rules files and lists of a string made by ``bundle``.
+
+    ``name`` is that of a single file in messages; several have kept their own.
+    """
+    if not source.startswith(_SEVERAL):
+        return [_unbundle(source, name)]
+    header, _, rest = source.removeprefix(_SEVERAL).partition("\n")
+    files = []
+    for own_name, length in json.loads(header):
+        files.append(_unbundle(rest[:length], own_name))
+        rest = rest[length:]
+    return files
+
+
+def _bundle(file: SourceFile) -> str:
+    rules = file.data.decode("utf-8-sig", "replace")
     kept = [
         f"#list {name.encode().hex()} {base64.b64encode(zlib.compress(read)).decode()}"
-        for name, read in lists.items()
+        for name, read in file.lists.items()
         if isinstance(read, bytes)
     ]
     return rules + _SEPARATOR + "\n".join(kept) + "\n" if kept else rules
 
 
-def unbundle(source: str) -> tuple[bytes, dict[str, bytes | ListFileError]]:
-    """Return the rules file and the lists of a string made by ``bundle``."""
+def _unbundle(source: str, name: str) -> SourceFile:
     rules, _, kept = source.partition(_SEPARATOR)
-    return rules.encode(), {
+    lists = {
         bytes.fromhex(name).decode(): zlib.decompress(base64.b64decode(content))
         for name, content in _BUNDLED.findall(kept)
     }
+    return SourceFile(name, rules.encode(), lists)
+
+
+class Fingerprints:
+    """Fingerprints of many files, each read again only when it may have changed.
+
+    A file whose lists would have to be looked at too is read each time.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+    def __call__(self, *paths: Path, now: float) -> str:
+        """Return the same as ``fingerprint``; ``now`` is in seconds since the epoch."""
+        return _combined([self._of(path, now) for path in paths])
+
+    def forget(self, paths: Container[Path]) -> None:
+        """Forget all files but these."""
+        for path in [path for path in self._known if path not in paths]:
+            del self._known[path]
+
+    def _of(self, path: Path, now: float) -> str:
+        try:
+            seen = path.stat()
+            state = seen.st_dev, seen.st_ino, seen.st_size, seen.st_ctime_ns
+            known = self._known.get(path)
+            if known is not None and known[0] == state:
+                return known[1]
+            source = read_source(path)
+        except (OSError, ValueError) as error:
+            return f"unreadable: {getattr(error, 'strerror', None) or error}"
+        # A file that has just changed may change again without a new time.
+        if not source.lists and now - seen.st_ctime > _SETTLED_SECONDS:
+            self._known[path] = state, source.sha256
+        return source.sha256

@@ -26,6 +26,7 @@ class Failure:
     """A failed test: its name, the expected and the actual decision, in sentences."""
 
     test: str
+    file: str
     line: int
     expected: str
     got: str
@@ -67,7 +68,9 @@ def _run(
     if _matches(test.expect, decision):
         return None
     got = _show_got(decision) + _show_absent(decision.task)
-    return Failure(test.name, test.place.line, _show_expected(test.expect), got)
+    place = test.place
+    expected = _show_expected(test.expect)
+    return Failure(test.name, place.file, place.line, expected, got)
 
 
 def _matches(expect: Expectation, decision: Decision) -> bool:

@@ -1,6 +1,6 @@
 """The sandbox as an ASGI application: the API, the control API, and a page."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
@@ -19,8 +19,18 @@ from triaged.sandbox.api import ApiRoutes
 from triaged.sandbox.state import SandboxState
 
 
-def build_app(state: SandboxState) -> ASGIApp:
-    """Build the application around the state of one sandbox."""
+def build_app(worlds: Sequence[SandboxState]) -> ASGIApp:
+    """Build the application around the states of one sandbox, one for each key."""
+    apps = [_app_of(state) for state in worlds]
+    app = apps[0]
+    if len(apps) > 1:
+        app = _KeyRouter(
+            {str(w.settings.key): a for w, a in zip(worlds, apps, strict=True)}
+        )
+    return _DateHeaderMiddleware(app, worlds[0].clock)
+
+
+def _app_of(state: SandboxState) -> ASGIApp:
     app = Starlette(
         routes=[*ApiRoutes(state).routes(), *AdminRoutes(state).routes()],
         exception_handlers={
@@ -29,7 +39,30 @@ def build_app(state: SandboxState) -> ASGIApp:
         },
     )
     app.router.redirect_slashes = False
-    return _DateHeaderMiddleware(app, state.clock)
+    return app
+
+
+class _KeyRouter:
+    """Gives each request to the workspace of its key.
+
+    The control API and the page have none: there ``?workspace=2`` is the second one.
+    An unknown key gets to the first workspace, which refuses it.
+    """
+
+    def __init__(self, apps: Mapping[str, ASGIApp]) -> None:
+        self._apps = apps
+        self._by_number = list(apps.values())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app_for(Request(scope))(scope, receive, send)
+
+    def _app_for(self, request: Request) -> ASGIApp:
+        _, _, key = request.headers.get("authorization", "").partition(" ")
+        if key in self._apps:
+            return self._apps[key]
+        number = request.query_params.get("workspace", "1")
+        at = int(number) - 1 if number.isascii() and number.isdigit() else 0
+        return self._by_number[at] if 0 <= at < len(self._apps) else self._by_number[0]
 
 
 class _DateHeaderMiddleware:

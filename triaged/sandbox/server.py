@@ -8,6 +8,7 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -21,13 +22,18 @@ from triaged.sandbox.state import SandboxState
 
 
 class Sandbox:
-    """The LeadLex simulator: a made-up workspace behind the documented API."""
+    """The LeadLex simulator: made-up workspaces behind the documented API."""
 
     def __init__(
         self, settings: SandboxSettings | None = None, clock: Clock | None = None
     ) -> None:
-        self.world = SandboxState(settings or SandboxSettings(), clock)
-        self.app = build_app(self.world)
+        given = settings or SandboxSettings()
+        self.worlds = [
+            SandboxState(replace(given, key=key, seed=given.seed + number), clock)
+            for number, key in enumerate(given.keys())
+        ]
+        self.world = self.worlds[0]
+        self.app = build_app(self.worlds)
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
@@ -101,7 +107,8 @@ async def serve_on(
     try:
         await asyncio.shield(serving)
     finally:
-        sandbox.world.close()
+        for world in sandbox.worlds:
+            world.close()
         server.shutdown_soon()
         await serving
 

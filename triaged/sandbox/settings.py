@@ -25,6 +25,7 @@ class SandboxSettings:
     are in seconds; ``settled_ratio`` is the number of tasks with a final status per
     pending task; ``key`` of None accepts any that starts with ``wbk_``;
     ``people`` settle tasks and let new ones arrive, or nobody does (None);
+    ``workspaces`` above 1 makes that many, each with tasks, quota and key of its own;
     ``lists_reason`` adds the reason to the listed dismissed tasks, which the documented
     API may not do.
     """
@@ -47,6 +48,14 @@ class SandboxSettings:
     list_order: str = "newest"
     lists_reason: bool = False
     people: PeopleSettings | None = None
+    workspaces: int = 1
+
+    def keys(self) -> list[str | None]:
+        """Return the key of each workspace; one of several has no other."""
+        if self.workspaces == 1:
+            return [self.key]
+        first = self.key or DEFAULT_KEY
+        return [f"{first}_{number}" for number in range(1, self.workspaces + 1)]
 
     def with_plan(self, plan: str) -> Self:
         """Return a copy with the limits of a plan.

@@ -150,6 +150,10 @@ class RateLimiter:
 
     def expire_dismissals(self) -> None:
         """Count dismissals in flight as sent; requires the dispatch lock."""
+        self._reload()
+        if not self._quota.has_dismissals_in_flight():
+            # Nothing changes, so nothing need reach the disk.
+            return
         with self.transaction():
             self._quota.expire_dismissals(self._now())
 
@@ -169,6 +173,12 @@ class RateLimiter:
             reset_at=self._to_local(snapshot.reset_at),
             blocked_until=self._local_or_none(snapshot.blocked_until),
         )
+
+    def last_clock_skew(self) -> timedelta:
+        """Return how far the server's clock is ahead, as some process last saw it."""
+        self._reload()
+        ahead = self._now() - self._clock.now().timestamp()
+        return _significant(timedelta(seconds=ahead))
 
     def now(self) -> datetime:
         """Return the time of the local clock."""
@@ -209,9 +219,7 @@ class RateLimiter:
     def _observe_clock(self, headers: RateLimitHeaders) -> RateLimitHeaders:
         """Update the server time, and return the headers converted to server time."""
         if headers.date is not None:
-            skew = headers.date - self._clock.now()
-            noise = abs(skew.total_seconds()) <= DATE_TOLERANCE
-            self.clock_skew = timedelta(0) if noise else skew
+            self.clock_skew = _significant(headers.date - self._clock.now())
             date = headers.date.timestamp()
             self._anchor().correct(self._clock.monotonic(), date)
         if headers.retry_after is None:
@@ -221,6 +229,11 @@ class RateLimiter:
             return replace(headers, retry_after=headers.retry_after + offset)
         except OverflowError:
             return replace(headers, retry_after=None)
+
+
+def _significant(skew: timedelta) -> timedelta:
+    """Return a difference of two clocks, or zero if it may be the reading's."""
+    return timedelta(0) if abs(skew.total_seconds()) <= DATE_TOLERANCE else skew
 
 
 class RateLimitedReader:

@@ -10,8 +10,8 @@ from triaged import __version__
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.state import StateName
+from triaged.quota import QuotaSnapshot
 from triaged.rules.describe import rule_fingerprint
-from triaged.rules.evidence import rules_in_force
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause
 from triaged.settings import Settings
@@ -30,9 +30,8 @@ class RunningProcess:
     dry_run: bool
     once: bool = False
 
-    def save(  # noqa: PLR0913 - all keyword-only facts
+    def state(  # noqa: PLR0913 - all keyword-only facts
         self,
-        ledger: Ledger,
         ruleset: Ruleset,
         report: CycleReport | None,
         *,
@@ -42,10 +41,11 @@ class RunningProcess:
         last_success_at: datetime | None = None,
         reasons_not_ready: Sequence[str] = (),
         key_accepted: bool | None = None,
-    ) -> None:
-        """Replace the stored state of the process and of its last cycle."""
-        ruleset = rules_in_force(ruleset, ledger.rule_changes.changes())
-        state = {
+        quota: QuotaSnapshot | None = None,
+        waiting_until: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Return the state of the process and of its last cycle, to be stored."""
+        return {
             "version": __version__,
             "pid": os.getpid(),
             "host": os.uname().nodename,
@@ -53,7 +53,7 @@ class RunningProcess:
             "dry_run": self.dry_run,
             "started_at": _text(self.started_at),
             "saved_at": _text(at),
-            "rules_file": str(self.settings.rules),
+            "rules_file": ", ".join(map(str, self.settings.rules)),
             "rules_sha256": ruleset.sha256,
             "rules": [
                 {
@@ -73,9 +73,32 @@ class RunningProcess:
             "ready": not reasons_not_ready,
             "not_ready_reason": "; ".join(reasons_not_ready) or None,
             "key_accepted": key_accepted,
+            "quota_left": None if quota is None else quota.remaining,
+            "quota_limit": None if quota is None else quota.daily_limit,
+            "waiting_until": _text(waiting_until),
             "last_cycle": None if report is None else _cycle(report),
         }
-        ledger.state.save(StateName.DAEMON, state, at=at)
+
+
+def save_problem(
+    ledger: Ledger, problem: str, *, started_at: datetime, at: datetime
+) -> None:
+    """Store why a workspace of a fleet cannot be run; its last cycle is kept."""
+    before: dict[str, Any] = ledger.state.load(StateName.DAEMON) or {}
+    state = {
+        "version": __version__,
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "once": False,
+        "started_at": _text(started_at),
+        "saved_at": _text(at),
+        "ready": False,
+        "not_ready_reason": problem,
+        "problem": problem,
+        "last_cycle": before.get("last_cycle"),
+        "last_ok_at": before.get("last_ok_at"),
+    }
+    ledger.state.save(StateName.DAEMON, state, at=at)
 
 
 def _cycle(report: CycleReport) -> dict[str, Any]:

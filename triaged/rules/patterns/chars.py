@@ -26,7 +26,7 @@ _OTHER: Final = "".join(c for c in _ASCII if c not in _WORD and c != "\n")
 # The two letters beyond ASCII that case folding makes equal to ASCII letters.
 _FOLDED: Final = "\u017f\u212a"
 # Letters and digits of common scripts: most Unicode classes contain one of them.
-_LETTERS: Final = (
+LETTERS: Final = (
     "\u00e9\u00c9\u03b1\u042f\u05d0\u0639\u0661\u4e2d\u3042\u30a2\ud55c\u00bd"
 )
 _FOLDING: Final = f"kKsS{_FOLDED}"
@@ -49,7 +49,7 @@ def kinds_of(leaf: Letter | CharClass) -> int:
 @lru_cache(maxsize=4096)
 def _kinds_of(leaf: Letter | CharClass) -> int:
     taken = _matcher(leaf)
-    beyond = any(map(taken, candidates(leaf, _OTHER + _FOLDED + _LETTERS)))
+    beyond = any(map(taken, candidates(leaf, _OTHER + _FOLDED + LETTERS)))
     if not beyond and r"\p" in leaf.text.lower():
         beyond = bool(_compiled(leaf).search(_all_others()))
     kinds = NEWLINE if taken("\n") else 0

@@ -3,23 +3,33 @@
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from typing import Final
 
+from triaged.rules.patterns.bracket_doubts import find_bracket_doubts
+from triaged.rules.patterns.edge_doubts import find_edge_doubts
 from triaged.rules.patterns.syntax import (
     CharClass,
     Letter,
     Node,
     Repeat,
     Sequence,
-    bracket_parts,
     leaves,
     nodes,
+    split,
 )
 
 _ESCAPED_TWICE: Final = re.compile(r"(?<!\\)\\\\([bBdDsSwW])(?=$|[\s*+?{)|$\[])")
+_QUOTED: Final = re.compile(r"[rRbBuU]{0,2}(['\"]).+\1", re.DOTALL)
+_BYTES: Final = re.compile(r"(?:\\x[89a-fA-F][0-9a-fA-F]){2,4}")
+# Letters of other scripts that look like these of the Latin one.
+_LOOKALIKES: Final = frozenset(
+    "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0425"
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0455\u0456\u0458"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf"
+)
 _SINGLE_QUOTES: Final = "\u2018\u2019\u201a\u201b"
-_WITHIN_WORDS: Final = dict.fromkeys(map(ord, " -:!#_./"))
 _DOUBLE_QUOTES: Final = "\u201c\u201d\u201e\u201f"
 
 
@@ -27,7 +37,7 @@ def find_doubts(source: str, tree: Node) -> Iterator[str]:
     """Yield a message for each part that was probably meant differently."""
     for leaf in leaves(tree):
         if isinstance(leaf, CharClass) and leaf.text.startswith("["):
-            yield from _bracket_doubts(leaf.text)
+            yield from find_bracket_doubts(leaf.text)
     for quotes, straight in ((_SINGLE_QUOTES, "'"), (_DOUBLE_QUOTES, '"')):
         curly = next((char for char in source if char in quotes), None)
         if curly is not None and straight not in source:
@@ -39,37 +49,65 @@ def find_doubts(source: str, tree: Node) -> Iterator[str]:
     for node in nodes(tree):
         if isinstance(node, Sequence):
             yield from _shell_doubts(node)
+    yield from find_edge_doubts(source, tree)
+    yield from _parentheses_doubts(source)
+    yield from _script_doubts(tree)
 
 
 def find_case_doubt(tree: Node) -> str | None:
     """Return a word that the pattern matches in one case only, or None."""
-    word, end = "", 0
+    for run in _words(tree):
+        word = "".join(leaf.char for leaf in run if not leaf.fold)
+        if len(word) > 1 and word.swapcase() != word:
+            return word
+    return None
+
+
+def _words(tree: Node) -> Iterator[list[Letter]]:
+    """Yield the runs of adjacent letters."""
+    run: list[Letter] = []
     for leaf in leaves(tree):
-        cased = isinstance(leaf, Letter) and not leaf.fold and leaf.char.isalpha()
-        if word and not (cased and leaf.start == end):
-            if len(word) > 1 and word.swapcase() != word:
-                return word
-            word = ""
-        if cased:
-            word, end = word + leaf.text, leaf.end
-    return word if len(word) > 1 and word.swapcase() != word else None
+        is_letter = isinstance(leaf, Letter) and leaf.char.isalpha()
+        if run and not (is_letter and leaf.start == run[-1].end):
+            yield run
+            run = []
+        if isinstance(leaf, Letter) and is_letter:
+            run.append(leaf)
+    if run:
+        yield run
 
 
-def _bracket_doubts(text: str) -> Iterator[str]:
-    parts = bracket_parts(text)
-    inside = text[1:-1]
-    if _looks_like_word(inside):
-        yield (
-            f"{text} means one of these characters; if the text in brackets is meant,"
-            f" write \\[{inside}\\]"
-        )
-    if "|" in parts[1:-1] and not text.startswith("[^"):
-        yield (
-            f"{text} means one of these characters, | included; if alternatives are"
-            f" meant, write (?:{inside})"
-        )
-    if "A-z" in text:
-        yield rf"A-z in {text} includes [ \ ] ^ _ `; write A-Za-z"
+def _script_doubts(tree: Node) -> Iterator[str]:
+    """Find words in which a letter of another script looks like a Latin one."""
+    for run in _words(tree):
+        word = "".join(leaf.char for leaf in run)
+        other = next((char for char in word if char in _LOOKALIKES), None)
+        if other is not None and any(map(str.isascii, word)):
+            yield (
+                f"{word} has Latin letters and a {unicodedata.name(other)}"
+                f" (U+{ord(other):04X}), which only looks like one; type the word again"
+            )
+
+
+def _parentheses_doubts(source: str) -> Iterator[str]:
+    """Find ``(TEST)``, where parentheses that group nothing may be meant as such."""
+    text: str | None = None
+    for token, following in zip_longest(tokens := split(source), tokens[1:]):
+        if token.kind == "open":
+            text = "" if token.text == "(" else None
+        elif token.kind == "close":
+            is_repeated = following is not None and following.kind == "repeat"
+            if text and len(text.strip()) > 1 and not is_repeated:
+                yield (
+                    f"({text}) finds {text} without parentheses too; for the characters"
+                    rf" themselves write \({text}\), otherwise drop them"
+                )
+            text = None
+        elif text is not None:
+            is_plain = token.kind == "other" and (
+                token.text.isalnum() or token.text in " _-"
+            )
+            text = text + token.text if is_plain else None
 
 
 def _quoting_doubts(source: str) -> Iterator[str]:
@@ -80,26 +118,20 @@ def _quoting_doubts(source: str) -> Iterator[str]:
             f" a backslash is written once: \\{escaped[1]}"
         )
     plain = re.sub(r"^\(\?\w+\)", "", source)
-    if len(plain) > 2 and plain[0] == plain[-1] and plain[0] in "\"'":  # noqa: PLR2004
+    if (quoted := _QUOTED.fullmatch(plain)) is not None:
         yield (
-            f"the quotes {plain[0]} around the text are part of the pattern; drop them"
+            f"the quotes {quoted[1]} around the text are part of the pattern; drop them"
             " if only the text is meant"
         )
+    if (coded := _BYTES.search(source)) is not None:
+        with suppress(UnicodeError):
+            char = bytes.fromhex(coded[0].replace("\\x", "")).decode()
+            yield (
+                f"{coded[0]} is {len(coded[0]) // 4} characters, not the bytes of"
+                f" {char}; write {char}"
+            )
     if re.search(r"^%\w|[^\W\d]%$", plain) is not None:
         yield "% is an ordinary character here; drop it if any text is meant"
-
-
-def _looks_like_word(inside: str) -> bool:
-    """Return whether the characters in a bracket look like a word."""
-    letters = inside.translate(_WITHIN_WORDS)
-    if len(letters) < 3 or not letters.isalpha():  # noqa: PLR2004 (a word)
-        return False
-    if not letters.isascii() and not letters.isupper():
-        return False
-    if set(letters) == set(letters.swapcase()) or "-" in inside.strip("-"):
-        return False
-    plain = [unicodedata.normalize("NFD", letter.casefold()) for letter in letters]
-    return plain != sorted(plain) or len(set(letters)) < len(letters)
 
 
 def _shell_doubts(node: Sequence) -> Iterator[str]:

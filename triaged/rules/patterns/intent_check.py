@@ -24,8 +24,17 @@ from triaged.rules.patterns.universal import matches_every_line
 
 # Emoji and some scripts need joiners; no other invisible character is needed.
 _JOINERS: Final = "\u200c\u200d"
+# The space that people type, and the one that they type in Chinese and Japanese.
+_SPACES: Final = " \u3000"
 _DELIMITED: Final = re.compile(r"(?:\(\?\w+\))?/((?:[^/\\]|\\.)+)/([gimsuxyA-Z]*)")
 _NAMED_CLASS: Final = re.compile(r"\[\^?:\w+:\]")
+_PERL: Final = re.compile(
+    r"(?:m|qr)/(?P<match>(?:[^/\\]|\\.){2,})/[a-z]*"
+    r"|s/(?P<old>(?:[^/\\]|\\.)+)/(?:[^/\\]|\\.)*/[a-z]*"
+    r"|(?P<sign>[#~!])(?P<php>.+)(?P=sign)[msuxgA-Z]*i[msuxgA-Z]*"
+)
+# Named classes with a missing colon, and what POSIX knows beside them.
+_HALF_CLASS: Final = re.compile(r"\[\^?\[(?::\^?(\w{2,})|\^?(\w{2,}):|\.\w+\.|=\w+=)\]")
 _AT_EDGE: Final = {
     "$": r"$ is the end of the text: write \$ for the character, (?m)$ for a line",
     "^": r"^ is the start of the text: write \^ for the character, (?m)^ for a line",
@@ -58,6 +67,11 @@ def _invisible(source: str) -> str | None:
                 f"it contains the control character U+{ord(char):04X}; use single"
                 r" quotes: in double quotes YAML makes control characters of \b and \t"
             )
+        if category == "Zs" and char not in _SPACES:
+            return (
+                f"it contains U+{ord(char):04X}, which looks like a space; write a"
+                r" space, or [\s\pZ] for a space of any kind"
+            )
         if category in {"Cf", "Zl", "Zp"} and char not in _JOINERS:
             return (
                 f"it contains U+{ord(char):04X}, which cannot be seen; remove it, or"
@@ -75,6 +89,12 @@ def _foreign_syntax(source: str, tree: Node) -> str | None:
         return (
             f"the slashes around it are part of the pattern; write {meant}, or [/] for"
             " the character itself"
+        )
+    if (perl := _PERL.fullmatch(source)) is not None:
+        inner = perl["match"] or perl["old"] or f"(?i){perl['php']}"
+        return (
+            "the delimiters around it are part of the pattern, and nothing is replaced"
+            f" here; write {inner}"
         )
     for node in nodes(tree):
         if isinstance(node, Sequence) and _is_like_pattern(node):
@@ -112,6 +132,16 @@ def _odd_token(source: str) -> str | None:
             )
         if token.kind == "bracket" and _NAMED_CLASS.fullmatch(text):
             return f"RE2 reads {text} as single characters; write [{text}]"
+        if (
+            following is not None
+            and following.text == "]"
+            and (half := _HALF_CLASS.fullmatch(text))
+        ):
+            name = half[1] or half[2] or "alpha"
+            return (
+                f"RE2 reads {text} as single characters and ] behind them; a named"
+                f" class is written [[:{name}:]]"
+            )
         if token.kind == "flags" and (following is None or following.kind == "close"):
             return f"{text} applies to what follows it, and nothing does; put it first"
         if text == "$" and following is not None and following.text[0] == "{":

@@ -126,6 +126,8 @@ def _explain(source: str, error: Exception) -> str:
         return named
     detail = error.args[0] if error.args else ""
     said = detail.decode("utf-8", "replace") if isinstance(detail, bytes) else "unknown"
+    if said.startswith(r"invalid character class range: \p"):
+        said += r"; write \pL for letters, \pN for digits, \p{Greek} for a script"
     for start, plain in _PLAIN.items():
         if said.startswith(start):
             return f"not a valid pattern: {plain}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Final, NamedTuple
 
+from triaged.rules.patterns.chars import LETTERS, takes
 from triaged.rules.patterns.syntax import (
     Assertion,
     CharClass,
@@ -39,6 +40,8 @@ class _Mark(NamedTuple):
     at: int
     text: str
     letter: str
+    # It is a class such as "\\pL", which may stand beside "\\d", but not beside "\\b".
+    is_wide: bool = False
 
 
 class _Edge(NamedTuple):
@@ -86,9 +89,9 @@ def _edge_of(node: Node, touches: set[Touch]) -> _Edge:
 def _join(left: _Edge, right: _Edge, touches: set[Touch]) -> _Edge:
     """Return the edges of two adjacent nodes; append their contacts to ``touches``."""
     for one, other in product(left.last, right.first):
-        if one.letter and not other.letter:
+        if one.letter and not other.letter and _matters(one, other):
             touches.add(Touch(other.at, other.text, one.letter, after=False))
-        elif other.letter and not one.letter:
+        elif other.letter and not one.letter and _matters(other, one):
             touches.add(Touch(one.at, one.text, other.letter, after=True))
     return _Edge(
         left.first | right.first if left.passable else left.first,
@@ -97,8 +100,12 @@ def _join(left: _Edge, right: _Edge, touches: set[Touch]) -> _Edge:
     )
 
 
+def _matters(letter: _Mark, other: _Mark) -> bool:
+    return not letter.is_wide or other.text in {r"\b", r"\B"}
+
+
 def _marks(leaf: Letter | CharClass | Assertion) -> Iterator[_Mark]:
-    letter = ""
+    letter, is_wide = "", False
     if isinstance(leaf, Letter):
         letter = _foreign(leaf.char)
         is_class = False
@@ -115,8 +122,16 @@ def _marks(leaf: Letter | CharClass | Assertion) -> Iterator[_Mark]:
         )
     else:
         is_class = leaf.text in _ASCII_CLASSES
+    if not letter and isinstance(leaf, CharClass) and _is_wide(leaf.text):
+        wide = (char for char in LETTERS if char.isalpha() and takes(leaf, char))
+        letter = next(wide, "")
+        is_wide = True
     if letter or is_class:
-        yield _Mark(leaf.start, leaf.text, letter)
+        yield _Mark(leaf.start, leaf.text, letter, is_wide)
+
+
+def _is_wide(text: str) -> bool:
+    return r"\p" in text and not text.startswith("[^")
 
 
 def _foreign(text: str) -> str:

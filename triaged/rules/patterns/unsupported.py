@@ -14,6 +14,7 @@ _GROUPS: Final = (
     ("(?#", "comment (?#", "put it into note: or behind a #"),
     ("(?P=", "back-reference (?P=", "write the text out"),
     ("(?P>", "recursion (?P>", "write the pattern out"),
+    ("(?'", "named group (?'", "write (?P<name>…)"),
     ("(?&", "recursion (?&", "write the pattern out"),
     ("(?R", "recursion (?R", "write the pattern out"),
     ("(?|", "branch reset (?|", "write (?: instead"),
@@ -67,7 +68,9 @@ def _unsupported_token(
         case "repeat" if before is not None and before.kind == "repeat":
             if token.text.startswith("+"):
                 name = f"possessive quantifier {before.text}+"
-                return name, f"write {before.text}, RE2 never backtracks"
+                advice = f"write {before.text}, RE2 never backtracks"
+                is_plus = before.text == "+"
+                return name, advice + (r"; for the characters, \+\+" if is_plus else "")
             name = f"a repetition of a repetition, {before.text}{token.text},"
             return name, f"write (?:…{before.text}){token.text} or one of them"
         case "bracket" if r"\b" in token.text:

@@ -33,8 +33,8 @@ def find_errors(
     for placed, wider in find_unreachable(draft.rules):
         report.error(
             placed.place,
-            f"rule {placed.rule.name} is unreachable: {wider.rule.name} in line"
-            f" {wider.place.line} acts on all of its tasks before"
+            f"rule {placed.rule.name} is unreachable: {wider.rule.name} in"
+            f" {wider.place.seen_from(placed.place)} acts on all of its tasks before"
             f"{_example_clause(placed, wider, draft.tests)};"
             " put it above that rule, or drop it",
         )

@@ -7,17 +7,23 @@ from typing import Final
 
 from triaged.rules.conditions import (
     Condition,
+    DescriptionIs,
     DescriptionMatches,
+    Equals,
+    In,
     MetadataMatches,
+    MetadataTest,
     Pattern,
     Regex,
+    Words,
     iter_leaves,
 )
 from triaged.rules.patterns.doubts import find_case_doubt
 from triaged.rules.patterns.syntax import parse
 from triaged.rules.task import Json
-from triaged.rulesfile.document import RulesDocument
+from triaged.rulesfile.document import LocatedMatch, RulesDocument
 from triaged.rulesfile.lint.sample_tasks import metadata_paths
+from triaged.rulesfile.lint.text_doubts import find_text_doubt
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
 # Shorter names that differ in one letter are different names: min and max, x and y.
@@ -36,7 +42,17 @@ def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
                     f" this case only; begin it with (?i) to protect"
                     f" {word.swapcase()!r} too",
                 )
+    for match in _matches(draft):
+        for text, source in _compared_texts(match.condition):
+            if why := find_text_doubt(text):
+                report.warn(match.place, f"{source}{quote_for_message(text)} {why}")
     _warn_spellings(draft, report)
+
+
+def _matches(draft: RulesDocument) -> Iterator[LocatedMatch]:
+    yield from draft.protect
+    for placed in draft.rules:
+        yield LocatedMatch(placed.rule.match, placed.match_place)
 
 
 def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
@@ -47,8 +63,8 @@ def _warn_spellings(draft: RulesDocument, report: ProblemCollector) -> None:
         report.warn(
             first[other],
             f"metadata key {quote_for_message(other)} is spelled"
-            f" {quote_for_message(one)} in line {first[one].line}; if they are one"
-            " key, spell them alike",
+            f" {quote_for_message(one)} in {first[one].seen_from(first[other])}; if"
+            " they are one key, spell them alike",
         )
 
 
@@ -127,3 +143,26 @@ def _patterns(condition: Condition) -> Iterator[Pattern]:
                 yield from patterns
             case _:
                 pass
+
+
+def _compared_texts(condition: Condition) -> Iterator[tuple[str, str]]:
+    """Yield the texts that are compared as they are, each with its list and line."""
+    for leaf in iter_leaves(condition):
+        match leaf:
+            case DescriptionIs(test) | MetadataMatches(_, test):
+                yield from _texts_of(test)
+            case _:
+                pass
+
+
+def _texts_of(test: MetadataTest) -> Iterator[tuple[str, str]]:
+    match test:
+        case Equals(str(value)):
+            yield value, ""
+        case In(entries, file) | Words(entries, file):
+            for number, entry in enumerate(entries):
+                if isinstance(entry, str):
+                    listed = f"list {file.name}:{file.lines[number]}: " if file else ""
+                    yield entry, listed
+        case _:
+            return

@@ -94,7 +94,8 @@ def _warn_too_late(
             report.warn(
                 placed.place,
                 f"rule {placed.rule.name} comes too late for the task of test"
-                f" {test.name!r}: {earlier.rule.name} in line {earlier.place.line}"
+                f" {test.name!r}: {earlier.rule.name} in"
+                f" {earlier.place.seen_from(placed.place)}"
                 " dismisses it first; put the rule that leaves above it, or exclude"
                 " such tasks from its match",
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from triaged.rules.task import Json, nfc
+from triaged.rulesfile.lists import find_hidden
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence
 from triaged.rulesfile.parser.scalars import (
     Kind,
@@ -193,10 +194,8 @@ class DictOf(Generic[T]):
         before = len(report.problems)
         values: dict[str, T] = {}
         for key, place, child in unique_items(node, report):
-            if not all(part.strip() for part in key.split(".")):
-                shown = quote_for_message(key)
-                message = f"key {shown} has an empty part; write a dotted path"
-                report.error(place, message)
+            if problem := _key_problem(key):
+                report.error(place, f"key {quote_for_message(key)} {problem}")
             value = self.value.read(child, report)
             if not isinstance(value, Invalid):
                 values[key] = value
@@ -209,6 +208,18 @@ class DictOf(Generic[T]):
             "additionalProperties": self.value.schema(),
             "minProperties": 1,
         }
+
+
+def _key_problem(key: str) -> str:
+    """Return what is wrong with a key; empty if nothing is."""
+    parts = key.split(".")
+    if not all(part.strip() for part in parts):
+        return "has an empty part; write a dotted path"
+    if any(part != part.strip() for part in parts):
+        return "begins or ends with a space; drop it"
+    if problem := find_hidden(key, allowed=""):
+        return f"cannot be meant: {problem.partition(';')[0]}; remove it"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The type of the whole rules file, and its JSON Schema for editors."""
 
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from triaged.rules.rule import Mode, Promotion, Rule, SafetyLimits
+from triaged.rules.rule import Mode, Promotion, Rule
 from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Json
 from triaged.rulesfile.document import LocatedMatch, LocatedRule, RulesDocument
 from triaged.rulesfile.parser.containers import (
@@ -14,6 +15,7 @@ from triaged.rulesfile.parser.containers import (
 )
 from triaged.rulesfile.parser.match import MATCH_REF, MATCH_TYPE
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
+from triaged.rulesfile.parser.nodes import Sequence as SequenceNode
 from triaged.rulesfile.parser.references import (
     REASON_CODE,
     RULE_NAME,
@@ -42,7 +44,7 @@ _NO_ACTION: Final = "neither dismiss nor leave; write dismiss: REASON or leave: 
 _UNLIMITED_HINT: Final = "no value means unlimited; 0 dismisses nothing"
 
 
-class _Version:
+class Version:
     """The version of the file format, which is 1."""
 
     def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
@@ -86,10 +88,10 @@ _SAFETY: Final = Record(
 )
 
 
-def _safety(
+def _limits(
     given: ParsedMapping, _place: Location, _report: ProblemCollector
-) -> SafetyLimits:
-    return SafetyLimits(**given.values)
+) -> dict[str, Any]:
+    return given.values
 
 
 _PROMOTE: Final = Record(
@@ -237,7 +239,7 @@ _FILE: Final = Record(
     (
         Field(
             "version",
-            _Version(),
+            Version(),
             "The format of this file: 1.",
             title="Format version",
             required=True,
@@ -268,7 +270,7 @@ _FILE: Final = Record(
         ),
         Field(
             "safety",
-            Mapped(_SAFETY, _safety),
+            Mapped(_SAFETY, _limits),
             "Safety limits, all on by default; a cap of 0 dismisses nothing.",
             title="Safety limits",
         ),
@@ -311,25 +313,43 @@ _FILE: Final = Record(
 )
 
 
+def declare_names(nodes: Sequence[Node], report: ProblemCollector) -> None:
+    """Collect the names of all files that are used as one, in order.
+
+    So each of them can refer to what another declares.
+    """
+    report.declared_names["rules"] = {}
+    report.declared_names["types"] = dict.fromkeys(DOCUMENTED_TYPES)
+    report.declared_names["reasons"] = dict.fromkeys(DOCUMENTED_REASONS)
+    for node in nodes:
+        _collect_declarations(node, report)
+        _collect_rule_names(node, report)
+
+
 def read_file(node: Node, report: ProblemCollector) -> RulesDocument:
     """Read the whole file, as far as possible despite problems.
+
+    Requires ``declare_names``.
 
     Raises:
         ConfigError: it is not a rules file, or has another format version.
     """
-    _check_version(node, report)
-    report.declared_names["rules"] = {}
-    report.declared_names["types"] = dict.fromkeys(DOCUMENTED_TYPES)
-    report.declared_names["reasons"] = dict.fromkeys(DOCUMENTED_REASONS)
-    _collect_declarations(node, report)
+    check_version(node, report)
     given = _FILE.read_partly(node, report)
     if isinstance(given, Invalid):
         report.abort()
-    return RulesDocument(**{k: v for k, v in given.values.items() if k != "version"})
+    renamed = {"safety": "limits"}
+    return RulesDocument(
+        **{renamed.get(k, k): v for k, v in given.values.items() if k != "version"}
+    )
 
 
-def _check_version(node: Node, report: ProblemCollector) -> None:
-    """Check the version first, since other checks apply to this format only."""
+def check_version(node: Node, report: ProblemCollector) -> None:
+    """Check the version first, since other checks apply to this format only.
+
+    Raises:
+        ConfigError: it is another version.
+    """
     pairs = node.pairs if isinstance(node, Mapping) else ()
     for key, value in pairs:
         if isinstance(key, Scalar) and key.value == "version":
@@ -352,10 +372,34 @@ def _collect_declarations(node: Node, report: ProblemCollector) -> None:
             # Problems are discarded here; they are reported when the key is read in
             # order.
             names = shape.read(value, ProblemCollector(report.file))
-            known = report.declared_names[kind] or {}
+            known = report.declared_names[kind]
             report.declared_names[kind] = (
-                None if isinstance(names, Invalid) else known | dict.fromkeys(names)
+                None
+                if isinstance(names, Invalid) or known is None
+                else known | dict.fromkeys(names)
             )
+
+
+def _collect_rule_names(node: Node, report: ProblemCollector) -> None:
+    """Collect the rule names; a name that is taken again is reported when it is read.
+
+    An unusable name is no name to refer to, and is reported then too.
+    """
+    known = report.declared_names["rules"]
+    for rule in _items_of(node, "rules"):
+        for name in _values_of(rule, "name"):
+            if known is not None and isinstance(name, Scalar):
+                known.setdefault(name.value, name.place)
+
+
+def _items_of(node: Node, key: str) -> Iterator[Node]:
+    for value in _values_of(node, key):
+        yield from value.items if isinstance(value, SequenceNode) else ()
+
+
+def _values_of(node: Node, key: str) -> Iterator[Node]:
+    pairs = node.pairs if isinstance(node, Mapping) else ()
+    yield from (v for k, v in pairs if isinstance(k, Scalar) and k.value == key)
 
 
 def json_schema() -> dict[str, Json]:

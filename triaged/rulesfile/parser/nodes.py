@@ -79,8 +79,10 @@ class InvalidNode:
 Node: TypeAlias = Scalar | Sequence | Mapping | InvalidNode
 
 
-def compose(data: bytes, report: ProblemCollector) -> Node:
-    """Parse the single YAML document of a file.
+def compose(
+    data: bytes, report: ProblemCollector, *, start: str = "version: 1 and rules:"
+) -> Node:
+    """Parse the single YAML document of a file; ``start`` is how one may begin.
 
     Raises:
         ConfigError: it is not valid YAML, so parsing cannot continue.
@@ -96,7 +98,7 @@ def compose(data: bytes, report: ProblemCollector) -> Node:
         report.error(*_parse_problem(error))
         report.abort()
     if composer.root is None:
-        report.error(Location(1, 1), "the file is empty; write version: 1 and rules:")
+        report.error(Location(1, 1), f"the file is empty; write {start}")
         report.abort()
     return composer.root
 
@@ -145,9 +147,11 @@ class _Mark(Protocol):
     column: int
 
 
-def _place_of(mark: _Mark | None, trail: Path | None = None) -> Location:
+def _place_of(
+    mark: _Mark | None, trail: Path | None = None, file: str = ""
+) -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    return Location(line, column, trail)
+    return Location(line, column, trail, file)
 
 
 @dataclass(slots=True)
@@ -223,7 +227,7 @@ class _Composer:
 
     def _place(self, event: yaml.Event) -> Location:
         trail = self.stack[-1].step() if self.stack else None
-        return _place_of(event.start_mark, trail)
+        return _place_of(event.start_mark, trail, self.report.file)
 
     def _checked_place(
         self, event: yaml.ScalarEvent | yaml.CollectionStartEvent

@@ -21,17 +21,17 @@ from triaged.rules.conditions import (
 from triaged.rules.patterns.re2_pattern import Re2Pattern
 from triaged.rules.task import nfc
 from triaged.rules.words import has_word
-from triaged.rulesfile.lists import ListFileError, check_entry
+from triaged.rulesfile.lists import ListFileError, check_entry, find_hidden
 from triaged.rulesfile.parser.containers import (
     DictOf,
     Field,
-    JsonValue,
     ListOf,
     Mapped,
     OneOrMany,
     ParsedMapping,
     Record,
 )
+from triaged.rulesfile.parser.literals import Literal
 from triaged.rulesfile.parser.nodes import Mapping, Node, Sequence
 from triaged.rulesfile.parser.snippets import IN_OPERATORS as OPERATOR_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_OPERATORS
@@ -54,7 +54,7 @@ from triaged.rulesfile.problems import (
 
 PATTERNS: Final = OneOrMany("a pattern", RegexType())
 _NUMBER: Final = Number(decimal=True)
-_VALUE: Final = JsonValue()
+_VALUE: Final = Literal()
 _EQUALS: Final = "The value is this one, of the same JSON type."
 _REGEX: Final = "The value is a text in which a pattern occurs."
 _WORDS: Final = (
@@ -87,7 +87,7 @@ def _read_file(
     if isinstance(given, Invalid):
         return INVALID
     name: str = given.get("file")
-    content = report.lists.get(name)
+    content = report.lists.get(node.place.file, {}).get(name)
     if content is None:
         content = ListFileError(f"{quote_for_message(name)} cannot be read from here")
     if isinstance(content, ListFileError):
@@ -96,10 +96,10 @@ def _read_file(
         line = content.lines[content.wordless]
         why = _no_word(content.entries[content.wordless])
         return report.error(given.locations["file"], f"list {name}:{line}: {why}")
-    if name not in report.shared_lists:
-        file = ListFile(name, content.sha256, content.lines)
-        report.shared_lists[name] = In(content.entries, file)
-    return report.shared_lists[name]
+    file = ListFile(name, content.sha256, content.lines)
+    if file.id not in report.shared_lists:
+        report.shared_lists[file.id] = In(content.entries, file)
+    return report.shared_lists[file.id]
 
 
 def _no_word(entry: str) -> str:
@@ -135,10 +135,10 @@ class _WordsType:
         listed = _read_file(node, report, of_words=True)
         if isinstance(listed, Invalid) or listed.file is None:
             return INVALID
-        shared = report.shared_words.get(listed.file.name)
+        shared = report.shared_words.get(listed.file.id)
         if shared is None:
             shared = Words(tuple(map(str, listed.values)), listed.file)
-            report.shared_words[listed.file.name] = shared
+            report.shared_words[listed.file.id] = shared
         return shared
 
     def schema(self) -> Schema:
@@ -163,7 +163,9 @@ class _InType:
 # --- the description ------------------------------------------------------------------
 
 
-def _equal(text: str, _place: Location, _report: ProblemCollector) -> Equals:
+def _equal(text: str, place: Location, report: ProblemCollector) -> Equals | Invalid:
+    if problem := find_hidden(text):
+        return report.error(place, problem)
     return Equals(nfc(text))
 
 

@@ -117,7 +117,9 @@ class NameDeclaration:
         if before is None or before is node.place:
             return text
         shown = quote_for_message(text)
-        message = f"{self.label} {shown} again; it is taken by line {before.line}"
+        message = (
+            f"{self.label} {shown} again; it is taken by {before.seen_from(node.place)}"
+        )
         return report.error(node.place, f"{message}, choose another")
 
     def schema(self) -> Schema:

@@ -1,10 +1,13 @@
 """Parses the tests in a rules file."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final, cast
 
+from triaged.rules.conditions import ListId
 from triaged.rules.task import DOCUMENTED_REASONS, Json, LeaveCause, nfc
 from triaged.rulesfile.document import Expectation, RuleTest, TestTask
+from triaged.rulesfile.lists import ListContent
 from triaged.rulesfile.parser.containers import (
     DictOf,
     Field,
@@ -196,18 +199,35 @@ class _Files:
 
     def read(
         self, node: Node, report: ProblemCollector
-    ) -> dict[str, tuple[str, ...]] | Invalid:
+    ) -> dict[ListId, tuple[str, ...]] | Invalid:
         lists = self._lists.read(node, report)
         if isinstance(lists, Invalid):
             return INVALID
-        unknown = [name for name in lists if name not in report.lists]
+        ids = {name: list(_list_ids(name, node.place, report)) for name in lists}
+        unknown = [name for name in lists if not ids[name]]
         for name in unknown:
             message = f"no rule reads a list from {quote_for_message(name)}"
-            report.error(node.place, f"{message}{suggest(name, report.lists)}")
-        return INVALID if unknown else {k: tuple(map(nfc, v)) for k, v in lists.items()}
+            known = [name for named in report.lists.values() for name in named]
+            report.error(node.place, f"{message}{suggest(name, known)}")
+        if unknown:
+            return INVALID
+        return {
+            each: tuple(map(nfc, entries))
+            for name, entries in lists.items()
+            for each in ids[name]
+        }
 
     def schema(self) -> Schema:
         return self._lists.schema()
+
+
+def _list_ids(name: str, place: Location, report: ProblemCollector) -> Iterator[ListId]:
+    """Yield the lists of this name: that of the test's own file, else of the others."""
+    own = report.lists.get(place.file, {})
+    named = [own] if name in own else report.lists.values()
+    for content in (lists[name] for lists in named if name in lists):
+        sha256 = content.sha256 if isinstance(content, ListContent) else ""
+        yield name, sha256
 
 
 _ONE_TASK: Final = Mapped(_TASK, _task)

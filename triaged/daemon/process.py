@@ -1,10 +1,9 @@
-"""The daemon: one workspace with supervisor, signals and a clean shutdown."""
+"""The daemon of one workspace: schedule, signals, server and a clean shutdown."""
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,32 +15,26 @@ from triaged.daemon.health import Health
 from triaged.daemon.http_server import HttpServer, listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
+from triaged.daemon.notifier import condition_of, make_notifier
 from triaged.daemon.rules_watcher import RulesWatcher
+from triaged.daemon.runner import Runner
 from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
 from triaged.daemon.supervisor import Supervisor
 from triaged.daemon.systemd import SystemdNotifier
-from triaged.errors import LedgerError, QuotaExhausted
-from triaged.leadlex.errors import KeyRejected
-from triaged.ledger import DaemonLock
+from triaged.errors import LedgerError, LedgerUnavailable
+from triaged.leadlex.errors import KeyRejected, LexiError
 from triaged.ledger.flags import FlagName
+from triaged.ledger.opening import make_daemon_lock
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
-from triaged.triage.report import (
-    CycleReport,
-    FalsePositiveLog,
-    log_cycle,
-    log_lock_wait,
-)
 from triaged.triage.requests import Attempt
-from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
 FILE_CHECK_SECONDS: Final = 3.0
-PRUNE_INTERVAL: Final = timedelta(hours=6)
 
-# A rejected key rarely becomes valid, and each retry costs a call of the quota.
-KEY_RETRY_INTERVAL: Final = timedelta(minutes=15)
+# While the ledger is away an attempt costs no call, so it is made soon.
+LEDGER_RETRY_INTERVAL: Final = timedelta(seconds=15)
 
 log = structlog.get_logger()
 
@@ -93,37 +86,38 @@ class Daemon:
         errors: InternalErrors,
         on_attempt: Callable[[Attempt], None],
     ) -> None:
-        self.workspace = workspace = replace(workspace, on_lock_wait=self._lock_awaited)
         self.metrics = metrics
         self.errors = errors
-        self._dry_run = dry_run
         self._notifier = notifier
         self._clock = clock = workspace.clock
-        self._cycle = workspace.cycle(dry_run=dry_run, on_attempt=on_attempt)
-        self._stop = asyncio.Event()
-        self._reload_requested = asyncio.Event()
-        self._is_stretched = False
-        self._pruned_at: datetime | None = None
-        self._files_checked_at = clock.monotonic()
-        self._last_key = workspace.key.reveal()
-        self._fatal_error: LedgerError | KeyRejected | None = None
-        self.health = Health(
-            heartbeat_at=clock.monotonic(), interval=workspace.settings.poll_interval
-        )
-        self._quota = workspace.rate_limiter.snapshot()
         self.rules_watcher = RulesWatcher(
             workspace.settings.rules,
             on_loaded=self._rules_loaded,
             on_rejected=metrics.rules_rejected,
         )
-        self._false_positives = FalsePositiveLog(workspace.ledger.feedback)
-        self._process = RunningProcess(
-            settings=workspace.settings, started_at=clock.now(), dry_run=dry_run
+        self._messages = make_notifier(workspace, errors)
+        self.runner = Runner(
+            workspace,
+            metrics,
+            self.rules_watcher,
+            health=Health(
+                heartbeat_at=clock.monotonic(),
+                interval=workspace.settings.poll_interval,
+            ),
+            dry_run=dry_run,
+            errors=errors,
+            on_attempt=on_attempt,
         )
-        self._lock = DaemonLock(
-            workspace.settings.state_dir,
+        self.workspace = self.runner.workspace
+        self.health: Health = self.runner.health
+        self._stop = self.runner.stop
+        self._reload_requested = asyncio.Event()
+        self._files_checked_at = clock.monotonic()
+        self._fatal_error: LedgerError | LexiError | None = None
+        self._lock = make_daemon_lock(
+            workspace.settings.ledger,
             workspace=workspace.settings.workspace,
-            since=self._process.started_at,
+            since=clock.now(),
         )
         self.supervisor = Supervisor(
             clock=clock,
@@ -137,11 +131,11 @@ class Daemon:
         """Run until SIGTERM or SIGINT, then drain the running cycle.
 
         Raises:
-            ConfigError: the rules file cannot be used.
+            ConfigError: the rules file or the notification URLs cannot be used.
             RuleTestsFailed: a test in it fails.
             AlreadyRunning: another daemon holds the state directory.
             KeyRejected: the key has not been accepted since the start.
-            LedgerError: the ledger can no longer be written.
+            LedgerError: the ledger can no longer be written, and will not come back.
             ListenError: the address cannot be bound.
 
         """
@@ -154,6 +148,8 @@ class Daemon:
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
                 log.warning("rules.warning", problem=str(warning))
+            if self._messages is not None:
+                self._messages.check()
             # Bound first, so that an occupied port ends the start before any dismissal.
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
@@ -168,16 +164,7 @@ class Daemon:
 
     def live_state(self) -> LiveState:
         """Return the state for page and metrics, without reading the ledger."""
-        return LiveState(
-            workspace=self.workspace.settings.workspace,
-            now=self._clock.now(),
-            dry_run=self._dry_run,
-            ruleset=self.rules_watcher.rules.ruleset,
-            health=replace(self.health),
-            quota=self._quota,
-            clock_skew=self.workspace.rate_limiter.clock_skew,
-            errors=self.errors.counts(),
-        )
+        return self.runner.live_state()
 
     async def _serve(self, listener: socket.socket) -> None:
         server = HttpServer(self)
@@ -194,6 +181,9 @@ class Daemon:
                 self._notifier.stopping()
             await polling
         finally:
+            if self._messages is not None:
+                with self.errors.survived(Where.NOTIFY):
+                    self._messages.stop()
             await server.stop()
 
     def _log_start(self) -> None:
@@ -203,10 +193,10 @@ class Daemon:
             "daemon.started",
             version=__version__,
             rules=self.rules_watcher.rules.ruleset.sha256,
-            dry_run=self._dry_run,
+            dry_run=self.runner.dry_run,
             api_url=settings.api_url,
         )
-        if self._dry_run:
+        if self.runner.dry_run:
             log.warning("daemon.dry_run", effect="nothing is dismissed")
         paused = self.workspace.ledger.flags.get(FlagName.PAUSED)
         if paused is not None:
@@ -220,96 +210,30 @@ class Daemon:
 
     async def _run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
+        was_accepted = self.health.key_accepted
         try:
             self._lock.verify()
-            report = await self._cycle.run(
-                lambda: self.rules_watcher.rules, stop=self._stop
-            )
-            self._take_report(report)
-            next_at = self._next_poll(report)
-            self._save_state(next_at)
+            next_at = await self.runner.run_cycle()
+            self._note_ledger(None)
+        except LedgerUnavailable as error:
+            # It may come back; until then each attempt fails before its first call.
+            self._note_ledger(error)
+            return self._clock.now() + min(self.health.interval, LEDGER_RETRY_INTERVAL)
         except LedgerError as error:
             # Without a ledger nothing may be dismissed. Exiting makes the failure
             # visible, and the service manager decides on a restart.
             self._end_with(error)
             return self._clock.now() + self.health.interval
-        with self.errors.survived(Where.LOG):
-            log_cycle(report)
-            self._false_positives.log_new()
+        report = self.health.last_report
+        if report and was_accepted is None and isinstance(report.error, KeyRejected):
+            self._end_with(report.error)
         with self.errors.survived(Where.NOTIFY):
-            self._notifier.status(self._status(next_at))
+            self._notifier.status(self.runner.status_line(next_at))
         return next_at
 
-    def _save_state(self, next_poll_at: datetime) -> None:
-        """Store the state that `triaged status` shows in the ledger."""
-        health, now = self.health, self._clock.now()
-        self._process.save(
-            self.workspace.ledger,
-            self.rules_watcher.rules.ruleset,
-            health.last_report,
-            at=now,
-            next_poll_at=next_poll_at,
-            poll_interval=health.interval,
-            last_success_at=health.last_success_at,
-            reasons_not_ready=health.reasons_not_ready(now),
-            key_accepted=health.key_accepted,
-        )
-
-    def _lock_awaited(self, owner: str) -> None:
-        self.health.waiting_for_process = owner
-        log_lock_wait(owner)
-
-    def _end_with(self, error: LedgerError | KeyRejected) -> None:
+    def _end_with(self, error: LedgerError | LexiError) -> None:
         self._fatal_error = error
         self._stop.set()
-
-    def _take_report(self, report: CycleReport) -> None:
-        now, health = self._clock.now(), self.health
-        health.waiting_for_process = None
-        health.last_report = report
-        health.last_poll_at = now
-        if report.listed:
-            health.last_list = report
-            health.last_success_at = now
-            health.key_accepted = True
-        if isinstance(report.error, KeyRejected):
-            if health.key_accepted is None:
-                self._end_with(report.error)
-            health.key_accepted = False
-        health.waiting_for_quota_until = (
-            report.error.until if isinstance(report.error, QuotaExhausted) else None
-        )
-        with self.errors.survived(Where.METRICS):
-            self.metrics.record_cycle(report, at=now)
-        self._quota = self.workspace.rate_limiter.snapshot()
-        if report.listed:
-            self._prune(now)
-
-    def _next_poll(self, report: CycleReport) -> datetime:
-        """Return when to poll next; log when that is later than requested."""
-        now, requested = self._clock.now(), self.workspace.settings.poll_interval
-        at = self.workspace.rate_limiter.next_poll(requested, backlog=report.backlog)
-        if isinstance(report.error, QuotaExhausted):
-            at = max(at, report.error.until)
-            self.health.waiting_for_quota_until = at
-        if isinstance(report.error, KeyRejected):
-            at = max(at, now + KEY_RETRY_INTERVAL)
-        interval = max(at - now, requested)
-        self.health.interval = interval
-        is_stretched = interval > requested * 1.05
-        if is_stretched and not self._is_stretched:
-            log.warning(
-                "poll_interval.stretched",
-                configured_seconds=requested.total_seconds(),
-                effective_seconds=round(interval.total_seconds()),
-            )
-        self._is_stretched = is_stretched
-        return at
-
-    def _status(self, next_at: datetime) -> str:
-        view = self._quota
-        left = f"{view.remaining} of {view.daily_limit} calls left"
-        return f"next poll {next_at:%H:%M:%S} UTC, {left}"
 
     async def _tick(self) -> None:
         """Run the tasks of each second; an error in one step ends that step only."""
@@ -318,12 +242,40 @@ class Daemon:
             with self.errors.survived(Where.NOTIFY):
                 self._notifier.watchdog()
         with self.errors.survived(Where.METRICS):
-            self._quota = self.workspace.rate_limiter.snapshot()
+            self._look_at_ledger()
+        if self._messages is not None and self.health.last_report is not None:
+            with self.errors.survived(Where.NOTIFY):
+                self._messages.tick(
+                    condition_of(self.health, self._clock.now(), monotonic)
+                )
         is_due = monotonic - self._files_checked_at >= FILE_CHECK_SECONDS
         if is_due or self._reload_requested.is_set():
             self._files_checked_at = monotonic
             with self.errors.survived(Where.CYCLE):
                 await self._check_files()
+
+    def _look_at_ledger(self) -> None:
+        """Record the heartbeat and read the quota, unless the ledger is away."""
+        try:
+            self._lock.heartbeat()
+            self._quota = self.workspace.rate_limiter.snapshot()
+        except LedgerUnavailable as error:
+            self._note_ledger(error)
+        else:
+            self._note_ledger(None)
+
+    def _note_ledger(self, error: LedgerUnavailable | None) -> None:
+        """Log when the ledger goes away or comes back, and show it as not ready."""
+        was_away = self.health.ledger_problem is not None
+        self.health.ledger_problem = None if error is None else str(error)
+        if error is not None and not was_away:
+            log.error(
+                "ledger.unavailable",
+                error=str(error),
+                effect="nothing is dismissed until it can be used",
+            )
+        elif error is None and was_away:
+            log.info("ledger.available")
 
     async def _check_files(self) -> None:
         now = self._clock.now()
@@ -333,23 +285,9 @@ class Daemon:
         else:
             self.rules_watcher.poll(now=now)
         self.health.rules_rejected = self.rules_watcher.rejected
-        key = self.workspace.key.reveal()
-        if key != self._last_key:
-            self._last_key = key
-            log.info("api_key.rotated")
-            if self.health.key_accepted is False and self.supervisor.running is None:
-                self.supervisor.plan(now)
-
-    def _prune(self, now: datetime) -> None:
-        """Delete old data, once the server's time has confirmed the clock."""
-        if self._pruned_at and timedelta(0) <= now - self._pruned_at < PRUNE_INTERVAL:
-            return
-        rows = self.workspace.prune(now)
-        if rows is None:
-            return
-        self._pruned_at = now
-        if rows:
-            log.info("ledger.pruned", rows=rows)
+        is_idle = self.supervisor.running is None
+        if self.runner.has_new_key() and self.health.key_accepted is False and is_idle:
+            self.supervisor.plan(now)
 
     def _rules_loaded(self, _: CompiledRules) -> None:
         self.metrics.rules_loaded(self._clock.now())

@@ -1,0 +1,132 @@
+"""Several daemons on one PostgreSQL ledger share the workspaces of a fleet."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Program, a_listed, eventually
+from tests.postgres import PostgresServer
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.sandbox.settings import SandboxSettings
+
+COUNT = 12
+SETTINGS = SandboxSettings(
+    key="wbk_fleet",
+    workspaces=COUNT,
+    task_count=0,
+    minute_limit=None,
+    day_limit=None,
+)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[RunningSandbox]:
+    with running_sandbox(SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture
+def program(
+    tmp_path: Path, sandbox: RunningSandbox, postgres: PostgresServer
+) -> Program:
+    program = Program(tmp_path, sandbox.api_url)
+    url = postgres.url(postgres.new_database(), tcp=True)
+    program.settings |= {
+        "TRIAGED_FLEET": str(tmp_path),
+        "TRIAGED_LEDGER_URL": url,
+        "TRIAGED_LISTEN": "127.0.0.1:0",
+    }
+    (tmp_path / "keys").mkdir()
+    lines = ["version: 1", "defaults: {rules: [rules.yaml], poll_interval: 1s}"]
+    lines.append("workspaces:")
+    for number in range(1, COUNT + 1):
+        key = tmp_path / "keys" / f"w{number}"
+        key.touch(mode=0o600)
+        key.write_text(f"wbk_fleet_{number}")
+        lines.append(f"  - {{name: w{number}, key: {{file: keys/w{number}}}}}")
+    (tmp_path / "fleet.yaml").write_text("\n".join(lines))
+    return program
+
+
+def add_everywhere(sandbox: RunningSandbox, prefix: str) -> None:
+    for number, world in enumerate(sandbox.worlds, 1):
+        world.store.add([a_listed(f"{prefix}-{number}")])
+
+
+def pending(sandbox: RunningSandbox) -> int:
+    return sum(world.store.counts()["pending"] for world in sandbox.worlds)
+
+
+def asked(sandbox: RunningSandbox) -> Counter[str]:
+    """Count the requests to dismiss of each task."""
+    return Counter(
+        call.task_id or ""
+        for world in sandbox.worlds
+        for call in world.calls
+        if call.operation == "dismiss"
+    )
+
+
+@pytest.mark.reliability
+def test_daemons_share_the_work_and_survive_each_other(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Both run workspaces; after a kill the other runs all, and none is asked twice."""
+    with ExitStack() as stack:
+        one = stack.enter_context(program.daemon())
+        two = stack.enter_context(program.daemon())
+        for daemon in (one, two):
+            daemon.wait_for("cycle.finished", times=4)
+        eventually(lambda: served(one) and served(two) and served(one) != served(two))
+        add_everywhere(sandbox, "a")
+        eventually(lambda: pending(sandbox) == 0, 60)
+        one.end(signal.SIGKILL)
+        add_everywhere(sandbox, "b")
+        eventually(lambda: pending(sandbox) == 0, 130)
+
+        assert two.end() == 0
+    assert set(asked(sandbox).values()) == {1}
+    assert len(asked(sandbox)) == 2 * COUNT
+
+
+def served(daemon: object) -> set[str]:
+    """Return the workspaces of the daemon's latest cycles."""
+    events = daemon.named("cycle.finished")[-COUNT:]  # type: ignore[attr-defined]
+    return {event["workspace"] for event in events}
+
+
+def test_a_stopped_daemon_hands_over_at_once(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """After SIGTERM the others take its workspaces without waiting for its leases."""
+    with program.daemon() as one, program.daemon() as two:
+        for daemon in (one, two):
+            daemon.wait_for("cycle.finished", times=4)
+        code = one.end()
+        add_everywhere(sandbox, "a")
+        eventually(lambda: pending(sandbox) == 0, 20)
+
+        assert (code, two.end()) == (0, 0)
+
+
+def test_a_pause_of_all_reaches_every_daemon(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """When the command returns, no daemon sends another dismissal."""
+    with program.daemon() as one, program.daemon() as two:
+        for daemon in (one, two):
+            daemon.wait_for("cycle.finished", times=4)
+        done = program.run("pause", "--all", "--note", "stop")
+        add_everywhere(sandbox, "a")
+        before = len(one.named("cycle.finished")), len(two.named("cycle.finished"))
+        one.wait_for("cycle.finished", times=before[0] + COUNT)
+        two.wait_for("cycle.finished", times=before[1] + COUNT)
+        one.end()
+        two.end()
+
+    assert done.returncode == 0, done.stderr
+    assert asked(sandbox) == {}

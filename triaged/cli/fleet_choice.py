@@ -1,0 +1,159 @@
+"""Which workspaces of a fleet a command is for: by name, by labels, or all."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from triaged.cli.each_workspace import run_for_each
+from triaged.cli.options import FleetUse
+from triaged.errors import ConfigError
+from triaged.fleet.loader import load_fleet
+from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, settings_of
+from triaged.rulesfile.problems import suggest
+from triaged.settings import Settings
+
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was given: a name, labels that all have to be there, or ``--all``."""
+
+    name: str | None = None
+    labels: tuple[str, ...] = ()
+    is_all: bool = False
+
+    def check(self) -> None:
+        """Raise if the flags exclude each other.
+
+        Raises:
+            UsageError: which, and why.
+        """
+        if sum(map(bool, (self.name, self.labels, self.is_all))) > 1:
+            raise click.UsageError("give one of --workspace, -l and --all")
+
+    @property
+    def is_several(self) -> bool:
+        """Whether more than one workspace may be meant."""
+        return self.is_all or bool(self.labels)
+
+
+def run(
+    command: Callable[..., Any],
+    settings: Settings,
+    given: Mapping[str, Any],
+    choice: Choice,
+    use: FleetUse,
+) -> Any:  # noqa: ANN401 - whatever the command returns
+    """Run a command for the chosen workspaces.
+
+    Raises:
+        ConfigError: there is no such workspace, or its file cannot be used.
+        UsageError: none is named, or no workspace has the labels.
+    """
+    choice.check()
+    if use is FleetUse.LISTED and choice.is_all:
+        # Without reading the fleet: an emergency stop must not depend on its files.
+        return command(settings=settings, chosen=None, **given)
+    if use is FleetUse.WHOLE and choice.name is None:
+        return command(settings=settings, **given)
+    chosen = choose(settings, choice)
+    if use is FleetUse.LISTED:
+        return command(settings=settings, chosen=chosen, **given)
+    if choice.is_several:
+        return run_for_each(command, chosen, given)
+    (one,) = chosen
+    if use is FleetUse.WHOLE:
+        one = replace(one, fleet=None)
+    return command(settings=one, **given)
+
+
+def choose(settings: Settings, choice: Choice) -> list[Settings]:
+    """Return the settings of the chosen workspaces, by name.
+
+    Raises:
+        ConfigError: there is no such workspace, or its file cannot be used.
+        UsageError: none is named, or no workspace has the labels.
+    """
+    fleet = load_fleet(fleet_directory(settings), os.environ)
+    found = sorted(_chosen(fleet, settings, choice), key=lambda each: each.name)
+    return [replace(settings_of(one, settings), fleet=settings.fleet) for one in found]
+
+
+def _chosen(
+    fleet: LoadedFleet, settings: Settings, choice: Choice
+) -> Iterable[FleetWorkspace]:
+    if choice.is_all:
+        return fleet.workspaces
+    if choice.labels:
+        wanted = parse_labels(choice.labels)
+        found = [each for each in fleet.workspaces if has_labels(each.labels, wanted)]
+        if not found:
+            raise click.UsageError(
+                f"no workspace in {settings.fleet} has {', '.join(choice.labels)}"
+            )
+        return found
+    if choice.name is not None:
+        return [_named(fleet, settings, choice.name)]
+    if len(fleet.workspaces) == 1:
+        return fleet.workspaces
+    names = [each.name for each in fleet.workspaces]
+    raise click.UsageError(
+        f"{settings.fleet} describes {_several(names)}; name one with --workspace"
+    )
+
+
+def _named(fleet: LoadedFleet, settings: Settings, name: str) -> FleetWorkspace:
+    for each in fleet.workspaces:
+        if each.name == name:
+            return each
+    for rejection in fleet.rejections:
+        if rejection.name == name:
+            raise ConfigError(rejection.problems)
+    hint = suggest(name, [each.name for each in fleet.workspaces])
+    raise ConfigError.of_setting(
+        "TRIAGED_WORKSPACE", f"there is no workspace {name!r} in {settings.fleet}{hint}"
+    )
+
+
+def parse_labels(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the labels that were given as ``KEY=VALUE``.
+
+    Raises:
+        BadParameter: one is not like that.
+    """
+    return [_label(text) for text in texts]
+
+
+def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> bool:
+    """Return whether all wanted labels are there."""
+    return all(labels.get(key) == value for key, value in wanted)
+
+
+def fleet_directory(settings: Settings) -> Path:
+    """Return the directory of the fleet's files.
+
+    Raises:
+        UsageError: there is no fleet.
+    """
+    if settings.fleet is None:
+        raise click.UsageError("this needs a fleet: set TRIAGED_FLEET")
+    return settings.fleet
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="-l")
+    return key, value
+
+
+def _several(names: Sequence[str]) -> str:
+    if not names:
+        return "no workspace that can be used"
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return f"{len(names):,} workspaces ({', '.join(names[:_SHOWN])}{more})"

@@ -1,0 +1,181 @@
+"""Which workspaces this daemon runs now, where several daemons share a ledger.
+
+Due workspaces are claimed from the database, run for one cycle, and given back. Without
+the database nothing is claimed, and what was claimed ends with its lease.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+
+from triaged.clock import Clock
+from triaged.errors import LeaseLost, LedgerUnavailable
+from triaged.ledger.database import Database
+from triaged.ledger.leases import Lease, Leases
+from triaged.ledger.locks import DaemonLock
+
+if TYPE_CHECKING:
+    from triaged.ledger.postgres import PostgresDatabase
+
+REBALANCE_SECONDS: Final = 5.0
+ENROL_SECONDS: Final = 60.0
+RENEW_SECONDS: Final = 15.0
+# After so many cycles in a row in which LeadLex could not be reached, the daemon leaves
+# due workspaces to the others, and tries one itself this often.
+UNREACHABLE_CYCLES: Final = 5
+PROBE_SECONDS: Final = 30.0
+
+log = structlog.get_logger()
+
+
+def make_leases(
+    database: Database, lock: DaemonLock, clock: Clock
+) -> "FleetLeases | None":
+    """Return the leases of a daemon; None on a file, where there is one daemon."""
+    name = getattr(lock, "name", None)
+    if name is None:
+        return None
+    from triaged.ledger.postgres import PostgresDatabase  # noqa: PLC0415 - rare
+
+    return (
+        FleetLeases(database, name, clock)
+        if isinstance(database, PostgresDatabase)
+        else None
+    )
+
+
+class Turn(NamedTuple):
+    """A workspace whose cycle is to be run now, and how late that is, in seconds."""
+
+    workspace: str
+    late: float
+
+
+class FleetLeases:
+    """The leases that one daemon of a fleet holds."""
+
+    def __init__(self, database: "PostgresDatabase", holder: str, clock: Clock) -> None:
+        self._database = database
+        self._leases = Leases(database, holder)
+        self._clock = clock
+        self._wanted: frozenset[str] = frozenset()
+        self._held: dict[str, tuple[Lease, float]] = {}
+        self._rebalance_at = self._enrol_at = self._probe_at = 0.0
+        self._unreachable = 0
+        self._has_others = False
+        self._is_away = False
+        self.tried_at = clock.monotonic()
+        self.lost = 0
+        self.fenced = 0
+
+    def follow(self, workspaces: Iterable[str]) -> None:
+        """Take part in running these workspaces, and in no others."""
+        self._wanted = frozenset(workspaces)
+        self._enrol_at = 0.0
+
+    def claim(self, free: int) -> list[Turn]:
+        """Claim at most ``free`` workspaces that are due; none without the database."""
+        self.tried_at = now = self._clock.monotonic()
+        try:
+            self._keep_up(now)
+            found = self._leases.claim(self._allowed(free, now))
+        except LedgerUnavailable as error:
+            self._note_away(error)
+            return []
+        self._note_away(None)
+        turns = []
+        for lease in found:
+            if lease.workspace not in self._wanted:
+                # Another daemon has newer fleet files, or older ones.
+                self._give(lease, timedelta(0))
+                continue
+            self._held[lease.workspace] = lease, now
+            self._database.use_lease(lease)
+            turns.append(Turn(lease.workspace, lease.late))
+        return turns
+
+    def give(self, workspace: str, delay: timedelta) -> None:
+        """Give a workspace back after its cycle, to be due again after ``delay``."""
+        held = self._held.pop(workspace, None)
+        if held is not None:
+            self._database.drop_lease(held[0])
+            self._give(held[0], timedelta(0) if self._leaves_to_others else delay)
+
+    def hasten(self, workspace: str) -> None:
+        """Make a workspace due now, whoever runs it."""
+        with contextlib.suppress(LedgerUnavailable):
+            self._leases.hasten(workspace)
+
+    def note_fenced(self, workspace: str) -> None:
+        """Count a transaction that was refused because the lease had ended."""
+        self.fenced += 1
+        log.warning("lease.lost", workspace=workspace)
+
+    def note_reached(self, *, is_reached: bool) -> None:
+        """Record whether a cycle could reach LeadLex."""
+        before = self._leaves_to_others
+        self._unreachable = 0 if is_reached else self._unreachable + 1
+        if self._leaves_to_others and not before:
+            log.warning("fleet.left_to_others", cycles=self._unreachable)
+        elif before and is_reached:
+            log.info("fleet.taken_again")
+
+    def leave(self) -> None:
+        """Leave all workspaces to the other daemons, at a shutdown."""
+        for workspace in list(self._held):
+            self.give(workspace, timedelta(0))
+        with contextlib.suppress(LedgerUnavailable):
+            self._leases.leave()
+
+    @property
+    def _leaves_to_others(self) -> bool:
+        return self._unreachable >= UNREACHABLE_CYCLES and self._has_others
+
+    def _allowed(self, free: int, now: float) -> int:
+        """Return how many may be claimed: few if LeadLex is out of reach."""
+        if not self._leaves_to_others:
+            return free
+        if now < self._probe_at:
+            return 0
+        self._probe_at = now + PROBE_SECONDS
+        return min(free, 1)
+
+    def _keep_up(self, now: float) -> None:
+        """Enrol what is new, count the daemons, and renew the leases of long cycles."""
+        if now >= self._enrol_at:
+            self._leases.enrol(sorted(self._wanted))
+            self._enrol_at = now + ENROL_SECONDS
+        if now >= self._rebalance_at:
+            self._has_others = self._leases.rebalance().alive > 1
+            self._rebalance_at = now + REBALANCE_SECONDS
+        for workspace, (lease, since) in list(self._held.items()):
+            if now - since < RENEW_SECONDS:
+                continue
+            try:
+                self._leases.renew(lease)
+            except LeaseLost:
+                # The cycle finds out at its next transaction, and sends nothing more.
+                self.lost += 1
+                self._held[workspace] = lease, float("inf")
+            else:
+                self._held[workspace] = lease, now
+
+    def _give(self, lease: Lease, delay: timedelta) -> None:
+        # If the database is away, the lease ends by itself.
+        with contextlib.suppress(LedgerUnavailable):
+            self._leases.give(lease, delay)
+
+    def _note_away(self, error: LedgerUnavailable | None) -> None:
+        is_away = error is not None
+        if is_away and not self._is_away:
+            log.error(
+                "ledger.unavailable",
+                error=str(error),
+                effect="nothing is dismissed until it can be used",
+            )
+        elif self._is_away and not is_away:
+            log.info("ledger.available")
+        self._is_away = is_away

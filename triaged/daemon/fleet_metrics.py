@@ -1,0 +1,163 @@
+"""Metrics of a fleet: of each workspace up to a number, and only sums above it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from triaged import __version__
+from triaged.daemon.histogram import (
+    CYCLE_SECONDS,
+    LATENESS_SECONDS,
+    REQUEST_SECONDS,
+    Histogram,
+    summed,
+)
+from triaged.daemon.internal_errors import Where
+from triaged.daemon.metrics import (
+    CYCLE_DURATION,
+    DEFINITIONS,
+    OPERATIONS,
+    REQUEST_DURATION,
+    Definition,
+    Metrics,
+    add_histogram,
+    new_family,
+    new_histogram,
+)
+from triaged.ledger.dismissals import Outcome
+from triaged.ledger.fleet_views import FleetTotals
+from triaged.rules.task import DOCUMENTED_REASONS
+from triaged.triage.fleet_state import WorkspaceState
+from triaged.triage.report import CycleReport
+
+# A scrape of more than this many workspaces has only sums.
+MAX_DETAILED: Final = 100
+
+FLEET_DEFINITIONS: Final = (
+    Definition("workspaces", "Workspaces of the fleet in this state.", ("state",)),
+    Definition("leases_lost_total", "Leases that another daemon has taken over."),
+    Definition("fenced_total", "Transactions refused because the lease was lost."),
+)
+LATENESS: Final = Definition(
+    "cycle_lateness_seconds", "Time from when a cycle was due until it started."
+)
+
+# Sums of one label each; rules are left out, since each workspace may have its own.
+_SUMMED: Final = (
+    "tasks_pending",
+    "tasks_left",
+    "cycles_total",
+    "api_requests_total",
+    "api_rate_limited_total",
+)
+_BY_REASON: Final = ("dismissals_total", "observed_total")
+
+
+class LeaseCounts(Protocol):
+    """What happened to the leases of this process since its start."""
+
+    lost: int
+    fenced: int
+
+
+class FleetMetrics:
+    """What the process counts for all workspaces together."""
+
+    def __init__(self) -> None:
+        self.lateness = Histogram(LATENESS_SECONDS)
+        self.leases: LeaseCounts | None = None
+
+    def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:
+        """Yield the metrics that only a fleet has."""
+        counted = Counter(states.values())
+        workspaces, lost, fenced = map(new_fleet_family, FLEET_DEFINITIONS)
+        for state in WorkspaceState:
+            workspaces.add_metric([state], counted[state])
+        # Leases need a shared ledger: with a file there is one daemon.
+        lost.add_metric([], self.leases.lost if self.leases else 0)
+        fenced.add_metric([], self.leases.fenced if self.leases else 0)
+        late = new_histogram(LATENESS)
+        add_histogram(late, [], self.lateness)
+        yield from (workspaces, lost, fenced, late)
+
+
+def new_fleet_family(
+    definition: Definition,
+) -> CounterMetricFamily | GaugeMetricFamily:
+    """Return an empty family without the label of a workspace."""
+    return new_family(definition, *definition.labels)
+
+
+def collect_sums(
+    members: Sequence[tuple[Metrics, CycleReport | None]],
+    totals: FleetTotals,
+    errors: Mapping[Where, int],
+    *,
+    dry_run: bool,
+) -> Iterator[Metric]:
+    """Yield the sums over all workspaces, each with its last cycle that had a list."""
+    sums = {name: Counter[tuple[str, ...]]() for name in _SUMMED}
+    for metrics, last_list in members:
+        for name, labels, value in metrics.summable(last_list):
+            if name in sums:
+                sums[name][labels] += int(value)
+    definitions = {each.name: each for each in DEFINITIONS}
+    for name, counted in sums.items():
+        family = new_fleet_family(definitions[name])
+        for labels, number in counted.items():
+            family.add_metric(list(labels), number)
+        yield family
+    for name, counts in zip(
+        _BY_REASON, (totals.dismissals, totals.observed), strict=True
+    ):
+        family = new_family(definitions[name], "reason")
+        for reason in dict.fromkeys((*DOCUMENTED_REASONS, *counts)):
+            family.add_metric([reason], counts.get(reason, 0))
+        yield family
+    for name, rows in _single(totals, errors, dry_run=dry_run).items():
+        family = new_fleet_family(definitions[name])
+        for texts, value in rows:
+            family.add_metric(texts, value)
+        yield family
+    yield from _histograms([metrics for metrics, _ in members])
+
+
+def _single(
+    totals: FleetTotals, errors: Mapping[Where, int], *, dry_run: bool
+) -> dict[str, list[tuple[list[str], float]]]:
+    return {
+        "dismissal_attempts_total": [
+            ([outcome], totals.attempts.get(outcome, 0)) for outcome in Outcome
+        ],
+        "dismissals_unresolved": [([], totals.unresolved)],
+        "internal_errors_total": [([w], errors.get(w, 0)) for w in Where],
+        "dry_run": [([], dry_run)],
+        "build_info": [([__version__], 1)],
+    }
+
+
+def _histograms(members: Sequence[Metrics]) -> Iterator[Metric]:
+    cycles = new_histogram(CYCLE_DURATION)
+    whole = summed((each.cycle_seconds for each in members), CYCLE_SECONDS)
+    add_histogram(cycles, [], whole)
+    requests = new_histogram(REQUEST_DURATION, "operation")
+    for operation in OPERATIONS:
+        seconds = (each.request_seconds[operation] for each in members)
+        add_histogram(requests, [operation], summed(seconds, REQUEST_SECONDS))
+    yield cycles
+    yield requests
+
+
+class Collected(Collector):
+    """Metrics that were collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Sequence[Metric]:
+        """Return them."""
+        return self._metrics

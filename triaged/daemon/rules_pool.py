@@ -1,0 +1,144 @@
+"""The rules of a fleet: loaded at their first use, shared by those who use the same."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import structlog
+
+from triaged.clock import Clock
+from triaged.daemon.metrics import Metrics
+from triaged.daemon.rules_watcher import RulesWatcher
+from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
+from triaged.rulesfile.sources import Fingerprints, fingerprint
+
+# A change is in force after two looks that agree: within 15 seconds.
+LOOK_SECONDS: Final = 5.0
+
+log = structlog.get_logger()
+
+Paths: TypeAlias = tuple[Path, ...]
+
+
+@dataclass(slots=True, eq=False)
+class SharedRules:
+    """The rules of some files, and the metrics of the workspaces that use them."""
+
+    watcher: RulesWatcher
+    users: dict[str, Metrics] = field(default_factory=dict)
+    is_loaded: bool = False
+
+    @property
+    def rules(self) -> CompiledRules:
+        """The rules in force."""
+        return self.watcher.rules
+
+    @property
+    def rejected(self) -> str | None:
+        """Why the file as it is now is not in force, or None."""
+        return self.watcher.rejected
+
+
+class RulesPool:
+    """All rules that a process uses; a file is looked at once for all its users."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shared: dict[Paths, SharedRules] = {}
+        self._compiled: dict[str, tuple[CompiledRules, LoadedRules]] = {}
+        self._fingerprints = Fingerprints()
+        self._to_look: deque[SharedRules] = deque()
+
+    def use(self, paths: Paths, name: str, metrics: Metrics) -> SharedRules:
+        """Return the rules of files for a workspace; load them at the first use.
+
+        Raises:
+            ConfigError: the file cannot be used.
+            RuleTestsFailed: a test in it fails.
+        """
+        shared = self._shared.get(paths) or self._watch(paths)
+        if not shared.is_loaded:
+            loaded = shared.watcher.load_initial(now=self._clock.now())
+            shared.is_loaded = True
+            for warning in loaded.warnings:
+                log.warning("rules.warning", problem=str(warning))
+        self._shared[paths] = shared
+        shared.users[name] = metrics
+        metrics.rules_loaded(self._clock.now())
+        return shared
+
+    def release(self, paths: Paths, name: str) -> None:
+        """Forget that a workspace uses a file; one that none uses is forgotten."""
+        shared = self._shared.get(paths)
+        if shared is not None:
+            shared.users.pop(name, None)
+            if not shared.users:
+                del self._shared[paths]
+
+    def poll(self) -> None:
+        """Look at a part of the files, so that each has its turn in five seconds.
+
+        To be called every second.
+        """
+        if not self._to_look:
+            self._forget_unused()
+            self._to_look.extend(self._shared.values())
+        now = self._clock.now()
+        for _ in range(-(-len(self._shared) // int(LOOK_SECONDS))):
+            if not self._to_look:
+                return
+            shared = self._to_look.popleft()
+            if shared.users:
+                shared.watcher.poll(now=now)
+
+    async def reload(self) -> None:
+        """Load every file that has changed, now."""
+        now = self._clock.now()
+        async with asyncio.TaskGroup() as group:
+            for shared in self._shared.values():
+                group.create_task(
+                    shared.watcher.reload(now=now, pause=self._clock.sleep)
+                )
+
+    def _watch(self, paths: Paths) -> SharedRules:
+        users: dict[str, Metrics] = {}
+
+        def loaded(_: CompiledRules) -> None:
+            now = self._clock.now()
+            for metrics in users.values():
+                metrics.rules_loaded(now)
+
+        def rejected() -> None:
+            for metrics in users.values():
+                metrics.rules_rejected()
+
+        watcher = RulesWatcher(
+            paths,
+            on_loaded=loaded,
+            on_rejected=rejected,
+            load=self._load,
+            fingerprint=self._fingerprint,
+        )
+        return SharedRules(watcher, users)
+
+    def _load(self, *paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]:
+        """Load files, unless others with the same content were loaded before."""
+        known = self._compiled.get(fingerprint(*paths))
+        if known is None:
+            rules, loaded = load_rules(*paths, now=now)
+            # The tests have run, and take more memory than the rules.
+            known = rules, replace(loaded, tests=(), source="")
+            self._compiled[rules.ruleset.sha256] = known
+        return known
+
+    def _fingerprint(self, *paths: Path) -> str:
+        return self._fingerprints(*paths, now=self._clock.now().timestamp())
+
+    def _forget_unused(self) -> None:
+        self._fingerprints.forget({path for paths in self._shared for path in paths})
+        used = {each.rules.ruleset.sha256 for each in self._shared.values()}
+        for sha256 in self._compiled.keys() - used:
+            del self._compiled[sha256]

@@ -1,0 +1,1 @@
+"""The files that describe a fleet: many workspaces, their settings, rules and keys."""

@@ -1,0 +1,286 @@
+"""Leases: which process may dismiss for a workspace, until when, under which fence.
+
+A lease is a row beside the tables of the ledger. The number of its fence grows with
+each holder, and every transaction of a holder checks it first, so a process that was
+stopped beyond its lease writes nothing when it wakes. Only the database's clock counts.
+"""
+
+import math
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from triaged.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from triaged.ledger.postgres import PostgresDatabase
+
+LEASE_SECONDS: Final = 90.0
+# The longest call to LeadLex: a dismissal leaves only if the lease lasts longer.
+CALL_SECONDS: Final = 60.0
+# A due workspace is left to the daemon that ran it last for this long.
+AFFINITY_SECONDS: Final = 15.0
+# A workspace that is later than this is taken by any daemon, however many it has.
+LATE_SECONDS: Final = 60.0
+# A daemon that was not seen for this long does not count.
+ALIVE_SECONDS: Final = 45.0
+
+# Of those that this holder may have, the longest due first: a daemon with much to do
+# never puts off the others' workspaces for its own.
+_CLAIM: Final = """
+WITH own AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND due_at <= now() AND until <= now()
+        AND affinity = %(holder)s
+    ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
+), shared AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND due_at <= now() AND until <= now()
+        AND affinity <> %(holder)s
+        AND (affinity = '' OR due_at <= now() - %(shared)s * interval '1 second')
+    ORDER BY due_at LIMIT %(room)s FOR UPDATE SKIP LOCKED
+), late AS (
+    SELECT workspace, due_at, affinity FROM triaged.lease
+    WHERE is_enrolled AND until <= now()
+        AND due_at <= now() - %(late)s * interval '1 second'
+    ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT * FROM own UNION SELECT * FROM shared UNION SELECT * FROM late
+), chosen AS (SELECT * FROM due ORDER BY due_at LIMIT %(free)s)
+UPDATE triaged.lease AS l
+SET holder = %(holder)s, affinity = %(holder)s, fence = l.fence + 1,
+    until = clock_timestamp() + %(seconds)s * interval '1 second'
+FROM chosen WHERE l.workspace = chosen.workspace
+RETURNING l.workspace, l.fence, chosen.affinity <> %(holder)s AS is_new,
+    extract(epoch FROM clock_timestamp() - l.due_at)::float8 AS late
+"""
+
+_CLAIM_ONE: Final = """
+INSERT INTO triaged.lease AS l (workspace, holder, fence, until)
+VALUES (%(workspace)s, %(holder)s, 1,
+    clock_timestamp() + %(seconds)s * interval '1 second')
+ON CONFLICT (workspace) DO UPDATE
+SET holder = excluded.holder, fence = l.fence + 1,
+    until = clock_timestamp() + %(seconds)s * interval '1 second'
+WHERE l.until <= clock_timestamp()
+RETURNING l.fence
+"""
+_RENEW: Final = """
+UPDATE triaged.lease SET until = clock_timestamp() + %(seconds)s * interval '1 second'
+WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
+    AND until > clock_timestamp()
+"""
+_GIVE: Final = """
+UPDATE triaged.lease SET holder = '', until = clock_timestamp(),
+    due_at = coalesce(clock_timestamp() + %(delay)s * interval '1 second', due_at)
+WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
+"""
+_SHED: Final = """
+UPDATE triaged.lease SET affinity = '' WHERE workspace IN (
+    SELECT workspace FROM triaged.lease
+    WHERE is_enrolled AND affinity = %(holder)s AND until <= now()
+    ORDER BY workspace LIMIT %(surplus)s FOR UPDATE SKIP LOCKED
+)
+"""
+_STANDING: Final = """
+SELECT count(*) AS workspaces, count(*) FILTER (WHERE affinity = %(holder)s) AS own,
+    (SELECT count(*) FROM triaged.daemon WHERE workspace = '' AND NOT once
+        AND seen_at > now() - %(alive)s * interval '1 second') AS alive
+FROM triaged.lease WHERE is_enrolled
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to dismiss for one workspace, as long as the database says so.
+
+    ``late`` is how long the workspace had been due when it was claimed, in seconds.
+    """
+
+    workspace: str
+    holder: str
+    fence: int
+    seconds: float = LEASE_SECONDS
+    late: float = 0.0
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the values of the statements that check it."""
+        return {
+            "workspace": self.workspace,
+            "holder": self.holder,
+            "fence": self.fence,
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many workspaces there are, how many a daemon has, and its equal share."""
+
+    workspaces: int
+    own: int
+    alive: int
+
+    @property
+    def cap(self) -> int:
+        """The equal share of each daemon that is alive, rounded up."""
+        return math.ceil(self.workspaces / max(self.alive, 1))
+
+
+def new_holder() -> str:
+    """Return a name for a holder of leases that no other process has or had."""
+    return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+class Leases:
+    """The leases of one ledger, for one holder."""
+
+    def __init__(
+        self,
+        database: "PostgresDatabase",
+        holder: str,
+        *,
+        seconds: float = LEASE_SECONDS,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
+        """Claim for a holder; ``seconds`` is how long a lease lasts unless renewed."""
+        self._database = database
+        self._seconds = seconds
+        self._call_seconds = call_seconds
+        self._standing = Standing(0, 0, 1)
+        self.holder = holder
+
+    def enrol(self, workspaces: Sequence[str]) -> None:
+        """Let daemons claim these workspaces; those enrolled already do not change."""
+        self._database.statement(
+            "INSERT INTO triaged.lease AS l (workspace, is_enrolled)"
+            " SELECT name, true FROM unnest(%s::text[]) AS given (name)"
+            " ON CONFLICT (workspace) DO UPDATE SET is_enrolled = true"
+            " WHERE NOT l.is_enrolled",
+            (list(workspaces),),
+        )
+
+    def retire(self, workspaces: Sequence[str]) -> None:
+        """Let no daemon claim these workspaces; running cycles end as usual."""
+        self._database.statement(
+            "UPDATE triaged.lease SET is_enrolled = false, affinity = ''"
+            " WHERE workspace = ANY(%s) AND is_enrolled",
+            (list(workspaces),),
+        )
+
+    def rebalance(self) -> Standing:
+        """Count who has what, and leave what is above an equal share to the others.
+
+        To be called every few seconds, after the daemon has registered its heartbeat.
+        """
+        rows = self._database.statement(
+            _STANDING, {"holder": self.holder, "alive": ALIVE_SECONDS}
+        ).fetchall()
+        self._standing = standing = Standing(
+            rows[0]["workspaces"], rows[0]["own"], rows[0]["alive"]
+        )
+        if standing.own > standing.cap:
+            surplus = standing.own - standing.cap
+            self._database.statement(_SHED, {"holder": self.holder, "surplus": surplus})
+            self._standing = Standing(standing.workspaces, standing.cap, standing.alive)
+        return self._standing
+
+    def claim(self, free: int) -> list[Lease]:
+        """Claim at most ``free`` workspaces that are due, the longest due first.
+
+        Those that this holder ran last; up to an equal share of all, those of no
+        holder and after 15 s those of others; beyond it, those that are very late.
+        """
+        if free <= 0:
+            return []
+        standing = self._standing
+        rows = self._database.statement(
+            _CLAIM,
+            {
+                "free": free,
+                "room": min(free, max(standing.cap - standing.own, 0)),
+                "holder": self.holder,
+                "seconds": self._seconds,
+                "shared": AFFINITY_SECONDS,
+                "late": LATE_SECONDS,
+            },
+        ).fetchall()
+        gained = sum(row["is_new"] for row in rows)
+        self._standing = replace(standing, own=standing.own + gained)
+        return [
+            Lease(
+                row["workspace"], self.holder, row["fence"], self._seconds, row["late"]
+            )
+            for row in rows
+        ]
+
+    def claim_one(self, workspace: str) -> Lease | None:
+        """Claim one workspace, due or not; None if another process holds it."""
+        if self.holder_of(workspace) is not None:
+            return None
+        row = self._database.statement(
+            _CLAIM_ONE,
+            {
+                "workspace": workspace,
+                "holder": self.holder,
+                "seconds": self._seconds,
+            },
+        ).fetchone()
+        if row is None:
+            return None
+        return Lease(workspace, self.holder, row["fence"], self._seconds)
+
+    def holder_of(self, workspace: str) -> str | None:
+        """Return who holds a workspace now, or None."""
+        row = self._database.row(
+            "SELECT holder FROM lease"
+            " WHERE workspace = ? AND until > clock_timestamp()",
+            (workspace,),
+        )
+        return None if row is None else str(row["holder"])
+
+    def renew(self, lease: Lease) -> None:
+        """Extend a lease by its whole length from now.
+
+        Raises:
+            LeaseLost: it has ended, or another process has it.
+
+        """
+        if not self._database.statement(_RENEW, lease.to_values()).rowcount:
+            raise LeaseLost(self._database.location, lease.workspace)
+
+    def give(self, lease: Lease, delay: timedelta | None) -> bool:
+        """Give a lease back, due again after ``delay`` (None: when it was due before).
+
+        Returns whether it was still held.
+        """
+        seconds = None if delay is None else delay.total_seconds()
+        values = lease.to_values() | {"delay": seconds}
+        return bool(self._database.statement(_GIVE, values).rowcount)
+
+    def hasten(self, workspace: str) -> None:
+        """Make a workspace due now."""
+        self._database.statement(
+            "UPDATE triaged.lease SET due_at = now()"
+            " WHERE workspace = %s AND is_enrolled AND due_at > now()",
+            (workspace,),
+        )
+
+    def leave(self) -> None:
+        """Leave the workspaces of this holder to the others, at a shutdown."""
+        self._database.statement(
+            "UPDATE triaged.lease SET affinity = '' WHERE affinity = %s",
+            (self.holder,),
+        )
+
+    def outlasts_a_call(self, lease: Lease) -> bool:
+        """Return whether a lease lasts longer than the longest call to LeadLex."""
+        row = self._database.row(
+            "SELECT 1 FROM lease WHERE workspace = ? AND holder = ? AND fence = ?"
+            " AND until > clock_timestamp() + ? * interval '1 second'",
+            (lease.workspace, lease.holder, lease.fence, self._call_seconds),
+        )
+        return row is not None

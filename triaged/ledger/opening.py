@@ -1,0 +1,190 @@
+"""The one place that picks the store: SQLite, or PostgreSQL where there is a URL."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from triaged.errors import AlreadyRunning, ConfigError
+from triaged.ledger.database import BUSY_SECONDS, Database
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.locks import (
+    DISPATCH_LOCK,
+    DaemonLock,
+    FileDaemonLock,
+    FileLock,
+    LockOwner,
+)
+from triaged.ledger.sqlite import ReadOnlySqliteDatabase, SqliteDatabase
+
+if TYPE_CHECKING:
+    from triaged.ledger.postgres import PostgresDatabase
+    from triaged.ledger.postgres_admin import Prepared
+
+
+def open_database(
+    place: Path | LedgerLocation,
+    *,
+    create: bool = True,
+    busy_seconds: float = BUSY_SECONDS,
+) -> Database:
+    """Open the database of a ledger; with ``create``, make a missing SQLite file.
+
+    The tables of a PostgreSQL ledger are made by ``triaged ledger init`` only.
+
+    Raises:
+        LedgerBusy: another process wrote for longer than ``busy_seconds``.
+        LedgerError: it cannot be opened; the message tells what to do.
+        ConfigError: the library for PostgreSQL is not installed.
+
+    """
+    location = _location(place)
+    if location.url is not None:
+        return _postgres(location.url, busy_seconds)
+    return SqliteDatabase(location.directory, create=create, busy_seconds=busy_seconds)
+
+
+def open_read_only(place: Path | LedgerLocation) -> Database:
+    """Open a database for reading only, beside the connection that writes.
+
+    Raises:
+        LedgerError: it cannot be opened.
+        ConfigError: the library for PostgreSQL is not installed.
+
+    """
+    location = _location(place)
+    if location.url is not None:
+        return _postgres(location.url, BUSY_SECONDS)
+    return ReadOnlySqliteDatabase(location.directory)
+
+
+def make_daemon_lock(
+    place: Path | LedgerLocation,
+    *,
+    workspace: str,
+    since: datetime,
+    once: bool = False,
+) -> DaemonLock:
+    """Return what a daemon or a ``run --once`` holds for as long as it runs.
+
+    For a SQLite ledger it excludes a second daemon. Daemons on a PostgreSQL ledger
+    share the work by leases, so there it only registers the process.
+    """
+    location = _location(place)
+    if location.url is None:
+        return FileDaemonLock(
+            location.directory, workspace=workspace, since=since, once=once
+        )
+    from triaged.ledger.daemons import RegisteredDaemon  # noqa: PLC0415 - rare
+
+    return RegisteredDaemon(
+        location.url, _postgres, workspace=workspace, since=since, once=once
+    )
+
+
+def daemon_owner(place: Path | LedgerLocation, workspace: str) -> LockOwner | None:
+    """Return the daemon that serves a workspace of this ledger, or None.
+
+    Raises:
+        LedgerError: the database cannot be asked.
+
+    """
+    location = _location(place)
+    if location.url is None:
+        return FileDaemonLock.owner(location.directory)
+    from triaged.ledger.daemons import find_owner  # noqa: PLC0415 - rare
+
+    database = _postgres(location.url, BUSY_SECONDS)
+    try:
+        return find_owner(database, workspace)
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def exclude_daemons(place: LedgerLocation, *, now: datetime) -> Iterator[None]:
+    """Run the body while no process dismisses; none can begin on a SQLite ledger.
+
+    Raises:
+        AlreadyRunning: a daemon runs, or a command dismisses.
+        LedgerError: the database cannot be asked.
+
+    """
+    if place.url is None:
+        with (
+            make_daemon_lock(place, workspace="", since=now, once=True),
+            contextlib.ExitStack() as held,
+        ):
+            for path in place.directory.glob(DISPATCH_LOCK.format("*")):
+                lock = FileLock(path)
+                if not lock.acquire():
+                    raise AlreadyRunning(
+                        str(place), str(lock.owner() or "another process")
+                    )
+                held.callback(lock.release)
+            yield
+        return
+    from triaged.ledger.daemons import list_daemons  # noqa: PLC0415 - rare
+
+    with contextlib.closing(_postgres(place.url, BUSY_SECONDS)) as database:
+        alive = [found for found in list_daemons(database) if found.is_alive]
+        lease = database.row(
+            "SELECT holder FROM lease WHERE until > clock_timestamp() LIMIT 1"
+        )
+    if alive:
+        who = f"process {alive[0].pid} on {alive[0].host}"
+        raise AlreadyRunning(str(place), who)
+    if lease is not None:
+        raise AlreadyRunning(str(place), str(lease["holder"]))
+    yield
+
+
+def served_workspace(place: Path | LedgerLocation) -> str | None:
+    """Return the only workspace that can be served here now; None: any.
+
+    A daemon on a SQLite ledger serves the workspace that its lock names.
+    """
+    location = _location(place)
+    if location.url is not None:
+        return None
+    owner = FileDaemonLock.owner(location.directory)
+    return owner.workspace if owner else None
+
+
+def prepare_postgres(url: str, *, create: bool, role: str | None) -> "Prepared":
+    """Make or upgrade the tables of a PostgreSQL ledger, and grant a role its rights.
+
+    Raises:
+        LedgerError: the database refuses; nothing is changed.
+        ConfigError: the library for PostgreSQL is not installed.
+
+    """
+    with _explaining_missing_library():
+        from triaged.ledger.postgres_admin import prepare  # noqa: PLC0415 - rare
+
+    return prepare(url, create=create, role=role)
+
+
+def _location(place: Path | LedgerLocation) -> LedgerLocation:
+    return place if isinstance(place, LedgerLocation) else LedgerLocation(place)
+
+
+def _postgres(url: str, busy_seconds: float) -> "PostgresDatabase":
+    with _explaining_missing_library():
+        # Imported only when used: it takes as long as everything else.
+        from triaged.ledger.postgres import PostgresDatabase  # noqa: PLC0415
+
+    return PostgresDatabase(url, busy_seconds=busy_seconds)
+
+
+@contextlib.contextmanager
+def _explaining_missing_library() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigError.of_setting(
+            "TRIAGED_LEDGER_URL",
+            "a PostgreSQL ledger needs the extra: pip install 'triaged[postgres]'"
+            f" ({error})",
+        ) from error

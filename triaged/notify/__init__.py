@@ -1,0 +1,1 @@
+"""Notifications: what people read, and how it is sent."""
