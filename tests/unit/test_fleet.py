@@ -19,7 +19,7 @@ from triaged.errors import LedgerError
 from triaged.leadlex.api_key import KeySource, parse_key
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
-from triaged.ledger.database import Database
+from triaged.ledger.opening import open_database
 from triaged.ledger.state import StateName
 from triaged.quota import QuotaSettings
 from triaged.sandbox.settings import SandboxSettings
@@ -41,7 +41,7 @@ class Rig:
         self.failures: list[LedgerError] = []
         self.lock_error: LedgerError | None = None
         (directory / "rules.yaml").write_text(RULES)
-        self.database = Database(directory / "state")
+        self.database = open_database(directory / "state")
         self.clients = HttpClients()
         self.fleet = Fleet(
             Shared(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,6 +29,8 @@ class RunningProcess:
     started_at: datetime
     dry_run: bool
     once: bool = False
+    # By the hash of the rules, since they change seldom and are stored in each cycle.
+    _fingerprints: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
 
     def state(  # noqa: PLR0913 - all keyword-only facts
         self,
@@ -45,6 +47,7 @@ class RunningProcess:
         waiting_until: datetime | None = None,
     ) -> dict[str, Any]:
         """Return the state of the process and of its last cycle, to be stored."""
+        prints = self._fingerprints_of(ruleset)
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -58,7 +61,7 @@ class RunningProcess:
             "rules": [
                 {
                     "name": rule.name,
-                    "rule_sha256": rule_fingerprint(rule),
+                    "rule_sha256": prints[rule.name],
                     "mode": rule.mode,
                     "hold_seconds": rule.hold.total_seconds(),
                 }
@@ -99,6 +102,14 @@ def save_problem(
         "last_ok_at": before.get("last_ok_at"),
     }
     ledger.state.save(StateName.DAEMON, state, at=at)
+
+    def _fingerprints_of(self, ruleset: Ruleset) -> dict[str, str]:
+        if ruleset.sha256 not in self._fingerprints:
+            self._fingerprints.clear()
+            self._fingerprints[ruleset.sha256] = {
+                rule.name: rule_fingerprint(rule) for rule in ruleset.rules
+            }
+        return self._fingerprints[ruleset.sha256]
 
 
 def _cycle(report: CycleReport) -> dict[str, Any]:
