@@ -82,6 +82,14 @@ class RunningProcess:
             "last_cycle": None if report is None else _cycle(report),
         }
 
+    def _fingerprints_of(self, ruleset: Ruleset) -> dict[str, str]:
+        if ruleset.sha256 not in self._fingerprints:
+            self._fingerprints.clear()
+            self._fingerprints[ruleset.sha256] = {
+                rule.name: rule_fingerprint(rule) for rule in ruleset.rules
+            }
+        return self._fingerprints[ruleset.sha256]
+
 
 def save_problem(
     ledger: Ledger, problem: str, *, started_at: datetime, at: datetime
@@ -102,14 +110,6 @@ def save_problem(
         "last_ok_at": before.get("last_ok_at"),
     }
     ledger.state.save(StateName.DAEMON, state, at=at)
-
-    def _fingerprints_of(self, ruleset: Ruleset) -> dict[str, str]:
-        if ruleset.sha256 not in self._fingerprints:
-            self._fingerprints.clear()
-            self._fingerprints[ruleset.sha256] = {
-                rule.name: rule_fingerprint(rule) for rule in ruleset.rules
-            }
-        return self._fingerprints[ruleset.sha256]
 
 
 def _cycle(report: CycleReport) -> dict[str, Any]:
