@@ -27,6 +27,17 @@ from triaged.ledger.location import FILE
 from triaged.sandbox.faults import parse_fault
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
+# A command that holds the dispatch lock, as one that dismisses does.
+HOLDS_DISPATCH = """
+import sys
+from pathlib import Path
+from triaged.ledger.locks import DISPATCH_LOCK, FileLock
+assert FileLock(Path(sys.argv[1]) / DISPATCH_LOCK.format("default")).acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+LONGEST_END_SECONDS = 30
+
 BAD_RULES = "version: 1\nrules: []\n"
 MILDER_RULES = RULES.replace("^\\[TEST\\]", "^\\[GONE\\]").replace("[TEST] x", "[GONE]")
 
@@ -133,6 +144,35 @@ def test_a_second_daemon_is_refused(program: Program) -> None:
 
         assert second.returncode == 1
         assert f"process {daemon.process.pid}" in second.stderr
+
+
+def test_a_stopped_command_that_dismisses_is_named_and_not_waited_for(
+    program: Program, sandbox: RunningSandbox
+) -> None:
+    """Its lock holds up a cycle, which says whom it waits for; SIGTERM ends at once."""
+    add(sandbox, [a_listed("t1", created_at=format_timestamp(datetime.now(UTC)))])  # noqa: TID251 - too young to be dismissed
+    assert program.run("run", "--once").returncode == 0
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_DISPATCH, str(program.directory / "state")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        holder.send_signal(signal.SIGSTOP)
+        with program.daemon() as daemon:
+            who = f"process {holder.pid}"
+
+            assert who in daemon.wait_for("dispatch_lock.awaited")["owner"]
+            assert who in " ".join(daemon.get("/readyz").json()["reasons"])
+            began = time.monotonic()
+            assert daemon.end() == 0
+            assert time.monotonic() - began < LONGEST_END_SECONDS
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
 
 
 def test_a_key_never_accepted_ends_the_start(program: Program) -> None:

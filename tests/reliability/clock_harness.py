@@ -46,27 +46,27 @@ class MachineClock:
     def __init__(self) -> None:
         self.true = AutoAdvanceClock(MORNING)
         self.error = timedelta(0)
-        self.awake = 0.0
+        self.since_boot = 0.0
         self.longest_nap = 0.0
 
     def now(self) -> datetime:
         return self.true.at + self.error
 
     def monotonic(self) -> float:
-        return self.awake
+        return self.since_boot
 
     async def sleep(self, seconds: float) -> None:
         self.longest_nap = max(self.longest_nap, seconds)
         self.pass_by(timedelta(seconds=seconds))
 
     def pass_by(self, time: timedelta) -> None:
-        """Let time pass while the machine is awake."""
-        self.awake += time.total_seconds()
+        """Let time pass."""
+        self.since_boot += time.total_seconds()
         self.true.at += time
 
     def suspend(self, time: timedelta) -> None:
-        """Let time pass without the machine: its monotonic clock stands still."""
-        self.true.at += time
+        """Let time pass without the program; the clock of the boot goes on."""
+        self.pass_by(time)
 
 
 class Hooked(FaultScript):

@@ -115,7 +115,8 @@ async def test_jumps_between_and_within_cycles(tmp_path: Path, report: Report) -
                 check_limits(here, totals)
             check.runs = totals.jumps
         assert totals.refused <= totals.jumps
-        assert totals.beyond <= totals.jumps // 4
+        # The clock of the boot tells how long a day is, whatever the wall clock does.
+        assert totals.beyond == 0
         check.result = (
             f"{totals.calls:,} calls; {totals.refused} refused by the minute,"
             f" {totals.beyond} into a day's reserve; no task done twice or lost"

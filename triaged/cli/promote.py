@@ -56,8 +56,8 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
     echo(where, error=True)
     if change is Change.PROMOTED and known and known[0] != rule_fingerprint(rule):
         echo(
-            f"triaged: warning: the daemon's last cycle had another rule {name}; the"
-            f" one of {settings.rules} acts once a daemon has loaded it",
+            f"triaged: warning: the daemon's last cycle had another rule {name}; this"
+            " one acts once a daemon has loaded it",
             error=True,
         )
     return agreement
