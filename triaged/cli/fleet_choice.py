@@ -14,7 +14,6 @@ from triaged.errors import ConfigError
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, settings_of
 from triaged.ledger import Ledger
-from triaged.ledger.database import FILE
 from triaged.rulesfile.problems import suggest
 from triaged.settings import Settings
 
@@ -90,9 +89,9 @@ def _choose_to_control(settings: Settings, choice: Choice) -> list[Settings]:
 
 
 def _has_run(settings: Settings, name: str) -> bool:
-    if not (settings.state_dir / FILE).exists():
+    if not settings.ledger.may_exist():
         return False
-    with Ledger.open(settings.state_dir, workspace=name, create=False) as ledger:
+    with Ledger.open(settings.ledger, workspace=name, create=False) as ledger:
         return name in ledger.workspaces()
 
 
