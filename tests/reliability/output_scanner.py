@@ -17,14 +17,17 @@ from tests.reliability.key_echo import PREFIX
 # Settings and arguments of one command.
 Call: TypeAlias = tuple[dict[str, str], tuple[str, ...]]
 
-# Each as if it were alone: main() reads everything again and ends in SystemExit.
+# Each as if it were alone: main() reads everything again and ends in SystemExit.  A
+# heading is written at once, as the last command's log may still be on its way.
 ONE_BY_ONE: Final = """
 import json, os, sys
 from triaged.cli import main
 calls = json.loads(sys.argv[1])
 for environ, words in calls:
+    heading = " ".join(("##", environ.get("MOOD"), *words))
     for stream in (sys.stdout, sys.stderr):
-        print("\\n##", environ.get("MOOD"), *words, file=stream, flush=True)
+        stream.write(f"\\n{heading}\\n")
+        stream.flush()
     os.environ.update(environ)
     sys.argv = ["triaged", *words]
     try:
