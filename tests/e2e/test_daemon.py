@@ -108,7 +108,7 @@ def test_sigterm_drains_the_cycle_in_flight(
 def test_sighup_takes_good_rules_and_refuses_bad_ones(
     program: Program, sandbox: RunningSandbox
 ) -> None:
-    """Bad rules never replace good ones, and the gauge says so until mended."""
+    """Bad rules never replace good ones, and the gauge says so until they are fixed."""
     with program.daemon() as daemon:
         daemon.wait_for("daemon.started")
         daemon.url()
@@ -186,7 +186,7 @@ def test_a_key_never_accepted_ends_the_start(program: Program) -> None:
 def test_a_key_that_stops_working_keeps_the_daemon_up(
     program: Program, sandbox: RunningSandbox
 ) -> None:
-    """A key refused later makes it not ready; a new key in the file mends it."""
+    """A key refused later makes it not ready; a new key in the file fixes it."""
     key = program.directory / "key"
     key.write_text("wbk_first\n")
     key.chmod(0o600)

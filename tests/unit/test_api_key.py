@@ -98,7 +98,7 @@ def test_another_users_file_may_be_read_by_a_group(file: Path) -> None:
 
 
 def test_the_complaint_says_what_would_do(file: Path) -> None:
-    """The mode that was found is named, and the command that mends it."""
+    """The mode that was found is named, and the command that fixes it."""
     file.chmod(0o644)
 
     assert f"its mode 0644 lets others than user {os.geteuid()} at" in complaint(file)

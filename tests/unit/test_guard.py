@@ -1,4 +1,4 @@
-"""Tests of the belts between a decision and a dismissal."""
+"""Tests of the safety limits between a decision and a dismissal."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -101,7 +101,7 @@ def test_a_leave_stays_the_leave_it_was(cause: LeaveCause) -> None:
 
 
 def test_the_causes_have_an_order() -> None:
-    """Of all belts that would stop a task, the one that says most is named."""
+    """Of all limits that would stop a task, the one that says most is named."""
     young = SafetyLimits(max_dismissals_per_cycle=0, min_age=timedelta(days=2))
     old = replace(young, min_age=timedelta(0))
     hold = rules(a_rule(hold=timedelta(hours=1)), safety=young)

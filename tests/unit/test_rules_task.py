@@ -70,7 +70,7 @@ def test_usable_id(task_id: str) -> None:
 
 
 def test_lone_surrogates() -> None:
-    """Invalid Unicode is replaced wherever it stands, and pairs are mended."""
+    """Invalid Unicode is replaced wherever it stands, and pairs are joined."""
     task = parse_task(
         {
             "id": "1",
@@ -154,11 +154,11 @@ def test_reading_never_raises(value: Json) -> None:
 
 @given(_any_text)
 def test_valid_text(text: str) -> None:
-    """Mended text is valid, and valid text stays as it is."""
-    mended = replace_invalid_unicode(text)
+    """Repaired text is valid, and valid text stays as it is."""
+    repaired = replace_invalid_unicode(text)
 
-    assert mended.encode().decode() == mended
-    assert replace_invalid_unicode(mended) == mended
+    assert repaired.encode().decode() == repaired
+    assert replace_invalid_unicode(repaired) == repaired
 
 
 def test_digest() -> None:

@@ -105,7 +105,7 @@ class FleetLeases:
             self._give(held[0], timedelta(0) if self._leaves_to_others else delay)
 
     def hasten(self, workspace: str) -> None:
-        """Make a workspace due now, whoever runs it."""
+        """Make a workspace due now, in whatever daemon."""
         with contextlib.suppress(LedgerUnavailable):
             self._leases.hasten(workspace)
 

@@ -24,7 +24,7 @@ class SandboxSettings:
     ``minute_limit`` and ``day_limit`` of None are unlimited; windows and ``latency``
     are in seconds; ``settled_ratio`` is the number of tasks with a final status per
     pending task; ``key`` of None accepts any that starts with ``wbk_``;
-    ``people`` settle tasks and let new ones arrive, or nobody does (None);
+    ``people`` settle tasks and let new ones arrive, or no one does (None);
     ``workspaces`` above 1 makes that many, each with tasks, quota and key of its own;
     ``lists_reason`` adds the reason to the listed dismissed tasks, which the documented
     API may not do.

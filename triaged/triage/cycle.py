@@ -126,7 +126,7 @@ class Cycle:
             await self._feedback.refresh_if_due(pending, now=self._clock.now())
 
     def _promote_if_due(self, rules: CompiledRules) -> None:
-        """Promote rules by evidence; a dry run, which nobody may be watching, does not.
+        """Promote rules by evidence; a dry run does not.
 
         Evidence is counted over weeks, so it is not read in every cycle.
         """

@@ -12,7 +12,7 @@ from tests.quota_servers import DAY, START, WINDOW, Api, FixedWindow, SlidingLog
 from triaged.quota import PLANS, Purpose, QuotaLimiter, QuotaSettings, RateLimitHeaders
 
 PER_CYCLE: Final = 25
-WISHED: Final = 300.0
+REQUESTED: Final = 300.0
 TOOK: Final = 0.3
 
 
@@ -75,7 +75,7 @@ class Office:
         """Work until the week is over."""
         while self._now < self._ends:
             self._cycle()
-            at = self._quota.next_poll(self._now, WISHED, backlog=len(self._waiting))
+            at = self._quota.next_poll(self._now, REQUESTED, backlog=len(self._waiting))
             state = json.loads(json.dumps(self._quota.to_dict()))
             self._quota, self._now = QuotaLimiter(self._settings, state), at
         week = self._week
