@@ -642,3 +642,25 @@ def test_a_text_that_may_stand_in_a_task_is_not_warned_of(text: str) -> None:
     match = f"{{description: {{equals: '{text}'}}}}"
 
     assert not [m for m in warnings(f"protect: [{match}]\n{RULE}") if "text" in m]
+
+
+@pytest.mark.parametrize(
+    ("mode", "agreement", "expected"),
+    [
+        ("observe", 0.9, None),
+        ("enforce", 0.9, "acts already"),
+        ("observe", 1, "never promoted"),
+        ("observe", 0.4, "although most people may disagree"),
+    ],
+)
+def test_a_promotion_that_cannot_be_meant_is_warned_of(
+    mode: str, agreement: float, expected: str | None
+) -> None:
+    """One that has no effect, never comes, or comes against most people."""
+    promote = f"promote: {{agreement: {agreement}, tasks: 9}}"
+    rule = f"  - {{name: a, mode: {mode}, {promote}, match: {{description: ^TEST}},"
+    found = warnings(f"rules:\n{rule} dismiss: testing}}\n")
+    about = [message for message in found if "promot" in message]
+
+    assert len(about) == (expected is not None)
+    assert all(expected in message for message in about if expected)

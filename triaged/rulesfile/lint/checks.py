@@ -1,6 +1,7 @@
 """Checks that need the whole rules file: errors first, then warnings."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from triaged.rules.conditions import CreatedAt, iter_leaves
 from triaged.rules.rule import Mode
@@ -23,6 +24,10 @@ from triaged.rulesfile.lint.sample_tasks import (
 from triaged.rulesfile.lint.unreachable import find_unreachable
 from triaged.rulesfile.lint.untested import find_untested
 from triaged.rulesfile.problems import ProblemCollector
+
+
+# Below it, people may have approved more of the tasks than they dismissed.
+_LEAST_AGREEMENT: Final = 0.5
 
 
 def find_errors(
@@ -58,6 +63,8 @@ def find_warnings(
     """Warn of untested rules, misspelled keys, and rules that leave too many tasks."""
     find_untested(draft, report)
     find_doubts(draft, report)
+    for placed in draft.rules:
+        _warn_promotion(placed, report)
     in_doubt = [
         (LocatedMatch(placed.rule.match, placed.match_place), "left")
         for placed in draft.rules
@@ -67,6 +74,31 @@ def find_warnings(
     tasks = sample_tasks(types, draft.safety.min_age)
     for placed_match, word in in_doubt:
         _warn_unknown(placed_match, word, tasks, report)
+
+
+def _warn_promotion(placed: LocatedRule, report: ProblemCollector) -> None:
+    """Warn of a promotion that has no effect, never comes, or comes without consent."""
+    rule = placed.rule
+    if rule.promote is None:
+        return
+    if rule.mode is Mode.ENFORCE:
+        report.warn(
+            placed.place,
+            f"{rule.name} acts already, so promote has an effect only after a"
+            " demotion; write mode: observe to let the evidence decide",
+        )
+    if rule.promote.agreement >= 1:
+        report.warn(
+            placed.place,
+            f"{rule.name} is never promoted: the lower end of an interval stays below"
+            " 1; 0.9 needs 35 tasks that all agree",
+        )
+    if rule.promote.agreement < _LEAST_AGREEMENT:
+        report.warn(
+            placed.place,
+            f"{rule.name} is promoted although most people may disagree; write"
+            " agreement: 0.9",
+        )
 
 
 def _check_matches_everything(
