@@ -25,7 +25,6 @@ from triaged.rulesfile.lint.unreachable import find_unreachable
 from triaged.rulesfile.lint.untested import find_untested
 from triaged.rulesfile.problems import ProblemCollector
 
-
 # Below it, people may have approved more of the tasks than they dismissed.
 _LEAST_AGREEMENT: Final = 0.5
 
