@@ -120,6 +120,7 @@ def test_sixty_days(
     rules = take_suggestions(command)
     live(command, until=start + timedelta(days=DRIFTED))
     promoted = {row[0]: row[1] for row in changes(command)}
+    _check_digest(command, sandbox)
     assert world.people is not None
     world.people.policy = approve_all
     drift_at = clock.at
@@ -146,6 +147,21 @@ def changes(command: CommandLine) -> list[tuple[str, str]]:
         r'triaged_rule_changes_total{change="(\w+)",rule="([^"]+)",.*} (\d+)\.0', text
     )
     return [(rule, change) for change, rule, number in found if int(number)]
+
+
+def _check_digest(command: CommandLine, sandbox: RunningSandbox) -> None:
+    """Compare the digest of the last day with what the sandbox saw in it."""
+    digest = command.run("notify", "--preview", "--format", "json").json
+    since = command.clock.at - timedelta(days=1)
+    recent = [
+        effect
+        for effect in sandbox.world.store.effects
+        if effect.by == API and effect.at > since
+    ]
+
+    assert recent
+    told = {row["rule"]: row["count"] for row in digest["dismissed"]}
+    assert sum(told.values()) == len(recent)
 
 
 def _check_books(
