@@ -279,7 +279,7 @@ class Participants:
 
     def _plans(self) -> None:
         plan = self.program.directory / "plan.json"
-        while self._wait(self._chance(4, 8)):
+        while self._wait(self._chance(1, 3)):
             plan.unlink(missing_ok=True)
             self._command("plan", "--out", str(plan))
             if plan.exists():

@@ -63,7 +63,8 @@ def test_nothing_forbidden_leaves(
         assert forbidden(trial.told, attempts(calls, records)) == []
         assert denied(records, sandbox) == []
         assert repeated(records) == []
-        assert len(calls) > SECONDS
+        # A busy machine does less, but a trial of little proves nothing.
+        assert len(calls) > SECONDS / 4
         assert sum(r.outcome is Outcome.CONFIRMED for r in records) <= CAP
 
 

@@ -67,6 +67,9 @@ COMMANDS: Final = (
     ("history", "--format", "csv"),
     ("history", "--agreement", "--refresh"),
     ("init", "--dir", "{}/new"),
+    ("ledger", "init"),
+    ("notify", "--preview"),
+    ("notify", "--test"),
     ("pause",),
     ("plan",),
     ("plan", "--out", "{}/plan.json"),
@@ -81,6 +84,7 @@ COMMANDS: Final = (
     ("suggest", "--out", "{}/suggested.yaml"),
     ("veto", "t3"),
     ("veto", "--list"),
+    ("workspaces",),
 )
 CODES: Final = frozenset({0, 1, 2, 3, 4, 69, 77, 78})
 INPUTS: Final = ("null", "closed", "text", "binary", "directory", "gone")
@@ -140,6 +144,11 @@ ENVIRONMENT: Final[dict[str, tuple[str, ...]]] = {
     "TRIAGED_LISTEN": ("[::1]:0", "256.0.0.1:1", "localhost:99999"),
     "TRIAGED_LOG_LEVEL": ("debug", "LOUD"),
     "TRIAGED_LOG_FORMAT": ("console", "json", "xml"),
+    "TRIAGED_FLEET": ("{}", "/nonexistent"),
+    "TRIAGED_LEDGER_URL": ("postgresql://127.0.0.1:1/x", "mysql://x", "postgresql:"),
+    "TRIAGED_NOTIFY_FILE": ("/etc/passwd", "/nonexistent"),
+    "TRIAGED_NOTIFY_AT": ("25:00", "08:00 Europe/Nowhere"),
+    "TRIAGED_PAGE": ("keep", "write"),
     "TRIAGED_INTERVALL": ("5m",),
     "COMP_WORDS": ("triaged pl", "triaged 'x"),
     "COMP_CWORD": ("1", "x", " "),
