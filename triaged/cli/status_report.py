@@ -176,8 +176,15 @@ def _rules(
     observed = ledger.observations.count_on(now)
     held = Counter(hold.rule for hold in ledger.holds.all())
     waiting = (saved.get("last_cycle") or {}).get("wanted") or {}
-    modes = {rule["name"]: rule["mode"] for rule in saved.get("rules") or ()}
-    changes = ledger.rule_changes.last_of_each()
+    latest = ledger.rule_changes.latest()
+    changes = {
+        rule["name"]: latest.get(rule["name"], {}).get(rule.get("rule_sha256", ""))
+        for rule in saved.get("rules") or ()
+    }
+    modes = {
+        rule["name"]: _mode_now(rule["mode"], changes[rule["name"]])
+        for rule in saved.get("rules") or ()
+    }
     names = [*modes, *sorted(filter(None, dismissed)), *observed, *held, *waiting]
     return [
         {
@@ -195,6 +202,11 @@ def _rules(
         }
         for name in dict.fromkeys(names)
     ]
+
+
+def _mode_now(mode: str, change: RuleChange | None) -> str:
+    """Return the mode in force, which may have changed since the last cycle."""
+    return mode if change is None or mode == "off" else change.mode
 
 
 def _change(change: RuleChange | None, mode: str | None) -> dict[str, Any] | None:

@@ -42,7 +42,12 @@ class RuleChange:
 
     def led_to(self, mode: str) -> bool:
         """Return whether this change leaves a rule in such a mode."""
-        return mode == ("enforce" if self.change is Change.PROMOTED else "observe")
+        return mode == self.mode
+
+    @property
+    def mode(self) -> str:
+        """The mode in which this change leaves a rule."""
+        return "enforce" if self.change is Change.PROMOTED else "observe"
 
 
 class RuleChanges:
