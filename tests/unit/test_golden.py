@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from triaged.cli import COMMAND_MODULES, app
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-CASES = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/rules.yaml"))
 NOW = "2026-03-01T00:00:00Z"
 
 
