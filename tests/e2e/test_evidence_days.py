@@ -16,8 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.inprocess import CommandLine, FixedClock, settings_for
 from tests.sandbox_server import RunningSandbox, running_sandbox
+from triaged.daemon.health import Health
+from triaged.daemon.snapshot import LiveState
+from triaged.daemon.status_page import StatusPages
+from triaged.ledger.views import open_views
+from triaged.quota import QuotaLimiter, QuotaSettings
 from triaged.rules.task import Task
-from triaged.rulesfile.loader import parse
+from triaged.rulesfile.loader import load, parse
 from triaged.sandbox.people import PeopleSettings
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import API, PERSON
@@ -118,9 +123,10 @@ def test_sixty_days(
     world, start = sandbox.world, clock.at
     live(command, until=start + timedelta(days=LEARNED))
     rules = take_suggestions(command)
-    live(command, until=start + timedelta(days=DRIFTED))
+    live(command, until=start + timedelta(days=DRIFTED, hours=12))
     promoted = {row[0]: row[1] for row in changes(command)}
     _check_digest(command, sandbox)
+    _check_page(command, sandbox)
     assert world.people is not None
     world.people.policy = approve_all
     drift_at = clock.at
@@ -162,6 +168,36 @@ def _check_digest(command: CommandLine, sandbox: RunningSandbox) -> None:
     assert recent
     told = {row["rule"]: row["count"] for row in digest["dismissed"]}
     assert sum(told.values()) == len(recent)
+
+
+def _check_page(command: CommandLine, sandbox: RunningSandbox) -> None:
+    """Compare the page of the moment with what the sandbox and the metrics say."""
+    now = command.clock.at
+    state = command.directory / "state"
+    live = LiveState(
+        workspace="default",
+        now=now,
+        dry_run=False,
+        ruleset=load(command.directory / "rules.yaml").ruleset,
+        health=Health(heartbeat_at=0.0, interval=timedelta(hours=4)),
+        quota=QuotaLimiter(QuotaSettings.for_plan("org")).snapshot(now.timestamp()),
+        clock_skew=timedelta(0),
+        errors={},
+    )
+    page = StatusPages(lambda: open_views(state, "default")).status(live)
+    today = [
+        effect
+        for effect in sandbox.world.store.effects
+        if effect.by == API and effect.at.date() == now.date()
+    ]
+    counted = metrics(command)
+
+    assert today
+    assert f'data-figure="dismissed-today">{len(today)}<' in page
+    for (name, rule), value in counted.items():
+        if name == "triaged_rule_changes_total" and value and rule:
+            assert f"<b>{rule}</b>" in page
+            assert "promoted " in page.partition(f"<b>{rule}</b>")[2][:400]
 
 
 def _check_books(
