@@ -121,18 +121,7 @@ class KillRun:
 
         All attempts grow older alike: of two on one task the later one stays the later.
         """
-        path = self.program.directory / "state" / FILE
-        if not path.exists():
-            return
-        with closing(sqlite3.connect(path, timeout=PATIENCE)) as ledger, ledger:
-            for entry, decided_at in ledger.execute(
-                "SELECT id, decided_at FROM dismissal"
-            ).fetchall():
-                earlier = parse_stored_timestamp(decided_at) - EFFECT_TIMEOUT
-                ledger.execute(
-                    "UPDATE dismissal SET decided_at = ? WHERE id = ?",
-                    (format_timestamp(earlier), entry),
-                )
+        age_attempts(self.program.directory / "state" / FILE)
 
     def is_quiet(self, daemon: RunningDaemon) -> bool:
         """Say whether nothing is left to do, as server and daemon tell."""
@@ -290,3 +279,18 @@ def kill_run(
         program.rules.write_text(RULES)
         random = Random(seed)  # noqa: S311 - repeatable, not secret
         yield KillRun(random, sandbox, program, TaskFactory(seed), watch)
+
+
+def age_attempts(path: Path) -> None:
+    """Make all attempts in a ledger so old that the next list can settle them."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as ledger, ledger:
+        for entry, decided_at in ledger.execute(
+            "SELECT id, decided_at FROM dismissal"
+        ).fetchall():
+            earlier = parse_stored_timestamp(decided_at) - EFFECT_TIMEOUT
+            ledger.execute(
+                "UPDATE dismissal SET decided_at = ? WHERE id = ?",
+                (format_timestamp(earlier), entry),
+            )

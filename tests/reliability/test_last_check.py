@@ -4,6 +4,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Final
 import pytest
 
 from tests.e2e.harness import Program
+from tests.reliability.kill_schedules import age_attempts
 from tests.reliability.participants import Participants, Told
 from tests.reliability.report import FULL, Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome, Source
+from triaged.ledger.location import FILE
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
 from triaged.triage.reconcile import EFFECT_TIMEOUT
@@ -71,14 +74,28 @@ def test_nothing_forbidden_leaves(
 def settle(program: Program) -> list[DismissalRecord]:
     """Run cycles until no outcome is unknown any more; return what the ledger has."""
     program.settings["TRIAGED_RATE_LIMIT"] = "1000000/1m"
-    deadline = time.monotonic() + SETTLING_SECONDS
+    state, deadline = program.directory / "state", time.monotonic() + SETTLING_SECONDS
+    decided_at = {each.id: each.decided_at for each in recorded(state)}
     while True:
+        # What the server was slow to do is done by now.
+        time.sleep(5)  # noqa: TID251 - real processes, real time
+        if not FULL:
+            age_attempts(state / FILE)
         settled = program.run("run", "--once")
         assert settled.returncode in {0, 4}, settled.stderr
-        with Ledger.open(program.directory / "state") as ledger:
-            if not ledger.dismissals.unresolved() or time.monotonic() > deadline:
-                return ledger.dismissals.query(DismissalFilter())
-        time.sleep(5)  # noqa: TID251 - real processes, real time
+        records = recorded(state)
+        is_settled = all(r.outcome not in {None, Outcome.UNKNOWN} for r in records)
+        if is_settled or time.monotonic() > deadline:
+            return [
+                replace(each, decided_at=decided_at.get(each.id, each.decided_at))
+                for each in records
+            ]
+
+
+def recorded(state: Path) -> list[DismissalRecord]:
+    """Return all attempts in the ledger of a state directory."""
+    with Ledger.open(state) as ledger:
+        return ledger.dismissals.query(DismissalFilter())
 
 
 def summary(told: Told, records: list[DismissalRecord]) -> str:
