@@ -40,7 +40,8 @@ pytestmark = pytest.mark.deploy
 VERSIONS = ["1.25", "1.27", "1.29", "1.31", "1.33", "1.35", "1.37"]
 MONITORED = {"monitoring": {"enabled": True}}
 CRON = {"flavour": "cronjob"}
-EVERYTHING = {
+AUTOSCALED = {"autoscaling": {"enabled": True}}
+EVERYTHING: dict[str, Any] = {
     "settings": {
         "HTTPS_PROXY": "http://proxy.internal:3128",
         "TRIAGED_API_URL": "https://gateway.internal:8443/v1",
@@ -69,6 +70,12 @@ def write(directory: Path, objects: Objects) -> Path:
     return path
 
 
+def fleet_values() -> dict[str, Any]:
+    """Return the values that the README offers for a fleet on PostgreSQL."""
+    values: dict[str, Any] = load_yaml(DEPLOY / "kubernetes/fleet.values.yaml")
+    return values
+
+
 @functools.cache
 def everything() -> dict[str, Objects]:
     """Return each set of objects that this project offers."""
@@ -80,6 +87,7 @@ def everything() -> dict[str, Objects]:
         "chart": rendered(**MONITORED),
         "chart cronjob": rendered(**CRON),
         "chart with everything": rendered(**MONITORED, **EVERYTHING),
+        "chart of a fleet": rendered(**MONITORED, **fleet_values(), **AUTOSCALED),
     }
 
 
@@ -130,12 +138,13 @@ def test_pods_meet_the_restricted_standard() -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        }
-        assert kinds == {"configMap", "secret", "persistentVolumeClaim", "emptyDir"}
+        for each in (container, *pod.get("initContainers", ())):
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            }
+        assert kinds <= {"configMap", "secret", "persistentVolumeClaim", "emptyDir"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
         assert pod["automountServiceAccountToken"] is False
 
@@ -343,6 +352,11 @@ def test_rules_arrive_as_they_are(text: str) -> None:
         ({"settings": {"HTTPS_PROXY": "proxy:3128"}}, "/settings/HTTPS_PROXY"),
         ({"settings": {"HTTPX_PROXY": "x"}}, "'HTTPX_PROXY'"),
         ({"extraEnv": [{"name": "TRIAGED_API_KEY", "value": "wbk_secret"}]}, "/name"),
+        ({"ledgerUrl": "postgresql://triaged:wbk_secret@db/triaged"}, "a password"),
+        ({"ledgerUrl": "postgresql:///triaged?password=wbk_secret"}, "a password"),
+        ({"ledgerUrl": "db.example"}, "/ledgerUrl"),
+        ({"replicas": -1}, "/replicas"),
+        ({"settings": {"TRIAGED_FLEET": "/x"}}, "'TRIAGED_FLEET'"),
     ],
     ids=str,
 )

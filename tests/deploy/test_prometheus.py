@@ -67,16 +67,17 @@ def test_the_unit_tests_of_the_rules_pass() -> None:
 @pytest.mark.deploy
 def test_the_metrics_are_clean(stack: Stack) -> None:
     """Promtool finds nothing wrong with names, types and help of the metrics."""
-    text = stack.daemon.get("/metrics").text
+    for daemon in (stack.daemon, stack.fleet):
+        text = daemon.get("/metrics").text
 
-    assert "triaged_build_info" in text
-    run(need_program("promtool"), "check", "metrics", stdin=text)
+        assert "triaged_build_info" in text
+        run(need_program("promtool"), "check", "metrics", stdin=text)
 
 
 @pytest.mark.deploy
 def test_every_metric_in_a_rule_exists(stack: Stack) -> None:
     """No rule uses a metric that the daemon does not export."""
-    text = stack.daemon.get("/metrics").text
+    text = stack.daemon.get("/metrics").text + stack.fleet.get("/metrics").text
 
     asked = set(re.findall(r"(?<![:\w])triaged_\w+", RULES_FILE.read_text()))
     assert {name for name in asked if name not in text} == set()
