@@ -27,10 +27,16 @@ global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [%(rules)s]
 scrape_configs:
   - job_name: triaged
-    static_configs: [{targets: ["127.0.0.1:%(triaged)s"]}]
+    static_configs: [{targets: ["127.0.0.1:%(triaged)s", "127.0.0.1:%(fleet)s"]}]
 alerting:
   alertmanagers:
     - static_configs: [{targets: ["127.0.0.1:%(alertmanager)s"]}]
+"""
+
+_FLEET: Final = """
+version: 1
+workspaces:
+  - {name: globex, rules: [rules.yaml], key: {file: globex.key}}
 """
 
 _ALERTMANAGER: Final = """
@@ -81,6 +87,7 @@ class Stack:
     sandbox: RunningSandbox
     program: Program
     daemon: RunningDaemon
+    fleet: RunningDaemon
     webhook: Webhook
     prometheus: str
     key_file: Path
@@ -137,6 +144,10 @@ def running_stack(directory: Path) -> Iterator[Stack]:
         _fill(sandbox)
         daemon = stack.enter_context(program.daemon())
         daemon.wait_for("cycle.finished", times=2)
+        # With a LeadLex of its own: what the tests do to the other is not felt here.
+        other = stack.enter_context(running_sandbox(settings, SystemClock()))
+        fleet = stack.enter_context(_fleet(directory / "fleet", other).daemon())
+        fleet.wait_for("cycle.finished", times=2)
         webhook = stack.enter_context(Webhook())
         am_port, port = free_port(), free_port()
         am = directory / "am.yaml"
@@ -154,6 +165,7 @@ def running_stack(directory: Path) -> Iterator[Stack]:
             % {
                 "rules": quick_rules(directory),
                 "triaged": daemon.wait_for("http.listening")["port"],
+                "fleet": fleet.wait_for("http.listening")["port"],
                 "alertmanager": am_port,
             }
         )
@@ -162,10 +174,10 @@ def running_stack(directory: Path) -> Iterator[Stack]:
         stack.enter_context(_server(*command, f"--web.listen-address=127.0.0.1:{port}"))
         url = f"http://127.0.0.1:{port}"
         eventually(lambda: _is_ready(url), PATIENCE)
-        made = Stack(
-            sandbox, program, daemon, webhook, url, directory / "triaged/api-key"
-        )
-        eventually(lambda: made.query('up{job="triaged"} == 1'), PATIENCE)
+        key_file = directory / "triaged/api-key"
+        made = Stack(sandbox, program, daemon, fleet, webhook, url, key_file)
+        up = 'up{job="triaged"} == 1'
+        eventually(lambda: len(made.query(up)) == 2, PATIENCE)
         yield made
 
 
@@ -180,6 +192,16 @@ def _program(directory: Path, sandbox: RunningSandbox) -> Program:
         "TRIAGED_WORKSPACE": "acme",
     }
     return Program(home, sandbox.api_url, settings)
+
+
+def _fleet(directory: Path, sandbox: RunningSandbox) -> Program:
+    """Return a fleet of one workspace."""
+    directory.mkdir()
+    (directory / "globex.key").touch(mode=0o600)
+    (directory / "globex.key").write_text(KEY)
+    (directory / "fleet.yaml").write_text(_FLEET)
+    settings = {"TRIAGED_API_KEY": "", "TRIAGED_FLEET": str(directory)}
+    return Program(directory, sandbox.api_url, settings)
 
 
 def _fill(sandbox: RunningSandbox) -> None:

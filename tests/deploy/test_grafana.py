@@ -27,6 +27,12 @@ from tests.e2e.harness import eventually
 
 DASHBOARD = DEPLOY / "grafana/triaged.json"
 
+# What has no workspace: the process's, and a fleet's own.
+OF_THE_PROCESS = (
+    *("up{", "process_", "triaged_workspaces{", "triaged_cycle_lateness_seconds"),
+    *("triaged_leases_lost_total{", "triaged_fenced_total{"),
+)
+
 NO_DATA = " or vector(-1)"
 
 # Of the Prometheus plug-in, and so unknown to the types of a dashboard.
@@ -122,6 +128,10 @@ def test_everything_asked_for_is_on_the_dashboard() -> None:
         assert f"triaged_{name}" in asked
     for name in ("dismissals_total", "tasks_left", "tasks_pending", "breaker_open"):
         assert f"triaged_{name}" in asked
+    for name in ("workspaces", "cycle_lateness_seconds_bucket", "fenced_total"):
+        assert f"triaged_{name}{{" in asked
+    for name in ("leases_lost_total", "rule_changes_total"):
+        assert f"triaged_{name}{{" in asked
     for name in ("quota_remaining", "api_rate_limited_total", "poll_interval_seconds"):
         assert f"triaged_{name}" in asked
 
@@ -148,7 +158,7 @@ def test_every_query_heeds_the_variables() -> None:
 
         assert selectors, name
         assert all("$instance" in selector for selector in selectors), name
-        of_the_process = "up{" in expression or "process_" in expression
+        of_the_process = any(part in expression for part in OF_THE_PROCESS)
         assert "$workspace" in expression or of_the_process, name
 
 

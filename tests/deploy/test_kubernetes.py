@@ -40,7 +40,8 @@ pytestmark = pytest.mark.deploy
 VERSIONS = ["1.25", "1.27", "1.29", "1.31", "1.33", "1.35", "1.37"]
 MONITORED = {"monitoring": {"enabled": True}}
 CRON = {"flavour": "cronjob"}
-EVERYTHING = {
+AUTOSCALED = {"autoscaling": {"enabled": True}}
+EVERYTHING: dict[str, Any] = {
     "settings": {
         "HTTPS_PROXY": "http://proxy.internal:3128",
         "TRIAGED_API_URL": "https://gateway.internal:8443/v1",
@@ -69,6 +70,12 @@ def write(directory: Path, objects: Objects) -> Path:
     return path
 
 
+def fleet_values() -> dict[str, Any]:
+    """Return the values that the README offers for a fleet on PostgreSQL."""
+    values: dict[str, Any] = load_yaml(DEPLOY / "kubernetes/fleet.values.yaml")
+    return values
+
+
 @functools.cache
 def everything() -> dict[str, Objects]:
     """Return each set of objects that this project offers."""
@@ -80,7 +87,7 @@ def everything() -> dict[str, Objects]:
         "chart": rendered(**MONITORED),
         "chart cronjob": rendered(**CRON),
         "chart with everything": rendered(**MONITORED, **EVERYTHING),
-        "chart of a fleet": rendered(**MONITORED, fleet={"fleet.yaml": "version: 1"}),
+        "chart of a fleet": rendered(**MONITORED, **fleet_values(), **AUTOSCALED),
     }
 
 
@@ -131,12 +138,13 @@ def test_pods_meet_the_restricted_standard() -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True, name
         assert pod["securityContext"]["runAsUser"] > 0
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        }
-        assert kinds == {"configMap", "secret", "persistentVolumeClaim", "emptyDir"}
+        for each in (container, *pod.get("initContainers", ())):
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+                "readOnlyRootFilesystem": True,
+            }
+        assert kinds <= {"configMap", "secret", "persistentVolumeClaim", "emptyDir"}
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
         assert pod["automountServiceAccountToken"] is False
 
@@ -199,21 +207,6 @@ def test_the_chart_passes_on_what_operators_add() -> None:
     assert container["env"][-2:] == EVERYTHING["extraEnv"]
     assert container["envFrom"] == EVERYTHING["extraEnvFrom"]
     assert {"HTTPS_PROXY", "TRIAGED_LISTEN", "TRIAGED_WORKSPACE"} <= set(names)
-
-
-def test_a_release_can_be_a_fleet() -> None:
-    """Its files and rules are in one directory, its keys are files of the Secret."""
-    files = {"fleet.yaml": "version: 1 # {{ as it is }}", "acme.yaml": "version: 1"}
-    objects = rendered(fleet=files, rules="version: 1 # base")
-    (config,) = (o for o in objects.values() if "rules.yaml" in o.get("data", {}))
-    (container,) = pod_of(objects)["containers"]
-    environ = {each["name"]: each["value"] for each in container["env"]}
-    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
-
-    assert config["data"] == files | {"rules.yaml": "version: 1 # base"}
-    assert environ["TRIAGED_FLEET"] == mounts["rules"]
-    assert "TRIAGED_WORKSPACE" not in environ
-    assert mounts["api-key"] == "/run/secrets/triaged"
 
 
 def test_the_policy_is_for_each_of_our_pods() -> None:
@@ -359,6 +352,11 @@ def test_rules_arrive_as_they_are(text: str) -> None:
         ({"settings": {"HTTPS_PROXY": "proxy:3128"}}, "/settings/HTTPS_PROXY"),
         ({"settings": {"HTTPX_PROXY": "x"}}, "'HTTPX_PROXY'"),
         ({"extraEnv": [{"name": "TRIAGED_API_KEY", "value": "wbk_secret"}]}, "/name"),
+        ({"ledgerUrl": "postgresql://triaged:wbk_secret@db/triaged"}, "a password"),
+        ({"ledgerUrl": "postgresql:///triaged?password=wbk_secret"}, "a password"),
+        ({"ledgerUrl": "db.example"}, "/ledgerUrl"),
+        ({"replicas": -1}, "/replicas"),
+        ({"settings": {"TRIAGED_FLEET": "/x"}}, "'TRIAGED_FLEET'"),
     ],
     ids=str,
 )

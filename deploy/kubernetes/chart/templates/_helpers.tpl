@@ -23,9 +23,70 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- .Values.persistence.existingClaim | default (printf "%s-ledger" (include "triaged.name" .)) -}}
 {{- end }}
 
+{{/* The ledger's URL, or nothing: then it is a file on the volume. */}}
+{{- define "triaged.ledgerUrl" -}}
+{{- $settings := .Values.settings -}}
+{{- if and .Values.ledgerUrl (hasKey $settings "TRIAGED_LEDGER_URL") -}}
+{{- fail "give ledgerUrl or settings.TRIAGED_LEDGER_URL, not both" -}}
+{{- end -}}
+{{- $url := .Values.ledgerUrl | default (get $settings "TRIAGED_LEDGER_URL") -}}
+{{- if regexMatch "^[a-z]+://([^/?#]*:[^/?#]*@|.*[?&]password=)" $url -}}
+{{- fail "the ledger's URL has a password: put it into the Secret that ledgerSecret names" -}}
+{{- end -}}
+{{- $url -}}
+{{- end }}
+
+{{/* Whether the daemon runs a fleet. */}}
+{{- define "triaged.fleet" -}}
+{{- if .Values.fleet.files }}yes{{ end -}}
+{{- end }}
+
+{{/* Refuses values that do not go together; the schema sees only one at a time. */}}
+{{- define "triaged.check" -}}
+{{- if and (not (include "triaged.ledgerUrl" .)) (or (gt (int .Values.replicas) 1) .Values.autoscaling.enabled) -}}
+{{- fail "replicas above 1, and autoscaling, need ledgerUrl: a ledger in a file is for one daemon" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.replicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.maxReplicas must not be below replicas" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (lt (int .Values.replicas) 1) -}}
+{{- fail "autoscaling needs replicas of 1 or more: with no daemon nothing is late" -}}
+{{- end -}}
+{{- if and .Values.ledgerSecret (not (include "triaged.ledgerUrl" .)) -}}
+{{- fail "ledgerSecret needs ledgerUrl" -}}
+{{- end -}}
+{{- if and (include "triaged.fleet" .) (ne .Values.flavour "deployment") -}}
+{{- fail "a fleet needs flavour: deployment" -}}
+{{- end -}}
+{{- if and .Values.fleet.keysSecret (not .Values.fleet.files) -}}
+{{- fail "fleet.keysSecret needs fleet.files" -}}
+{{- end -}}
+{{- $found := false -}}
+{{- range $name, $_ := .Values.fleet.files }}
+{{- if regexMatch "^(fleet|.+\\.fleet)\\.yaml$" $name }}{{ $found = true }}{{ end }}
+{{- end }}
+{{- if and .Values.fleet.files (not $found) -}}
+{{- fail "fleet.files needs fleet.yaml, or files that end in .fleet.yaml" -}}
+{{- end -}}
+{{- end }}
+
+{{/* The settings as they are given to the daemon, as JSON. */}}
+{{- define "triaged.settings" -}}
+{{- $found := deepCopy .Values.settings -}}
+{{- with include "triaged.ledgerUrl" . }}{{ $_ := set $found "TRIAGED_LEDGER_URL" . }}{{ end }}
+{{- if .Values.ledgerSecret }}
+{{- $_ := set $found "PGPASSFILE" "/run/secrets/triaged-ledger/pgpass" }}
+{{- end }}
+{{- if include "triaged.fleet" . }}
+{{- $_ := set $found "TRIAGED_FLEET" "/etc/triaged/fleet" }}
+{{- $_ := unset $found "TRIAGED_WORKSPACE" }}
+{{- end }}
+{{- toJson $found -}}
+{{- end }}
+
 {{/* The values of the environment that the chart knows, as JSON. */}}
 {{- define "triaged.environment" -}}
-{{- $found := deepCopy .Values.settings -}}
+{{- $found := include "triaged.settings" . | fromJson -}}
 {{- range .Values.extraEnv }}
 {{- if hasKey . "value" }}{{ $_ := set $found .name .value }}{{ end }}
 {{- end }}
@@ -63,6 +124,8 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{/* The pod's spec; a dict of the context and the arguments of the program. */}}
 {{- define "triaged.pod" -}}
 {{- $ := .context -}}
+{{- include "triaged.check" $ -}}
+{{- $image := printf "%s:%s" $.Values.image.repository ($.Values.image.tag | default $.Chart.AppVersion) -}}
 serviceAccountName: {{ include "triaged.name" $ }}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -86,19 +149,50 @@ tolerations: {{ toJson . }}
 {{- with $.Values.affinity }}
 affinity: {{ toJson . }}
 {{- end }}
+{{- if $.Values.topologySpreadConstraints }}
+topologySpreadConstraints: {{ toJson $.Values.topologySpreadConstraints }}
+{{- else if include "triaged.ledgerUrl" $ }}
+topologySpreadConstraints:
+  {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "triaged.selector" $ | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- if $.Values.ledgerSecret }}
+initContainers:
+  # libpq refuses a password file or a key that its group may read, and a Secret's volume
+  # has no other that user 65532 could.
+  - name: ledger-secret
+    image: {{ $image | quote }}
+    imagePullPolicy: {{ $.Values.image.pullPolicy }}
+    command:
+      - python3
+      - -c
+      - |
+        import os, shutil
+        os.umask(0o077)
+        for name in os.listdir("/given"):
+            if not name.startswith(".."):
+                shutil.copyfile("/given/" + name, "/run/secrets/triaged-ledger/" + name)
+    resources: {{ toJson $.Values.resources }}
+    securityContext:
+      {{- include "triaged.rights" . | nindent 6 }}
+    volumeMounts:
+      - {name: ledger-secret, mountPath: /given, readOnly: true}
+      - {name: ledger-secret-copy, mountPath: /run/secrets/triaged-ledger}
+{{- end }}
 containers:
   - name: triaged
-    image: "{{ $.Values.image.repository }}:{{ $.Values.image.tag | default $.Chart.AppVersion }}"
+    image: {{ $image | quote }}
     imagePullPolicy: {{ $.Values.image.pullPolicy }}
     args: {{ toJson .args }}
     env:
-      {{- range $name, $value := $.Values.settings }}
-      {{- if not (and $.Values.fleet (eq $name "TRIAGED_WORKSPACE")) }}
+      {{- range $name, $value := include "triaged.settings" $ | fromJson }}
       - {name: {{ $name }}, value: {{ $value | quote }}}
-      {{- end }}
-      {{- end }}
-      {{- if $.Values.fleet }}
-      - {name: TRIAGED_FLEET, value: /etc/triaged}
       {{- end }}
       {{- range $.Values.extraEnv }}
       - {{ toJson . }}
@@ -111,31 +205,54 @@ containers:
     {{- end }}
     resources: {{ toJson $.Values.resources }}
     securityContext:
-      allowPrivilegeEscalation: false
-      capabilities: {drop: [ALL]}
-      readOnlyRootFilesystem: true
+      {{- include "triaged.rights" . | nindent 6 }}
     volumeMounts:
       # Whole directories: what is mounted by subPath never changes.
+      {{- if include "triaged.fleet" $ }}
+      - {name: rules, mountPath: /etc/triaged/fleet, readOnly: true}
+      {{- else }}
       - {name: rules, mountPath: /etc/triaged, readOnly: true}
+      {{- end }}
       - {name: api-key, mountPath: /run/secrets/triaged, readOnly: true}
       - {name: ledger, mountPath: /var/lib/triaged}
       - {name: tmp, mountPath: /tmp}
+      {{- if $.Values.ledgerSecret }}
+      - {name: ledger-secret-copy, mountPath: /run/secrets/triaged-ledger, readOnly: true}
+      {{- end }}
       {{- if .hostPath }}
       - {name: metrics, mountPath: /var/lib/triaged-metrics}
       {{- end }}
 volumes:
   - name: rules
-    configMap: {name: {{ include "triaged.name" $ }}-rules}
+    configMap: {name: {{ include "triaged.name" $ }}-{{ ternary "fleet" "rules" (include "triaged.fleet" $ | not | not) }}}
   - name: api-key
-    secret: {secretName: {{ $.Values.apiKey.existingSecret }}, defaultMode: 288, optional: false} # 0440
+    secret: {secretName: {{ $.Values.fleet.keysSecret | default $.Values.apiKey.existingSecret }}, defaultMode: 288, optional: false} # 0440
+  {{- if include "triaged.ledgerUrl" $ }}
+  - name: ledger # in PostgreSQL; nothing here has to last
+    emptyDir: {sizeLimit: 64Mi}
+  {{- else }}
   - name: ledger
     persistentVolumeClaim: {claimName: {{ include "triaged.claim" $ }}}
+  {{- end }}
+  {{- with $.Values.ledgerSecret }}
+  - name: ledger-secret
+    secret: {secretName: {{ . }}, defaultMode: 288, optional: false} # 0440
+  - name: ledger-secret-copy
+    emptyDir: {medium: Memory, sizeLimit: 1Mi}
+  {{- end }}
   - name: tmp
     emptyDir: {sizeLimit: 16Mi}
   {{- with .hostPath }}
   - name: metrics
     hostPath: {path: {{ . }}, type: Directory}
   {{- end }}
+{{- end }}
+
+{{/* What a container may do. */}}
+{{- define "triaged.rights" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
 {{- end }}
 
 {{/* Alive means that the main loop is; LeadLex's health is no reason to restart. */}}
