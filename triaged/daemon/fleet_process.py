@@ -229,6 +229,10 @@ class FleetDaemon:
         self.fleet.look_at_keys()
 
     def _status(self) -> str:
-        states = Counter(self.fleet.states().values())
+        try:
+            states = Counter(self.fleet.states().values())
+        except LedgerUnavailable:
+            # Expected where the database is elsewhere: no error of the program.
+            return f"{len(self.fleet.members)} workspaces, the ledger is out of reach"
         failing = sum(n for state, n in states.items() if state.needs_attention)
         return f"{len(self.fleet.members)} workspaces, {failing} need attention"
