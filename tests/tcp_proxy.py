@@ -1,4 +1,4 @@
-"""A TCP proxy in a thread, which can cut a connection at a chosen moment."""
+"""A TCP proxy in threads, which can cut a connection at a chosen moment."""
 
 import contextlib
 import socket
@@ -15,26 +15,28 @@ class TcpProxy:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._running: set[threading.Thread] = set()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def cut(self) -> None:
         """Break every connection."""
-        for each in self._open:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            for each in self._open:
+                _end(each)
 
     def close(self) -> None:
         """Break every connection and take no more."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        _end(self._listener)
         self._listener.close()
+        self._accepting.join(10)
         self.cut()
-        for thread in self._threads:
+        with self._lock:
+            running = list(self._running)
+        for thread in running:
             thread.join(10)
-        for each in self._open:
-            each.close()
 
     def _accept(self) -> None:
         while True:
@@ -42,29 +44,39 @@ class TcpProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if not self.accepts:
-                client.close()
-                continue
-            server = socket.create_connection(("127.0.0.1", self._target))
-            self._open += [client, server]
-            lost = threading.Event()
-            for work in (
-                lambda c=client, s=server, e=lost: self._forward(c, s, e),
-                lambda c=client, s=server, e=lost: self._answer(s, c, e),
-            ):
-                thread = threading.Thread(target=work, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
+            with self._lock:
+                self._running.add(thread)
+            thread.start()
 
-    def _forward(
-        self, client: socket.socket, server: socket.socket, lost: threading.Event
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                if self.drop_answer_to(data):
-                    lost.set()
-                server.sendall(data)
-        _end(server)
+    def _serve(self, client: socket.socket) -> None:
+        """Pass bytes on in both directions until one of them ends."""
+        with client, contextlib.suppress(OSError):
+            if self.accepts:
+                with socket.create_connection(("127.0.0.1", self._target)) as server:
+                    self._pass_on(client, server)
+        with self._lock:
+            self._running.discard(threading.current_thread())
+
+    def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
+        with self._lock:
+            self._open |= {client, server}
+        lost = threading.Event()
+        answering = threading.Thread(
+            target=self._answer, args=(server, client, lost), daemon=True
+        )
+        answering.start()
+        try:
+            with contextlib.suppress(OSError):
+                while data := client.recv(65536):
+                    if self.drop_answer_to(data):
+                        lost.set()
+                    server.sendall(data)
+            _end(server)
+            answering.join()
+        finally:
+            with self._lock:
+                self._open -= {client, server}
 
     def _answer(
         self, server: socket.socket, client: socket.socket, lost: threading.Event

@@ -108,6 +108,7 @@ CASES: Final = (
     *_both("workspaces", "workspaces --fleet fleet", 1),
     *_both("workspaces-bad", "workspaces --fleet fleet-bad", 1),
     Case("workspaces-label.txt", "workspaces --fleet fleet -l region=moon"),
+    *_both("daemons-none", "daemons"),
     Case("resume-none.txt", "resume"),
 )
 

@@ -130,3 +130,36 @@ def test_a_pause_of_all_reaches_every_daemon(
 
     assert done.returncode == 0, done.stderr
     assert asked(sandbox) == {}
+
+
+def test_commands_show_who_runs_what(program: Program) -> None:
+    """Each daemon is listed with what it has; each workspace names its daemon."""
+    with program.daemon() as one, program.daemon() as two:
+        for daemon in (one, two):
+            daemon.wait_for("cycle.finished", times=4)
+        pids = {one.process.pid, two.process.pid}
+        eventually(lambda: owners(program) == pids)
+        eventually(
+            lambda: {r["state"] for r in program.json("workspaces")} == {"working"}
+        )
+        daemons = program.json("daemons")
+        told = program.run("daemons").stdout
+        table = program.run("workspaces").stdout
+        one.end(signal.SIGKILL)
+        two.end()
+        left = program.json("daemons")
+
+    hashes = {daemon["config_sha256"] for daemon in daemons}
+    assert {daemon["pid"] for daemon in daemons} == pids
+    assert all(daemon["alive"] for daemon in daemons)
+    assert [len(text) for text in hashes] == [64]
+    assert sum(daemon["workspaces_own"] for daemon in daemons) == COUNT
+    assert told.endswith("2 daemons, 2 alive.\n")
+    assert f":{one.process.pid}" in table
+    assert [daemon["pid"] for daemon in left] == [one.process.pid]
+
+
+def owners(program: Program) -> set[int]:
+    """Return the process ids of the daemons that have the workspaces."""
+    held = [row["held_by"] for row in program.json("workspaces")]
+    return {int(each.rpartition(":")[2]) for each in held if each}

@@ -103,6 +103,8 @@ USAGE: Final = {
     "completion": "Missing argument '{bash|zsh|fish}'",
     "completion csh": "'csh' is not one of 'bash', 'zsh', 'fish'",
     "workspaces": "this needs a fleet: set TRIAGED_FLEET",
+    "daemons now": "unexpected extra argument (now)",
+    "daemons --format csv": "'csv' is not one of table, json",
     "status --all": "this needs a fleet: set TRIAGED_FLEET",
     "history -l region=eu": "this needs a fleet: set TRIAGED_FLEET",
     "pause --all -l region=eu": "give one of --workspace, -l and --all",

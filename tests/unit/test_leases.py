@@ -13,7 +13,12 @@ from tests.postgres import PostgresServer
 from triaged.clock import SystemClock
 from triaged.errors import LeaseLost
 from triaged.ledger import Ledger
-from triaged.ledger.daemons import RegisteredDaemon, find_owner, list_daemons
+from triaged.ledger.daemons import (
+    RegisteredDaemon,
+    find_owner,
+    find_serving,
+    list_daemons,
+)
 from triaged.ledger.flags import FlagName
 from triaged.ledger.lease_lock import LeaseDispatchLock
 from triaged.ledger.leases import Lease, Leases
@@ -271,8 +276,7 @@ def test_daemons_are_registered_while_they_run(
         seen = list_daemons(database)[0].seen_at
         running.heartbeat()
         too_soon = list_daemons(database)[0].seen_at
-        monotonic[0] += 10
-        running.config_sha256 = "ab12"
+        running.describe(config_sha256="ab12")
         running.heartbeat()
         (record,) = list_daemons(database)
         foreign = find_owner(database, "other")
@@ -280,6 +284,8 @@ def test_daemons_are_registered_while_they_run(
     assert (before, foreign) == (None, None)
     assert owner is not None
     assert owner.workspace == "acme"
+    assert seen is not None
+    assert record.seen_at is not None
     assert too_soon == seen < record.seen_at
     assert (record.config_sha256, record.is_alive) == ("ab12", True)
     assert list_daemons(database) == []
@@ -356,3 +362,25 @@ async def test_a_lease_is_renewed_while_nothing_is_written(
         Ledger(database, "a").counters.increment("observed", "r")
 
     assert taken is None
+
+
+def test_commands_see_who_holds_and_who_ran_last(database: PostgresDatabase) -> None:
+    """A cycle is its holder's; what waits is its last daemon's, if that lives."""
+    one, two = fleet(database, 3, "d1", "d2")
+    (running,) = one.claim(1)
+    (waiting,) = two.claim(1)
+    two.give(waiting, timedelta(0))
+    records = {each.name: (each.held, each.own) for each in list_daemons(database)}
+    serving = find_serving(database)
+    database.statement(
+        "UPDATE triaged.daemon SET seen_at = now() - interval '1 hour'"
+        " WHERE name = 'd2'"
+    )
+    after = find_serving(database)
+
+    assert records == {"d1": (1, 1), "d2": (0, 1)}
+    assert set(serving.holders) == {running.workspace, waiting.workspace}
+    assert serving.wrote({"host": "h", "pid": 1})
+    assert not serving.wrote({"host": "other", "pid": 1})
+    assert not serving.wrote({})
+    assert set(after.holders) == {running.workspace}

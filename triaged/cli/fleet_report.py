@@ -6,10 +6,11 @@ from typing import Any
 
 from triaged.fleet.workspace import LoadedFleet
 from triaged.ledger import Ledger
+from triaged.ledger.daemon_records import ServingDaemons
 from triaged.ledger.flags import WHOLE_FLEET
 from triaged.ledger.fleet_views import FleetFlags
 from triaged.ledger.location import LedgerLocation
-from triaged.ledger.opening import daemon_owner
+from triaged.ledger.opening import serving_daemons
 from triaged.rules.task import parse_timestamp
 from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
 
@@ -30,8 +31,7 @@ def read_rows(
         with Ledger.open(place, workspace=WHOLE_FLEET, create=False) as ledger:
             views = ledger.fleet_views()
             states, flags = views.daemon_states(), views.flags()
-    owner = daemon_owner(place, WHOLE_FLEET)
-    pid = owner.pid if owner else None
+    serving = serving_daemons(place)
     rejected = {
         each.name: "; ".join(map(str, each.problems))
         for each in fleet.rejections
@@ -42,7 +42,7 @@ def read_rows(
     kept = {
         name: None
         for name, saved in states.items()
-        if pid is not None and saved.get("pid") == pid and len(fleet.rejections)
+        if serving.wrote(saved) and len(fleet.rejections)
     }
     rows = [
         _row(
@@ -51,7 +51,7 @@ def read_rows(
             rejected.get(name) if name not in labels else None,
             states.get(name, {}),
             flags,
-            pid=pid,
+            serving=serving,
             now=now,
         )
         for name in {**labels, **rejected, **kept}
@@ -70,17 +70,18 @@ def _row(
     saved: dict[str, Any],
     flags: FleetFlags,
     *,
-    pid: int | None,
+    serving: ServingDaemons,
     now: datetime,
 ) -> dict[str, Any]:
     # What an earlier daemon stored says nothing about this one.
-    ours = saved if pid is not None and saved.get("pid") == pid else {}
+    ours = saved if serving.wrote(saved) else {}
+    is_served = bool(serving.alive)
     problem = ours.get("problem") or (None if ours.get("last_cycle") else rejection)
     waiting = parse_timestamp(ours.get("waiting_until"))
     last = saved.get("last_cycle")
     state = state_of(
         WorkspaceFacts(
-            is_served=pid is not None,
+            is_served=is_served,
             problem=problem,
             has_run=bool(ours.get("last_cycle")),
             key_accepted=ours.get("key_accepted"),
@@ -94,7 +95,8 @@ def _row(
         "workspace": name,
         "labels": dict(labels),
         "state": state,
-        "running": pid is not None and problem is None,
+        "running": is_served and problem is None,
+        "held_by": serving.holders.get(name),
         "paused": flags.is_paused(name),
         "breaker": name in flags.breaker,
         "next_poll_at": ours.get("next_poll_at"),

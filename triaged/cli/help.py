@@ -37,6 +37,12 @@ Show the state of each workspace of a fleet, those that need attention first.
 Reads the fleet's files, the ledger and the daemon's lock; costs no API call.  Exit code
 0: none needs attention; 1: one does.
 """,
+    "daemons": """\
+Show which daemons serve a ledger: since when, with which files, and how much each runs.
+
+Reads the ledger or the daemon's lock; costs no API call.  A daemon that was killed is
+listed as not alive for a day.  "Workspaces" are those that it ran last and runs again.
+""",
     "check": """\
 Validate rules files and run the tests in them.
 

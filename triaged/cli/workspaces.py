@@ -30,7 +30,7 @@ from triaged.triage.fleet_state import WorkspaceState
     help="Only those with this label; repeatable: all of them.",
 )
 @with_format
-@with_settings("state_dir", *FLEET_OPTIONS)
+@with_settings("state_dir", "ledger_url", *FLEET_OPTIONS)
 def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> None:
     """Print a row for each workspace, those that need attention first."""
     wanted = parse_labels(labels)
@@ -49,19 +49,22 @@ def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> 
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
+    # Only where several daemons can share a ledger.
+    has_holders = any(row["held_by"] for row in rows)
     if rows:
         print_table(
             (
                 "workspace",
                 "labels",
                 "state",
+                *(("held by",) if has_holders else ()),
                 "pending",
                 "calls left",
                 "last cycle (UTC)",
                 "next poll (UTC)",
                 "error",
             ),
-            [_cells(row) for row in rows],
+            [_cells(row, has_holders=has_holders) for row in rows],
         )
     counted = Counter(row["state"] for row in rows)
     states = ", ".join(
@@ -78,13 +81,14 @@ def words(state: WorkspaceState) -> str:
     return state.replace("_", " ")
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any], *, has_holders: bool) -> tuple[str, ...]:
     limit = row["quota_limit"]
     paused = " (paused)" if row["paused"] and row["state"] != "paused" else ""
     return (
         row["workspace"],
         " ".join(f"{key}={value}" for key, value in row["labels"].items()) or "—",
         words(row["state"]) + paused,
+        *((row["held_by"] or "—",) if has_holders else ()),
         "—" if row["pending"] is None else f"{row['pending']:,}",
         "—" if limit is None else f"{row['quota_left']:,} of {limit:,}",
         _moment((row["last_cycle"] or {}).get("finished_at")),

@@ -123,6 +123,7 @@ class FleetDaemon:
             signal_events(loop, self._stop, self._reload_requested),
         ):
             self._watcher.load_initial(now=self._clock.now())
+            self._lock.describe(config_sha256=self._watcher.config_sha256)
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
                 try:
@@ -222,11 +223,16 @@ class FleetDaemon:
         else:
             # Loading the files of a large fleet takes seconds.
             changes = await asyncio.to_thread(self._watcher.poll, now=now)
+        self._lock.describe(config_sha256=self._watcher.config_sha256)
         if changes or self.fleet.rejected != self._watcher.rejections:
             self.fleet.follow(self._watcher, self.settings)
         self.fleet.look_at_keys()
 
     def _status(self) -> str:
-        states = Counter(self.fleet.states().values())
+        try:
+            states = Counter(self.fleet.states().values())
+        except LedgerUnavailable:
+            # Expected where the database is elsewhere: no error of the program.
+            return f"{len(self.fleet.members)} workspaces, the ledger is out of reach"
         failing = sum(n for state, n in states.items() if state.needs_attention)
         return f"{len(self.fleet.members)} workspaces, {failing} need attention"

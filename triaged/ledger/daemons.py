@@ -5,12 +5,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
 from triaged import __version__
 from triaged.errors import LedgerError
+from triaged.ledger.daemon_records import DaemonRecord, ServingDaemons
 from triaged.ledger.leases import ALIVE_SECONDS, new_holder
 from triaged.ledger.locks import LockOwner
 from triaged.ledger.postgres import PostgresDatabase
@@ -37,21 +37,20 @@ WHERE d.seen_at > now() - %(alive)s * interval '1 second' AND (
         WHERE l.workspace = %(workspace)s AND l.affinity = d.name))
 ORDER BY d.once, d.since LIMIT 1
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DaemonRecord:
-    """A daemon as the database knows it; ``workspace`` is empty for one of a fleet."""
-
-    name: str
-    workspace: str
-    version: str
-    host: str
-    pid: int
-    since: datetime
-    seen_at: datetime
-    config_sha256: str
-    is_alive: bool
+_LIST: Final = """
+SELECT d.*, d.seen_at > now() - %(alive)s * interval '1 second' AS is_alive,
+    (SELECT count(*) FROM triaged.lease AS l
+        WHERE l.holder = d.name AND l.until > now()) AS held,
+    (SELECT count(*) FROM triaged.lease AS l WHERE l.affinity = d.name) AS own
+FROM triaged.daemon AS d WHERE NOT d.once ORDER BY d.host, d.pid, d.since
+"""
+# Who runs a workspace now, or else the daemon that ran it last and still lives.
+_HOLDERS: Final = """
+SELECT l.workspace, CASE WHEN l.until > now() THEN l.holder ELSE d.name END AS name
+FROM triaged.lease AS l LEFT JOIN triaged.daemon AS d
+    ON d.name = l.affinity AND d.seen_at > now() - %(alive)s * interval '1 second'
+WHERE l.until > now() OR d.name IS NOT NULL
+"""
 
 
 class RegisteredDaemon:
@@ -77,7 +76,7 @@ class RegisteredDaemon:
         self._database: PostgresDatabase | None = None
         self._due = 0.0
         self.name = new_holder()
-        self.config_sha256 = ""
+        self._config_sha256 = ""
 
     def __enter__(self) -> Self:
         """Register the daemon.
@@ -97,6 +96,12 @@ class RegisteredDaemon:
                 self._database.statement(_FORGET, (self.name,))
             self._database.close()
             self._database = None
+
+    def describe(self, *, config_sha256: str) -> None:
+        """Record with the next heartbeat, which is due now, what the daemon runs."""
+        if config_sha256 != self._config_sha256:
+            self._config_sha256 = config_sha256
+            self._due = 0.0
 
     def verify(self) -> None:
         """Do nothing: leases and fences tell who may dismiss."""
@@ -124,7 +129,7 @@ class RegisteredDaemon:
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
                 "once": self._once,
-                "config": self.config_sha256,
+                "config": self._config_sha256,
             },
         )
 
@@ -146,12 +151,8 @@ def find_owner(database: PostgresDatabase, workspace: str) -> LockOwner | None:
 
 
 def list_daemons(database: PostgresDatabase) -> list[DaemonRecord]:
-    """Return the daemons that were seen within the last day, by name."""
-    rows = database.statement(
-        "SELECT *, seen_at > now() - %s * interval '1 second' AS is_alive"
-        " FROM triaged.daemon WHERE NOT once ORDER BY name",
-        (ALIVE_SECONDS,),
-    ).fetchall()
+    """Return the daemons that were seen within the last day, by host and process id."""
+    rows = database.statement(_LIST, {"alive": ALIVE_SECONDS}).fetchall()
     return [
         DaemonRecord(
             name=row["name"],
@@ -163,6 +164,22 @@ def list_daemons(database: PostgresDatabase) -> list[DaemonRecord]:
             seen_at=row["seen_at"],
             config_sha256=row["config_sha256"],
             is_alive=row["is_alive"],
+            held=row["held"],
+            own=row["own"],
         )
         for row in rows
     ]
+
+
+def find_serving(database: PostgresDatabase) -> ServingDaemons:
+    """Return the daemons that are alive, and which of them has which workspace."""
+    rows = database.statement(_HOLDERS, {"alive": ALIVE_SECONDS}).fetchall()
+    return ServingDaemons(
+        alive=frozenset(
+            (found.host, found.pid)
+            for found in list_daemons(database)
+            if found.is_alive
+        ),
+        # The last part of a name only tells processes with one id apart.
+        holders={row["workspace"]: row["name"].rpartition(":")[0] for row in rows},
+    )

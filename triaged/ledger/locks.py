@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol, Self
 
+from triaged import __version__
 from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, LedgerError, os_reason
 
@@ -33,6 +34,7 @@ class LockOwner:
     workspace: str = ""
     since: datetime | None = None
     once: bool = False
+    version: str | None = None
 
     def __str__(self) -> str:
         """Format the process id and the host name."""
@@ -65,6 +67,10 @@ class DaemonLock(Protocol):
 
     def __exit__(self, *_: object) -> None:
         """Release it."""
+        ...
+
+    def describe(self, *, config_sha256: str) -> None:
+        """Record the hash of the files that the process runs with."""
         ...
 
     def verify(self) -> None:
@@ -166,6 +172,7 @@ def _read_owner(path: Path) -> LockOwner | None:
             workspace=str(owner.get("workspace", "")),
             since=datetime.fromisoformat(since) if since else None,
             once=bool(owner.get("once")),
+            version=owner.get("version"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -188,6 +195,7 @@ class FileDaemonLock:
             workspace=workspace,
             since=since.isoformat() if since else "",
             once=once,
+            version=__version__,
         )
 
     @staticmethod
@@ -216,6 +224,9 @@ class FileDaemonLock:
 
         """
         self._lock.verify()
+
+    def describe(self, *, config_sha256: str) -> None:
+        """Do nothing: there is no other daemon whose files could differ."""
 
     def heartbeat(self) -> None:
         """Do nothing: the kernel releases the lock when the process ends."""

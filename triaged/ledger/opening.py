@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triaged.errors import AlreadyRunning, ConfigError
+from triaged.ledger.daemon_records import DaemonRecord, ServingDaemons
 from triaged.ledger.database import BUSY_SECONDS, Database
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import (
@@ -100,6 +101,51 @@ def daemon_owner(place: Path | LedgerLocation, workspace: str) -> LockOwner | No
         return find_owner(database, workspace)
     finally:
         database.close()
+
+
+def daemons_of(place: LedgerLocation) -> list[DaemonRecord]:
+    """Return the daemons of a ledger; on a state directory the only one, or none.
+
+    Raises:
+        LedgerError: the database cannot be asked.
+
+    """
+    if place.url is None:
+        owner = FileDaemonLock.owner(place.directory)
+        if owner is None or owner.once:
+            return []
+        return [
+            DaemonRecord(
+                name=f"{owner.host}:{owner.pid}",
+                workspace=owner.workspace,
+                host=owner.host,
+                pid=owner.pid,
+                is_alive=True,
+                version=owner.version,
+                since=owner.since,
+            )
+        ]
+    from triaged.ledger.daemons import list_daemons  # noqa: PLC0415 - rare
+
+    with contextlib.closing(_postgres(place.url, BUSY_SECONDS)) as database:
+        return list_daemons(database)
+
+
+def serving_daemons(place: LedgerLocation) -> ServingDaemons:
+    """Return which daemons serve a ledger now, and which workspaces they have.
+
+    Raises:
+        LedgerError: the database cannot be asked.
+
+    """
+    if place.url is None:
+        owner = FileDaemonLock.owner(place.directory)
+        alive = frozenset({(owner.host, owner.pid)} if owner else ())
+        return ServingDaemons(alive=alive, holders={})
+    from triaged.ledger.daemons import find_serving  # noqa: PLC0415 - rare
+
+    with contextlib.closing(_postgres(place.url, BUSY_SECONDS)) as database:
+        return find_serving(database)
 
 
 @contextlib.contextmanager
