@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.builders import T0, a_task
-from triaged.rules.conditions import TypeIn
-from triaged.rules.context import EvaluationContext
+from triaged.rules.conditions import DuplicateOf, Keep, TypeIn
+from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.decide import decide
 from triaged.rules.rule import Mode, Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal, Task
@@ -497,7 +497,7 @@ def test_the_guard_only_ever_stops(
 
 
 @given(_tasks, _rulesets, _pasts)
-def test_what_is_due_respects_every_belt(
+def test_what_is_due_respects_every_limit(
     tasks: list[Task], ruleset: Ruleset, history: History
 ) -> None:
     """What is due stays under all caps and is neither protected, vetoed nor done."""
@@ -536,3 +536,53 @@ def test_more_spent_never_means_more_due(
     after = apply_guard(decisions, ruleset, raised, NOW).to_dismiss
 
     assert len(after) <= len(before)
+
+
+def test_an_audited_task_is_left_for_people() -> None:
+    """It is neither due nor counted by a cap, and it is told with rule and reason."""
+    audited, due = wanted(), wanted(a_task(id="task-2"), rule="other")
+    ruleset = rules(a_rule(audit=1.0), a_rule("other"))
+
+    guarded = apply_guard([audited, due], ruleset, History(), NOW)
+
+    assert [d.cause for d in guarded.decisions] == [LeaveCause.AUDIT, None]
+    assert guarded.to_dismiss == (due,)
+    assert guarded.audited == ((audited.task, ProposedDismissal("clutter", "testing")),)
+
+
+@pytest.mark.parametrize(
+    ("history", "cause"),
+    [
+        (History(paused=True), LeaveCause.AUDIT),
+        (History(vetoed=frozenset({"task-1"})), LeaveCause.VETOED),
+        (History(unresolved=frozenset({"task-1"})), LeaveCause.HELD),
+        (History(recently_rejected=frozenset({"task-1"})), LeaveCause.HELD),
+    ],
+)
+def test_what_concerns_the_task_comes_before_the_audit(
+    history: History, cause: LeaveCause
+) -> None:
+    """A veto or an open attempt is told; a pause, which is for all, is not."""
+    assert cause_of(wanted(), rules(a_rule(audit=1.0)), history) is cause
+
+
+@pytest.mark.parametrize("field", ["unresolved", "recently_rejected"])
+def test_an_open_attempt_or_a_rejection_holds(field: str) -> None:
+    """Each of the two is enough."""
+    history = replace(History(), **{field: frozenset({"task-1"})})  # type: ignore[arg-type]
+
+    assert cause_of(wanted(), history=history) is LeaveCause.HELD
+
+
+def test_the_kept_copy_stays_while_the_other_goes() -> None:
+    """A task that is kept for a copy is not dismissed in the same cycle by any rule."""
+    copies = DuplicateOf(("description",), Keep.OLDEST)
+    tasks = [a_task(id="old", age=timedelta(days=2)), a_task(id="new")]
+    ruleset = rules(a_rule(match=copies), a_rule("other"))
+    context = build_context(ruleset.conditions(), tasks, now=T0)
+    decisions = [wanted(tasks[0], rule="other"), wanted(tasks[1])]
+
+    guarded = apply_guard(decisions, ruleset, History(), context)
+
+    assert [d.cause for d in guarded.decisions] == [LeaveCause.HELD, None]
+    assert due_ids(guarded) == ["new"]
