@@ -22,6 +22,7 @@ from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome,
 from triaged.ledger.location import FILE
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
+from triaged.triage.dispatcher import MAX_LIST_AGE
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "30"))
@@ -29,8 +30,8 @@ CAP: Final = 100_000 if FULL else 600
 SEED: Final = int(os.environ.get("TRIAGED_SEED", str(SECONDS)))
 # A request that was written before the answer may be read this much later.
 IN_TRANSIT: Final = timedelta(seconds=0.5)
-# A review lists again after a minute, and calls before this one may take as long.
-MAX_STALE: Final = timedelta(seconds=120)
+# A review lists again after a minute, but may then wait for others who dismiss.
+MAX_STALE: Final = MAX_LIST_AGE
 # Until the last call can have no effect any more, and one list beyond.
 SETTLING_SECONDS: Final = EFFECT_TIMEOUT.total_seconds() + 30
 CHAPTER: Final = "All at once"
