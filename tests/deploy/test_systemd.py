@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.external_tools import DEPLOY, need_program, run
-from tests.deploy.systemd_machine import SystemdMachine, booted
+from tests.deploy.systemd_machine import KEY, SystemdMachine, booted
 from tests.e2e.harness import PATIENCE, RULES, a_listed, eventually
 from triaged.triage.dispatcher import MAX_CONCURRENT
 from triaged.triage.reconcile import EFFECT_TIMEOUT
@@ -19,6 +19,14 @@ BAD_RULES = "version: 1\nrules: []\n"
 OTHER_RULES = RULES.replace("clutter", "rubbish")
 SERVICES = ["triaged.service", "triaged-once.service"]
 PAGE = (DEPLOY / "README.md").read_text()
+FLEET = """version: 1
+workspaces:
+  - {name: acme, rules: [rules.yaml], key: {file: keys/acme}}
+"""
+GLOBEX = "  - {name: globex, rules: [rules.yaml], key: {file: keys/globex}}\n"
+STAND_IN = """#!/bin/sh
+cat "$PGPASSFILE"; echo; stat -c %a "$PGPASSFILE"
+"""
 LATE_ADDRESS = """
 [Service]
 Environment=TRIAGED_LISTEN=192.0.2.7:9464
@@ -243,7 +251,7 @@ def test_an_address_that_comes_up_late(machine: SystemdMachine) -> None:
 
 def test_the_page_installs_the_daemon(machine: SystemdMachine) -> None:
     """The commands of the operators' page, as they are, end in a running daemon."""
-    (block,) = blocks("systemd")
+    block, _ = blocks("systemd")
     # What takes the network: these three installed the venv that the machine has.
     commands = [line for line in block.splitlines() if "/venv" not in line]
     assert len(commands) == len(block.splitlines()) - 3
@@ -322,3 +330,63 @@ def test_the_logs_are_json_in_the_journal(machine: SystemdMachine) -> None:
     lines = [line for line in machine.journal().splitlines() if line.startswith("{")]
 
     assert "daemon.started" in {json.loads(line)["event"] for line in lines}
+
+
+def test_the_page_makes_a_fleet_of_the_unit(machine: SystemdMachine) -> None:
+    """One unit runs the workspaces of a directory, and takes a new one while it runs.
+
+    Its keys are read by a group, the reload checks them, and commands find the fleet.
+    """
+    (block,) = blocks("A fleet")
+    place = "/etc/triaged/fleet"
+    try:
+        machine.follow(block, stdin=KEY)
+        machine.run("rm", "/etc/triaged/api-key")
+        machine.write(f"{place}/rules.yaml", RULES)
+        machine.write(f"{place}/fleet.yaml", FLEET)
+        assert "1 usable workspace" in machine.run("triaged", "check")
+
+        machine.run("systemctl", "start", "triaged")
+        machine.run("systemctl", "reload", "triaged")
+        eventually(lambda: states(machine) == {"acme": "working"})
+
+        assert machine.run("stat", "-c", "%a", f"{place}/keys/acme") == "440\n"
+        machine.write(f"{place}/fleet.yaml", FLEET + GLOBEX)
+        eventually(lambda: set(states(machine)) == {"acme", "globex"})
+        assert states(machine)["globex"] == "unusable"  # without its key
+    finally:
+        machine.run(
+            "rm", "-rf", place, "/etc/systemd/system/triaged.service.d/fleet.conf"
+        )
+        machine.run("systemctl", "daemon-reload")
+
+
+def states(machine: SystemdMachine) -> dict[str, str]:
+    """Return the state of each workspace, by a command beside the daemon."""
+    text = machine.run("triaged", "workspaces", "--format", "json", ok=(0, 1))
+    rows = json.loads(text)
+    return {row["workspace"]: row["state"] for row in rows}
+
+
+def test_the_page_gives_the_ledgers_password(machine: SystemdMachine) -> None:
+    """Daemon and commands get a password file that only they can read."""
+    (block,) = blocks("A ledger in PostgreSQL")
+    program, moved = "/opt/triaged/venv/bin/triaged", "/opt/triaged/venv/bin/moved"
+    drop_in = "/etc/systemd/system/triaged.service.d/postgres.conf"
+    try:
+        machine.follow(block, stdin="db:5432:triaged:triaged:secret")
+        machine.run("systemctl", "start", "triaged")
+        pid = machine.show("MainPID")
+        environ = machine.run("cat", f"/proc/{pid}/environ")
+        (place,) = re.findall(r"PGPASSFILE=([^\0]+)", environ)
+
+        assert machine.run("stat", "-c", "%a", f"/proc/{pid}/root{place}") == "400\n"
+        machine.run("mv", program, moved)
+        machine.write(program, STAND_IN)
+        machine.run("chmod", "755", program)
+        shown = machine.run("triaged", "status", "a $b")
+        assert shown.split("\n")[:2] == ["db:5432:triaged:triaged:secret", "400"]
+    finally:
+        machine.run("mv", moved, program, ok=(0, 1))
+        machine.run("rm", "-f", "/etc/triaged/pgpass", drop_in)
+        machine.run("systemctl", "daemon-reload")
