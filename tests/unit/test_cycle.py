@@ -103,6 +103,25 @@ async def test_each_error_has_its_outcome(
 
 
 @pytest.mark.anyio
+async def test_a_wrong_clock_declares_no_call_without_effect(
+    harness: TriageHarness,
+) -> None:
+    """By a clock that jumped, a call seems old that can still take effect."""
+    harness.leadlex.add("a")
+    harness.leadlex.errors = [NoResponse("dismiss", status=500)]
+    await harness.cycle()
+    harness.clock.advance(timedelta(hours=1).total_seconds())
+    harness.rate_limiter.clock_skew = timedelta(hours=-1)
+    await harness.cycle()
+    by_wrong_clock = harness.outcomes()
+    harness.rate_limiter.clock_skew = timedelta(0)
+    await harness.cycle()
+
+    assert by_wrong_clock == [("a", Outcome.UNKNOWN)]
+    assert harness.leadlex.dismissed == ["a"]
+
+
+@pytest.mark.anyio
 async def test_a_rejected_task_is_tried_again_after_a_day(
     harness: TriageHarness,
 ) -> None:

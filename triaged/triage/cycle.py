@@ -31,6 +31,7 @@ from triaged.triage.assessment import Assessment, assess, next_holds
 from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
 from triaged.triage.evidence import promote_by_evidence
 from triaged.triage.feedback import FeedbackCollector
+from triaged.triage.guard import is_clock_wrong
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.reconcile import Resolution, resolve_missing, resolve_pending
 from triaged.triage.report import CycleReport, CycleState
@@ -152,7 +153,9 @@ class Cycle:
         pending = {task.id for task in listed.tasks if task.is_pending and task.id}
         requested_at = listed.requested_at or self._clock.now()
         failed, missing = resolve_pending(records, pending, requested_at=requested_at)
-        self._record_outcomes(state, failed)
+        # By a wrong clock a call may seem old that can still take effect.
+        if not is_clock_wrong(self._rate_limiter.clock_skew):
+            self._record_outcomes(state, failed)
         missing += [record for record in checked if record.task_id not in pending]
         if missing:
             await self._reconcile_missing(
