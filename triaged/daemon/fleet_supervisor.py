@@ -25,6 +25,7 @@ from triaged.daemon.supervisor import (
     DRAIN_SECONDS,
     FIRING_SECONDS,
     TICK_SECONDS,
+    survive,
     wall_ahead,
 )
 
@@ -166,8 +167,8 @@ class FleetSupervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run cycles until ``stop`` is set, then wait for those that are running."""
-        polling = asyncio.create_task(self._survive(self._poll, stop))
-        watching = asyncio.create_task(self._survive(self._watch, stop))
+        polling = asyncio.create_task(survive(self._poll, stop, self._errors))
+        watching = asyncio.create_task(survive(self._watch, stop, self._errors))
         try:
             await stop.wait()
             self._is_ending = True
@@ -195,22 +196,6 @@ class FleetSupervisor:
 
     def _tasks(self) -> list[asyncio.Task[datetime]]:
         return [entry.task for entry in self._running if entry.task is not None]
-
-    async def _survive(
-        self, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
-    ) -> None:
-        """Restart a loop one second after it raised."""
-        while True:
-            try:
-                await loop(stop)
-            except Exception as error:  # noqa: BLE001 - the loop that must survive
-                self._errors.record(Where.CYCLE, error)
-            else:
-                return
-            # Not by the clock, which may be the part that raises.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await stop.wait()
 
     async def _poll(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

@@ -52,8 +52,8 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until ``stop`` is set, then wait for the running cycle."""
         self.plan(self._clock.now())
-        polling = asyncio.create_task(self._survive(self._poll, stop))
-        watching = asyncio.create_task(self._survive(self._watch, stop))
+        polling = asyncio.create_task(survive(self._poll, stop, self._errors))
+        watching = asyncio.create_task(survive(self._watch, stop, self._errors))
         try:
             await stop.wait()
             # Wakes the loop that waits for the next poll, so that it sees ``stop``.
@@ -76,22 +76,6 @@ class Supervisor:
         self._schedule.plan(at)
         self._health.next_poll_at = at
         self._health.poll_due = monotonic + max((at - now).total_seconds(), 0.0)
-
-    async def _survive(
-        self, loop: Callable[[asyncio.Event], Awaitable[None]], stop: asyncio.Event
-    ) -> None:
-        """Restart a loop one second after it raised."""
-        while True:
-            try:
-                await loop(stop)
-            except Exception as error:  # noqa: BLE001 - the loop that must survive
-                self._errors.record(Where.CYCLE, error)
-            else:
-                return
-            # Not by the clock, which may be the part that raises.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await stop.wait()
 
     async def _poll(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -158,3 +142,22 @@ class Supervisor:
 def wall_ahead(now: datetime, monotonic: float) -> timedelta:
     """Return the wall clock minus the monotonic one; it changes if a clock is set."""
     return timedelta(seconds=now.timestamp() - monotonic)
+
+
+async def survive(
+    loop: Callable[[asyncio.Event], Awaitable[None]],
+    stop: asyncio.Event,
+    errors: InternalErrors,
+) -> None:
+    """Run a loop until ``stop`` is set, and restart it one second after it raised."""
+    while True:
+        try:
+            await loop(stop)
+        except Exception as error:  # noqa: BLE001 - the loop that must survive
+            errors.record(Where.CYCLE, error)
+        else:
+            return
+        # Not by the clock, which may be the part that raises.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await stop.wait()
