@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.external_tools import DEPLOY, load_yaml
+from tests.deploy.external_tools import DEPLOY, ROOT, load_yaml
 from tests.deploy.manifests import ask_helm, pod_of, rendered
 from tests.deploy.stack import RULES_FILE
 
@@ -191,6 +191,16 @@ def test_the_autoscaler_is_off_and_asks_for_what_the_adapter_serves() -> None:
     assert rule["seriesQuery"].partition("{")[0] in recorded
     assert "replicas" not in objects["Deployment/triaged"]["spec"]
     assert "HorizontalPodAutoscaler/triaged" not in rendered(**fleet_values())
+
+
+def test_the_image_can_use_postgresql() -> None:
+    """What the image installs has the driver, which is an extra elsewhere."""
+    build = (DEPLOY / "container/Containerfile").read_text()
+    (lock,) = re.findall(r"--require-hashes -r (requirements\S*\.lock)", build)
+    pinned = (ROOT / lock).read_text()
+
+    assert re.search(r"^psycopg==", pinned, re.MULTILINE)
+    assert re.search(r"^psycopg-binary==", pinned, re.MULTILINE)
 
 
 def test_the_notes_fit_what_was_installed() -> None:
