@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Program, a_listed, eventually
+from tests.e2e.harness import Program, RunningDaemon, a_listed, eventually
 from tests.postgres import PostgresServer
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
@@ -93,10 +93,14 @@ def test_daemons_share_the_work_and_survive_each_other(
     assert len(asked(sandbox)) == 2 * COUNT
 
 
-def served(daemon: object) -> set[str]:
+def served(daemon: RunningDaemon) -> set[str]:
     """Return the workspaces of the daemon's latest cycles."""
-    events = daemon.named("cycle.finished")[-COUNT:]  # type: ignore[attr-defined]
+    events = daemon.named("cycle.finished")[-COUNT:]
     return {event["workspace"] for event in events}
+
+
+def elsewhere(daemon: RunningDaemon) -> float:
+    return daemon.metric("triaged_workspaces", state="elsewhere") or 0.0
 
 
 def test_a_stopped_daemon_hands_over_at_once(
@@ -106,6 +110,8 @@ def test_a_stopped_daemon_hands_over_at_once(
     with program.daemon() as one, program.daemon() as two:
         for daemon in (one, two):
             daemon.wait_for("cycle.finished", times=4)
+        # Each knows of the others' workspaces that they are run.
+        eventually(lambda: elsewhere(one) + elsewhere(two) == COUNT, 90)
         code = one.end()
         add_everywhere(sandbox, "a")
         eventually(lambda: pending(sandbox) == 0, 20)

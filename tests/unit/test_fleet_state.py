@@ -20,6 +20,8 @@ WELL = {
     ("changes", "state"),
     [
         ({}, "working"),
+        ({"is_elsewhere": True, "is_paused": True}, "elsewhere"),
+        ({"is_elsewhere": True, "problem": "bad rules"}, "unusable"),
         ({"is_paused": True}, "paused"),
         ({"is_waiting": True, "is_ready": False}, "waiting"),
         ({"is_ready": False, "is_paused": True}, "failing"),

@@ -50,6 +50,9 @@ _KEYS_LOOKED_AT: Final = 200
 # at an interval of five minutes.
 _FIRST_POLL_SPACING: Final = timedelta(milliseconds=30)
 
+# A workspace that was not run here for its interval and this long is run elsewhere.
+_TAKEOVER_SECONDS: Final = 30.0
+
 log = structlog.get_logger()
 
 
@@ -227,6 +230,8 @@ class Member:
         self._fleet = fleet
         self._runner: Runner | None = None
         self._messages: Notifier | None = None
+        # When its last cycle ended here, or when it was added.
+        self._ran_at = fleet.shared.clock.monotonic()
 
     async def run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""
@@ -239,6 +244,7 @@ class Member:
                 return retry_at
             runner.has_new_key()
             next_at = await runner.run_cycle()
+            self._ran_at = fleet.shared.clock.monotonic()
             self._note_reached(runner)
             self._send_messages()
         except LedgerUnavailable as error:
@@ -319,7 +325,18 @@ class Member:
             is_waiting=until is not None and now < until,
             is_paused=is_paused,
             has_breaker=has_breaker,
+            is_elsewhere=self._is_elsewhere(),
         )
+
+    def _is_elsewhere(self) -> bool:
+        """Return whether another daemon runs this workspace now."""
+        leases, health = self._fleet.shared.leases, self.health
+        if leases is None or leases.holds(self.settings.workspace):
+            return False
+        passed = self._fleet.shared.clock.monotonic() - self._ran_at
+        has_run = health.last_report is not None
+        interval = health.interval.total_seconds() * 2 if has_run else 0.0
+        return passed > interval + _TAKEOVER_SECONDS
 
     def _opened(self) -> Runner | None:
         """Return the runner; None if settings, key or rules cannot be used."""

@@ -104,6 +104,10 @@ class FleetLeases:
             self._database.drop_lease(held[0])
             self._give(held[0], timedelta(0) if self._leaves_to_others else delay)
 
+    def holds(self, workspace: str) -> bool:
+        """Return whether a cycle of this workspace is running here."""
+        return workspace in self._held
+
     def hasten(self, workspace: str) -> None:
         """Make a workspace due now, in whatever daemon."""
         with contextlib.suppress(LedgerUnavailable):

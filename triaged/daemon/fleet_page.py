@@ -35,6 +35,7 @@ _TONES: Final = {
     WorkspaceState.WAITING: Tone.WARNING,
     WorkspaceState.STARTING: Tone.NEUTRAL,
     WorkspaceState.WORKING: Tone.GOOD,
+    WorkspaceState.ELSEWHERE: Tone.NEUTRAL,
 }
 
 
@@ -90,6 +91,8 @@ def detail_of(
         return f"the changed rules are not in force: {first}"
     if state is WorkspaceState.BREAKER and health.last_report is not None:
         return health.last_report.breaker or ""
+    if state is WorkspaceState.ELSEWHERE:
+        return "another daemon runs it"
     if state is WorkspaceState.STARTING:
         return ""
     return "; ".join(health.reasons_not_ready(now))

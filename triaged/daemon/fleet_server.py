@@ -233,8 +233,10 @@ class FleetServer:
         now = self._fleet.shared.clock.now()
         members = list(self._fleet.members.values())
         ready = sum(not each.health.reasons_not_ready(now) for each in members)
+        # A daemon whose workspaces are all run by others is there to take over.
+        is_spare = set(states.values()) <= {WorkspaceState.ELSEWHERE}
         return {
-            "ready": ready > 0 or not members,
+            "ready": ready > 0 or is_spare,
             "workspaces": len(members),
             "workspaces_ready": ready,
             "states": dict(sorted(Counter(states.values()).items())),

@@ -19,6 +19,7 @@ class WorkspaceState(StrEnum):
     WAITING = "waiting"
     STARTING = "starting"
     WORKING = "working"
+    ELSEWHERE = "elsewhere"
 
     @property
     def needs_attention(self) -> bool:
@@ -43,7 +44,7 @@ class WorkspaceFacts:
 
     ``is_served``: a daemon runs it; ``problem``: why its settings, key or rules cannot
     be used; ``has_run``: a cycle has ended since the start; ``is_waiting``: the day's
-    quota is spent.
+    quota is spent; ``is_elsewhere``: another daemon runs it now.
     """
 
     is_served: bool
@@ -54,6 +55,7 @@ class WorkspaceFacts:
     is_waiting: bool
     is_paused: bool
     has_breaker: bool
+    is_elsewhere: bool = False
 
 
 def state_of(facts: WorkspaceFacts) -> WorkspaceState:
@@ -61,6 +63,7 @@ def state_of(facts: WorkspaceFacts) -> WorkspaceState:
     states = (
         (facts.problem is not None, WorkspaceState.UNUSABLE),
         (not facts.is_served, WorkspaceState.STOPPED),
+        (facts.is_elsewhere, WorkspaceState.ELSEWHERE),
         (facts.key_accepted is False, WorkspaceState.KEY_REFUSED),
         (facts.has_breaker, WorkspaceState.BREAKER),
         (not facts.has_run, WorkspaceState.STARTING),
