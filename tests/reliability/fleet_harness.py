@@ -162,7 +162,7 @@ class FleetTrial:
 
     def feed(self) -> None:
         """Add tasks to some workspaces, most of them wanted dismissed."""
-        for world in self.rng.sample(self.sandbox.worlds[SCARCE:], 3):
+        for world in self.rng.sample(self.sandbox.worlds[SCARCE:], 6):
             texts = self.rng.choices((WANTED, KEPT, PROTECTED), (8, 1, 1), k=2)
             world.store.add([self.task(text) for text in texts])
 
@@ -174,7 +174,7 @@ class FleetTrial:
         """Let one thing go wrong."""
         weights: dict[Callable[[Daemon], None], int] = {
             self.cut: 40,
-            self.kill: 12,
+            self.kill: 16,
             self.crash_database: 4,
             self.close_way: 8,
             self.lose_answer: 16,
@@ -182,7 +182,7 @@ class FleetTrial:
             self.jump: 6,
         }
         if may_stop:
-            weights[self.suspend] = 16
+            weights[self.suspend] = 24
         (act,) = self.rng.choices([*weights], [*weights.values()])
         act(self.rng.choice(self.daemons))
 

@@ -38,6 +38,8 @@ WORKSPACES: Final = 200 if FULL else 24
 FAULTS: Final = 2_000 if FULL else int(os.environ.get("TRIAGED_FLEET_FAULTS", "100"))
 SECONDS: Final = 3_600 if FULL else 80
 SEED: Final = int(os.environ.get("TRIAGED_SEED", "12"))
+# Long enough that faults meet calls on their way.
+LATENCY: Final = 0.3
 # A request that was written before the command returned may be read this much later.
 IN_TRANSIT: Final = timedelta(seconds=0.5)
 # Calls that were refused for the quota had no effect and may be repeated.
@@ -53,7 +55,7 @@ def sandbox() -> Iterator[RunningSandbox]:
         task_count=0,
         minute_limit=CALLS_A_MINUTE,
         day_limit=None,
-        latency=0.05,
+        latency=LATENCY,
     )
     with running_sandbox(settings) as running:
         yield running
@@ -123,7 +125,7 @@ def summary(trial: FleetTrial, rows: Sequence[dict[str, Any]]) -> str:
             f"{len(trial.sandbox.worlds)} workspaces",
             ", ".join(f"{n:,} {what}" for what, n in trial.faults.most_common()),
             ", ".join(f"{n:,} {what}" for what, n in outcomes.most_common()),
-            f"{events(trial, 'lease.lost')} fenced",
+            f"{events(trial, 'lease.lost')} cycles fenced",
         )
     )
 
