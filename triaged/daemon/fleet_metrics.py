@@ -41,6 +41,7 @@ FLEET_DEFINITIONS: Final = (
     Definition("workspaces", "Workspaces of the fleet in this state.", ("state",)),
     Definition("leases_lost_total", "Leases that another daemon has taken over."),
     Definition("fenced_total", "Transactions refused because the lease was lost."),
+    Definition("fleet_config_info", "The fleet files in force.", ("sha256",)),
 )
 LATENESS: Final = Definition(
     "cycle_lateness_seconds", "Time from when a cycle was due until it started."
@@ -70,11 +71,13 @@ class FleetMetrics:
     def __init__(self) -> None:
         self.lateness = Histogram(LATENESS_SECONDS)
         self.leases: LeaseCounts | None = None
+        self.config_sha256 = ""
 
     def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:
         """Yield the metrics that only a fleet has."""
         counted = Counter(states.values())
-        workspaces, lost, fenced = map(new_fleet_family, FLEET_DEFINITIONS)
+        workspaces, lost, fenced, config = map(new_fleet_family, FLEET_DEFINITIONS)
+        config.add_metric([self.config_sha256], 1)
         for state in WorkspaceState:
             workspaces.add_metric([state], counted[state])
         # Leases need a shared ledger: with a file there is one daemon.
@@ -82,7 +85,7 @@ class FleetMetrics:
         fenced.add_metric([], self.leases.fenced if self.leases else 0)
         late = new_histogram(LATENESS)
         add_histogram(late, [], self.lateness)
-        yield from (workspaces, lost, fenced, late)
+        yield from (workspaces, lost, fenced, config, late)
 
 
 def new_fleet_family(

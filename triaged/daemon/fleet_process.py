@@ -123,7 +123,7 @@ class FleetDaemon:
             signal_events(loop, self._stop, self._reload_requested),
         ):
             self._watcher.load_initial(now=self._clock.now())
-            self._lock.describe(config_sha256=self._watcher.config_sha256)
+            self._describe_files()
             listener = listen(settings.listen_host, settings.listen_port)
             with contextlib.closing(listener):
                 try:
@@ -214,6 +214,11 @@ class FleetDaemon:
         except LedgerError as error:
             self._end_with(error)
 
+    def _describe_files(self) -> None:
+        """Let others see which fleet files are in force here."""
+        self.metrics.config_sha256 = sha256 = self._watcher.config_sha256
+        self._lock.describe(config_sha256=sha256)
+
     async def _check_fleet(self) -> None:
         now = self._clock.now()
         if self._reload_requested.is_set():
@@ -223,7 +228,7 @@ class FleetDaemon:
         else:
             # Loading the files of a large fleet takes seconds.
             changes = await asyncio.to_thread(self._watcher.poll, now=now)
-        self._lock.describe(config_sha256=self._watcher.config_sha256)
+        self._describe_files()
         if changes or self.fleet.rejected != self._watcher.rejections:
             self.fleet.follow(self._watcher, self.settings)
         self.fleet.look_at_keys()
