@@ -124,3 +124,33 @@ def test_a_task_is_dismissed_once() -> None:
         ("1", Outcome.FAILED),
     ]
     assert {r.outcome for r in neither} == {Outcome.FAILED}
+
+
+def test_each_outcome_says_what_the_list_showed() -> None:
+    """People read it in the history, and each resolution is about its own record."""
+    pending, gone, ours = a_record("pending"), a_record("gone"), a_record("ours")
+    theirs, odd = a_record("theirs"), a_record("odd")
+    failed, _ = resolve_pending([pending], {"pending"}, requested_at=LATER)
+    listed = {
+        "ours": a_task(id="ours", status="dismissed"),
+        "theirs": a_task(id="theirs", status="dismissed", reason="x" * 101),
+        "odd": a_task(id="odd", status="dismissed", reason=7),
+    }
+    found = resolve_missing([gone, ours, theirs, odd], listed, ())
+
+    details = {each.record.task_id: each.detail for each in (*failed, *found)}
+    assert details == {
+        "pending": "still pending in a later list",
+        "gone": "neither pending nor dismissed: handled in another way",
+        "ours": "listed as dismissed",
+        "theirs": f"dismissed by another client, as {'x' * 100}",
+        "odd": "listed as dismissed",
+    }
+
+
+def test_an_attempt_that_failed_stays_so_about_its_record() -> None:
+    """Whatever else was dismissed, the resolution names the attempt that it is of."""
+    record = a_record("a", outcome=Outcome.FAILED)
+    (resolution,) = resolve_missing([record], {}, ())
+
+    assert (resolution.record, resolution.outcome) == (record, Outcome.FAILED)
