@@ -20,7 +20,7 @@ import pytest
 from triaged.ledger.postgres_schema import TABLES, migrate
 
 # In CI a missing server is a failure, elsewhere a reason to skip.
-REQUIRED: Final = "TRIAGED_REQUIRE_POSTGRES"
+REQUIRED: Final = "REQUIRE_POSTGRES"
 _TEMPLATE: Final = "ledger_template"
 _START_SECONDS: Final = 60.0
 _SETTINGS: Final = {
