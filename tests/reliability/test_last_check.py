@@ -25,7 +25,7 @@ from triaged.sandbox.state import RecordedCall
 from triaged.triage.dispatcher import MAX_LIST_AGE
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
-SECONDS: Final = 3600 if FULL else int(os.environ.get("TRIAGED_LAST_CHECK", "30"))
+SECONDS: Final = int(os.environ.get("TRIAGED_LAST_CHECK", "3600" if FULL else "30"))
 CAP: Final = 100_000 if FULL else 600
 SEED: Final = int(os.environ.get("TRIAGED_SEED", str(SECONDS)))
 # A request that was written before the answer may be read this much later.
