@@ -79,7 +79,11 @@ PARTS: Final[Mapping[str, Part]] = {
     "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
     "quota": Part(modules=("triaged/quota/*.py",), tests=("quota/test_*.py",)),
     "ledger": Part(
-        modules=("triaged/ledger/[df]*.py",),
+        modules=(
+            "triaged/ledger/dismissals.py",
+            "triaged/ledger/decisions.py",
+            "triaged/ledger/flags.py",
+        ),
         tests=(
             "test_ledger_dismissals.py",
             "test_ledger_decisions.py",

@@ -11,7 +11,7 @@ import pytest
 from tests.reliability.chaos_proxy import FaultMode, ProxyFault
 from tests.reliability.proxy_harness import TOGETHER, proxy_harness
 from tests.reliability.report import FULL, Report
-from triaged.leadlex import connection
+from triaged.leadlex import clients, connection
 from triaged.ledger.dismissals import Outcome
 from triaged.triage.report import CycleResult
 
@@ -140,7 +140,7 @@ MISHAPS: Final = {
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the client a second for an answer and two for a call."""
-    monkeypatch.setattr(connection, "READ_TIMEOUT", 1.0)
+    monkeypatch.setattr(clients, "READ_TIMEOUT", 1.0)
     monkeypatch.setattr(connection, "TOTAL_TIMEOUT", 2.0)
 
 

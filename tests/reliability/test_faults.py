@@ -97,7 +97,7 @@ def patience_for(kind: FaultKind) -> Iterator[None]:
     """Give the client short timeouts for a slow fault."""
     with pytest.MonkeyPatch.context() as patch:
         if kind in SLOW:
-            patch.setattr("triaged.leadlex.connection.READ_TIMEOUT", ANSWER_SECONDS)
+            patch.setattr("triaged.leadlex.clients.READ_TIMEOUT", ANSWER_SECONDS)
         yield
 
 
