@@ -7,13 +7,23 @@ import pytest
 
 from tests.builders import T0, a_task
 from triaged.rules.conditions import (
+    AllOf,
+    AnyOf,
     Condition,
     DescriptionIs,
+    In,
     Leaf,
+    ListFile,
     MetadataMatches,
     MetadataTest,
+    Not,
     TextTest,
+    TypeIn,
+    Words,
     iter_leaves,
+    list_file,
+    map_leaves,
+    with_list,
 )
 from triaged.rules.context import build_context
 from triaged.rules.describe import condition_to_json, rule_to_sentence
@@ -147,3 +157,31 @@ Dismiss as testing a prospect_search, except one older than 1 day.
 def test_every_condition_can_be_said(text: str, sentence: str) -> None:
     """A rule is an English sentence that needs no knowledge of the rules file."""
     assert rule_to_sentence(_rule(text)) == sentence
+
+
+def test_a_list_is_exchanged_wherever_it_is_read() -> None:
+    """Other entries take a file's place in every group; all else stays as it is."""
+    file, entries = ListFile("clients.txt", "5ha", (1, 3)), ("acme", "globex")
+    inline = ListFile("clients.txt", "", (1, 2))
+    own_words = DescriptionIs(Words(("lorem",)))
+    others = (TypeIn(("list_update",)), own_words, MetadataMatches("a", In((1,))))
+    with_file = (
+        DescriptionIs(Words(("old",), file)),
+        MetadataMatches("client", Words(("old",), file)),
+        MetadataMatches("client", In(("old",), file)),
+    )
+    with_entries = (
+        DescriptionIs(Words(entries, inline)),
+        MetadataMatches("client", Words(entries, inline)),
+        MetadataMatches("client", In(entries, inline)),
+    )
+
+    def grouped(leaves: tuple[Leaf, ...]) -> Condition:
+        groups = (AnyOf((*leaves, others[0])), Not(leaves[0]), Not(AllOf(leaves)))
+        return AllOf((*groups, *others))
+
+    assert map_leaves(
+        grouped(with_file), lambda leaf: with_list(leaf, entries)
+    ) == grouped(with_entries)
+    assert [list_file(leaf) for leaf in with_file] == [file] * len(with_file)
+    assert [list_file(leaf) for leaf in others] == [None] * len(others)
