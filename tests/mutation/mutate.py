@@ -73,8 +73,17 @@ class Part:
 
 PARTS: Final[Mapping[str, Part]] = {
     "engine": Part(
-        modules=("triaged/rules/[cdert]*.py",),
-        tests=("test_rules_*.py", "test_rules_duration.py"),
+        modules=("triaged/rules/decide.py", "triaged/rules/evaluate.py"),
+        tests=("test_rules_*.py",),
+    ),
+    "conditions": Part(
+        modules=(
+            "triaged/rules/com*.py",
+            "triaged/rules/con*.py",
+            "triaged/rules/du*.py",
+            "triaged/rules/[rt]*.py",
+        ),
+        tests=("test_rules_*.py",),
     ),
     "guard": Part(modules=("triaged/triage/guard.py",), tests=("test_guard.py",)),
     "quota": Part(modules=("triaged/quota/*.py",), tests=("quota/test_*.py",)),

@@ -14,7 +14,9 @@ from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
+    Blank,
     Condition,
+    DescriptionIs,
     DescriptionMatches,
     Equals,
     GreaterThan,
@@ -26,7 +28,9 @@ from triaged.rules.conditions import (
     Missing,
     Not,
     Regex,
+    TextTest,
     TypeIn,
+    Words,
 )
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.evaluate import (
@@ -70,6 +74,34 @@ def test_type(kind: Json, truth: TriState) -> None:
 def test_description(text: Json, truth: TriState) -> None:
     """A pattern occurs anywhere, in its own case; no text is unknown."""
     assert evaluate(DescriptionMatches(CEOS), a_task(description=text), ALONE) is truth
+
+
+@pytest.mark.parametrize(
+    ("test", "text", "truth"),
+    [
+        (Words(("ceo",)), "The CEO, again", True),
+        (Words(("ceo",)), "The CEOs", False),
+        (Words(("ceo",)), "", False),
+        (Words(("ceo",)), None, None),
+        (Words(("ceo",)), ["ceo"], None),
+        (Blank(expected=True), "\u00a0 \n", True),
+        (Blank(expected=True), "x", False),
+        (Blank(expected=False), "", False),
+        (Blank(expected=False), "x", True),
+        (Blank(expected=True), None, None),
+        (Blank(expected=False), 0, None),
+        (Equals("x"), "x", True),
+        (Equals("x"), "X", False),
+        (Equals("x"), None, None),
+    ],
+    ids=repr,
+)
+def test_words_and_blanks(test: TextTest, text: Json, truth: TriState) -> None:
+    """A text has a whole word, is blank or is the one; what is no text is unknown."""
+    task = a_task(description=text, metadata={"query": text})
+    assert evaluate(DescriptionIs(test), task, ALONE) is truth
+    if text is not None and not isinstance(test, Equals):
+        assert evaluate(MetadataMatches("query", test), task, ALONE) is truth
 
 
 @pytest.mark.parametrize(
