@@ -98,19 +98,23 @@ def run(
             with errors.survived(Where.LOG):
                 writer.put(attempt_line(attempt, at=SystemClock().now()))
 
-    if once:
-        sys.exit(
-            asyncio.run(
-                _run_once(
-                    settings,
-                    errors,
-                    dry_run=dry_run,
-                    metrics_file=metrics_file,
-                    show=show,
+    try:
+        if once:
+            sys.exit(
+                asyncio.run(
+                    _run_once(
+                        settings,
+                        errors,
+                        dry_run=dry_run,
+                        metrics_file=metrics_file,
+                        show=show,
+                    )
                 )
             )
-        )
-    asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
+        asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
+    finally:
+        # The reason why it ends is printed next, and belongs below what was logged.
+        writer.drain()
 
 
 def _check_metrics_file(file: Path, *, once: bool) -> None:
