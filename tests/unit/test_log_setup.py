@@ -3,9 +3,11 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
+import click
 import pytest
 import structlog
 
@@ -245,3 +247,25 @@ def test_without_a_stream_nothing_happens() -> None:
     structlog.get_logger().info("x")
 
     assert writer.drain()
+
+
+def test_what_a_command_prints_last_is_below_its_log() -> None:
+    """A command ends only after its lines are written, however slow the stream is."""
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            time.sleep(0.05)  # noqa: TID251 - of the thread that writes
+            return super().write(text)
+
+    stream = Slow()
+
+    @click.command
+    def fails() -> None:
+        configured(stream=stream)
+        for _ in range(4):
+            structlog.get_logger().info("cycle.x")
+        raise click.ClickException("the ledger is full")
+
+    with pytest.raises(click.ClickException):
+        fails(standalone_mode=False, args=[])
+    assert stream.getvalue().count("cycle.x") == 4

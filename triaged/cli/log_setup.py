@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Collection, MutableMapping
 from typing import Any, Final, TextIO
 
+import click
 import structlog
 
 from triaged.cli.log_writer import LogWriter
@@ -36,8 +37,14 @@ def configure_logs(
 
     ``on_lost`` is called for each line that cannot be written. Log calls never raise
     and never wait for the stream.
+
+    The lines are written before the command ends, so what it then prints, for example
+    why it failed, is below them.
     """
     writer = LogWriter(stream, on_lost=on_lost)
+    command = click.get_current_context(silent=True)
+    if command is not None:
+        command.call_on_close(writer.drain)
     renderer: Any = structlog.processors.JSONRenderer()
     if is_console(form, stream):
         # The tracebacks of rich would show local variables, including keys.

@@ -98,23 +98,19 @@ def run(
             with errors.survived(Where.LOG):
                 writer.put(attempt_line(attempt, at=SystemClock().now()))
 
-    try:
-        if once:
-            sys.exit(
-                asyncio.run(
-                    _run_once(
-                        settings,
-                        errors,
-                        dry_run=dry_run,
-                        metrics_file=metrics_file,
-                        show=show,
-                    )
+    if once:
+        sys.exit(
+            asyncio.run(
+                _run_once(
+                    settings,
+                    errors,
+                    dry_run=dry_run,
+                    metrics_file=metrics_file,
+                    show=show,
                 )
             )
-        asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
-    finally:
-        # The reason why it ends is printed next, and belongs below what was logged.
-        writer.drain()
+        )
+    asyncio.run(_run_daemon(settings, errors, show, dry_run=dry_run))
 
 
 def _check_metrics_file(file: Path, *, once: bool) -> None:

@@ -19,12 +19,13 @@ from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.signals import signal_events
+from triaged.daemon.start_warnings import warn_if_idle
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger import Ledger
 from triaged.ledger.database import Database
-from triaged.ledger.flags import WHOLE_FLEET, FlagName
+from triaged.ledger.flags import WHOLE_FLEET
 from triaged.ledger.opening import make_daemon_lock, open_database
 from triaged.settings import Settings
 
@@ -168,18 +169,11 @@ class FleetDaemon:
             workspaces=len(self.fleet.members),
             dry_run=self.fleet.shared.dry_run,
         )
-        if self.fleet.shared.dry_run:
-            log.warning("daemon.dry_run", effect="nothing is dismissed")
-        flags = Ledger(self.fleet.shared.database, WHOLE_FLEET).flags
-        paused = flags.get(FlagName.PAUSED)
-        if paused is not None:
-            log.warning(
-                "daemon.paused",
-                effect="nothing is dismissed until `triaged resume --all`",
-                since=paused.since.isoformat(timespec="seconds"),
-                note=paused.reason,
-                by=paused.set_by,
-            )
+        warn_if_idle(
+            Ledger(self.fleet.shared.database, WHOLE_FLEET).flags,
+            dry_run=self.fleet.shared.dry_run,
+            resume="triaged resume --all",
+        )
 
     def _end_with(self, error: LedgerError) -> None:
         # Exiting makes the failure visible; the service manager decides on a restart.

@@ -20,11 +20,11 @@ from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.daemon.runner import Runner
 from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
+from triaged.daemon.start_warnings import warn_if_idle
 from triaged.daemon.supervisor import Supervisor
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.errors import KeyRejected, LexiError
-from triaged.ledger.flags import FlagName
 from triaged.ledger.opening import make_daemon_lock
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
@@ -196,17 +196,11 @@ class Daemon:
             dry_run=self.runner.dry_run,
             api_url=settings.api_url,
         )
-        if self.runner.dry_run:
-            log.warning("daemon.dry_run", effect="nothing is dismissed")
-        paused = self.workspace.ledger.flags.get(FlagName.PAUSED)
-        if paused is not None:
-            log.warning(
-                "daemon.paused",
-                effect="nothing is dismissed until `triaged resume`",
-                since=paused.since.isoformat(timespec="seconds"),
-                note=paused.reason,
-                by=paused.set_by,
-            )
+        warn_if_idle(
+            self.workspace.ledger.flags,
+            dry_run=self.runner.dry_run,
+            resume="triaged resume",
+        )
 
     async def _run_cycle(self) -> datetime:
         """Run one cycle and return when to poll next."""

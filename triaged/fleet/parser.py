@@ -22,7 +22,7 @@ from triaged.rulesfile.parser.containers import (
     ParsedMapping,
     Record,
 )
-from triaged.rulesfile.parser.file import Version, check_version
+from triaged.rulesfile.parser.file import VERSION_FIELD, check_version
 from triaged.rulesfile.parser.nodes import Node
 from triaged.rulesfile.parser.scalars import Kind
 from triaged.rulesfile.parser.values import Schema, String
@@ -190,13 +190,7 @@ class _Entry:
 _FILE: Final = Record(
     "a mapping with version and workspaces",
     (
-        Field(
-            "version",
-            Version(),
-            "The format of this file: 1.",
-            title="Format version",
-            required=True,
-        ),
+        VERSION_FIELD,
         Field(
             "defaults",
             _Entry(_DEFAULTS),

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -131,16 +131,8 @@ class PostgresDatabase:
         if self._owner.is_joined_by(workspace):
             yield
             return
-        self._begin(workspace)
-        self._owner.begin(workspace)
-        try:
+        with self._begun(workspace, lambda: self._begin(workspace)):
             yield
-            self._commit()
-        except BaseException:
-            self._roll_back()
-            raise
-        finally:
-            self._owner.end()
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -156,9 +148,16 @@ class PostgresDatabase:
         if self._owner.is_joined_by(""):
             raise TransactionMisused("an exclusive transaction cannot be nested")
         values = self._limits()
+        begin = partial(self._outside, lambda: self._send(_BEGIN + _LOCK_ALL, values))
+        with self._begun("", begin):
+            yield
+
+    @contextlib.contextmanager
+    def _begun(self, workspace: str, begin: Callable[[], object]) -> Iterator[None]:
+        """Begin, run the body, and commit; an error in any of these rolls back."""
         try:
-            self._outside(lambda: self._send(_BEGIN + _LOCK_ALL, values))
-            self._owner.begin("")
+            begin()
+            self._owner.begin(workspace)
             yield
             self._commit()
         except BaseException:
@@ -236,15 +235,11 @@ class PostgresDatabase:
         values = self._limits() | {"workspace": workspace}
         if lease is not None:
             values |= lease.to_values()
-        try:
-            is_locked = self._outside(lambda: self._lock(lease is not None, values))
-            if not is_locked:
-                self._refuse_without(lease)
-                self._run_native(_ENROL.encode(), (workspace,))
-                self._run_native(_LOCK.encode(), values)
-        except BaseException:
-            self._roll_back()
-            raise
+        is_locked = self._outside(lambda: self._lock(lease is not None, values))
+        if not is_locked:
+            self._refuse_without(lease)
+            self._run_native(_ENROL.encode(), (workspace,))
+            self._run_native(_LOCK.encode(), values)
 
     def _refuse_without(self, lease: Lease | None) -> None:
         """Raise if a lease was to be locked, and is no longer there."""

@@ -59,6 +59,13 @@ class Version:
         return {"const": VERSION}
 
 
+VERSION_FIELD: Final = Field(
+    "version",
+    Version(),
+    "The format of this file: 1.",
+    title="Format version",
+    required=True,
+)
 _SAFETY: Final = Record(
     "a mapping of caps",
     (
@@ -237,13 +244,7 @@ def _located(
 _FILE: Final = Record(
     "a mapping with version and rules",
     (
-        Field(
-            "version",
-            Version(),
-            "The format of this file: 1.",
-            title="Format version",
-            required=True,
-        ),
+        VERSION_FIELD,
         Field(
             "task_types",
             ListOf(
