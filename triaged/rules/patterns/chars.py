@@ -49,7 +49,8 @@ def kinds_of(leaf: Letter | CharClass) -> int:
 @lru_cache(maxsize=4096)
 def _kinds_of(leaf: Letter | CharClass) -> int:
     taken = _matcher(leaf)
-    beyond = any(map(taken, candidates(leaf, _OTHER + _FOLDED + LETTERS)))
+    others = candidates(leaf, _OTHER + _FOLDED + LETTERS)
+    beyond = any(taken(char) for char in others if kind_of(char) == OTHER)
     if not beyond and r"\p" in leaf.text.lower():
         beyond = bool(_compiled(leaf).search(_all_others()))
     kinds = NEWLINE if taken("\n") else 0
