@@ -152,10 +152,11 @@ class TriageHarness:
         *,
         limit: int = 1000,
         daily_limit: int = 10_000,
+        ledger: Ledger | None = None,
     ) -> None:
         self.clock = AutoAdvanceClock()
         self.leadlex = InMemoryLeadLex()
-        self.ledger = Ledger.open(place)
+        self.ledger = ledger or Ledger.open(place)
         settings = QuotaSettings(minute_limit=limit, daily_limit=daily_limit)
         self.rate_limiter = RateLimiter(settings, self.ledger, self.clock)
         self.reader = RateLimitedReader(self.leadlex, self.rate_limiter)

@@ -1,6 +1,7 @@
 """Cycle, guard, gate and ledger together, on fakes and a clock that leaps."""
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.ledger.flags import FlagName
 from triaged.ledger.location import LedgerLocation
+from triaged.ledger.sqlite import SqliteDatabase
 from triaged.quota import QuotaSettings, RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage import dispatcher
@@ -59,6 +61,43 @@ async def test_a_cycle_dismisses_and_counts(harness: TriageHarness) -> None:
     again = await harness.cycle()
     assert again.attempts == ()
     assert harness.ledger.counters.values("observed") == {("watch", "testing"): 2}
+
+
+class CountingDatabase(SqliteDatabase):
+    """Counts the transactions, each of which waits for the disk."""
+
+    begun = 0
+
+    @contextlib.contextmanager
+    def transaction(self, workspace: str) -> Iterator[None]:
+        nested, self._depth = self._depth, self._depth + 1
+        self.begun += not nested
+        try:
+            with super().transaction(workspace):
+                yield
+        finally:
+            self._depth = nested
+
+    _depth = 0
+
+
+@pytest.mark.anyio
+async def test_a_cycle_that_finds_nothing_new_writes_only_the_quota(
+    tmp_path: Path,
+) -> None:
+    """Its call is charged and its answer noted; what is stored is not stored again."""
+    database = CountingDatabase(tmp_path)
+    with contextlib.closing(database):
+        harness = TriageHarness(tmp_path, ledger=Ledger(database))
+        harness.rules(HELD)
+        harness.leadlex.add("a", "b")
+        harness.leadlex.add("c", description="ordinary")
+        await harness.cycle()
+        before = database.begun
+        report = await harness.cycle()
+
+    assert report.left_by_cause[LeaveCause.HELD] == 2
+    assert database.begun - before == 2
 
 
 @pytest.mark.anyio

@@ -148,6 +148,30 @@ def test_without_the_database_nothing_is_claimed(
     assert events == ["ledger.unavailable", "ledger.available"]
 
 
+def test_what_ended_meanwhile_is_given_back_later(
+    postgres: PostgresServer, database: PostgresDatabase, clock: ManualClock
+) -> None:
+    """A cycle that ends while the database is away is due again after its delay."""
+    register(database, "one")
+    leases = FleetLeases(database, "one", clock)
+    leases.follow(["a", "b"])
+    leases.claim(2)
+    with postgres.away():
+        leases.give("a", timedelta(0))
+        leases.give("b", HOUR)
+        assert leases.claim(2) == []
+    clock.advance(HOUR - timedelta(seconds=1))
+    while not (back := claimed(leases)):
+        pass
+    (row,) = database.rows(
+        "SELECT due_at BETWEEN now() AND now() + interval '1 second' AS is_soon"
+        " FROM lease WHERE workspace = 'b'"
+    )
+
+    assert back == ["a"]
+    assert row["is_soon"]
+
+
 def test_at_a_shutdown_everything_is_left(
     database: PostgresDatabase, clock: ManualClock
 ) -> None:

@@ -63,6 +63,8 @@ class FleetLeases:
         self._clock = clock
         self._wanted: frozenset[str] = frozenset()
         self._held: dict[str, tuple[Lease, float]] = {}
+        # What has ended here, and when it is due again by the monotonic clock.
+        self._given: list[tuple[Lease, float]] = []
         self._rebalance_at = self._enrol_at = self._probe_at = 0.0
         self._unreachable = 0
         self._has_others = False
@@ -80,6 +82,7 @@ class FleetLeases:
         """Claim at most ``free`` workspaces that are due; none without the database."""
         self.tried_at = now = self._clock.monotonic()
         try:
+            self._give_all()
             self._keep_up(now)
             found = self._leases.claim(self._allowed(free, now))
         except LedgerUnavailable as error:
@@ -90,7 +93,7 @@ class FleetLeases:
         for lease in found:
             if lease.workspace not in self._wanted:
                 # Another daemon has newer fleet files, or older ones.
-                self._give(lease, timedelta(0))
+                self._given.append((lease, now))
                 continue
             self._held[lease.workspace] = lease, now
             self._database.use_lease(lease)
@@ -98,11 +101,15 @@ class FleetLeases:
         return turns
 
     def give(self, workspace: str, delay: timedelta) -> None:
-        """Give a workspace back after its cycle, to be due again after ``delay``."""
+        """Give a workspace back after its cycle, to be due again after ``delay``.
+
+        The database learns of it at the next claim: many at once cost one commit.
+        """
         held = self._held.pop(workspace, None)
         if held is not None:
             self._database.drop_lease(held[0])
-            self._give(held[0], timedelta(0) if self._leaves_to_others else delay)
+            wait = 0.0 if self._leaves_to_others else delay.total_seconds()
+            self._given.append((held[0], self._clock.monotonic() + wait))
 
     def holds(self, workspace: str) -> bool:
         """Return whether a cycle of this workspace is running here."""
@@ -132,6 +139,7 @@ class FleetLeases:
         for workspace in list(self._held):
             self.give(workspace, timedelta(0))
         with contextlib.suppress(LedgerUnavailable):
+            self._give_all()
             self._leases.leave()
 
     @property
@@ -167,10 +175,18 @@ class FleetLeases:
             else:
                 self._held[workspace] = lease, now
 
-    def _give(self, lease: Lease, delay: timedelta) -> None:
-        # If the database is away, the lease ends by itself.
-        with contextlib.suppress(LedgerUnavailable):
-            self._leases.give(lease, delay)
+    def _give_all(self) -> None:
+        """Give back what ended here; without the database, at the next attempt."""
+        if not self._given:
+            return
+        now = self._clock.monotonic()
+        self._leases.give_all(
+            [
+                (lease, timedelta(seconds=max(due - now, 0.0)))
+                for lease, due in self._given
+            ]
+        )
+        self._given.clear()
 
     def _note_away(self, error: LedgerUnavailable | None) -> None:
         is_away = error is not None

@@ -61,10 +61,7 @@ class Flags:
         A flag that is already set keeps its time; reason and author are replaced.
         """
         with self._database.transaction(self._workspace):
-            is_new = not self._database.rows(
-                "SELECT 1 FROM flag WHERE workspace = ? AND name = ?",
-                (self._workspace, name),
-            )
+            is_new = not self._is_set(name)
             self._database.execute(
                 "INSERT INTO flag (workspace, name, since, reason, set_by)"
                 " VALUES (?, ?, ?, ?, ?)"
@@ -77,10 +74,17 @@ class Flags:
 
     def clear(self, name: FlagName) -> bool:
         """Clear a flag of this workspace; return whether it was set."""
-        with self._database.transaction(self._workspace):
-            return bool(
-                self._database.execute(
-                    "DELETE FROM flag WHERE workspace = ? AND name = ?",
-                    (self._workspace, name),
-                )
-            )
+        if not self._is_set(name):
+            return False
+        deleted = self._database.execute(
+            "DELETE FROM flag WHERE workspace = ? AND name = ?", (self._workspace, name)
+        )
+        return deleted > 0
+
+    def _is_set(self, name: FlagName) -> bool:
+        """Return whether a flag is set for this workspace itself."""
+        row = self._database.row(
+            "SELECT 1 FROM flag WHERE workspace = ? AND name = ?",
+            (self._workspace, name),
+        )
+        return row is not None

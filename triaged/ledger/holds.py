@@ -42,21 +42,24 @@ class Holds:
         known = self.all()
         ended = known.keys() - holds.keys()
         begun = holds.keys() - known.keys()
-        self._database.execute_many(
-            "DELETE FROM hold WHERE workspace = ? AND task_id = ? AND rule = ?",
-            [(self._workspace, hold.task_id, hold.rule) for hold in ended],
-        )
-        self._database.execute_many(
-            "INSERT INTO hold (workspace, task_id, rule, fingerprint, since)"
-            " VALUES (?, ?, ?, ?, ?)",
-            [
-                (
-                    self._workspace,
-                    hold.task_id,
-                    hold.rule,
-                    hold.fingerprint,
-                    format_timestamp(holds[hold]),
-                )
-                for hold in begun
-            ],
-        )
+        if not ended and not begun:
+            return
+        with self._database.transaction(self._workspace):
+            self._database.execute_many(
+                "DELETE FROM hold WHERE workspace = ? AND task_id = ? AND rule = ?",
+                [(self._workspace, hold.task_id, hold.rule) for hold in ended],
+            )
+            self._database.execute_many(
+                "INSERT INTO hold (workspace, task_id, rule, fingerprint, since)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [
+                    (
+                        self._workspace,
+                        hold.task_id,
+                        hold.rule,
+                        hold.fingerprint,
+                        format_timestamp(holds[hold]),
+                    )
+                    for hold in begun
+                ],
+            )

@@ -73,10 +73,17 @@ UPDATE triaged.lease SET until = clock_timestamp() + %(seconds)s * interval '1 s
 WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
     AND until > clock_timestamp()
 """
+# Locks in the order of all statements that lock several rows, so none can deadlock.
 _GIVE: Final = """
-UPDATE triaged.lease SET holder = '', until = clock_timestamp(),
-    due_at = coalesce(clock_timestamp() + %(delay)s * interval '1 second', due_at)
-WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
+WITH given AS (
+    SELECT l.workspace, g.delay FROM triaged.lease l
+    JOIN unnest(%(workspaces)s::text[], %(fences)s::bigint[], %(delays)s::float8[])
+        AS g (workspace, fence, delay) USING (workspace, fence)
+    WHERE l.holder = %(holder)s ORDER BY l.workspace FOR UPDATE OF l
+)
+UPDATE triaged.lease AS l SET holder = '', until = clock_timestamp(),
+    due_at = coalesce(clock_timestamp() + given.delay * interval '1 second', l.due_at)
+FROM given WHERE l.workspace = given.workspace
 """
 _SHED: Final = """
 UPDATE triaged.lease SET affinity = '' WHERE workspace IN (
@@ -257,9 +264,18 @@ class Leases:
 
         Returns whether it was still held.
         """
-        seconds = None if delay is None else delay.total_seconds()
-        values = lease.to_values() | {"delay": seconds}
-        return bool(self._database.statement(_GIVE, values).rowcount)
+        return self.give_all([(lease, delay)]) == 1
+
+    def give_all(self, given: Sequence[tuple[Lease, timedelta | None]]) -> int:
+        """Give leases back, each as ``give`` does; return how many were still held."""
+        seconds = [None if d is None else d.total_seconds() for _, d in given]
+        values = {
+            "holder": self.holder,
+            "workspaces": [lease.workspace for lease, _ in given],
+            "fences": [lease.fence for lease, _ in given],
+            "delays": seconds,
+        }
+        return self._database.statement(_GIVE, values).rowcount
 
     def hasten(self, workspace: str) -> None:
         """Make a workspace due now."""

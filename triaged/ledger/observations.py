@@ -1,12 +1,14 @@
 """Stores observations: tasks that a rule would have dismissed and left to people."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
+from triaged.ledger.counters import Counters
 from triaged.ledger.database import (
     Database,
     format_timestamp,
@@ -14,6 +16,9 @@ from triaged.ledger.database import (
     utc_day,
 )
 from triaged.rules.task import HumanDecision
+
+# The name of the counters, with the rule and the reason as labels.
+COUNTER: Final = "observed"
 
 
 class ObservationKind(StrEnum):
@@ -61,15 +66,16 @@ class Observations:
     def __init__(self, database: Database, workspace: str) -> None:
         self._database = database
         self._workspace = workspace
+        self._counters = Counters(database, workspace)
 
     def record(
         self, seen: Sequence[NewObservation], *, at: datetime
     ) -> list[NewObservation]:
-        """Record observations; return those of pairs of task and rule not seen before.
+        """Record and count observations; return those of pairs not seen before.
 
-        A pair seen before takes the present kind and fingerprint, and keeps its time.
-        Pass at most some thousand at once: SQLite allows 32,766 parameters in one
-        statement, PostgreSQL 65,535.
+        A pair of task and rule seen before takes the present kind and fingerprint, and
+        keeps its time. Pass at most some thousand at once: SQLite allows 32,766
+        parameters in one statement, PostgreSQL 65,535.
         """
         known = self._known([each.task_id for each in seen])
         changed = {
@@ -77,6 +83,19 @@ class Observations:
             for each in seen
             if known.get((each.task_id, each.rule)) != (each.kind, each.fingerprint)
         }
+        if not changed:
+            return []
+        new = [each for pair, each in changed.items() if pair not in known]
+        with self._database.transaction(self._workspace):
+            self._save(changed.values(), at=at)
+            observed = (e for e in new if e.kind is ObservationKind.OBSERVED)
+            for (rule, reason), number in Counter(
+                (each.rule, each.reason) for each in observed
+            ).items():
+                self._counters.increment(COUNTER, rule, reason, by=number)
+        return new
+
+    def _save(self, seen: Iterable[NewObservation], *, at: datetime) -> None:
         self._database.execute_many(
             "INSERT INTO observation"
             " (workspace, task_id, rule, reason, seen_at, kind, rule_sha256)"
@@ -93,10 +112,9 @@ class Observations:
                     each.kind,
                     each.fingerprint,
                 )
-                for each in changed.values()
+                for each in seen
             ],
         )
-        return [each for pair, each in changed.items() if pair not in known]
 
     def _known(self, task_ids: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
         # PostgreSQL does not take an empty list.

@@ -15,7 +15,10 @@ class Rulesets:
         self._database = database
 
     def save(self, sha256: str, text: str, *, at: datetime) -> None:
-        """Store the text of a rules file."""
+        """Store the text of a rules file, unless it is stored."""
+        known = self._database.row("SELECT 1 FROM ruleset WHERE sha256 = ?", (sha256,))
+        if known is not None:
+            return
         self._database.execute(
             "INSERT INTO ruleset (sha256, first_used_at, text) VALUES (?, ?, ?)"
             " ON CONFLICT (sha256) DO NOTHING",

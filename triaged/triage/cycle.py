@@ -5,7 +5,6 @@ It does not know schedules and signals; the daemon and ``run --once`` call it.
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -219,37 +218,34 @@ class Cycle:
             state.resolved.append((each.record, each.outcome))
 
     async def _record(self, state: CycleState, assessment: Assessment) -> None:
-        """Record rules, decisions, holds and observations, in short transactions."""
+        """Record rules, decisions, holds and observations.
+
+        What is stored already is only read: most cycles change nothing.
+        """
         ledger, rules, context = self._ledger, assessment.rules, assessment.context
         guarded, at = assessment.guarded, assessment.context.now
-        with ledger.transaction():
-            ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=at)
-            ledger.holds.replace(next_holds(assessment))
-            self._record_breaker(guarded.breaker)
+        ledger.rulesets.save(rules.ruleset.sha256, rules.source, at=at)
+        ledger.holds.replace(next_holds(assessment))
+        self._record_breaker(guarded.breaker)
         duplicates = duplicate_conditions(rules.ruleset.conditions())
         saved = 0
         for batch in _batches(guarded.decisions[:MAX_DECISIONS]):
-            with ledger.transaction():
-                saved += ledger.decisions.save(
-                    batch,
-                    rules_sha256=rules.ruleset.sha256,
-                    context=context,
-                    duplicates=duplicates,
-                    at=at,
-                )
+            saved += ledger.decisions.save(
+                batch,
+                rules_sha256=rules.ruleset.sha256,
+                context=context,
+                duplicates=duplicates,
+                at=at,
+            )
             await self._pause_after(batch)
         if saved:
             ledger.decisions.trim()
         for seen in _batches(self._observations(assessment)):
-            with ledger.transaction():
-                new = [
-                    ProposedDismissal(each.rule, each.reason)
-                    for each in ledger.observations.record(seen, at=at)
-                    if each.kind is ObservationKind.OBSERVED
-                ]
-                for (rule, reason), number in Counter(new).items():
-                    ledger.counters.increment("observed", rule, reason, by=number)
-            state.observed += new
+            state.observed += [
+                ProposedDismissal(each.rule, each.reason)
+                for each in ledger.observations.record(seen, at=at)
+                if each.kind is ObservationKind.OBSERVED
+            ]
             await self._pause_after(seen)
 
     def _observations(self, assessment: Assessment) -> list[NewObservation]:

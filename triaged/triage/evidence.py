@@ -57,18 +57,21 @@ def promote_by_evidence(
     if is_clock_wrong(clock_skew) or ledger.flags.get(FlagName.BREAKER) is not None:
         return ()
     changes = ledger.rule_changes.changes()
+    waiting = [
+        (rule, rule.promote)
+        for rule in ruleset.rules
+        if rule.promote is not None
+        and rule.reason is not None
+        and mode_in_force(rule, changes) is Mode.OBSERVE
+    ]
+    if not waiting:
+        return ()
     found = []
     with ledger.transaction():
-        for rule in ruleset.rules:
-            is_waiting = (
-                rule.promote is not None
-                and mode_in_force(rule, changes) is Mode.OBSERVE
-            )
-            if not is_waiting or rule.promote is None or rule.reason is None:
-                continue
+        for rule, promote in waiting:
             agreement = agreement_of(ledger, rule, now=now)
             if agreement.interval is not None and earns_promotion(
-                rule.promote, agreement.total, agreement.interval[0]
+                promote, agreement.total, agreement.interval[0]
             ):
                 evidence = evidence_json(agreement)
                 found.append(change_mode(ledger, rule, Change.PROMOTED, evidence, now))
