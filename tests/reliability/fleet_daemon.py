@@ -1,7 +1,8 @@
 """The daemon of a fleet in a process of its own, with leases of seconds.
 
 Nothing else differs from ``triaged run``: waits of minutes are for people and networks,
-and the order of the steps is what is tested.
+and the order of the steps is what is tested. With ``FLEET_NEXT`` set it is the program
+of the next version of the ledger, which adds columns and a table.
 """
 
 import os
@@ -18,10 +19,19 @@ EFFECT_SECONDS: Final = 25.0
 CLOCK_VARIABLE: Final = "FLEET_CLOCK"
 JUMP: Final = timedelta(hours=1)
 
+NEXT_VARIABLE: Final = "FLEET_NEXT"
+_NEXT_CHANGE: Final = """
+ALTER TABLE triaged.dismissal ADD COLUMN next_note text;
+ALTER TABLE triaged.decision ADD COLUMN next_bytes bigint NOT NULL DEFAULT 0;
+CREATE TABLE triaged.next_table (workspace text NOT NULL, note text NOT NULL);
+"""
+
 
 def main() -> None:
     """Shorten what waits, and run the program."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if NEXT_VARIABLE in os.environ:
+        _become_next()
     # Before anything copies the values.
     from triaged.ledger import leases  # noqa: PLC0415 - the order matters
     from triaged.triage import reconcile  # noqa: PLC0415
@@ -47,6 +57,18 @@ def main() -> None:
     from triaged.cli import main as run  # noqa: PLC0415
 
     run()
+
+
+def _become_next() -> None:
+    """Know one version of the ledger more, beside which today's may go on."""
+    from triaged.ledger import postgres_schema as schema  # noqa: PLC0415 - only here
+
+    migrations = (*schema.MIGRATIONS, (_NEXT_CHANGE, schema.VERSION))
+    defaults = {"migrations": migrations}
+    schema.migrate.__kwdefaults__.update(defaults)  # type: ignore[union-attr]
+    known = {"known": len(migrations)}
+    schema.check_version.__kwdefaults__.update(known)  # type: ignore[union-attr]
+    _replace(schema, MIGRATIONS=migrations, VERSION=len(migrations))
 
 
 def _now(_: object) -> datetime:

@@ -15,7 +15,11 @@ from typing import Any, Final
 
 from tests.e2e.harness import Program, a_listed, eventually
 from tests.postgres import PostgresServer
-from tests.reliability.fleet_daemon import CLOCK_VARIABLE, LEASE_SECONDS
+from tests.reliability.fleet_daemon import (
+    CLOCK_VARIABLE,
+    LEASE_SECONDS,
+    NEXT_VARIABLE,
+)
 from tests.sandbox_server import RunningSandbox
 from tests.tcp_proxy import TcpProxy, tcp_proxy
 from triaged.sandbox.faults import parse_fault
@@ -31,6 +35,7 @@ CALLS_A_MINUTE: Final = 60
 # Five cycles a second together, or a poll every five seconds.
 POLLS_A_SECOND: Final = 5
 ROOT: Final = Path(__file__).parents[2]
+PROGRAM: Final = (sys.executable, "-m", "tests.reliability.fleet_daemon")
 
 WANTED, KEPT, PROTECTED = "[TEST] clutter", "merge contacts", "[TEST] board"
 # What happens at the API besides: outcomes that are not known, with and without effect.
@@ -81,7 +86,7 @@ class Daemon:
         with self.log.open("ab") as log:
             self.log_begins = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.reliability.fleet_daemon", "run"],
+                [*PROGRAM, "run"],
                 env=self.environ,
                 stderr=log,
                 cwd=ROOT,
@@ -92,6 +97,12 @@ class Daemon:
         self.process.kill()
         self.process.wait()
         self.awake_at = 0.0
+
+    def end(self) -> int:
+        """Ask it to stop, and return its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(90)
 
     def stop(self, seconds: float) -> None:
         assert self.process is not None
@@ -124,18 +135,44 @@ class FleetTrial:
         self.rng = random.Random(self.seed)  # noqa: S311 - which daemon, which fault
 
     def run(self, *, faults: int, seconds: float) -> None:
-        """Let so many faults happen; in the middle, dismissing is paused for a while.
+        """Let so many faults happen, a rolling upgrade and a pause in the middle.
 
         Takes at least ``seconds``.
         """
         gap = seconds / faults
         for number in range(faults):
+            if number == faults // 4:
+                self.upgrade()
             if number == faults // 2:
                 self.pause()
             self.feed()
             self.fault(may_stop=True)
             self.wait(gap)
         self.calm()
+
+    def upgrade(self) -> None:
+        """Upgrade the ledger below the daemons, then replace them one by one."""
+        environ = {**self.program.environ(), NEXT_VARIABLE: "1"}
+        command = [*PROGRAM, "ledger", "upgrade"]
+        eventually(
+            lambda: (
+                not subprocess.run(
+                    command, env=environ, cwd=ROOT, check=False, capture_output=True
+                ).returncode
+            )
+        )
+        for daemon in self.daemons:
+            for _ in range(2):
+                self.feed()
+                self.fault(may_stop=False)
+                self.wait(1.0)
+            self.wake_all()
+            code = daemon.end()
+            if code != 0:
+                self.ended.append(f"{daemon.name}: {code} when asked to stop")
+            daemon.environ[NEXT_VARIABLE] = "1"
+            daemon.start()
+            self.faults["daemons upgraded"] += 1
 
     def pause(self) -> None:
         """Pause everything amid faults, and resume after a while.

@@ -1,4 +1,7 @@
-"""Four daemons under faults: at most once, wanted, in the ledger, within the quota."""
+"""Four daemons under faults: at most once, wanted, in the ledger, within the quota.
+
+Among the faults is a rolling upgrade to a ledger that is one version newer.
+"""
 
 import os
 from collections import Counter
@@ -29,6 +32,7 @@ from tests.reliability.fleet_harness import (
 from tests.reliability.report import FULL, Report
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.ledger.database import format_timestamp
+from triaged.ledger.postgres_schema import VERSION
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
 
@@ -71,8 +75,8 @@ def test_a_fleet_survives_what_happens_to_it(
     with (
         report.check(
             CHAPTER,
-            "4 daemons under faults: none dismissed twice or unwanted, each dismissal"
-            " in the ledger once, every quota kept",
+            "4 daemons under faults and a rolling upgrade: none dismissed twice or"
+            " unwanted, each dismissal in the ledger once, every quota kept",
         ) as check,
         fleet_trial(tmp_path, sandbox, postgres, seed=SEED) as trial,
     ):
@@ -94,6 +98,9 @@ def test_a_fleet_survives_what_happens_to_it(
         assert counted(trial) == Counter(effects(sandbox).values())
         assert internal_errors(trial) == []
         assert trial.ended == []
+        assert query(trial, "SELECT version FROM triaged.schema_version") == [
+            {"version": VERSION + 1}
+        ]
         assert codes == [0] * len(codes)
         assert check.runs >= FAULTS
 
