@@ -29,7 +29,7 @@ from triaged.ledger.decisions import MAX_DECISION_BYTES, MAX_DECISIONS
 from triaged.rulesfile.loader import load_rules
 from triaged.rulesfile.parser.nodes import MAX_BYTES, MAX_DEPTH
 from triaged.settings import DEFAULT_RETENTION
-from triaged.triage.dispatcher import MAX_LIST_AGE
+from triaged.triage.last_check import MAX_LIST_AGE
 
 LINKING = (*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md")))
 

@@ -32,10 +32,10 @@ from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rulesfile.loader import CompiledRules, parse
 from triaged.triage.assessment import assess
 from triaged.triage.cycle import Cycle, build_requests
-from triaged.triage.dispatcher import MAX_CONCURRENT, Dispatcher, DispatchOrigin
+from triaged.triage.dispatcher import MAX_CONCURRENT, Dispatcher
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.reconcile import EFFECT_TIMEOUT
-from triaged.triage.requests import DismissRequest
+from triaged.triage.requests import DismissRequest, DispatchOrigin
 
 # Not at midnight, where the quota's day and the server's are seconds apart.
 BEGIN: Final = datetime(2026, 3, 1, 9, 30, 17, tzinfo=UTC)

@@ -22,7 +22,7 @@ from triaged.ledger.dismissals import DismissalFilter, DismissalRecord, Outcome,
 from triaged.ledger.location import FILE
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.state import RecordedCall
-from triaged.triage.dispatcher import MAX_LIST_AGE
+from triaged.triage.last_check import MAX_LIST_AGE
 from triaged.triage.reconcile import EFFECT_TIMEOUT
 
 SECONDS: Final = int(os.environ.get("TRIAGED_LAST_CHECK", "3600" if FULL else "30"))

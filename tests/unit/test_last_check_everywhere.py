@@ -14,8 +14,8 @@ from triaged.errors import ConfigError, LedgerError
 from triaged.ledger.dismissals import Outcome, Source
 from triaged.ledger.flags import FlagName
 from triaged.rules.task import Change, parse_task
-from triaged.triage.dispatcher import MAX_LIST_AGE
 from triaged.triage.evidence import change_mode
+from triaged.triage.last_check import MAX_LIST_AGE
 from triaged.triage.manual import ManualDismissal, ManualDispatch, dispatch_manual
 
 Act = Callable[[TriageHarness], None]

@@ -279,7 +279,6 @@ def test_the_figures_agree_with_the_metrics(
     dismiss(ledger, "TEST x")
     ledger.counters.increment("dismissals", "clutter", "testing")
     ledger.observations.record([an_observation("o1", reason="not_relevant")], at=T0)
-    ledger.counters.increment("observed", "watch", "not_relevant")
     live = a_live_state()
     page = pages.status(live)
     with open_views(place, "acme") as views:

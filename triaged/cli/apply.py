@@ -35,7 +35,7 @@ from triaged.rulesfile.in_force import FollowedRules, load_written_rules
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.cycle import build_requests
-from triaged.triage.dispatcher import DispatchOrigin
+from triaged.triage.requests import DispatchOrigin
 from triaged.workspace import Workspace
 
 

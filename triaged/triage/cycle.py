@@ -27,14 +27,15 @@ from triaged.rules.explain_json import dump_trace
 from triaged.rules.task import Decision, ProposedDismissal
 from triaged.rulesfile.loader import CompiledRules
 from triaged.triage.assessment import Assessment, assess, next_holds
-from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
+from triaged.triage.dispatcher import Dispatcher
 from triaged.triage.evidence import promote_by_evidence
 from triaged.triage.feedback import FeedbackCollector
 from triaged.triage.guard import is_clock_wrong
+from triaged.triage.last_check import RulesInForce
 from triaged.triage.rate_limiter import RateLimitedReader, RateLimiter
 from triaged.triage.reconcile import Resolution, resolve_missing, resolve_pending
 from triaged.triage.report import CycleReport, CycleState
-from triaged.triage.requests import DismissRequest, record_attempt
+from triaged.triage.requests import DismissRequest, DispatchOrigin, record_attempt
 
 # Short transactions with pauses between them let vetoes and pauses be recorded.
 _BATCH: Final = 500

@@ -10,14 +10,12 @@ Vetoes, pauses and rules are checked once more directly before the first byte is
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import structlog
 
 from triaged.clock import Clock
-from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.leadlex.errors import (
     KeyRejected,
     LexiError,
@@ -28,22 +26,18 @@ from triaged.leadlex.errors import (
 )
 from triaged.leadlex.models import Confirmation
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import DismissalFilter, Intent, Outcome, Source
-from triaged.ledger.flags import FlagName
+from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.quota import Purpose
-from triaged.rules.context import EvaluationContext, iter_duplicates
-from triaged.rules.decide import decide_one, is_protected
-from triaged.rules.evidence import is_audited, rules_in_force
-from triaged.rules.rule import Rule, Ruleset
 from triaged.rules.task import LeaveCause
-from triaged.rulesfile.loader import CompiledRules
-from triaged.triage.guard import is_clock_wrong
+from triaged.triage.last_check import LastCheck, Refusal, RulesInForce
 from triaged.triage.rate_limiter import RateLimiter
 from triaged.triage.requests import (
     Attempt,
     DismissRequest,
+    DispatchOrigin,
     DispatchResult,
     HaltReason,
+    log_attempt,
     outcome_of,
     record_attempt,
 )
@@ -55,17 +49,10 @@ MAX_CONCURRENT: Final = 8
 # One unknown outcome may be chance; this many in a row indicate a server problem.
 MAX_UNKNOWN_IN_A_ROW: Final = 3
 
-# A list older than this must be requested again before anything is dismissed.
-MAX_LIST_AGE: Final = timedelta(minutes=15)
-
 _RETRY_SECONDS: Final = 0.1
 # Bounds each wait, since the clock may be set meanwhile; then the quota is asked again.
 _MAX_WAIT_SECONDS: Final = 60.0
 _NOT_SENT: Final = "not sent"
-
-# Returns the rules in force; raises ConfigError or RuleTestsFailed if there are none.
-RulesInForce: TypeAlias = Callable[[], CompiledRules]
-Refusal: TypeAlias = LeaveCause | HaltReason
 
 log = structlog.get_logger()
 
@@ -82,21 +69,6 @@ class Dismisser(Protocol):
     ) -> Confirmation:
         """Dismiss a task; an exception of ``before_send`` prevents the call."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DispatchOrigin:
-    """The origin of requests: source, cycle, and the list that they are based on.
-
-    ``listed_at`` is when that list was requested. ``while_paused`` permits manual
-    dismissals although dismissing is paused.
-    """
-
-    source: Source
-    cycle: str
-    listed_at: datetime
-    context: EvaluationContext
-    while_paused: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +130,7 @@ class _DispatchRun:
         self._parts = parts
         self._queue = deque(requests)
         self._origin = origin
-        self._rules = rules
+        self._check = LastCheck(parts.ledger, parts.rate_limiter, origin, rules)
         self._stop = stop
         self._admission = asyncio.Lock()
         self._attempts: list[Attempt] = []
@@ -215,10 +187,7 @@ class _DispatchRun:
         parts = self._parts
         with parts.rate_limiter.transaction():
             now, request = parts.clock.now(), self._queue[0]
-            ruleset = self._ruleset()
-            refusal = self._refusal(request, now, ruleset)
-            if refusal is None and ruleset is not None:
-                refusal = self._ledger_refusal(request, now, ruleset)
+            refusal = self._check.before_intent(request, now)
             if refusal is not None:
                 self._refuse(self._queue.popleft(), refusal)
                 return None
@@ -229,80 +198,9 @@ class _DispatchRun:
                     return None
                 return grant.retry_at or now.timestamp() + _RETRY_SECONDS
             self._queue.popleft()
-            entry_id = parts.ledger.dismissals.record_intent(self._intent(request, now))
+            intent = request.intent(self._origin, at=now)
+            entry_id = parts.ledger.dismissals.record_intent(intent)
         return _Call(request, entry_id, grant.permit)
-
-    def _refusal(
-        self, request: DismissRequest, now: datetime, ruleset: Ruleset | None
-    ) -> Refusal | None:
-        """Check a request against vetoes, pauses, clocks and the rules in force."""
-        parts, origin = self._parts, self._origin
-        if abs(now - origin.listed_at) > MAX_LIST_AGE:
-            return HaltReason.STALE
-        if is_clock_wrong(parts.rate_limiter.clock_skew):
-            return HaltReason.CLOCK
-        is_paused = parts.ledger.flags.get(FlagName.PAUSED) is not None
-        if is_paused and not origin.while_paused:
-            return HaltReason.PAUSED
-        if parts.ledger.vetoes.is_vetoed(request.task.id or ""):
-            return LeaveCause.VETOED
-        if ruleset is None:
-            return HaltReason.RULES_CHANGED
-        context = replace(origin.context, now=now)
-        if request.rule is None:
-            # A person's decision overrides the rules, but not protection.
-            protected = is_protected(ruleset, request.task, context)
-            return LeaveCause.PROTECTED if protected else None
-        if ruleset.sha256 != request.rules_sha256:
-            return HaltReason.RULES_CHANGED
-        decision = decide_one(ruleset, request.task, context)
-        if (decision.rule, decision.reason) != (request.rule, request.reason):
-            return decision.cause or LeaveCause.NO_RULE
-        rule = ruleset.rule(request.rule)
-        if rule is not None and is_audited(rule, request.task):
-            return LeaveCause.AUDIT
-        return decision.cause
-
-    def _ledger_refusal(
-        self, request: DismissRequest, now: datetime, ruleset: Ruleset
-    ) -> LeaveCause | None:
-        """Check earlier dismissals of this task and the daily cap in the ledger."""
-        dismissals, task_id = self._parts.ledger.dismissals, request.task.id or ""
-        if dismissals.is_unresolved(task_id):
-            return LeaveCause.HELD
-        if dismissals.confirmed([task_id]):
-            return LeaveCause.NOT_PENDING
-        rule = ruleset.rule(request.rule) if request.rule else None
-        if rule is not None and self._is_kept_gone(rule, task_id):
-            return LeaveCause.HELD
-        today = dismissals.count_by_rule(now, skew=self._parts.rate_limiter.clock_skew)
-        cap = None if rule is None else rule.max_per_day
-        if sum(today.values()) >= ruleset.safety.max_dismissals_per_day or (
-            cap is not None and today.get(request.rule, 0) >= cap
-        ):
-            return LeaveCause.OVER_CAP
-        return None
-
-    def _is_kept_gone(self, rule: Rule, task_id: str) -> bool:
-        """Return whether the task kept for this copy was, or may have been, dismissed.
-
-        The list may be older than that dismissal, or out of date.
-        """
-        dismissals, context = self._parts.ledger.dismissals, self._origin.context
-        duplicates = iter_duplicates(rule.match)
-        kept = {context.kept_for(condition, task_id) for condition in duplicates}
-        ids = [each for each in kept if each is not None]
-        return bool(dismissals.confirmed(ids)) or any(
-            map(dismissals.is_unresolved, ids)
-        )
-
-    def _ruleset(self) -> Ruleset | None:
-        try:
-            changes = self._parts.ledger.rule_changes.changes()
-            return rules_in_force(self._rules().ruleset, changes)
-        except (ConfigError, RuleTestsFailed):
-            # Without rules the protection is unknown, so nothing may be dismissed.
-            return None
 
     def _refuse(self, request: DismissRequest, refusal: Refusal) -> None:
         if isinstance(refusal, HaltReason):
@@ -340,8 +238,7 @@ class _DispatchRun:
         def before_send() -> None:
             # If the ledger file was replaced, a pause in the new file would be missed.
             self._parts.ledger.verify()
-            now = self._parts.clock.now()
-            refusal = self._refusal(call.request, now, self._ruleset())
+            refusal = self._check.before_send(call.request, self._parts.clock.now())
             if refusal is not None:
                 raise _ForbiddenError(refusal)
 
@@ -393,7 +290,7 @@ class _DispatchRun:
         attempt = Attempt(request=request, outcome=outcome, error=error)
         self._attempts.append(attempt)
         self._apply_error_policy(call, error)
-        _log(attempt, result.request_id)
+        log_attempt(attempt, result.request_id)
         parts.on_attempt(attempt)
 
     def _outcome(self, call: _Call, error: LexiError) -> Outcome:
@@ -435,28 +332,3 @@ class _DispatchRun:
         if self._halt is None:
             self._halt, self._error = halt, error
             self._halted.set()
-
-    def _intent(self, request: DismissRequest, now: datetime) -> Intent:
-        return Intent(
-            task=request.task,
-            rule=request.rule,
-            reason=request.reason,
-            source=self._origin.source,
-            cycle=self._origin.cycle,
-            decided_at=now,
-            rules_sha256=request.rules_sha256,
-            trace=request.trace,
-        )
-
-
-def _log(attempt: Attempt, request_id: str | None) -> None:
-    request, error = attempt.request, attempt.error
-    write = log.info if attempt.outcome is Outcome.CONFIRMED else log.warning
-    write(
-        "task.dismissed" if error is None else f"dismissal.{attempt.outcome}",
-        task=request.task.id,
-        rule=request.rule,
-        reason=request.reason,
-        request_id=request_id,
-        **({} if error is None else {"error": str(error)}),
-    )

@@ -18,8 +18,14 @@ from triaged.rules.context import ambiguous_rows, build_context
 from triaged.rules.decide import is_protected
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import LeaveCause, Task
-from triaged.triage.dispatcher import Dispatcher, DispatchOrigin, RulesInForce
-from triaged.triage.requests import DismissRequest, DispatchResult, HaltReason
+from triaged.triage.dispatcher import Dispatcher
+from triaged.triage.last_check import RulesInForce
+from triaged.triage.requests import (
+    DismissRequest,
+    DispatchOrigin,
+    DispatchResult,
+    HaltReason,
+)
 
 
 @dataclass(frozen=True, slots=True)

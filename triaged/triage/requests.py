@@ -1,7 +1,10 @@
 """The requests and results of the dispatcher, as values."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+import structlog
 
 from triaged.leadlex.errors import (
     LexiError,
@@ -12,8 +15,11 @@ from triaged.leadlex.errors import (
     TaskNotFound,
 )
 from triaged.ledger import Ledger
-from triaged.ledger.dismissals import Outcome
+from triaged.ledger.dismissals import Intent, Outcome, Source
+from triaged.rules.context import EvaluationContext
 from triaged.rules.task import LeaveCause, Task
+
+log = structlog.get_logger()
 
 
 class HaltReason(StrEnum):
@@ -31,6 +37,21 @@ class HaltReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchOrigin:
+    """The origin of requests: source, cycle, and the list that they are based on.
+
+    ``listed_at`` is when that list was requested. ``while_paused`` permits manual
+    dismissals although dismissing is paused.
+    """
+
+    source: Source
+    cycle: str
+    listed_at: datetime
+    context: EvaluationContext
+    while_paused: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DismissRequest:
     """One dismissal to send, with its explanation.
 
@@ -43,6 +64,19 @@ class DismissRequest:
     reason: str
     rules_sha256: str
     trace: str
+
+    def intent(self, origin: DispatchOrigin, *, at: datetime) -> Intent:
+        """Return what the ledger records before the call."""
+        return Intent(
+            task=self.task,
+            rule=self.rule,
+            reason=self.reason,
+            source=origin.source,
+            cycle=origin.cycle,
+            decided_at=at,
+            rules_sha256=self.rules_sha256,
+            trace=self.trace,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +129,17 @@ def record_attempt(
     ledger.counters.increment("attempts", outcome)
     if outcome is Outcome.CONFIRMED and rule is not None:
         ledger.counters.increment("dismissals", rule, reason)
+
+
+def log_attempt(attempt: Attempt, request_id: str | None) -> None:
+    """Log one attempt, once its outcome is recorded."""
+    request, error = attempt.request, attempt.error
+    write = log.info if attempt.outcome is Outcome.CONFIRMED else log.warning
+    write(
+        "task.dismissed" if error is None else f"dismissal.{attempt.outcome}",
+        task=request.task.id,
+        rule=request.rule,
+        reason=request.reason,
+        request_id=request_id,
+        **({} if error is None else {"error": str(error)}),
+    )
