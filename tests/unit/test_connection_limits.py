@@ -1,5 +1,6 @@
 """Answers without end: what is read of them, and what they still mean."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -186,3 +187,32 @@ async def test_gzip_is_understood() -> None:
 
     assert [task.id for task in listed.tasks] == ["a"]
     assert protocol.MAX_BODY_BYTES < protocol.MAX_LIST_BYTES
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+async def test_a_long_list_is_decoded_in_pieces(encoding: str) -> None:
+    """Others run in between, however few pieces the network delivers it in."""
+    row = b'{"id": "a", "status": "pending"}'
+    body = b'{"data": {"tasks": [' + b",".join([row] * 60_000) + b"]}}"
+    packed = gzip.compress(body) if encoding == "gzip" else body
+
+    def server(_: httpx.Request) -> httpx.Response:
+        headers = {"Content-Encoding": encoding}
+        return httpx.Response(200, headers=headers, content=packed)
+
+    connection = Connection(
+        base_url=BASE,
+        key=lambda: "wbk_x",
+        clock=ManualClock(),
+        transport=httpx.MockTransport(server),
+    )
+    async with connection:
+        listing = asyncio.create_task(LexiReader(connection).list_tasks())
+        turns = 0
+        while not listing.done():
+            turns += 1
+            await asyncio.sleep(0)  # noqa: TID251 - no time passes
+        listed = await listing
+
+    assert len(listed.tasks) == 60_000
+    assert turns > len(body) / (128 * 1024)

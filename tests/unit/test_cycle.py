@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
-from datetime import timedelta
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,10 @@ from triaged.ledger.flags import FlagName
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.sqlite import SqliteDatabase
 from triaged.quota import QuotaSettings, RateLimitHeaders
-from triaged.rules.task import LeaveCause
+from triaged.rules.compiled import CompiledRuleset
+from triaged.rules.context import EvaluationContext
+from triaged.rules.patterns.prefilter import build_prefilter
+from triaged.rules.task import Decision, LeaveCause, Task
 from triaged.triage import dispatcher
 from triaged.triage.rate_limiter import RateLimiter
 from triaged.triage.reconcile import EFFECT_TIMEOUT
@@ -467,3 +472,33 @@ async def test_a_row_that_cannot_be_read_denies_no_dismissal(
     await harness.cycle()
 
     assert harness.outcomes() == [("t1", Outcome.CONFIRMED)]
+
+
+@pytest.mark.anyio
+async def test_a_long_list_does_not_stop_the_event_loop(tmp_path: Path) -> None:
+    """While it is decided on, other workspaces are polled and probes answered."""
+    loop = asyncio.get_running_loop()
+
+    class Patient(CompiledRuleset):
+        """Decides only once the event loop has run something else."""
+
+        def decide(
+            self,
+            tasks: Sequence[Task],
+            *,
+            now: datetime,
+            context: EvaluationContext | None = None,
+        ) -> list[Decision]:
+            has_run = threading.Event()
+            loop.call_soon_threadsafe(has_run.set)
+            assert has_run.wait(10)
+            return super().decide(tasks, now=now, context=context)
+
+    harness = TriageHarness(tmp_path)
+    engine = Patient(harness.ready.ruleset, build_prefilter)
+    harness.ready = replace(harness.ready, engine=engine)
+    harness.leadlex.add(*(f"t{n}" for n in range(600)), description="ordinary")
+    report = await harness.cycle()
+    harness.ledger.close()
+
+    assert report.left_by_cause == {LeaveCause.NO_RULE: 600}

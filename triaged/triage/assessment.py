@@ -4,6 +4,7 @@ It reads the ledger and writes nothing; cycles, plans and manual commands share 
 
 """
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from triaged.triage.guard import GuardResult, History, apply_guard, is_clock_wro
 
 # After a rejection such as 422, an early retry would only waste a call.
 REJECTION_RETRY_AFTER: Final = timedelta(hours=24)
+
+# Some milliseconds of work; a thread of its own costs a tenth of one.
+_DECIDED_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -50,9 +54,48 @@ def assess(
 ) -> Assessment:
     """Decide on each task and pass the decisions through the guard."""
     rules = rules.in_force(ledger.rule_changes.changes())
-    ruleset = rules.ruleset
-    context = build_context(ruleset.conditions(), tasks, now=now)
-    decisions = rules.engine.decide(tasks, now=now, context=context)
+    context, decisions = _decide(rules, tasks, now)
+    return _guard(ledger, rules, context, decisions, clock_skew)
+
+
+async def assess_beside(
+    ledger: Ledger,
+    rules: CompiledRules,
+    tasks: Sequence[Task],
+    *,
+    now: datetime,
+    clock_skew: timedelta,
+) -> Assessment:
+    """Assess as ``assess`` does; a long list is decided on in a thread.
+
+    So the event loop goes on meanwhile: other workspaces are polled, and health checks
+    answered.
+    """
+    rules = rules.in_force(ledger.rule_changes.changes())
+    if len(tasks) <= _DECIDED_AT_ONCE:
+        context, decisions = _decide(rules, tasks, now)
+    else:
+        context, decisions = await asyncio.to_thread(_decide, rules, tasks, now)
+    return _guard(ledger, rules, context, decisions, clock_skew)
+
+
+def _decide(
+    rules: CompiledRules, tasks: Sequence[Task], now: datetime
+) -> tuple[EvaluationContext, Sequence[Decision]]:
+    """Decide on each task by the rules alone."""
+    context = build_context(rules.ruleset.conditions(), tasks, now=now)
+    return context, rules.engine.decide(tasks, now=now, context=context)
+
+
+def _guard(
+    ledger: Ledger,
+    rules: CompiledRules,
+    context: EvaluationContext,
+    decisions: Sequence[Decision],
+    clock_skew: timedelta,
+) -> Assessment:
+    """Pass decisions through the guard, with what the ledger knows of their tasks."""
+    ruleset, now = rules.ruleset, context.now
     fingerprints = _fingerprints(ruleset, decisions)
     wanted = {d.task.id: d.task for d in decisions if d.is_dismissal and d.task.id}
     final = ledger.dismissals.final_outcomes(list(wanted))

@@ -26,7 +26,7 @@ from triaged.rules.explain import explain
 from triaged.rules.explain_json import dump_trace
 from triaged.rules.task import Decision, ProposedDismissal
 from triaged.rulesfile.loader import CompiledRules
-from triaged.triage.assessment import Assessment, assess, next_holds
+from triaged.triage.assessment import Assessment, assess_beside, next_holds
 from triaged.triage.dispatcher import Dispatcher
 from triaged.triage.evidence import promote_by_evidence
 from triaged.triage.feedback import FeedbackCollector
@@ -99,7 +99,7 @@ class Cycle:
         if listed.rows_in_doubt:
             return
         self._promote_if_due(rules())
-        assessment = assess(
+        assessment = await assess_beside(
             self._ledger,
             rules(),
             listed.tasks,
