@@ -33,7 +33,7 @@ from triaged.quota import RateLimitHeaders
 # With these, a chunk of 64 KiB decompresses to 64 MiB at most.
 _ENCODINGS: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 # Decoded in some milliseconds.
-_CHUNK_BYTES: Final = 64 * 1024
+_PIECE_BYTES: Final = 64 * 1024
 
 _NEVER_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
@@ -254,16 +254,17 @@ async def _read_body(
     body = bytearray()
     take = feed if feed is not None and is_fed else body.extend
     size = 0
-    async for chunk in response.aiter_bytes(_CHUNK_BYTES):
-        if size:
-            # A long body is decoded piece by piece, so that others can run in between.
-            await asyncio.sleep(0)  # noqa: TID251 - no time passes
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > limit:
             # A traceback keeps its frames alive, and with them the data that was read.
             body.clear()
             raise ValueError(f"longer than {limit // protocol.MIB} MiB")
-        take(chunk)
+        for start in range(0, len(chunk), _PIECE_BYTES):
+            take(chunk[start : start + _PIECE_BYTES])
+            if size > _PIECE_BYTES:
+                # Decoding a long body must not hold up everything else.
+                await asyncio.sleep(0)  # noqa: TID251 - no time passes
     return bytes(body)
 
 
