@@ -172,6 +172,20 @@ def test_what_ended_meanwhile_is_given_back_later(
     assert row["is_soon"]
 
 
+def test_what_has_just_ended_can_be_made_due(
+    database: PostgresDatabase, clock: ManualClock
+) -> None:
+    """Changed settings are used at once, although the cycle has just ended."""
+    register(database, "one")
+    leases = FleetLeases(database, "one", clock)
+    leases.follow(["a"])
+    leases.claim(1)
+    leases.give("a", HOUR)
+    leases.hasten("a")
+
+    assert claimed(leases) == ["a"]
+
+
 def test_at_a_shutdown_everything_is_left(
     database: PostgresDatabase, clock: ManualClock
 ) -> None:

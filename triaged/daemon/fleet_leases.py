@@ -118,6 +118,8 @@ class FleetLeases:
     def hasten(self, workspace: str) -> None:
         """Make a workspace due now, in whatever daemon."""
         with contextlib.suppress(LedgerUnavailable):
+            # First, or a delay that is noted here only would be applied afterwards.
+            self._give_all()
             self._leases.hasten(workspace)
 
     def note_fenced(self, workspace: str) -> None:
