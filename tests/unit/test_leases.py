@@ -22,6 +22,7 @@ from triaged.ledger.daemons import (
 from triaged.ledger.flags import FlagName
 from triaged.ledger.lease_lock import LeaseDispatchLock
 from triaged.ledger.leases import Lease, Leases
+from triaged.ledger.opening import make_dispatch_lock
 from triaged.ledger.postgres import PostgresDatabase
 
 NOW: Final = timedelta(0)
@@ -313,7 +314,7 @@ async def test_the_dispatch_lock_is_the_lease(
     told: list[str] = []
     order: list[str] = []
     clock = SystemClock()
-    ours = database.dispatch_lock("a", clock, lambda _: None)
+    ours = make_dispatch_lock(database, "a", clock, lambda _: None)
     theirs = LeaseDispatchLock(
         other, Leases(other, "them"), "a", clock, on_wait=told.append
     )
@@ -340,8 +341,10 @@ async def test_a_wait_can_be_given_up(
     """A process that is told to stop does not wait for one that may be stopped."""
     clock = SystemClock()
     async with (
-        database.dispatch_lock("a", clock, lambda _: None).acquired(),
-        other.dispatch_lock("a", clock, lambda _: None).acquired(lambda: True) as held,
+        make_dispatch_lock(database, "a", clock, lambda _: None).acquired(),
+        make_dispatch_lock(other, "a", clock, lambda _: None).acquired(
+            lambda: True
+        ) as held,
     ):
         assert not held
 

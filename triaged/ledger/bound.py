@@ -4,13 +4,11 @@ On PostgreSQL a transaction is what serialises the writers of a workspace and ch
 fence of its lease, so no statement may write outside one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from triaged.clock import Clock
 from triaged.ledger.database import Database, Row
-from triaged.ledger.locks import DispatchLock
 
 
 class WorkspaceDatabase:
@@ -63,9 +61,3 @@ class WorkspaceDatabase:
     def decoding(self) -> AbstractContextManager[None]:
         """Raise errors from decoding an invalid row as a damaged ledger."""
         return self._database.decoding()
-
-    def dispatch_lock(
-        self, workspace: str, clock: Clock, on_wait: Callable[[str], None]
-    ) -> DispatchLock:
-        """Return the lock to hold while dismissals of a workspace are sent."""
-        return self._database.dispatch_lock(workspace, clock, on_wait)

@@ -7,14 +7,12 @@ strings in UTC of equal length, so that they sort.
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from triaged.clock import Clock
 from triaged.errors import LedgerError
-from triaged.ledger.locks import DispatchLock
 
 # Transactions are short; only a suspended process locks for longer.
 BUSY_SECONDS: Final = 60.0
@@ -107,12 +105,6 @@ class Database(Protocol):
 
     def decoding(self) -> AbstractContextManager[None]:
         """Raise errors from decoding an invalid row as a damaged ledger."""
-        ...
-
-    def dispatch_lock(
-        self, workspace: str, clock: Clock, on_wait: Callable[[str], None]
-    ) -> DispatchLock:
-        """Return the lock to hold while dismissals of a workspace are sent."""
         ...
 
 

@@ -8,15 +8,17 @@ stopped beyond its lease writes nothing when it wakes. Only the database's clock
 import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from triaged.errors import LeaseLost
+from triaged.ledger.database import Row
 
 if TYPE_CHECKING:
-    from triaged.ledger.postgres import PostgresDatabase
+    from psycopg import Cursor
+    from psycopg.rows import DictRow
 
 LEASE_SECONDS: Final = 90.0
 # The longest call to LeadLex: a dismissal leaves only if the lease lasts longer.
@@ -104,13 +106,16 @@ FROM triaged.lease WHERE is_enrolled
 class Lease:
     """The right to dismiss for one workspace, as long as the database says so.
 
-    ``late`` is how long the workspace had been due when it was claimed, in seconds.
+    It lasts for ``seconds`` unless renewed, and a dismissal leaves only while at least
+    ``call_seconds`` are left. ``late`` is how long the workspace had been due when it
+    was claimed, in seconds.
     """
 
     workspace: str
     holder: str
     fence: int
     seconds: float = LEASE_SECONDS
+    call_seconds: float = CALL_SECONDS
     late: float = 0.0
 
     def to_values(self) -> dict[str, Any]:
@@ -120,7 +125,27 @@ class Lease:
             "holder": self.holder,
             "fence": self.fence,
             "seconds": self.seconds,
+            "call_seconds": self.call_seconds,
         }
+
+
+class LeaseDatabase(Protocol):
+    """The database with the leases."""
+
+    @property
+    def location(self) -> str:
+        """Where it is, for messages."""
+        ...
+
+    def statement(
+        self, text: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> "Cursor[DictRow]":
+        """Run one statement, which commits by itself."""
+        ...
+
+    def row(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
+        """Run a query and return its first row, or None."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +172,7 @@ class Leases:
 
     def __init__(
         self,
-        database: "PostgresDatabase",
+        database: LeaseDatabase,
         holder: str,
         *,
         seconds: float = LEASE_SECONDS,
@@ -217,12 +242,7 @@ class Leases:
         ).fetchall()
         gained = sum(row["is_new"] for row in rows)
         self._standing = replace(standing, own=standing.own + gained)
-        return [
-            Lease(
-                row["workspace"], self.holder, row["fence"], self._seconds, row["late"]
-            )
-            for row in rows
-        ]
+        return [self._lease(r["workspace"], r["fence"], r["late"]) for r in rows]
 
     def claim_one(self, workspace: str) -> Lease | None:
         """Claim one workspace, due or not; None if another process holds it."""
@@ -236,9 +256,7 @@ class Leases:
                 "seconds": self._seconds,
             },
         ).fetchone()
-        if row is None:
-            return None
-        return Lease(workspace, self.holder, row["fence"], self._seconds)
+        return None if row is None else self._lease(workspace, row["fence"])
 
     def holder_of(self, workspace: str) -> str | None:
         """Return who holds a workspace now, or None."""
@@ -292,11 +310,7 @@ class Leases:
             (self.holder,),
         )
 
-    def outlasts_a_call(self, lease: Lease) -> bool:
-        """Return whether a lease lasts longer than the longest call to LeadLex."""
-        row = self._database.row(
-            "SELECT 1 FROM lease WHERE workspace = ? AND holder = ? AND fence = ?"
-            " AND until > clock_timestamp() + ? * interval '1 second'",
-            (lease.workspace, lease.holder, lease.fence, self._call_seconds),
+    def _lease(self, workspace: str, fence: int, late: float = 0.0) -> Lease:
+        return Lease(
+            workspace, self.holder, fence, self._seconds, self._call_seconds, late
         )
-        return row is not None

@@ -27,7 +27,7 @@ from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
 from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
-from triaged.ledger.opening import open_database, served_workspace
+from triaged.ledger.opening import make_dispatch_lock, open_database, served_workspace
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
@@ -51,6 +51,7 @@ class Ledger:
 
         ``close`` leaves it open, unless ``on_close`` closes it.
         """
+        self._shared = database
         self._database = database = WorkspaceDatabase(database, workspace)
         self._on_close = on_close
         self.workspace = workspace
@@ -219,7 +220,7 @@ class Ledger:
 
         ``on_wait`` is called with the owner of the lock if the wait takes long.
         """
-        return self._database.dispatch_lock(self.workspace, clock, on_wait)
+        return make_dispatch_lock(self._shared, self.workspace, clock, on_wait)
 
     def prune(self, *, before: datetime) -> int:
         """Delete resolved data older than ``before``; return the number of rows."""

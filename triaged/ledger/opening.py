@@ -1,11 +1,12 @@
 """The one place that picks the store: SQLite, or PostgreSQL where there is a URL."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from triaged.clock import Clock
 from triaged.errors import AlreadyRunning, ConfigError
 from triaged.ledger.daemon_records import DaemonRecord, ServingDaemons
 from triaged.ledger.database import BUSY_SECONDS, Database
@@ -13,7 +14,9 @@ from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import (
     DISPATCH_LOCK,
     DaemonLock,
+    DispatchLock,
     FileDaemonLock,
+    FileDispatchLock,
     FileLock,
     LockOwner,
 )
@@ -82,6 +85,25 @@ def make_daemon_lock(
     return RegisteredDaemon(
         location.url, _postgres, workspace=workspace, since=since, once=once
     )
+
+
+def make_dispatch_lock(
+    database: Database, workspace: str, clock: Clock, on_wait: Callable[[str], None]
+) -> DispatchLock:
+    """Return the lock to hold while dismissals of a workspace are sent.
+
+    A file in the state directory, or the lease of the workspace.
+    """
+    if isinstance(database, SqliteDatabase):
+        directory = database.path.parent
+        return FileDispatchLock(directory, clock, workspace=workspace, on_wait=on_wait)
+    from triaged.ledger.lease_lock import LeaseDispatchLock  # noqa: PLC0415 - rare
+    from triaged.ledger.leases import Leases, new_holder  # noqa: PLC0415 - rare
+
+    # The only other store; asking for its type would load its library.
+    shared = cast("PostgresDatabase", database)
+    leases = Leases(shared, new_holder())
+    return LeaseDispatchLock(shared, leases, workspace, clock, on_wait=on_wait)
 
 
 def daemon_owner(place: Path | LedgerLocation, workspace: str) -> LockOwner | None:

@@ -17,11 +17,9 @@ import psycopg
 from psycopg import pq
 from psycopg.rows import DictRow
 
-from triaged.clock import Clock
 from triaged.errors import LeaseLost, LedgerError, LedgerUnavailable
 from triaged.ledger.database import BUSY_SECONDS, decoding_rows, storable
-from triaged.ledger.lease_lock import LeaseDispatchLock
-from triaged.ledger.leases import Lease, Leases, new_holder
+from triaged.ledger.leases import Lease
 from triaged.ledger.location import describe_url
 from triaged.ledger.ownership import TransactionMisused, TransactionOwner
 from triaged.ledger.postgres_connection import connect
@@ -52,6 +50,11 @@ SET until = clock_timestamp() + %(seconds)s * interval '1 second'
 WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
     AND until > clock_timestamp()
 RETURNING fence
+"""
+_OUTLASTS_A_CALL: Final = """
+SELECT 1 FROM triaged.lease
+WHERE workspace = %(workspace)s AND holder = %(holder)s AND fence = %(fence)s
+    AND until > clock_timestamp() + %(call_seconds)s * interval '1 second'
 """
 _LOCK_ALL: Final = "LOCK TABLE triaged.lease IN EXCLUSIVE MODE"
 _ENROL: Final = (
@@ -175,7 +178,9 @@ class PostgresDatabase:
 
         """
         lease = self._leases.get(workspace)
-        if lease is not None and not Leases(self, lease.holder).outlasts_a_call(lease):
+        if lease is None:
+            return
+        if self.statement(_OUTLASTS_A_CALL, lease.to_values()).fetchone() is None:
             raise LeaseLost(self.location, workspace)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
@@ -211,13 +216,6 @@ class PostgresDatabase:
     def decoding(self) -> AbstractContextManager[None]:
         """Raise errors from decoding an invalid row as a damaged ledger."""
         return decoding_rows(self.location, _DAMAGED)
-
-    def dispatch_lock(
-        self, workspace: str, clock: Clock, on_wait: Callable[[str], None]
-    ) -> LeaseDispatchLock:
-        """Return the lock of a workspace: its lease, held while dismissing."""
-        leases = Leases(self, new_holder())
-        return LeaseDispatchLock(self, leases, workspace, clock, on_wait=on_wait)
 
     def statement(
         self, text: str, values: Sequence[Any] | Mapping[str, Any] = ()

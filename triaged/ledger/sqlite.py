@@ -7,17 +7,15 @@ import contextlib
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from sqlite3 import Row
 from typing import Any, Final
 
-from triaged.clock import Clock
 from triaged.errors import LedgerBusy, LedgerError
 from triaged.ledger.database import BUSY_SECONDS, decoding_rows, storable
 from triaged.ledger.location import FILE
-from triaged.ledger.locks import FileDispatchLock
 from triaged.ledger.ownership import TransactionOwner
 from triaged.ledger.privacy import make_private
 from triaged.ledger.schema import VERSION, migrate
@@ -170,14 +168,6 @@ class SqliteDatabase:
     def decoding(self) -> AbstractContextManager[None]:
         """Raise errors from decoding an invalid row as a damaged ledger."""
         return decoding_rows(self.location, _DAMAGED)
-
-    def dispatch_lock(
-        self, workspace: str, clock: Clock, on_wait: Callable[[str], None]
-    ) -> FileDispatchLock:
-        """Return the lock of one workspace in the state directory."""
-        return FileDispatchLock(
-            self.path.parent, clock, workspace=workspace, on_wait=on_wait
-        )
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         with self._translate_errors():
