@@ -20,7 +20,6 @@ class WorkspaceDatabase:
 
     @property
     def location(self) -> str:
-        """Where it is, for messages; holds no password."""
         return self._database.location
 
     def close(self) -> None:
@@ -51,13 +50,10 @@ class WorkspaceDatabase:
                 self._database.execute_many(statement, rows)
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> Sequence[Row]:
-        """Run a query and return all its rows."""
         return self._database.rows(statement, values)
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
-        """Run a query and return its first row, or None."""
         return self._database.row(statement, values)
 
     def decoding(self) -> AbstractContextManager[None]:
-        """Raise errors from decoding an invalid row as a damaged ledger."""
         return self._database.decoding()

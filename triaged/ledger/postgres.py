@@ -184,37 +184,22 @@ class PostgresDatabase:
             raise LeaseLost(self.location, workspace)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run one writing statement in the open transaction; return the changed rows.
-
-        Raises:
-            TransactionMisused: no transaction is open.
-
-        """
         self._owner.check_open()
         return self._run(statement, values).rowcount
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one writing statement for each row of values.
-
-        Raises:
-            TransactionMisused: no transaction is open.
-
-        """
         self._owner.check_open()
         with self._translate_errors():
             cursor = self._connected().cursor()
             cursor.executemany(_translated(statement), [*map(storable, rows)])
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[DictRow]:
-        """Run a query and return all its rows."""
         return self._outside(lambda: self._run(statement, values).fetchall())
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> DictRow | None:
-        """Run a query and return its first row, or None."""
         return self._outside(lambda: self._run(statement, values).fetchone())
 
     def decoding(self) -> AbstractContextManager[None]:
-        """Raise errors from decoding an invalid row as a damaged ledger."""
         return decoding_rows(self.location, _DAMAGED)
 
     def statement(

@@ -134,39 +134,24 @@ class SqliteDatabase:
             )
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
-        """Run one writing statement in the open transaction; return the changed rows.
-
-        Raises:
-            TransactionMisused: no transaction is open.
-
-        """
         self._owner.check_open()
         return self._run(statement, values).rowcount
 
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Run one writing statement for each row of values.
-
-        Raises:
-            TransactionMisused: no transaction is open.
-
-        """
         self._owner.check_open()
         with self._translate_errors():
             self._connection.executemany(statement, map(storable, rows))
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Run a query and return all its rows."""
         with self._translate_errors():
             return self._run(statement, values).fetchall()
 
     def row(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
-        """Run a query and return its first row, or None."""
         with self._translate_errors():
             found: Row | None = self._run(statement, values).fetchone()
         return found
 
     def decoding(self) -> AbstractContextManager[None]:
-        """Raise errors from decoding an invalid row as a damaged ledger."""
         return decoding_rows(self.location, _DAMAGED)
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
