@@ -31,12 +31,10 @@ class LazyGroup(click.Group):
     """Imports only the module of the requested command, for a faster start."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order of the help."""
         del ctx
         return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None."""
         del ctx
         if cmd_name not in COMMAND_MODULES:
             return None
@@ -48,7 +46,6 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or suggest the nearest one."""
         name = args[0]
         if name not in COMMAND_MODULES and not name.startswith("-"):
             import difflib  # noqa: PLC0415 - only for mistyped names

@@ -37,7 +37,6 @@ class CheckResult:
 
     @property
     def usable(self) -> list[str]:
-        """The names of the workspaces that would run."""
         return [
             workspace.name
             for fleet in self.fleets

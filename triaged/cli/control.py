@@ -35,7 +35,6 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[L
     Raises:
         ConfigError: the ledger belongs to another workspace.
         LedgerError: there is no ledger here, or it cannot be opened.
-
     """
     with insist(
         settings,
@@ -54,7 +53,6 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
 
     Raises:
         LedgerError: it failed for another reason.
-
     """
     is_told = False
     while True:
@@ -98,7 +96,6 @@ class DismissingPaused(TriagedError):
         self.flag = flag
 
     def __str__(self) -> str:
-        """State who paused, when and why, and how to resume."""
         end = "triaged resume --all" if self.flag.is_of_fleet else "triaged resume"
         return f"dismissing is paused {describe(self.flag)}; {end} ends it"
 

@@ -75,7 +75,6 @@ class DemoFailed(TriagedError):
         self.what = what
 
     def __str__(self) -> str:
-        """Return what went wrong."""
         return f"the demo failed: {self.what}"
 
 

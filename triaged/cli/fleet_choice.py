@@ -39,7 +39,6 @@ class Choice:
 
     @property
     def is_several(self) -> bool:
-        """Whether more than one workspace may be meant."""
         return self.is_all or bool(self.labels)
 
 

@@ -104,7 +104,6 @@ class _QueuedLogger:
         self._writer = writer
 
     def msg(self, line: str) -> None:
-        """Queue one line."""
         self._writer.put(line + "\n")
 
     debug = info = warning = error = critical = exception = log = fatal = msg

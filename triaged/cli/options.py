@@ -70,7 +70,6 @@ class EnumChoice(click.ParamType[E], Generic[E]):
         self.name = "|".join(enum)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Return the values, for the help text."""
         del param, ctx
         return f"[{self.name}]"
 
@@ -80,7 +79,6 @@ class EnumChoice(click.ParamType[E], Generic[E]):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> E:
-        """Convert a value to its member."""
         try:
             return self._enum(value.lower())
         except ValueError:
@@ -90,7 +88,6 @@ class EnumChoice(click.ParamType[E], Generic[E]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem]":
-        """Return the values that complete the input."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
 
         del ctx, param

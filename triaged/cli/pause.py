@@ -82,7 +82,6 @@ def _resume(settings: Settings, *, whole_fleet: bool = False) -> None:
 
 
 def _still_paused(names: Sequence[str]) -> str:
-    """Say which workspaces were paused by themselves."""
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     listed = ", ".join(names[:_SHOWN])
     return f"triaged: paused by themselves, and still so: {listed}{more}"

@@ -43,7 +43,6 @@ class Plan:
 
         Raises:
             PlanRejected: the message tells what does not match.
-
         """
         if self.workspace != workspace or self.api_url != api_url:
             raise PlanRejected(
@@ -93,7 +92,6 @@ def read_plan(text: str) -> Plan:
 
     Raises:
         PlanRejected: it is not a complete plan file.
-
     """
     try:
         document = json.loads(text.removeprefix("\ufeff"))

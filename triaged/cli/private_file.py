@@ -12,7 +12,6 @@ def write_private(path: Path, data: bytes) -> None:
 
     Raises:
         OSError: it cannot be written.
-
     """
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         # A pipe or a terminal cannot be replaced.

@@ -157,7 +157,6 @@ class _Session:
         await self._send()
 
     def sum_up(self) -> int:
-        """Print a summary, and return the exit code."""
         told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
         echo(f"\nReview: {told or 'nothing was done'}.")
         return self._code

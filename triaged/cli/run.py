@@ -235,7 +235,6 @@ def _sending(
 
     Raises:
         ConfigError: notification URLs are given and cannot be used.
-
     """
     if workspace.settings.notify_file is None:
         return lambda _: None

@@ -40,7 +40,6 @@ def attempt_line(attempt: Attempt, *, at: datetime) -> str:
 
 
 def _matched(trace: dict[str, Any], rule: str | None) -> Iterator[str]:
-    """Yield the conditions of a rule that matched."""
     for result in trace["rules"]:
         if result["rule"] == rule:
             yield from _leaves(result["match"])

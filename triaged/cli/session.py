@@ -59,7 +59,6 @@ class Activity:
                 self._bar = None
 
     def note(self, why: str) -> None:
-        """Show the reason for waiting."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")
@@ -68,7 +67,6 @@ class Activity:
         self._noted = why
 
     def resume(self) -> None:
-        """Show the progress message again."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=self._what)
@@ -81,7 +79,6 @@ class SessionClock(SystemClock):
         self._activity = activity
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; cancellable."""
         # Commands sleep for long only because of the quota.
         if seconds < NOTICE_SECONDS:
             await super().sleep(seconds)
@@ -100,7 +97,6 @@ async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
     Raises:
         MalformedResponse: its rows may be wrong or out of date: none is acted on.
         LexiError, QuotaExhausted: the call did not come about.
-
     """
     with activity.show("listing the pending tasks"):
         listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
@@ -121,7 +117,6 @@ async def open_session(
         OutputError: standard output cannot be written, so no call is spent.
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
-
     """
     require_output()
     activity = Activity()

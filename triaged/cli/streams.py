@@ -41,7 +41,6 @@ class OutputError(TriagedError):
         self.problem = problem
 
     def __str__(self) -> str:
-        """State the stream and what is wrong with it."""
         return f"standard output cannot be written: {self.problem}"
 
 
@@ -60,7 +59,6 @@ def flush_output() -> None:
 
     Raises:
         OutputError: it cannot be written.
-
     """
     try:
         sys.stdout.flush()

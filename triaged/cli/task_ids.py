@@ -24,7 +24,6 @@ class UnknownTask(TriagedError):
         self.problem = problem
 
     def __str__(self) -> str:
-        """State the task id, and similar ids."""
         return self.problem
 
 
@@ -131,7 +130,6 @@ def _unique_prefix(task_id: str, others: Sequence[str]) -> str:
 
 
 def _shared(left: str, right: str) -> int:
-    """Return the length of the common prefix of two ids."""
     pairs = zip(left, right, strict=False)
     return next(
         (at for at, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right))

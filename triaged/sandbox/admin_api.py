@@ -47,7 +47,6 @@ class AdminRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return the routes in addition to those of the LeadLex API."""
         one = "/sandbox/tasks/{task_id:path}"
         return [
             Route("/", self.page, methods=["GET"]),
@@ -61,12 +60,10 @@ class AdminRoutes:
         ]
 
     async def page(self, _: Request) -> Response:
-        """Return the state as an HTML page."""
         self._state.catch_up()
         return page.render(self._state)
 
     async def state(self, _: Request) -> Response:
-        """Return the state as JSON."""
         return responses.json_response(self._state.snapshot())
 
     async def add_faults(self, request: Request) -> Response:
@@ -81,12 +78,10 @@ class AdminRoutes:
         return await self.state(request)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Remove all faults."""
         self._state.faults.clear()
         return await self.state(request)
 
     async def add_tasks(self, request: Request) -> Response:
-        """Add tasks, and return their ids."""
         try:
             body = await _json(request)
             tasks = _member(body, "tasks")
@@ -122,7 +117,6 @@ class AdminRoutes:
         return ordinary | dict(given)
 
     async def settle(self, request: Request) -> Response:
-        """Approve or dismiss a task, as a person does in the dashboard."""
         try:
             status = _member(await _json(request), "status")
         except ValueError as error:
@@ -141,7 +135,6 @@ class AdminRoutes:
         return responses.json_response({"task_id": task_id, "status": status})
 
     async def remove(self, request: Request) -> Response:
-        """Remove a task."""
         try:
             self._state.store.remove(request.path_params["task_id"])
         except TaskNotFound:
@@ -149,7 +142,6 @@ class AdminRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def reset(self, request: Request) -> Response:
-        """Restore the initial state."""
         self._state.reset()
         return await self.state(request)
 

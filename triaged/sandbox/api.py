@@ -32,7 +32,6 @@ class ApiRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return the routes under ``BASE``."""
         one = f"{TASKS}/{{task_id:path}}"
         return [
             Route(TASKS, self.list_tasks, methods=["GET"]),

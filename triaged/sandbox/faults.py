@@ -123,11 +123,9 @@ class Fault:
 
     @property
     def amount(self) -> float:
-        """Return the value, or the default of this kind."""
         return DEFAULT_VALUES[self.kind] if self.value is None else self.value
 
     def matches(self, operation: str) -> bool:
-        """Return whether the fault applies to calls of this operation."""
         if self.kind in LIST_KINDS and operation != LIST:
             return False
         return self.operation in {operation, ANY}
@@ -182,15 +180,12 @@ class FaultScript:
             self.add(fault)
 
     def add(self, fault: Fault) -> None:
-        """Append a fault to the script."""
         self._pending.append(_Pending(fault, skip=fault.skip, count=fault.count))
 
     def clear(self) -> None:
-        """Remove all faults."""
         self._pending.clear()
 
     def active(self) -> list[Fault]:
-        """Return the active faults, with their remaining counts."""
         return [pending.remaining() for pending in self._pending]
 
     def next_fault(self, operation: str) -> Fault | None:

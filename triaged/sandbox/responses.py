@@ -139,7 +139,6 @@ class TruncatedResponse(Response):
         self.headers["Content-Type"] = whole.headers["Content-Type"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the headers and half of the body, then close the connection."""
         await send(
             {
                 "type": "http.response.start",
@@ -161,7 +160,6 @@ class EndlessResponse(Response):
         del self.headers["Content-Length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the connection is closed."""
         await send(
             {
                 "type": "http.response.start",

@@ -42,7 +42,6 @@ def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
     Raises:
         ValueError: the address is not a loopback address.
         OSError: the port is taken.
-
     """
     name = "127.0.0.1" if host == "localhost" else host
     try:
@@ -78,7 +77,6 @@ async def serve(
     Raises:
         ValueError: the address is not loopback.
         OSError: the port is taken.
-
     """
     await serve_on(sandbox, listen(host, port), on_ready=on_ready)
 

@@ -69,7 +69,6 @@ class SandboxSettings:
         return replace(self, minute_limit=minute, day_limit=day)
 
     def minute(self) -> Window:
-        """Return the minute's window."""
         return Window(
             limit=self.minute_limit,
             seconds=self.minute_window,
@@ -77,7 +76,6 @@ class SandboxSettings:
         )
 
     def day(self) -> Window:
-        """Return the day's window."""
         return Window(
             limit=self.day_limit, seconds=self.day_window, phase=self.day_phase
         )

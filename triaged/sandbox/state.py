@@ -87,20 +87,16 @@ class SandboxState:
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
 
     def catch_up(self) -> None:
-        """Let the simulated people do what is due by now."""
         if self.people is not None:
             self.people.catch_up(self.clock.now())
 
     def seconds(self) -> float:
-        """Return the current time in seconds since the epoch."""
         return self.clock.now().timestamp()
 
     def request_id(self) -> str:
-        """Return a new request id."""
         return "req_" + "".join(self._random.choices(_ID_LETTERS, k=26))
 
     def record(self, call: RecordedCall) -> None:
-        """Record a call."""
         self.calls.append(call)
         self.call_counts[call.operation, call.status] += 1
 
@@ -121,12 +117,10 @@ class SandboxState:
             sleeping.cancel()
 
     def close(self) -> None:
-        """End all delays, as the sandbox is about to stop."""
         for sleeping in self._delays:
             sleeping.cancel()
 
     def snapshot(self) -> dict[str, object]:
-        """Return the whole state as JSON values, for tests and users."""
         self.catch_up()
         now = self.seconds()
         day = self.limits.peek(now)

@@ -58,7 +58,6 @@ def generate(
     """Generate pending tasks and ``settled_ratio`` times as many with a final status.
 
     About a fifth is test data, a fifth stale searches, 15 % duplicates.
-
     """
     maker = TaskGenerator(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
     pending = maker.make(count)
