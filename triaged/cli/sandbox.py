@@ -20,7 +20,7 @@ from triaged.rules.task import Task
 from triaged.rulesfile.loader import load_rules
 from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
 from triaged.sandbox.people import PeopleSettings, Policy
-from triaged.sandbox.server import Sandbox, serve
+from triaged.sandbox.server import Sandbox, listen, serve_on
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
 _FAULTS = "\n".join(f"  {kind:<19} {text}" for kind, text in DESCRIPTIONS.items())
@@ -257,7 +257,7 @@ async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> No
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(
-                serve(simulator, port=port, on_ready=_announcer(settings))
+                serve_on(simulator, listen(port=port), on_ready=_announcer(settings))
             )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,24 +1,10 @@
 """The control API of a sandbox: faults, tasks and state, without key and quota.
 
-LeadLex has nothing like it.
-
-``GET /sandbox/state``
-    tasks by status, calls by operation and status, every effect, limits and faults.
-``POST /sandbox/faults`` with ``{"faults": ["dismiss:drop-after-effect:3"]}``
-    adds faults; ``DELETE /sandbox/faults`` removes all.
-``POST /sandbox/tasks`` with ``{"tasks": [{...}]}``
-    adds tasks and returns their ids.  Absent fields get ordinary values; an id that a
-    task has or had is refused (409).  With ``"raw": true`` tasks are added as they are.
-``POST /sandbox/tasks/ID/settle`` with ``{"status": "approved"}``
-    approves or dismisses a task as a person does in the dashboard.
-``DELETE /sandbox/tasks/ID``
-    removes a task.
-``POST /sandbox/reset``
-    restores the state of the start.
-
+LeadLex has nothing like it.  ``triaged sandbox --help`` lists its requests.
 """
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -82,6 +68,11 @@ class AdminRoutes:
         return await self.state(request)
 
     async def add_tasks(self, request: Request) -> Response:
+        """Add tasks, and return their ids.
+
+        Absent fields get ordinary values, and an id that a task has or had is refused;
+        with ``"raw": true`` tasks are added as they are.
+        """
         try:
             body = await _json(request)
             tasks = _member(body, "tasks")
@@ -107,7 +98,7 @@ class AdminRoutes:
     def _with_defaults(self, task: Json) -> Json:
         given: Mapping[str, Json] = task if isinstance(task, dict) else {}
         ordinary: dict[str, Json] = {
-            "id": self._state.new_id(),
+            "id": str(uuid.uuid4()),  # never reused, even after a reset
             "type": "prospect_search",
             "status": "pending",
             "description": "Find 20 CEOs at law firms in New York",

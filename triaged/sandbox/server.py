@@ -65,29 +65,16 @@ def api_url(listener: socket.socket) -> str:
     return root_url(listener) + BASE
 
 
-async def serve(
-    sandbox: Sandbox,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    on_ready: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Serve until cancelled; ``on_ready`` is called with the base URL of the API.
-
-    Raises:
-        ValueError: the address is not loopback.
-        OSError: the port is taken.
-    """
-    await serve_on(sandbox, listen(host, port), on_ready=on_ready)
-
-
 async def serve_on(
     sandbox: Sandbox,
     listener: socket.socket,
     *,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve on a bound socket, and close it at the end."""
+    """Serve on a bound socket until cancelled, and close it at the end.
+
+    ``on_ready`` is called with the base URL of the API.
+    """
     config = uvicorn.Config(
         sandbox.app,
         http=_AbortableProtocol,

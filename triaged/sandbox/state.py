@@ -3,7 +3,6 @@
 import asyncio
 import random
 import string
-import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Final
 from triaged.clock import Clock, SystemClock
 from triaged.rules.task import Json
 from triaged.sandbox.faults import FaultScript
-from triaged.sandbox.limits import Limits
+from triaged.sandbox.limits import Limits, Window
 from triaged.sandbox.people import People
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import Store, format_timestamp
@@ -67,8 +66,16 @@ class SandboxState:
             tasks, order=settings.list_order, lists_reason=settings.lists_reason
         )
         self.limits = Limits(
-            minute=settings.minute(),
-            day=settings.day(),
+            minute=Window(
+                limit=settings.minute_limit,
+                seconds=settings.minute_window,
+                phase=settings.minute_phase,
+            ),
+            day=Window(
+                limit=settings.day_limit,
+                seconds=settings.day_window,
+                phase=settings.day_phase,
+            ),
             refused_count=settings.refused_count,
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
@@ -99,10 +106,6 @@ class SandboxState:
     def record(self, call: RecordedCall) -> None:
         self.calls.append(call)
         self.call_counts[call.operation, call.status] += 1
-
-    def new_id(self) -> str:
-        """Return a new task id, which is never reused, even after a reset."""
-        return str(uuid.uuid4())
 
     async def delay(self, seconds: float) -> None:
         """Wait, at most until the sandbox is closed."""
