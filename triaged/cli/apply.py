@@ -13,14 +13,7 @@ from triaged.cli.confirm import confirm
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.dismiss import question, report_dispatched, report_skipped
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, LOG_OPTIONS, with_settings
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
 from triaged.cli.session import list_pending, open_session
@@ -42,7 +35,7 @@ from triaged.workspace import Workspace
 @click.command
 @click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def apply(*, settings: Settings, file: Path, yes: bool) -> None:
     """Dismiss what a plan contains, except tasks that have changed since."""
     now = SystemClock().now()

@@ -3,20 +3,12 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import click
 
 from triaged.cli.backtest_html import limitations, render_backtest, summary
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    EnumChoice,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, Format, with_format_of, with_settings
 from triaged.cli.output import console, echo, echo_html, echo_json, truncate
 from triaged.cli.session import open_session
 from triaged.clock import SystemClock
@@ -36,33 +28,18 @@ from triaged.triage.backtest import (
 )
 
 
-class ReportFormat(StrEnum):
-    """How the report is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
-
-
 @click.command
-@click.option(
-    "--format",
-    "form",
-    type=EnumChoice(ReportFormat),
-    default=ReportFormat.TABLE,
-    show_default="table",
-    help="How to print.",
-)
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
-def backtest(*, settings: Settings, form: ReportFormat) -> None:
+@with_format_of(Format.TABLE, Format.JSON, Format.HTML)
+@with_settings(*CALL_OPTIONS)
+def backtest(*, settings: Settings, form: Format) -> None:
     """Compare the rules with what people approved and dismissed."""
     clock = SystemClock()
     rules, _ = load_rules(*settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
-    if form is ReportFormat.JSON:
+    if form is Format.JSON:
         report = _as_json(result)
         echo_json(report)
-    elif form is ReportFormat.HTML:
+    elif form is Format.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
         echo_html(page)
     else:

@@ -13,7 +13,6 @@ from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
-    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
@@ -41,7 +40,7 @@ _DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 @click.command
 @with_format
-@with_settings(*RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def budget(*, settings: Settings, form: Format) -> None:
     """Divide a day's calls between polls, dismissals and the reserve."""
     known = _known(settings)

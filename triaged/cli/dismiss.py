@@ -15,11 +15,8 @@ from triaged.cli.confirm import confirm
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
     while_paused_option,
     with_settings,
 )
@@ -99,7 +96,7 @@ class TaskFilter:
 @click.option("--reason", required=True, metavar="R", help="The reason code.")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
 @while_paused_option
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def dismiss(
     *,
     settings: Settings,

@@ -6,15 +6,7 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    Format,
-    with_format,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import (
     cause_in_words,
     console,
@@ -62,7 +54,7 @@ _MAX_SIMILAR: Final = 2_000
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def explain(
     *,
     settings: Settings,

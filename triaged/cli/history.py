@@ -4,18 +4,16 @@ import csv
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 import click
 
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
+    CALL_OPTIONS,
     EnumChoice,
     FleetUse,
+    Format,
+    with_format_of,
     with_settings,
 )
 from triaged.cli.output import echo, echo_json, print_table, truncate
@@ -27,14 +25,6 @@ from triaged.rules.duration import parse_duration
 from triaged.rules.task import parse_timestamp
 from triaged.settings import Settings
 from triaged.text import escape_unprintable
-
-
-class HistoryFormat(StrEnum):
-    """How the history is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
 
 
 @click.command
@@ -58,17 +48,8 @@ class HistoryFormat(StrEnum):
 @click.option(
     "--refresh", is_flag=True, help="With --agreement: ask the API in any case."
 )
-@click.option(
-    "--format",
-    "form",
-    type=EnumChoice(HistoryFormat),
-    default=HistoryFormat.TABLE,
-    show_default="table",
-    help="How to print.",
-)
-@with_settings(
-    *API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH
-)
+@with_format_of(Format.TABLE, Format.JSON, Format.CSV)
+@with_settings(*CALL_OPTIONS, fleet=FleetUse.EACH)
 def history(
     *,
     settings: Settings,
@@ -81,7 +62,7 @@ def history(
     held: bool,
     agreement: bool,
     refresh: bool,
-    form: HistoryFormat,
+    form: Format,
 ) -> None:
     """Show what was dismissed, by which rule or person, and the outcome."""
     if observed + held + agreement > 1:
@@ -89,7 +70,7 @@ def history(
     if refresh and not agreement:
         raise click.UsageError("--refresh goes with --agreement")
     if held or agreement:
-        if form is HistoryFormat.CSV or any((since, task, rule, reason, outcome)):
+        if form is Format.CSV or any((since, task, rule, reason, outcome)):
             raise click.UsageError(
                 "--held and --agreement show everything, as a table or as JSON;"
                 " drop the other flags"
@@ -127,10 +108,10 @@ def history(
 
 
 def _show_apart(
-    settings: Settings, form: HistoryFormat, *, agreement: bool, refresh: bool
+    settings: Settings, form: Format, *, agreement: bool, refresh: bool
 ) -> None:
     """Show the views that need more modules, imported here for a faster start."""
-    as_json = form is HistoryFormat.JSON
+    as_json = form is Format.JSON
     if agreement:
         from triaged.cli.history_agreement import show_agreement  # noqa: PLC0415
 
@@ -142,7 +123,7 @@ def _show_apart(
 
 def _show_observed(
     ledger: Ledger,
-    form: HistoryFormat,
+    form: Format,
     since: datetime | None,
     task_id: str | None,
     rule: str | None,
@@ -172,13 +153,13 @@ def _whole_id(typed: str, ledger: Ledger) -> str:
 
 def _print(
     rows: Sequence[dict[str, Any]],
-    form: HistoryFormat,
+    form: Format,
     columns: Sequence[str],
     as_table: Callable[[], None],
 ) -> None:
-    if form is HistoryFormat.JSON:
+    if form is Format.JSON:
         echo_json(rows)
-    elif form is HistoryFormat.CSV:
+    elif form is Format.CSV:
         _write_csv(rows, columns)
     else:
         as_table()

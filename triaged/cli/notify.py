@@ -12,7 +12,6 @@ from triaged.cli import exit_codes
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     NOTIFY_OPTIONS,
-    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
@@ -44,7 +43,7 @@ from triaged.triage.digest_source import digest_begins, read_digest
     help="With --preview: also write the digest as HTML.",
 )
 @with_format
-@with_settings(*NOTIFY_OPTIONS, *RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*NOTIFY_OPTIONS, "rules", *LEDGER_OPTIONS)
 def notify(
     *,
     settings: Settings,

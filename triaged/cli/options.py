@@ -2,18 +2,15 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
 from triaged.errors import ConfigError, Problem
 from triaged.settings import env_name, read_settings, unknown_variables
 from triaged.text import escape_unprintable
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
@@ -40,7 +37,6 @@ _HELP: Final = {
     "log_format": "json or console [default: json unless a terminal].",
 }
 
-API: Final = ("api_key_file", "api_url")
 QUOTA_OPTIONS: Final = (
     "api_plan",
     "rate_limit",
@@ -49,49 +45,50 @@ QUOTA_OPTIONS: Final = (
     "poll_interval",
 )
 LEDGER_OPTIONS: Final = ("workspace", "state_dir", "ledger_url")
+# Of the commands that call the API.
+CALL_OPTIONS: Final = (
+    "api_key_file",
+    "api_url",
+    "rules",
+    *QUOTA_OPTIONS,
+    *LEDGER_OPTIONS,
+)
 LOG_OPTIONS: Final = ("log_level", "log_format")
-RULES_OPTIONS: Final = ("rules",)
-FLEET_OPTIONS: Final = ("fleet",)
-LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
-RETENTION_OPTIONS: Final = ("retention",)
 NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 
 
-class EnumChoice(click.ParamType[E], Generic[E]):
+class EnumChoice(click.Choice[E], Generic[E]):
     """A click parameter type: a member of an enumeration, given by its value."""
 
-    def __init__(self, enum: type[E]) -> None:
-        self._enum = enum
-        self.name = "|".join(enum)
+    def __init__(self, members: Iterable[E]) -> None:
+        super().__init__(members, case_sensitive=False)
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        del param, ctx
-        return f"[{self.name}]"
+    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
+        del ctx
+        return f"{value!r} is not one of {', '.join(self.choices)}"
+
+
+class Parsed(click.ParamType[T], Generic[T]):
+    """A click parameter type: what a function returns, or its ``ValueError``."""
+
+    name = "text"
+
+    def __init__(self, parse: Callable[[str], T]) -> None:
+        self._parse = parse
 
     def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> E:
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> T:
         try:
-            return self._enum(value.lower())
-        except ValueError:
-            known = ", ".join(self._enum)
-            self.fail(f"{value!r} is not one of {known}", param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
-
-        del ctx, param
-        return [CompletionItem(v) for v in self._enum if v.startswith(incomplete)]
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Format(StrEnum):
@@ -99,6 +96,8 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
+    HTML = "html"
 
 
 class FleetUse(Enum):
@@ -205,16 +204,19 @@ def while_paused_option(command: Command) -> Command:
     )(command)
 
 
-def with_format(command: Command) -> Command:
-    """Add ``--format table|json``; the command receives ``form``."""
+def with_format_of(*formats: Format) -> Callable[[Command], Command]:
+    """Add ``--format`` with these formats; the command receives ``form``."""
     return click.option(
         "--format",
         "form",
-        type=EnumChoice(Format),
+        type=EnumChoice(formats),
         default=Format.TABLE,
         show_default="table",
         help="How to print.",
-    )(command)
+    )
+
+
+with_format = with_format_of(Format.TABLE, Format.JSON)
 
 
 def _flag(name: str) -> Callable[[Command], Command]:

@@ -12,15 +12,7 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    Format,
-    with_format,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
 from triaged.cli.plan_table import PlanView, show_plan
@@ -116,7 +108,7 @@ class Preview:
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def plan(
     *,
     settings: Settings,

@@ -3,7 +3,7 @@
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, RULES_OPTIONS, with_settings
+from triaged.cli.options import LEDGER_OPTIONS, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -25,7 +25,7 @@ from triaged.triage.evidence import (
 
 @click.command
 @click.argument("name", metavar="RULE")
-@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *LEDGER_OPTIONS)
 def promote(*, settings: Settings, name: str) -> None:
     """Let an observing rule act."""
     agreement = _change(settings, name, Change.PROMOTED)
@@ -36,7 +36,7 @@ def promote(*, settings: Settings, name: str) -> None:
 
 @click.command
 @click.argument("name", metavar="RULE")
-@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *LEDGER_OPTIONS)
 def demote(*, settings: Settings, name: str) -> None:
     """Let an acting rule only observe."""
     if _change(settings, name, Change.DEMOTED) is not None:

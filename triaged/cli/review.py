@@ -16,11 +16,8 @@ from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.keypress import cbreak_mode, read_key
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
     while_paused_option,
     with_settings,
 )
@@ -62,7 +59,7 @@ class Answer:
 
 @click.command
 @while_paused_option
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def review(*, settings: Settings, while_paused: bool) -> None:
     """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():

@@ -14,14 +14,9 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs, is_console
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    LISTEN_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
     NOTIFY_OPTIONS,
-    QUOTA_OPTIONS,
-    RETENTION_OPTIONS,
-    RULES_OPTIONS,
     FleetUse,
     with_settings,
 )
@@ -63,13 +58,12 @@ OnAttempt = Callable[[Attempt], None]
     help="With --once: write the metrics for node_exporter's textfile collector.",
 )
 @with_settings(
-    *API,
-    *RULES_OPTIONS,
-    *QUOTA_OPTIONS,
-    *LEDGER_OPTIONS,
-    *RETENTION_OPTIONS,
+    *CALL_OPTIONS,
+    "retention",
     *NOTIFY_OPTIONS,
-    *LISTEN_OPTIONS,
+    "listen",
+    "page",
+    "page_user_header",
     *LOG_OPTIONS,
     fleet=FleetUse.WHOLE,
 )

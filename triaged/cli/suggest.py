@@ -10,13 +10,7 @@ from typing import Final
 
 import click
 
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, with_settings
 from triaged.cli.output import echo, print_table
 from triaged.cli.private_file import write_private
 from triaged.cli.session import open_session
@@ -66,7 +60,7 @@ class _Settled:
 @click.option(
     "--reason", metavar="R", help="The reason code of every rule [default: a guess]."
 )
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def suggest(
     *, settings: Settings, out: Path | None, redact: bool, reason: str | None
 ) -> None:

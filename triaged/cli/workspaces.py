@@ -11,7 +11,7 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.fleet_choice import fleet_directory, has_labels, parse_labels
 from triaged.cli.fleet_report import read_rows
-from triaged.cli.options import FLEET_OPTIONS, Format, with_format, with_settings
+from triaged.cli.options import Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.clock import SystemClock
 from triaged.fleet.loader import load_fleet
@@ -30,7 +30,7 @@ from triaged.triage.fleet_state import WorkspaceState
     help="Only those with this label; repeatable: all of them.",
 )
 @with_format
-@with_settings("state_dir", "ledger_url", *FLEET_OPTIONS)
+@with_settings("state_dir", "ledger_url", "fleet")
 def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> None:
     """Print a row for each workspace, those that need attention first."""
     wanted = parse_labels(labels)
