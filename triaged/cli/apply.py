@@ -12,6 +12,7 @@ from triaged.cli import exit_codes
 from triaged.cli.confirm import confirm
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.dismiss import question, report_dispatched, report_skipped
+from triaged.cli.files import read_given
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import CALL_OPTIONS, LOG_OPTIONS, with_settings
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
@@ -20,7 +21,6 @@ from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
-from triaged.errors import os_reason
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.rules.task import Decision
@@ -39,13 +39,8 @@ from triaged.workspace import Workspace
 def apply(*, settings: Settings, file: Path, yes: bool) -> None:
     """Dismiss what a plan contains, except tasks that have changed since."""
     now = SystemClock().now()
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        why = os_reason(error)
-        raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
-    reviewed = read_plan(text)
+    body = read_given(file, param="PLAN", most=MAX_BYTES)
+    reviewed = read_plan(body.decode("utf-8", "replace"))
     rules, _ = load_written_rules(*settings.rules, now=now)
     reviewed.check(
         workspace=settings.workspace,

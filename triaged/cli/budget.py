@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.control import open_ledger
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
@@ -78,11 +79,7 @@ def _known(settings: Settings) -> _Known:
     if not settings.ledger.may_exist():
         return _Known()
     clock = SystemClock()
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()

@@ -28,6 +28,20 @@ def login_name() -> str:
     return f"{caller} (as {name})" if caller and caller != name else name
 
 
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger of one workspace; make it if there is none.
+
+    Raises:
+        ConfigError: the ledger belongs to another workspace.
+        LedgerError: it cannot be opened.
+    """
+    return Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    )
+
+
 @contextlib.contextmanager
 def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[Ledger]:
     """Open an existing ledger that a daemon uses; for one workspace or for all.

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import click
 
+from triaged.cli.control import open_ledger
+from triaged.cli.files import read_given
 from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import (
     cause_in_words,
@@ -29,7 +31,6 @@ from triaged.cli.task_ids import (
     unknown_id,
 )
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.ledger import Ledger
 from triaged.rules.context import EvaluationContext, build_context
@@ -96,11 +97,7 @@ def _explain_file(
 
 
 def _read_task_file(file: Path) -> Task:
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        why = f"{file}: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--task") from error
+    body = read_given(file, param="--task")
     if (task := protocol.decode_task(body)) is not None:
         return task
     try:
@@ -122,11 +119,7 @@ def _explain_id(
 ) -> dict[str, Any]:
     known: Lookup = lookup_in(())
     if settings.ledger.may_exist():
-        with Ledger.open_own(
-            settings.ledger,
-            workspace=settings.workspace,
-            is_of_fleet=settings.fleet is not None,
-        ) as ledger:
+        with open_ledger(settings) as ledger:
             found = expand(task_id, ledger.task_ids)
             remembered = _from_ledger(ledger, found) if found and now is None else None
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from triaged.cli.control import open_ledger
 from triaged.cli.options import (
     CALL_OPTIONS,
     EnumChoice,
@@ -84,11 +85,7 @@ def history(
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
         _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
         return
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
             wanted = (moment, task_id, rule, reason)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from triaged.cli import exit_codes
+from triaged.cli.control import open_ledger
 from triaged.cli.output import echo, echo_json, print_table, truncate
 from triaged.cli.session import open_session
 from triaged.cli.task_ids import printable, shorten
@@ -65,11 +66,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
     except TriagedError as error:
         echo(f"triaged: the API was not asked what people did: {error}", error=True)
         code = exit_codes.exit_code_for(error)
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         in_force = rules_in_force(ruleset, ledger.rule_changes.changes())
         found = summarise(ledger.feedback.observations(), in_force)
         if as_json:
@@ -82,11 +79,7 @@ def show_agreement(settings: Settings, *, as_json: bool, refresh: bool) -> int:
 
 async def _ask(settings: Settings, *, refresh: bool) -> None:
     clock = SystemClock()
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         now = clock.now()
         if not ledger.feedback.undecided(seen_before=now):
             return

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.files import write_private
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     NOTIFY_OPTIONS,
@@ -17,7 +18,6 @@ from triaged.cli.options import (
     with_settings,
 )
 from triaged.cli.output import echo, echo_json
-from triaged.cli.private_file import write_private
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, os_reason
 from triaged.ledger import Ledger

@@ -77,10 +77,9 @@ class EnumChoice(click.Choice[E], Generic[E]):
 class Parsed(click.ParamType[T], Generic[T]):
     """A click parameter type: what a function returns, or its ``ValueError``."""
 
-    name = "text"
-
-    def __init__(self, parse: Callable[[str], T]) -> None:
+    def __init__(self, parse: Callable[[str], T], name: str = "text") -> None:
         self._parse = parse
+        self.name = name
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None

@@ -12,15 +12,14 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
+from triaged.cli.files import read_given, refuse_no_directory, write_out
+from triaged.cli.options import CALL_OPTIONS, Format, Parsed, with_format, with_settings
 from triaged.cli.output import echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
 from triaged.cli.plan_table import PlanView, show_plan
-from triaged.cli.private_file import write_private
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
@@ -34,30 +33,18 @@ from triaged.triage.guard import GuardResult, History, apply_guard
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-class TimestampParam(click.ParamType[datetime]):
-    """A timestamp with its time zone, in ISO 8601."""
-
-    name = "timestamp"
-
-    def convert(
-        self,
-        value: str | datetime,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> datetime:
-        moment = value if isinstance(value, datetime) else parse_timestamp(value)
-        if moment is None:
-            example = "2026-03-01T00:00:00Z"
-            self.fail(
-                f"expected a timestamp such as {example}, found {value!r}", param, ctx
-            )
-        return moment
+def _timestamp(text: str) -> datetime:
+    moment = parse_timestamp(text)
+    if moment is None:
+        example = "2026-03-01T00:00:00Z"
+        raise ValueError(f"expected a timestamp such as {example}, found {text!r}")
+    return moment
 
 
 now_option = click.option(
     "--now",
     metavar="TIME",
-    type=TimestampParam(),
+    type=Parsed(_timestamp),
     help="Set the clock (ISO 8601, with zone).",
 )
 
@@ -121,7 +108,9 @@ def plan(
 ) -> None:
     """Show what a cycle would do now and why."""
     if out is not None:
-        _refuse_no_place(out)
+        if out.is_dir():
+            raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+        refuse_no_directory(out)
     preview = make_preview(settings, tasks, now)
     if form is Format.JSON:
         echo_json(preview_json(preview, settings))
@@ -169,11 +158,9 @@ def make_preview(
 
 def read_tasks(file: Path) -> list[Task]:
     """Read a list response from a file."""
+    body = read_given(file, param="--tasks")
     try:
-        return protocol.decode_list(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
-    except OSError as error:
-        why = os_reason(error)
-        raise click.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
+        return protocol.decode_list(body.removeprefix(BYTE_ORDER_MARK))
     except ValueError as error:
         raise click.BadParameter(
             f'{file} is no list answer {{"data": {{"tasks": […]}}}}: {error}',
@@ -216,15 +203,6 @@ def preview_json(preview: Preview, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _refuse_no_place(out: Path) -> None:
-    """Reject an output path that cannot be written, before a call is spent."""
-    if out.is_dir():
-        raise click.BadParameter(f"{out} is a directory", param_hint="--out")
-    if not out.parent.is_dir():
-        why = f"there is no directory {out.parent} to write {out.name} to"
-        raise click.BadParameter(why, param_hint="--out")
-
-
 def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
     text = write_plan(
         preview.guarded.to_dismiss,
@@ -233,11 +211,7 @@ def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
         made_at=preview.now,
         rules_sha256=preview.rules.ruleset.sha256,
     )
-    try:
-        write_private(out, escape_json(text).encode())
-    except OSError as error:
-        why = f"{out} cannot be written: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--out") from error
+    write_out(out, escape_json(text))
     count = len(preview.guarded.to_dismiss)
     what = "1 dismissal" if count == 1 else f"{count} dismissals"
     next_step = f"; triaged apply {shlex.quote(str(out))}" if count else ""

@@ -10,16 +10,15 @@ from typing import Final
 
 import click
 
+from triaged.cli.files import refuse_no_directory, write_out
 from triaged.cli.options import CALL_OPTIONS, with_settings
 from triaged.cli.output import echo, print_table
-from triaged.cli.private_file import write_private
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
 from triaged.cli.streams import shows_unicode
 from triaged.cli.suggest_file import FileOptions, SuggestedFile, write_file
 from triaged.cli.suggest_names import NamedProposal, name_proposals
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.ledger import Ledger
 from triaged.rules.compiled import compile_condition
 from triaged.rules.conditions import conjuncts
@@ -66,7 +65,10 @@ def suggest(
 ) -> None:
     """Propose rules for what people dismissed."""
     if out is not None:
-        _refuse_no_place(out)
+        if out.is_file() or out.is_dir() or out.is_symlink():
+            why = f"{out} exists already; suggest never overwrites"
+            raise click.BadParameter(why, param_hint="--out")
+        refuse_no_directory(out)
     now = SystemClock().now()
     existing, reasons = _existing_rules(settings.rules, now)
     if reason is not None and reason not in reasons:
@@ -220,16 +222,6 @@ def _is_covered(parts: Parts, existing: Ruleset) -> bool:
     )
 
 
-def _refuse_no_place(out: Path) -> None:
-    """Refuse, before a call is spent, what could not be written afterwards."""
-    if out.is_file() or out.is_dir() or out.is_symlink():
-        why = f"{out} exists already; suggest never overwrites"
-        raise click.BadParameter(why, param_hint="--out")
-    if not out.parent.is_dir():
-        why = f"there is no directory {out.parent} to write {out.name} to"
-        raise click.BadParameter(why, param_hint="--out")
-
-
 def _say_what_was_found(
     file: SuggestedFile,
     found: Proposals,
@@ -274,11 +266,7 @@ def _print(text: str) -> None:
 
 
 def _write(out: Path, file: SuggestedFile) -> None:
-    try:
-        write_private(out, file.text.encode())
-    except OSError as error:
-        why = f"{out} cannot be written: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--out") from error
+    write_out(out, file.text)
     print_table(
         ("rule", "reason", "dismissed", "approved", "agreement on newer tasks"),
         [_row(one) for one in file.rules],
