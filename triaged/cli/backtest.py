@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from triaged.cli.backtest_html import limitations, render_backtest, summary
 from triaged.cli.options import CALL_OPTIONS, Format, with_format_of, with_settings
 from triaged.cli.output import console, echo, echo_html, echo_json, truncate
 from triaged.cli.session import open_session
@@ -26,6 +26,9 @@ from triaged.triage.backtest import (
     Record,
     run_backtest,
 )
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_SYMBOLS: Final = {True: "✓", False: "✗", None: "?"}
 
 
 @click.command
@@ -140,3 +143,56 @@ def _show(result: Backtest) -> None:
     echo("")
     for note in limitations(result):
         echo(f"note: {note}")
+
+
+def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
+    """Render the whole page."""
+    import jinja2  # noqa: PLC0415 - not needed for table and JSON
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = escape_unprintable
+    return environment.get_template("backtest.html").render(
+        result=result,
+        workspace=workspace,
+        at=f"{at:%Y-%m-%d %H:%M}",
+        notes=limitations(result),
+        summary=summary,
+        symbols=_SYMBOLS,
+        style=(_TEMPLATES / "backtest.css").read_text(encoding="utf-8"),
+    )
+
+
+def limitations(result: Backtest) -> list[str]:
+    """Return sentences about what the figures do not show."""
+    notes = [
+        "A task that people have not decided on yet is not here.",
+        "The API does not say who dismissed a task, nor what it leaves out of a list.",
+    ]
+    if result.unknown_times:
+        notes.append(
+            f"When {result.unknown_times} of the tasks were decided is not known; their"
+            " age is taken as of now, which is older than it was."
+        )
+    if result.uses_duplicates:
+        notes.append(
+            "Which other tasks were pending then is not known, so conditions on"
+            " duplicates hold for none."
+        )
+    return notes
+
+
+def summary(record: Record) -> str:
+    """Return one line on how often people decided as the rule would."""
+    agreement = record.agreement
+    if not agreement.total:
+        return "would have dismissed none of them"
+    return (
+        f"would have dismissed {agreement.total}: people dismissed"
+        f" {agreement.dismissed}, approved {agreement.approved}; agreement {agreement}"
+    )

@@ -36,8 +36,9 @@ from triaged.ledger import Ledger
 from triaged.rules.context import EvaluationContext, build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
+from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
@@ -93,7 +94,7 @@ def _explain_file(
         EMPTY_HISTORY,
         context,
     ).decisions[0]
-    return _explanation("file", rules, task, context, decision)
+    return _explanation("file", rules.ruleset, task, context, decision)
 
 
 def _read_task_file(file: Path) -> Task:
@@ -131,13 +132,15 @@ def _explain_id(
         task_id = found or task_id
     preview = make_preview(settings, None, now)
     context = build_context(
-        preview.rules.ruleset.conditions(), preview.tasks, now=preview.now
+        preview.ruleset.conditions(), preview.tasks, now=preview.now
     )
     pending = lookup_in(task.id for task in preview.tasks if task.id)
     meant = expand(task_id, pending)
     for decision in preview.guarded.decisions:
         if meant is not None and decision.task.id == meant:
-            return _explanation("list", preview.rules, decision.task, context, decision)
+            return _explanation(
+                "list", preview.ruleset, decision.task, context, decision
+            )
     where = "the ledger or among the pending tasks"
     raise UnknownTask(unknown_id(task_id, either(known, pending), where))
 
@@ -150,7 +153,7 @@ def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
 
 def _explanation(
     source: str,
-    rules: CompiledRules,
+    ruleset: Ruleset,
     task: Task,
     context: EvaluationContext,
     decision: Decision,
@@ -160,8 +163,8 @@ def _explanation(
         "task_id": task.id,
         "task": dict(task.raw),
         "decided_at": context.now.isoformat(),
-        "rules_sha256": rules.ruleset.sha256,
-        **explanation_to_dict(explain_task(rules.ruleset, task, context)),
+        "rules_sha256": ruleset.sha256,
+        **explanation_to_dict(explain_task(ruleset, task, context)),
         "decision": decision_to_dict(decision),
     }
     return _with_effects(explained)

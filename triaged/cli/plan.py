@@ -3,8 +3,6 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,18 +14,18 @@ from triaged.cli.files import read_given, refuse_no_directory, write_out
 from triaged.cli.options import CALL_OPTIONS, Format, Parsed, with_format, with_settings
 from triaged.cli.output import echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
-from triaged.cli.plan_table import PlanView, show_plan
+from triaged.cli.plan_table import Preview, show_plan
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
-from triaged.rules.task import LeaveCause, Task, parse_timestamp
+from triaged.rules.task import Task, parse_timestamp
 from triaged.rulesfile.in_force import load_written_rules
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
-from triaged.triage.guard import GuardResult, History, apply_guard
+from triaged.triage.guard import History, apply_guard
 
 # Some editors write it at the start of UTF-8 files.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -51,29 +49,6 @@ now_option = click.option(
 
 # The history without a ledger: no holds, vetoes or counted dismissals.
 EMPTY_HISTORY: Final = History(held_since=None)
-
-
-# No repr, because asyncio.run formats that of its result, with all tasks.
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Preview:
-    """What a cycle would do with the current tasks.
-
-    ``short_ids`` maps each task id to a prefix that is unique among known ids.
-    """
-
-    rules: CompiledRules
-    tasks: Sequence[Task]
-    guarded: GuardResult
-    history: History
-    now: datetime
-    short_ids: Mapping[str, str] = field(default_factory=dict)
-    may_lack_tasks: bool = False
-
-    def is_incomplete(self) -> bool:
-        """Return whether a cycle would not do everything that the rules propose."""
-        left = self.guarded.left
-        is_limited = bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
-        return is_limited or self.may_lack_tasks
 
 
 @click.command
@@ -115,14 +90,7 @@ def plan(
     if form is Format.JSON:
         echo_json(preview_json(preview, settings))
     else:
-        view = PlanView(
-            ruleset=preview.rules.ruleset,
-            guarded=preview.guarded,
-            history=preview.history,
-            now=preview.now,
-            short_ids=preview.short_ids,
-        )
-        show_plan(view, everything=everything, verbose=verbose)
+        show_plan(preview, everything=everything, verbose=verbose)
     if out is not None:
         _write_plan(out, preview, settings)
     sys.exit(exit_codes.INCOMPLETE if preview.is_incomplete() else exit_codes.OK)
@@ -147,7 +115,7 @@ def make_preview(
     )
     ids = [task.id for task in tasks if task.id]
     return Preview(
-        rules=rules,
+        ruleset=rules.ruleset,
         tasks=tasks,
         guarded=guarded,
         history=EMPTY_HISTORY,
@@ -178,7 +146,7 @@ async def _preview_of_api(
         ids = [task.id for task in listed.tasks if task.id]
         known = either(lookup_in(ids), workspace.ledger.task_ids)
         return Preview(
-            rules=assessment.rules,
+            ruleset=assessment.rules.ruleset,
             tasks=listed.tasks,
             guarded=assessment.guarded,
             history=assessment.history,
@@ -194,7 +162,7 @@ def preview_json(preview: Preview, settings: Settings) -> dict[str, Any]:
     return {
         "workspace": settings.workspace,
         "now": preview.now.isoformat(),
-        "rules_sha256": preview.rules.ruleset.sha256,
+        "rules_sha256": preview.ruleset.sha256,
         "decisions": [decision_to_dict(decision) for decision in guarded.decisions],
         "dismiss": len(guarded.to_dismiss),
         "left": {str(cause): n for cause, n in sorted(guarded.left.items())},
@@ -209,7 +177,7 @@ def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
         workspace=settings.workspace,
         api_url=settings.api_url,
         made_at=preview.now,
-        rules_sha256=preview.rules.ruleset.sha256,
+        rules_sha256=preview.ruleset.sha256,
     )
     write_out(out, escape_json(text))
     count = len(preview.guarded.to_dismiss)
