@@ -94,7 +94,7 @@ def _run() -> int:
         _check_completion(os.environ)
         code = app(prog_name="triaged", standalone_mode=False)
     except SystemExit as error:
-        return _exit_code(error)
+        return exit_codes.exit_code_of(error)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -103,10 +103,6 @@ def _run() -> int:
     except TriagedError as error:
         return _report(error)
     return code if isinstance(code, int) else exit_codes.OK
-
-
-def _exit_code(error: SystemExit) -> int:
-    return error.code if isinstance(error.code, int) else int(bool(error.code))
 
 
 def _report(error: TriagedError) -> int:

@@ -1,7 +1,6 @@
 """``triaged backtest``: compare the rules with human decisions."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -59,33 +58,25 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
         by_rules = workspace.ledger.dismissals.by_rules()
         seen, now = workspace.ledger.decisions.times(), workspace.clock.now()
         samples = [
-            _sample(task, word, seen.get(task.id or ""), now)
+            # Evaluated as of when the task was last seen pending, if it was.
+            LabeledTask(
+                task=task,
+                label=word,
+                evaluated_at=seen.get(task.id or "", now),
+                time_is_known=(task.id or "") in seen,
+            )
             for task, word in settled
             if word is not HumanDecision.DISMISSED or task.id not in by_rules
         ]
         ours = len(settled) - len(samples)
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
-            workspace.ledger.feedback.add_false_positives(_pairs(result))
+            workspace.ledger.feedback.add_false_positives(
+                (record.rule, example.task.id or "")
+                for record in result.records
+                for example in record.false_positives
+            )
     return result
-
-
-def _pairs(result: Backtest) -> Iterator[tuple[str, str]]:
-    for record in result.records:
-        for example in record.false_positives:
-            yield record.rule, example.task.id or ""
-
-
-def _sample(
-    task: Task, word: HumanDecision, seen: datetime | None, now: datetime
-) -> LabeledTask:
-    """Evaluate the task at the time when it was last seen pending, if it was."""
-    return LabeledTask(
-        task=task,
-        label=word,
-        evaluated_at=seen or now,
-        time_is_known=seen is not None,
-    )
 
 
 def _as_json(result: Backtest) -> dict[str, Any]:

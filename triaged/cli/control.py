@@ -1,9 +1,8 @@
 """Controls a running daemon through its ledger: pause, resume, veto."""
 
-import contextlib
 import os
 import pwd
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from triaged.cli.output import echo
@@ -42,15 +41,14 @@ def open_ledger(settings: Settings) -> Ledger:
     )
 
 
-@contextlib.contextmanager
-def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[Ledger]:
+def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
     """Open an existing ledger that a daemon uses; for one workspace or for all.
 
     Raises:
         ConfigError: the ledger belongs to another workspace.
         LedgerError: there is no ledger here, or it cannot be opened.
     """
-    with insist(
+    return insist(
         settings,
         lambda: Ledger.open_existing(
             settings.ledger,
@@ -58,8 +56,7 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[L
             is_of_fleet=whole_fleet or settings.fleet is not None,
             busy_seconds=_NOTICE_SECONDS,
         ),
-    ) as ledger:
-        yield ledger
+    )
 
 
 def insist(settings: Settings, step: Callable[[], T]) -> T:
@@ -74,10 +71,10 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
             return step()
         except LedgerBusy:
             if not is_told:
-                owner = daemon_owner(settings.ledger, settings.workspace)
-                who = str(owner) if owner else "another process"
+                who = daemon_owner(settings.ledger, settings.workspace)
                 echo(
-                    f"triaged: waiting for {who} to finish writing the ledger",
+                    f"triaged: waiting for {who or 'another process'} to finish"
+                    " writing the ledger",
                     error=True,
                 )
                 is_told = True
@@ -106,12 +103,8 @@ class DismissingPaused(TriagedError):
     """Dismissing is paused."""
 
     def __init__(self, flag: Flag) -> None:
-        super().__init__(flag)
-        self.flag = flag
-
-    def __str__(self) -> str:
-        end = "triaged resume --all" if self.flag.is_of_fleet else "triaged resume"
-        return f"dismissing is paused {describe(self.flag)}; {end} ends it"
+        end = "triaged resume --all" if flag.is_of_fleet else "triaged resume"
+        super().__init__(f"dismissing is paused {describe(flag)}; {end} ends it")
 
 
 def describe(flag: Flag) -> str:

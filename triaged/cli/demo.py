@@ -71,11 +71,7 @@ class DemoFailed(TriagedError):
     """Ledger and simulator disagree."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-    def __str__(self) -> str:
-        return f"the demo failed: {self.what}"
+        super().__init__(f"the demo failed: {what}")
 
 
 class Demo:

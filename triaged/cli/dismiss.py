@@ -20,7 +20,7 @@ from triaged.cli.options import (
     while_paused_option,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, echo, print_table, truncate
+from triaged.cli.output import cause_in_words, count_of, echo, print_table, truncate
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import (
@@ -207,9 +207,8 @@ def report_skipped(dispatched: DispatchResult) -> None:
 
 def question(count: int, reason: str = "") -> str:
     """Return the confirmation question."""
-    tasks = "1 task" if count == 1 else f"{count} tasks"
     as_reason = f" as {reason}" if reason else ""
-    return f"Dismiss {tasks}{as_reason}? This cannot be undone."
+    return f"Dismiss {count_of(count, 'task')}{as_reason}? This cannot be undone."
 
 
 def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:

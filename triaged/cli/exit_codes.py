@@ -14,6 +14,11 @@ KEY_REFUSED: Final = 77
 CONFIG: Final = 78
 
 
+def exit_code_of(end: SystemExit) -> int:
+    """Return the exit code with which a command ended itself."""
+    return end.code if isinstance(end.code, int) else int(bool(end.code))
+
+
 def exit_code_for(error: TriagedError) -> int:
     """Return the exit code for an error."""
     # Imported here, because most commands have no API errors.

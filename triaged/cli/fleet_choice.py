@@ -30,19 +30,6 @@ class Choice:
     labels: tuple[str, ...] = ()
     is_all: bool = False
 
-    def check(self) -> None:
-        """Raise if the flags exclude each other.
-
-        Raises:
-            UsageError: which, and why.
-        """
-        if sum(map(bool, (self.name, self.labels, self.is_all))) > 1:
-            raise click.UsageError("give one of --workspace, -l and --all")
-
-    @property
-    def is_several(self) -> bool:
-        return self.is_all or bool(self.labels)
-
 
 def run(
     command: Callable[..., Any],
@@ -57,7 +44,8 @@ def run(
         ConfigError: there is no such workspace, or its file cannot be used.
         UsageError: none is named, or no workspace has the labels.
     """
-    choice.check()
+    if sum(map(bool, (choice.name, choice.labels, choice.is_all))) > 1:
+        raise click.UsageError("give one of --workspace, -l and --all")
     if use is FleetUse.LISTED and choice.is_all:
         # Without reading the fleet: an emergency stop must not depend on its files.
         return command(settings=settings, chosen=None, **given)
@@ -67,7 +55,7 @@ def run(
         chosen = _choose_to_control(settings, choice)
         return command(settings=settings, chosen=chosen, **given)
     chosen = choose(settings, choice)
-    if choice.is_several:
+    if choice.is_all or choice.labels:
         return _run_for_each(command, chosen, given)
     (one,) = chosen
     if use is FleetUse.WHOLE:
@@ -98,22 +86,14 @@ def _run_for_each(
             gap = "\n" if number else ""
             echo(f"{gap}{settings.workspace}", bold=True)
         with collected_json() as printed:
-            one = _code_of(command, settings, given)
-        code = code or one
+            try:
+                command(settings=settings, **given)
+            except SystemExit as end:
+                code = code or exit_codes.exit_code_of(end)
         documents[settings.workspace] = printed[0] if printed else None
     if is_json:
         echo_json(documents)
     sys.exit(code)
-
-
-def _code_of(
-    command: Callable[..., Any], settings: Settings, given: Mapping[str, Any]
-) -> int:
-    try:
-        command(settings=settings, **given)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(bool(end.code))
-    return exit_codes.OK
 
 
 def _choose_to_control(settings: Settings, choice: Choice) -> list[Settings]:
@@ -192,7 +172,14 @@ def parse_labels(texts: Iterable[str]) -> list[tuple[str, str]]:
     Raises:
         BadParameter: one is not like that.
     """
-    return [_label(text) for text in texts]
+    labels = []
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            why = f"expected KEY=VALUE, found {text!r}"
+            raise click.BadParameter(why, param_hint="-l")
+        labels.append((key, value))
+    return labels
 
 
 def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> bool:
@@ -209,13 +196,6 @@ def fleet_directory(settings: Settings) -> Path:
     if settings.fleet is None:
         raise click.UsageError("this needs a fleet: set TRIAGED_FLEET")
     return settings.fleet
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="-l")
-    return key, value
 
 
 def _several(names: Sequence[str]) -> str:

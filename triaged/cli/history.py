@@ -2,9 +2,9 @@
 
 import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -17,7 +17,7 @@ from triaged.cli.options import (
     with_format_of,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json, print_table, truncate
+from triaged.cli.output import count_of, echo, echo_json, print_table, truncate
 from triaged.cli.task_ids import expand, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -26,6 +26,26 @@ from triaged.rules.duration import parse_duration
 from triaged.rules.task import parse_timestamp
 from triaged.settings import Settings
 from triaged.text import escape_unprintable
+
+# The fields of a dismissal as JSON and CSV, in their order.
+_FIELDS: Final[Mapping[str, Callable[[DismissalRecord], object]]] = {
+    "task_id": lambda entry: entry.task_id,
+    "rule": lambda entry: entry.rule,
+    "reason": lambda entry: entry.reason,
+    # An intent without an outcome is unknown.
+    "outcome": lambda entry: entry.outcome or Outcome.UNKNOWN,
+    "decided_at": lambda entry: entry.decided_at.isoformat(),
+    "settled_at": lambda entry: (
+        entry.resolved_at.isoformat() if entry.resolved_at else None
+    ),
+    "source": lambda entry: entry.source,
+    "type": lambda entry: entry.task.get("type"),
+    "description": lambda entry: entry.task.get("description"),
+    "cycle": lambda entry: entry.cycle,
+    "request_id": lambda entry: entry.request_id,
+    "detail": lambda entry: entry.detail,
+    "rules_sha256": lambda entry: entry.rules_sha256,
+}
 
 
 @click.command
@@ -83,25 +103,21 @@ def history(
     moment = _parse_since(since)
     if not settings.ledger.may_exist():
         echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
-        _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
+        _print([], form, _FIELDS, lambda: echo("0 dismissals."))
         return
     with open_ledger(settings) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
-            wanted = (moment, task_id, rule, reason)
-            _show_observed(ledger, form, *wanted)
-            return
-        entries = ledger.dismissals.query(
-            DismissalFilter(
-                since=moment,
-                task_id=task_id,
-                rule=rule,
-                reason=reason,
-                outcome=outcome,
+            _show_observed(
+                ledger, form, since=moment, task_id=task_id, rule=rule, reason=reason
             )
+            return
+        wanted = DismissalFilter(
+            since=moment, task_id=task_id, rule=rule, reason=reason, outcome=outcome
         )
-        rows = [entry_json(entry) for entry in entries]
-        _print(rows, form, _COLUMNS, lambda: _show(entries, ledger))
+        entries = ledger.dismissals.query(wanted)
+        rows = [{name: of(entry) for name, of in _FIELDS.items()} for entry in entries]
+        _print(rows, form, _FIELDS, lambda: _show(entries, ledger))
 
 
 def _show_apart(
@@ -119,25 +135,16 @@ def _show_apart(
 
 
 def _show_observed(
-    ledger: Ledger,
-    form: Format,
-    since: datetime | None,
-    task_id: str | None,
-    rule: str | None,
-    reason: str | None,
+    ledger: Ledger, form: Format, *, since: datetime | None, **wanted: str | None
 ) -> None:
-    from triaged.cli import history_observed  # noqa: PLC0415 - starts are faster
-
-    wanted = history_observed.ObservedFilter(
-        since=since, task_id=task_id, rule=rule, reason=reason
+    from triaged.cli.history_observed import (  # noqa: PLC0415 - starts are faster
+        COLUMNS,
+        observed_rows,
+        show_observed,
     )
-    rows = history_observed.observed_rows(ledger, wanted)
 
-    def as_table() -> None:
-        history_observed.show_observed(rows, ledger)
-        echo(f"{len(rows)} {'observation' if len(rows) == 1 else 'observations'}.")
-
-    _print(rows, form, history_observed.COLUMNS, as_table)
+    rows = observed_rows(ledger, since=since, **wanted)
+    _print(rows, form, COLUMNS, lambda: show_observed(rows, ledger))
 
 
 def _whole_id(typed: str, ledger: Ledger) -> str:
@@ -151,7 +158,7 @@ def _whole_id(typed: str, ledger: Ledger) -> str:
 def _print(
     rows: Sequence[dict[str, Any]],
     form: Format,
-    columns: Sequence[str],
+    columns: Collection[str],
     as_table: Callable[[], None],
 ) -> None:
     if form is Format.JSON:
@@ -160,25 +167,6 @@ def _print(
         _write_csv(rows, columns)
     else:
         as_table()
-
-
-def entry_json(entry: DismissalRecord) -> dict[str, Any]:
-    """Return a dismissal as JSON; an intent without an outcome is ``unknown``."""
-    return {
-        "task_id": entry.task_id,
-        "rule": entry.rule,
-        "reason": entry.reason,
-        "outcome": entry.outcome or Outcome.UNKNOWN,
-        "decided_at": entry.decided_at.isoformat(),
-        "settled_at": entry.resolved_at.isoformat() if entry.resolved_at else None,
-        "source": entry.source,
-        "type": entry.task.get("type"),
-        "description": entry.task.get("description"),
-        "cycle": entry.cycle,
-        "request_id": entry.request_id,
-        "detail": entry.detail,
-        "rules_sha256": entry.rules_sha256,
-    }
 
 
 def _parse_since(text: str | None) -> datetime | None:
@@ -197,7 +185,7 @@ def _parse_since(text: str | None) -> datetime | None:
     return moment
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+def _write_csv(rows: Sequence[dict[str, Any]], columns: Collection[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
@@ -227,21 +215,4 @@ def _show(entries: Sequence[DismissalRecord], ledger: Ledger) -> None:
     if rows:
         headings = ("decided (UTC)", "task", "rule", "reason", "outcome", "by", "what")
         print_table(headings, rows)
-    echo(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
-
-
-_COLUMNS = (
-    "task_id",
-    "rule",
-    "reason",
-    "outcome",
-    "decided_at",
-    "settled_at",
-    "source",
-    "type",
-    "description",
-    "cycle",
-    "request_id",
-    "detail",
-    "rules_sha256",
-)
+    echo(f"{count_of(len(rows), 'dismissal')}.")

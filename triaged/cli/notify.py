@@ -1,5 +1,6 @@
 """``triaged notify``: a test message, or the digest that would go now."""
 
+import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -131,17 +132,6 @@ def _problems(ledger: Ledger, settings: Settings) -> list[str]:
 
 
 def _as_json(digest: Digest) -> dict[str, Any]:
-    document: dict[str, Any] = _plain(asdict(digest))
+    text = json.dumps(asdict(digest), default=datetime.isoformat)
+    document: dict[str, Any] = json.loads(text)
     return document
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON
-    match value:
-        case datetime():
-            return value.isoformat()
-        case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value

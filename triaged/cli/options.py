@@ -113,6 +113,19 @@ class FleetUse(Enum):
     LISTED = auto()
 
 
+_every = click.option(
+    "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
+)
+_by_label = click.option(
+    "-l",
+    "--label",
+    "of_labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Workspaces of the fleet with this label; repeatable: all of them.",
+)
+
+
 def with_settings(
     *names: str, fleet: FleetUse = FleetUse.ONE
 ) -> Callable[[Command], Command]:
@@ -127,7 +140,9 @@ def with_settings(
             flags = {name: given.pop(name) for name in names}
             labels, is_all = given.pop("of_labels", ()), given.pop("of_all", False)
             _refuse_undecodable(os.environ)
-            _warn_of_unknown(os.environ)
+            for warning in unknown_variables(os.environ):
+                line = escape_unprintable(f"triaged: warning: {warning}")
+                click.echo(line, err=True)
             settings = read_settings(os.environ, flags)
             is_one = settings.fleet is None and not (labels or is_all)
             if is_one or "workspace" not in names:
@@ -141,34 +156,12 @@ def with_settings(
             choice = fleet_choice.Choice(name or None, labels, is_all)
             return fleet_choice.run(command, settings, given, choice, fleet)
 
-        decorated: Command = several_options(run) if is_several else run
+        decorated: Command = _by_label(_every(run)) if is_several else run
         for name in reversed(names):
             decorated = _flag(name)(decorated)
         return decorated
 
     return decorate
-
-
-def several_options(command: Command) -> Command:
-    """Add ``-l`` and ``--all``, which choose workspaces of a fleet."""
-    every = click.option(
-        "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
-    )
-    label = click.option(
-        "-l",
-        "--label",
-        "of_labels",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Workspaces of the fleet with this label; repeatable: all of them.",
-    )
-    return label(every(command))
-
-
-def _warn_of_unknown(environ: Mapping[str, str]) -> None:
-    for warning in unknown_variables(environ):
-        line = escape_unprintable(f"triaged: warning: {warning}")
-        click.echo(line, err=True)
 
 
 def _refuse_undecodable(environ: Mapping[str, str]) -> None:
@@ -196,11 +189,9 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def while_paused_option(command: Command) -> Command:
-    """Add ``--while-paused``, which permits manual dismissals during a pause."""
-    return click.option(
-        "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
-    )(command)
+while_paused_option = click.option(
+    "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
+)
 
 
 def with_format_of(*formats: Format) -> Callable[[Command], Command]:

@@ -185,6 +185,21 @@ def _fit(text: str, room: int) -> str:
     return text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…"
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural except for one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def number_or_dash(number: int) -> str:
+    """Return a number for a table cell."""
+    return f"{number:,}" if number else "—"
+
+
+def causes_in_words(counts: Mapping[LeaveCause, int] | Mapping[str, int]) -> str:
+    """Return how many tasks are left for each cause, in the order given."""
+    return ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in counts.items())
+
+
 def truncate(text: str, width: int = 60) -> str:
     """Truncate a string for a table cell."""
     line = " ".join(text.split())

@@ -12,7 +12,7 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.files import read_given, refuse_no_directory, write_out
 from triaged.cli.options import CALL_OPTIONS, Format, Parsed, with_format, with_settings
-from triaged.cli.output import echo, echo_json, escape_json
+from triaged.cli.output import count_of, echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
 from triaged.cli.plan_table import Preview, show_plan
 from triaged.cli.session import list_pending, open_session
@@ -181,6 +181,5 @@ def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
     )
     write_out(out, escape_json(text))
     count = len(preview.guarded.to_dismiss)
-    what = "1 dismissal" if count == 1 else f"{count} dismissals"
     next_step = f"; triaged apply {shlex.quote(str(out))}" if count else ""
-    echo(f"{out}: {what}{next_step}", error=True)
+    echo(f"{out}: {count_of(count, 'dismissal')}{next_step}", error=True)

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from triaged.cli.output import cause_in_words, echo, print_table, truncate
+from triaged.cli.output import (
+    cause_in_words,
+    causes_in_words,
+    echo,
+    number_or_dash,
+    print_table,
+    truncate,
+)
 from triaged.cli.task_ids import printable
 from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import age_of
@@ -124,13 +131,16 @@ def _show_totals(preview: Preview, *, verbose: bool) -> None:
     guarded = preview.guarded
     due = Counter(d.rule or "" for d in guarded.to_dismiss)
     seen = Counter(o.rule for d in guarded.decisions for o in d.observed)
-    waiting = waiting_by_rule(guarded)
+    waiting = {
+        rule: causes_in_words(dict(causes.most_common()))
+        for rule, causes in waiting_by_rule(guarded).items()
+    }
     rows = [
         (
             rule.name,
-            _number(due[rule.name]),
-            _number(seen[rule.name]),
-            _causes(waiting.get(rule.name, Counter())),
+            number_or_dash(due[rule.name]),
+            number_or_dash(seen[rule.name]),
+            waiting.get(rule.name, "—"),
         )
         for rule in preview.ruleset.rules
         if rule.reason is not None
@@ -147,15 +157,6 @@ def _show_totals(preview: Preview, *, verbose: bool) -> None:
         f"{len(guarded.decisions)} listed: {len(guarded.to_dismiss)} to dismiss,"
         f" {sum(left.values())} left{f' ({told})' if told else ''}."
     )
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count else "—"
-
-
-def _causes(causes: Counter[LeaveCause]) -> str:
-    ordered = causes.most_common()
-    return ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in ordered) or "—"
 
 
 def format_age(age: timedelta | None) -> str:

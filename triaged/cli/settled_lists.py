@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -71,10 +71,8 @@ class SettledLists:
             return tuple(lists)
         since = max(cuts)
         return tuple(
-            SettledList(
-                status=one.status,
-                asked_at=one.asked_at,
-                incomplete=one.incomplete,
+            replace(
+                one,
                 complete_from=since,
                 tasks=tuple(
                     t for t in one.tasks if t.created_at and t.created_at >= since

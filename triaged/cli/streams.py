@@ -37,11 +37,7 @@ class OutputError(TriagedError):
     """Standard output cannot be written, so the output of the command is lost."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        return f"standard output cannot be written: {self.problem}"
+        super().__init__(f"standard output cannot be written: {problem}")
 
 
 def prepare_streams() -> None:

@@ -12,7 +12,7 @@ import click
 
 from triaged.cli.files import refuse_no_directory, write_out
 from triaged.cli.options import CALL_OPTIONS, with_settings
-from triaged.cli.output import echo, print_table
+from triaged.cli.output import count_of, echo, print_table
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
 from triaged.cli.streams import shows_unicode
@@ -116,7 +116,7 @@ async def _ask(settings: Settings) -> _Settled:
         lists = SettledLists(workspace.ledger, now=workspace.clock.now)
         missing = lists.missing
         if missing:
-            calls = "1 API call" if len(missing) == 1 else f"{len(missing)} API calls"
+            calls = count_of(len(missing), "API call")
             echo(
                 f"triaged: listing the {', '.join(missing)} tasks: {calls}", error=True
             )
