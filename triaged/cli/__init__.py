@@ -94,7 +94,7 @@ def _run() -> int:
         _check_completion(os.environ)
         code = app(prog_name="triaged", standalone_mode=False)
     except SystemExit as error:
-        return exit_codes.exit_code_of(error)
+        return exit_codes.code_of_end(error)
     except click.ClickException as error:
         error.show()
         return error.exit_code

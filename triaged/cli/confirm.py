@@ -12,8 +12,7 @@ from triaged.cli.streams import flush_output
 def confirm(question: str) -> bool:
     """Ask for confirmation; anything but yes is a no, including Ctrl-C and Ctrl-D.
 
-    Raises:
-        click.UsageError: there is neither a terminal nor input.
+    Raise a ``UsageError`` if there is neither a terminal nor input.
     """
     # What the question is about comes first, also where a pipe buffers it.
     flush_output()

@@ -28,12 +28,7 @@ def login_name() -> str:
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """Open the ledger of one workspace; make it if there is none.
-
-    Raises:
-        ConfigError: the ledger belongs to another workspace.
-        LedgerError: it cannot be opened.
-    """
+    """Open the ledger of one workspace; make it if there is none."""
     return Ledger.open_own(
         settings.ledger,
         workspace=settings.workspace,
@@ -42,12 +37,7 @@ def open_ledger(settings: Settings) -> Ledger:
 
 
 def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
-    """Open an existing ledger that a daemon uses; for one workspace or for all.
-
-    Raises:
-        ConfigError: the ledger belongs to another workspace.
-        LedgerError: there is no ledger here, or it cannot be opened.
-    """
+    """Open an existing ledger that a daemon uses; for one workspace or for all."""
     return insist(
         settings,
         lambda: Ledger.open_existing(
@@ -60,11 +50,7 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
 
 
 def insist(settings: Settings, step: Callable[[], T]) -> T:
-    """Repeat a step while the ledger is busy, so that an emergency stop does not fail.
-
-    Raises:
-        LedgerError: it failed for another reason.
-    """
+    """Repeat a step while the ledger is busy: an emergency stop must not fail."""
     is_told = False
     while True:
         try:
@@ -89,11 +75,7 @@ def whose(ledger: Ledger, settings: Settings) -> str:
 
 
 def refuse_while_paused(ledger: Ledger) -> None:
-    """Raise if dismissing is paused.
-
-    Raises:
-        DismissingPaused: the message tells who paused, when and why.
-    """
+    """Raise ``DismissingPaused``, which tells who paused, when and why."""
     flag = ledger.flags.get(FlagName.PAUSED)
     if flag is not None:
         raise DismissingPaused(flag)

@@ -93,11 +93,7 @@ class Demo:
         self._listed = TASKS
 
     async def run(self) -> None:
-        """Show the demo, then print the summary.
-
-        Raises:
-            DemoFailed: ledger and simulator disagree.
-        """
+        """Show the demo, then print the summary, or raise ``DemoFailed``."""
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         serving = asyncio.create_task(
             serve_on(self._sandbox, listen(), on_ready=url.set_result)

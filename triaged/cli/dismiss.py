@@ -230,11 +230,7 @@ def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
 def _with_whole_ids(
     selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
 ) -> TaskFilter:
-    """Expand id prefixes; report on stderr ids that are not pending.
-
-    Raises:
-        UnknownTask: an id is unknown, probably mistyped: then nothing is dismissed.
-    """
+    """Expand id prefixes; report on stderr ids that are not pending."""
     pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
     known = either(pending, workspace.ledger.task_ids)
     ids, unknown = [], []
@@ -248,6 +244,7 @@ def _with_whole_ids(
             echo(f"triaged: {printable(found)} is not pending", error=True)
         ids.append(found)
     if unknown:
+        # Probably mistyped.
         raise UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
     return replace(selection, ids=tuple(ids))
 

@@ -14,7 +14,7 @@ KEY_REFUSED: Final = 77
 CONFIG: Final = 78
 
 
-def exit_code_of(end: SystemExit) -> int:
+def code_of_end(end: SystemExit) -> int:
     """Return the exit code with which a command ended itself."""
     return end.code if isinstance(end.code, int) else int(bool(end.code))
 

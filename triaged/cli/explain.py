@@ -17,11 +17,8 @@ from triaged.cli.output import (
     leave_in_words,
     truncate,
 )
-from triaged.cli.plan import (
-    EMPTY_HISTORY,
-    make_preview,
-    now_option,
-)
+from triaged.cli.plan import make_preview, now_option, preview_of
+from triaged.cli.plan_table import Preview
 from triaged.cli.task_ids import (
     Lookup,
     UnknownTask,
@@ -32,15 +29,12 @@ from triaged.cli.task_ids import (
 )
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
-from triaged.ledger import Ledger
-from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.context import build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
-from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, Task
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
@@ -85,16 +79,9 @@ def _explain_file(
     settings: Settings, file: Path, now: datetime | None
 ) -> dict[str, Any]:
     task = _read_task_file(file)
-    moment = now or SystemClock().now()
     rules, _ = load_rules(*settings.rules, now=SystemClock().now())
-    context = build_context(rules.ruleset.conditions(), [task], now=moment)
-    decision = apply_guard(
-        rules.engine.decide([task], now=moment),
-        rules.ruleset,
-        EMPTY_HISTORY,
-        context,
-    ).decisions[0]
-    return _explanation("file", rules.ruleset, task, context, decision)
+    preview = preview_of(rules, [task], now)
+    return _explanation("file", preview, preview.guarded.decisions[0])
 
 
 def _read_task_file(file: Path) -> Task:
@@ -122,42 +109,30 @@ def _explain_id(
     if settings.ledger.may_exist():
         with open_ledger(settings) as ledger:
             found = expand(task_id, ledger.task_ids)
-            remembered = _from_ledger(ledger, found) if found and now is None else None
+            stored = None
+            if found is not None and now is None:
+                # Whatever the current rules are.
+                stored = stored_explanation(ledger, found)
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
             if found is None:
                 where = "the ledger; listing the pending tasks (1 API call)"
                 echo(f"triaged: {unknown_id(task_id, known, where)}", error=True)
-        if remembered is not None:
-            return remembered
+        if stored is not None:
+            return _with_effects(stored)
         task_id = found or task_id
     preview = make_preview(settings, None, now)
-    context = build_context(
-        preview.ruleset.conditions(), preview.tasks, now=preview.now
-    )
     pending = lookup_in(task.id for task in preview.tasks if task.id)
     meant = expand(task_id, pending)
     for decision in preview.guarded.decisions:
         if meant is not None and decision.task.id == meant:
-            return _explanation(
-                "list", preview.ruleset, decision.task, context, decision
-            )
+            return _explanation("list", preview, decision)
     where = "the ledger or among the pending tasks"
     raise UnknownTask(unknown_id(task_id, either(known, pending), where))
 
 
-def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
-    """Return the stored explanation of a decision, whatever the current rules are."""
-    stored = stored_explanation(ledger, task_id)
-    return None if stored is None else _with_effects(stored)
-
-
-def _explanation(
-    source: str,
-    ruleset: Ruleset,
-    task: Task,
-    context: EvaluationContext,
-    decision: Decision,
-) -> dict[str, Any]:
+def _explanation(source: str, preview: Preview, decision: Decision) -> dict[str, Any]:
+    task, ruleset = decision.task, preview.ruleset
+    context = build_context(ruleset.conditions(), preview.tasks, now=preview.now)
     explained = {
         "source": source,
         "task_id": task.id,

@@ -12,11 +12,7 @@ from triaged.errors import os_reason
 
 
 def read_given(file: Path, *, param: str, most: int = -1) -> bytes:
-    """Read a file, or only so many bytes of it, that a parameter names.
-
-    Raises:
-        BadParameter: it cannot be read.
-    """
+    """Read a file, or only so many bytes of it, that a parameter names."""
     try:
         with file.open("rb") as stream:
             return stream.read(most)
@@ -33,11 +29,7 @@ def refuse_no_directory(out: Path) -> None:
 
 
 def write_out(out: Path, text: str) -> None:
-    """Write the file that ``--out`` names, for its owner only.
-
-    Raises:
-        BadParameter: it cannot be written.
-    """
+    """Write the file that ``--out`` names, for its owner only."""
     try:
         write_private(out, text.encode())
     except OSError as error:
@@ -46,11 +38,7 @@ def write_out(out: Path, text: str) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Replace a file atomically, with mode 0600.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Replace a file atomically, with mode 0600; raise ``OSError`` if that fails."""
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):
         # A pipe or a terminal cannot be replaced.
         path.write_bytes(data)

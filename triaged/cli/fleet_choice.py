@@ -38,12 +38,7 @@ def run(
     choice: Choice,
     use: FleetUse,
 ) -> Any:  # noqa: ANN401 - whatever the command returns
-    """Run a command for the chosen workspaces.
-
-    Raises:
-        ConfigError: there is no such workspace, or its file cannot be used.
-        UsageError: none is named, or no workspace has the labels.
-    """
+    """Run a command for the chosen workspaces, or raise as ``choose`` does."""
     if sum(map(bool, (choice.name, choice.labels, choice.is_all))) > 1:
         raise click.UsageError("give one of --workspace, -l and --all")
     if use is FleetUse.LISTED and choice.is_all:
@@ -71,9 +66,6 @@ def _run_for_each(
     """Run the command for each; JSON is one object, with a value for each workspace.
 
     The exit code is that of the first which did not end with 0.
-
-    Raises:
-        UsageError: what the command prints, or how long it runs, is for one workspace.
     """
     if str(given.get("form")) == "csv" or given.get("watch"):
         flag = "--watch" if given.get("watch") else "csv"
@@ -89,7 +81,7 @@ def _run_for_each(
             try:
                 command(settings=settings, **given)
             except SystemExit as end:
-                code = code or exit_codes.exit_code_of(end)
+                code = code or exit_codes.code_of_end(end)
         documents[settings.workspace] = printed[0] if printed else None
     if is_json:
         echo_json(documents)
@@ -167,11 +159,7 @@ def _named(fleet: LoadedFleet, settings: Settings, name: str) -> FleetWorkspace:
 
 
 def parse_labels(texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the labels that were given as ``KEY=VALUE``.
-
-    Raises:
-        BadParameter: one is not like that.
-    """
+    """Return the labels that were given as ``KEY=VALUE``."""
     labels = []
     for text in texts:
         key, separator, value = text.partition("=")
@@ -188,11 +176,7 @@ def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> 
 
 
 def fleet_directory(settings: Settings) -> Path:
-    """Return the directory of the fleet's files.
-
-    Raises:
-        UsageError: there is no fleet.
-    """
+    """Return the directory of the fleet's files; without one the usage is wrong."""
     if settings.fleet is None:
         raise click.UsageError("this needs a fleet: set TRIAGED_FLEET")
     return settings.fleet

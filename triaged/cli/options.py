@@ -165,11 +165,7 @@ def with_settings(
 
 
 def _refuse_undecodable(environ: Mapping[str, str]) -> None:
-    """Reject settings that are not valid text.
-
-    Raises:
-        ConfigError: lists the variables.
-    """
+    """Reject settings that are not valid text."""
     wrong = [
         name
         for name, value in environ.items()

@@ -3,6 +3,7 @@
 import asyncio
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -104,7 +105,13 @@ def make_preview(
     rules, _ = load_written_rules(*settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
-    tasks = read_tasks(file)
+    return preview_of(rules, read_tasks(file), now)
+
+
+def preview_of(
+    rules: CompiledRules, tasks: Sequence[Task], now: datetime | None
+) -> Preview:
+    """Decide on tasks that no ledger knows."""
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
     guarded = apply_guard(

@@ -92,25 +92,18 @@ def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
 
 
 def _rule(ruleset: Ruleset, name: str) -> Rule:
-    """Return the rule to change.
-
-    Raises:
-        BadParameter: there is none of this name, it leaves tasks, or it is off.
-    """
+    """Return the rule to change, or reject the name."""
     rule = ruleset.rule(name)
     if rule is None:
         import difflib  # noqa: PLC0415 - only for mistyped names
 
         near = difflib.get_close_matches(name, [r.name for r in ruleset.rules], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise click.BadParameter(f"there is no rule {name!r}{hint}", param_hint="RULE")
-    if rule.reason is None:
-        raise click.BadParameter(
-            f"{name} leaves tasks to people, so it has nothing to observe",
-            param_hint="RULE",
-        )
-    if rule.mode is Mode.OFF:
-        raise click.BadParameter(
-            f"{name} is off; set its mode in the rules file", param_hint="RULE"
-        )
-    return rule
+        why = f"there is no rule {name!r}{hint}"
+    elif rule.reason is None:
+        why = f"{name} leaves tasks to people, so it has nothing to observe"
+    elif rule.mode is Mode.OFF:
+        why = f"{name} is off; set its mode in the rules file"
+    else:
+        return rule
+    raise click.BadParameter(why, param_hint="RULE")

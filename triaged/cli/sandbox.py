@@ -6,6 +6,7 @@ import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def sandbox(
         people=people,
         **given,
     )
-    asyncio.run(_serve(Sandbox(settings), port, settings))
+    asyncio.run(_serve(port, settings))
 
 
 def _policy(path: Path) -> Policy:
@@ -172,12 +173,14 @@ def _policy(path: Path) -> Policy:
     return decide
 
 
-async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> None:
-    stop = asyncio.Event()
+async def _serve(port: int, settings: SandboxSettings) -> None:
+    simulator, stop = Sandbox(settings), asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(
-                serve_on(simulator, listen(port=port), on_ready=_announcer(settings))
+                serve_on(
+                    simulator, listen(port=port), on_ready=partial(_announce, settings)
+                )
             )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -191,25 +194,22 @@ async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> No
             await serving
 
 
-def _announcer(settings: SandboxSettings) -> Callable[[str], None]:
-    def announce(url: str) -> None:
-        # Never the real ledger, to keep ids and calls of the simulator out of it.
-        state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
-        page = url.partition("/functions")[0]
-        echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
-        echo(f"export TRIAGED_API_URL={url}")
-        if settings.workspaces == 1:
-            key = settings.key or DEFAULT_KEY
-            echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
-        else:
-            fleet = _write_fleet(Path(state_dir) / "fleet", settings)
-            echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
-        echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
-        # Standard output may be a pipe, and this process keeps running.
-        flush_output()
-        echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
-
-    return announce
+def _announce(settings: SandboxSettings, url: str) -> None:
+    # Never the real ledger, to keep ids and calls of the simulator out of it.
+    state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
+    page = url.partition("/functions")[0]
+    echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
+    echo(f"export TRIAGED_API_URL={url}")
+    if settings.workspaces == 1:
+        key = settings.key or DEFAULT_KEY
+        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+    else:
+        fleet = _write_fleet(Path(state_dir) / "fleet", settings)
+        echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
+    echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
+    # Standard output may be a pipe, and this process keeps running.
+    flush_output()
+    echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
 
 
 def _write_fleet(directory: Path, settings: SandboxSettings) -> Path:

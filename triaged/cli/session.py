@@ -94,9 +94,7 @@ class SessionClock(SystemClock):
 async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
     """List the pending tasks; report on stderr if the list may be incomplete.
 
-    Raises:
-        MalformedResponse: its rows may be wrong or out of date: none is acted on.
-        LexiError, QuotaExhausted: the call did not come about.
+    Raise ``MalformedResponse`` if its rows may be wrong, so that none is acted on.
     """
     with activity.show("listing the pending tasks"):
         listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
@@ -111,13 +109,7 @@ async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
 async def open_session(
     settings: Settings,
 ) -> AsyncIterator[tuple[Workspace, Activity]]:
-    """Open the workspace for a command that calls the API.
-
-    Raises:
-        OutputError: standard output cannot be written, so no call is spent.
-        ConfigError: there is no usable key.
-        LedgerError: the ledger cannot be opened.
-    """
+    """Open the workspace for a command that calls the API."""
     require_output()
     activity = Activity()
     async with open_workspace(

@@ -50,13 +50,7 @@ class SettledLists:
         return tuple(status for status in FINAL_STATUSES if status not in self._kept)
 
     async def ask(self, collector: FeedbackCollector, status: str) -> None:
-        """Ask for one list and keep it, so that the call is not spent twice.
-
-        Raises:
-            MalformedResponse: its rows cannot be relied on; it is not kept.
-            LexiError: the call failed.
-            QuotaExhausted: not before the day's reset.
-        """
+        """Ask for one list and keep it, so that the call is not spent twice."""
         listed = await collector.list_final(status)
         self._kept[status] = _entry(listed, self._now())
         document = {"version": _VERSION, "lists": self._kept}

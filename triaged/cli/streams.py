@@ -51,11 +51,7 @@ def prepare_streams() -> None:
 
 
 def flush_output() -> None:
-    """Flush the buffers while a failure can still be reported.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
+    """Flush the buffers while a failure can still be reported, by ``OutputError``."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -77,11 +73,7 @@ def discard_output() -> None:
 
 
 def require_output() -> None:
-    """Raise, before a call is spent, if its result could not be printed.
-
-    Raises:
-        OutputError: the reader is gone, or the disk is full.
-    """
+    """Raise ``OutputError`` if a result cannot be printed, before a call is spent."""
     flush_output()
     try:
         descriptor = sys.stdout.fileno()

@@ -24,13 +24,13 @@ from triaged.rules.compiled import compile_condition
 from triaged.rules.conditions import conjuncts
 from triaged.rules.context import build_context
 from triaged.rules.rule import Ruleset
-from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision, Task
+from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision
 from triaged.rulesfile.lint.unreachable import subsumes
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.agreement import human_decision_for
 from triaged.triage.suggest.history import History, SettledTask
-from triaged.triage.suggest.proposals import Parts, Proposals, propose
+from triaged.triage.suggest.proposals import Proposals, propose
 
 # Where the settings look for rules, unless told otherwise.
 _DEFAULT_RULES: Final = Path("rules.yaml")
@@ -80,13 +80,19 @@ def suggest(
     history = History.of(_explained(settled.tasks, existing, now))
     found = propose(
         history,
-        is_covered=lambda parts: _is_covered(parts, existing),
+        is_covered=lambda parts: any(
+            subsumes(parts, conjuncts(condition)) for condition in existing.conditions()
+        ),
         incomplete=settled.incomplete,
     )
     taken = [rule.name for rule in existing.rules]
     named = name_proposals(found.rules, history, taken=taken, reason=reason)
-    notes = (*settled.notes, *_undated(history))
-    options = FileOptions(now=now, redact=redact, notes=notes)
+    notes = list(settled.notes)
+    if history.undated:
+        notes.append(
+            f"{history.undated} tasks without a usable created_at were left out."
+        )
+    options = FileOptions(now=now, redact=redact, notes=tuple(notes))
     file = write_file(named, history, options)
     _say_what_was_found(file, found, history, settled, notes)
     if not file.rules:
@@ -142,7 +148,10 @@ def _settled(lists: Sequence[SettledList], ledger: Ledger) -> _Settled:
     found: dict[str, SettledTask] = {}
     contradicted: set[str] = set()
     ours: set[str] = set()
-    for task, decision in _by_people(lists):
+    by_people = (
+        (task, human_decision_for(one.status)) for one in lists for task in one.tasks
+    )
+    for task, decision in by_people:
         if task.id is None:
             continue
         if decision is HumanDecision.DISMISSED and task.id in by_rules:
@@ -164,12 +173,6 @@ def _settled(lists: Sequence[SettledList], ledger: Ledger) -> _Settled:
     )
 
 
-def _by_people(lists: Sequence[SettledList]) -> Iterator[tuple[Task, HumanDecision]]:
-    for one in lists:
-        decision = human_decision_for(one.status)
-        yield from ((task, decision) for task in one.tasks)
-
-
 def _doubts(lists: Sequence[SettledList]) -> Iterator[str]:
     for one in lists:
         if one.incomplete is not None:
@@ -180,11 +183,6 @@ def _doubts(lists: Sequence[SettledList]) -> Iterator[str]:
     cuts = {one.complete_from for one in lists if one.complete_from is not None}
     for cut in cuts:
         yield f"There are too many tasks to keep: only those since {cut:%Y-%m-%d}."
-
-
-def _undated(history: History) -> Iterator[str]:
-    if history.undated:
-        yield f"{history.undated} tasks without a usable created_at were left out."
 
 
 def _explained(
@@ -214,12 +212,6 @@ def _explained(
         else one
         for one in tasks
     ]
-
-
-def _is_covered(parts: Parts, existing: Ruleset) -> bool:
-    return any(
-        subsumes(parts, conjuncts(condition)) for condition in existing.conditions()
-    )
 
 
 def _say_what_was_found(

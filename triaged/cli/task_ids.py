@@ -57,8 +57,7 @@ def either(*lookups: Lookup) -> Lookup:
 def expand(typed: str, lookup: Lookup) -> str | None:
     """Return the known id with this prefix; None if there is none.
 
-    Raises:
-        click.UsageError: several ids have this prefix; the message lists them.
+    If several ids have it, raise a ``UsageError`` that lists them.
     """
     text = typed.strip()
     found = lookup(text, limit=_MAX_CANDIDATES + 1)

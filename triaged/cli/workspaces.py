@@ -114,11 +114,7 @@ def _moment(text: str | None) -> str:
 def read_rows(
     fleet: LoadedFleet, place: LedgerLocation, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return a row for each workspace, those that need attention first.
-
-    Raises:
-        LedgerError: there is a ledger that cannot be read.
-    """
+    """Return a row for each workspace, those that need attention first."""
     states: Mapping[str, dict[str, Any]] = {}
     flags = _NO_FLAGS
     if place.may_exist():
@@ -150,11 +146,8 @@ def read_rows(
         )
         for name in {**labels, **rejected, **kept}
     ]
-    return sorted(rows, key=lambda row: (_rank(row["state"]), row["workspace"]))
-
-
-def _rank(state: WorkspaceState) -> int:
-    return list(WorkspaceState).index(state)
+    ranks = list(WorkspaceState)
+    return sorted(rows, key=lambda row: (ranks.index(row["state"]), row["workspace"]))
 
 
 def _row(
