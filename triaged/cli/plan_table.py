@@ -51,7 +51,7 @@ class Preview:
 def show_plan(preview: Preview, *, everything: bool, verbose: bool) -> None:
     """Print the tasks that change, or all tasks, and the totals."""
     rows = [
-        (task_id, *(_type_and_age(decision, preview) if verbose else ()), *rest)
+        (task_id, *(_type_and_age(decision.task, preview) if verbose else ()), *rest)
         for decision in preview.guarded.decisions
         for task_id, *rest in _rows(decision, preview, everything=everything)
     ]
@@ -103,27 +103,20 @@ def _rows(
 
 
 def _hold(decision: Decision, preview: Preview) -> str:
-    ends = hold_ends_at(decision, preview)
-    if ends is None:
-        return f"on hold ({decision.rule})"
-    return f"on hold until {ends:%Y-%m-%d %H:%M} UTC ({decision.rule})"
-
-
-def hold_ends_at(decision: Decision, preview: Preview) -> datetime | None:
-    """Return when a hold ends; None for a recently rejected task."""
+    """Say until when a task is on hold, which is not known of a rejected one."""
+    unknown = f"on hold ({decision.rule})"
     rule = preview.ruleset.rule(decision.rule or "")
     task_id = decision.task.id or ""
     if rule is None or not rule.hold or task_id in preview.history.recently_rejected:
-        return None
+        return unknown
     since = (preview.history.held_since or {}).get((task_id, rule.name), preview.now)
     try:
-        return since + rule.hold
+        return f"on hold until {since + rule.hold:%Y-%m-%d %H:%M} UTC ({rule.name})"
     except OverflowError:
-        return None
+        return unknown
 
 
-def _type_and_age(decision: Decision, preview: Preview) -> tuple[str, ...]:
-    task = decision.task
+def _type_and_age(task: Task, preview: Preview) -> tuple[str, ...]:
     return truncate(task.type or "—", 20), format_age(age_of(task, preview.now))
 
 

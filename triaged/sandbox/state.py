@@ -79,16 +79,12 @@ class SandboxState:
             refused_count=settings.refused_count,
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
-        self.people = (
-            None
-            if settings.people is None
-            else People(
-                settings.people,
-                self.store,
-                seed=settings.seed,
-                now=self.clock.now(),
+        self.people = None
+        if settings.people is not None:
+            now = self.clock.now()
+            self.people = People(
+                settings.people, self.store, seed=settings.seed, now=now
             )
-        )
         self.calls: deque[RecordedCall] = deque(maxlen=_CALLS_KEPT)
         self.call_counts: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret

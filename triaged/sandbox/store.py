@@ -101,11 +101,7 @@ class Store:
         )
 
     def remove(self, task_id: str) -> None:
-        """Remove a task; its id stays used.
-
-        Raises:
-            TaskNotFound: there is no such task.
-        """
+        """Remove a task; its id stays used."""
         if self._entries.pop(task_id, None) is None:
             raise TaskNotFound
         self._bodies.clear()
