@@ -5,7 +5,7 @@ import pwd
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from triaged.cli.output import echo
+from triaged.cli.output import notice
 from triaged.errors import LedgerBusy, TriagedError
 from triaged.ledger import Ledger
 from triaged.ledger.flags import WHOLE_FLEET, Flag, FlagName
@@ -58,10 +58,9 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
         except LedgerBusy:
             if not is_told:
                 who = daemon_owner(settings.ledger, settings.workspace)
-                echo(
-                    f"triaged: waiting for {who or 'another process'} to finish"
-                    " writing the ledger",
-                    error=True,
+                notice(
+                    f"waiting for {who or 'another process'} to finish"
+                    " writing the ledger"
                 )
                 is_told = True
 

@@ -20,7 +20,14 @@ from triaged.cli.options import (
     while_paused_option,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, count_of, echo, print_table, truncate
+from triaged.cli.output import (
+    cause_in_words,
+    count_of,
+    echo,
+    notice,
+    print_table,
+    truncate,
+)
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import (
@@ -241,7 +248,7 @@ def _with_whole_ids(
             unknown.append(unknown_id(typed, known, where))
             continue
         if found not in pending(found, limit=1):
-            echo(f"triaged: {printable(found)} is not pending", error=True)
+            notice(f"{printable(found)} is not pending")
         ids.append(found)
     if unknown:
         # Probably mistyped.

@@ -15,6 +15,7 @@ from triaged.cli.output import (
     echo,
     echo_json,
     leave_in_words,
+    notice,
     truncate,
 )
 from triaged.cli.plan import make_preview, now_option, preview_of
@@ -116,7 +117,7 @@ def _explain_id(
             known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
             if found is None:
                 where = "the ledger; listing the pending tasks (1 API call)"
-                echo(f"triaged: {unknown_id(task_id, known, where)}", error=True)
+                notice(unknown_id(task_id, known, where))
         if stored is not None:
             return _with_effects(stored)
         task_id = found or task_id

@@ -17,7 +17,7 @@ from triaged.cli.options import (
     with_format_of,
     with_settings,
 )
-from triaged.cli.output import count_of, echo, echo_json, print_table, truncate
+from triaged.cli.output import count_of, echo, echo_json, notice, print_table, truncate
 from triaged.cli.task_ids import expand, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -102,7 +102,7 @@ def history(
         raise click.UsageError("what was only observed has no --outcome")
     moment = _parse_since(since)
     if not settings.ledger.may_exist():
-        echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
+        notice(f"no ledger in {settings.state_dir} yet")
         _print([], form, _FIELDS, lambda: echo("0 dismissals."))
         return
     with open_ledger(settings) as ledger:
@@ -151,7 +151,7 @@ def _whole_id(typed: str, ledger: Ledger) -> str:
     found = expand(typed, ledger.task_ids)
     if found is None:
         why = unknown_id(typed, ledger.task_ids, "the ledger")
-        echo(f"triaged: {why}", error=True)
+        notice(why)
     return found or typed
 
 

@@ -18,7 +18,7 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json
+from triaged.cli.output import echo, echo_json, notice
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, os_reason
 from triaged.ledger import Ledger
@@ -108,11 +108,11 @@ def _preview(settings: Settings, html_file: Path | None, *, as_json: bool) -> No
         echo(f"Subject: {message.subject}\n")
         echo(message.text, end="")
     if daemon_owner(settings.ledger, settings.workspace) is None:
-        echo("triaged: no daemon runs here, so no digest is sent", error=True)
+        notice("no daemon runs here, so no digest is sent")
     elif settings.notify_file is None:
-        echo("triaged: TRIAGED_NOTIFY_FILE is not set here", error=True)
+        notice("TRIAGED_NOTIFY_FILE is not set here")
     if digest.is_empty:
-        echo("triaged: an empty digest is sent once a week only", error=True)
+        notice("an empty digest is sent once a week only")
 
 
 def _problems(ledger: Ledger, settings: Settings) -> list[str]:

@@ -77,6 +77,11 @@ def echo(
     (sys.stderr if error else sys.stdout).write(line)
 
 
+def notice(text: str) -> None:
+    """Print a line about the run itself, to standard error."""
+    echo(f"triaged: {text}", error=True)
+
+
 def echo_json(document: object) -> None:
     """Print a value as JSON, unless ``collected_json`` collects it."""
     if (collected := _collected.get()) is not None:

@@ -8,7 +8,7 @@ import click
 
 from triaged.cli.control import describe, insist, login_name, open_control, whose
 from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
-from triaged.cli.output import echo
+from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger.flags import FlagName
 from triaged.settings import Settings
@@ -69,13 +69,12 @@ def _resume(settings: Settings, *, whole_fleet: bool = False) -> None:
         others = sorted(ledger.fleet_views().flags().paused) if whole_fleet else []
     echo("Dismissing resumed." if was else "It was not paused.")
     if left is not None:
-        echo(
-            "triaged: the whole fleet is paused, so nothing is dismissed until"
-            " triaged resume --all",
-            error=True,
+        notice(
+            "the whole fleet is paused, so nothing is dismissed until"
+            " triaged resume --all"
         )
     if others:
         listed = ", ".join(others[:_SHOWN])
         more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
-        echo(f"triaged: paused by themselves, and still so: {listed}{more}", error=True)
+        notice(f"paused by themselves, and still so: {listed}{more}")
     echo(where)

@@ -4,7 +4,7 @@ import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
 from triaged.cli.options import LEDGER_OPTIONS, with_settings
-from triaged.cli.output import echo
+from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
 from triaged.rules.describe import rule_fingerprint
@@ -55,10 +55,9 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
         known = daemon_version(ledger, rule)
     echo(where, error=True)
     if change is Change.PROMOTED and known and known[0] != rule_fingerprint(rule):
-        echo(
-            f"triaged: warning: the daemon's last cycle had another rule {name}; this"
-            " one acts once a daemon has loaded it",
-            error=True,
+        notice(
+            f"warning: the daemon's last cycle had another rule {name}; this"
+            " one acts once a daemon has loaded it"
         )
     return agreement
 

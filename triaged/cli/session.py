@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from triaged.cli.output import echo
+from triaged.cli.output import notice
 from triaged.cli.streams import require_output
 from triaged.clock import SystemClock
 from triaged.leadlex.errors import MalformedResponse
@@ -63,7 +63,7 @@ class Activity:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")
         elif why != self._noted:
-            echo(f"triaged: {why}", error=True)
+            notice(why)
         self._noted = why
 
     def resume(self) -> None:
@@ -101,7 +101,7 @@ async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
     if listed.rows_in_doubt:
         raise MalformedResponse(LIST, message=listed.incomplete or "")
     if listed.incomplete is not None:
-        echo(f"triaged: tasks may be missing: {listed.incomplete}", error=True)
+        notice(f"tasks may be missing: {listed.incomplete}")
     return listed
 
 

@@ -12,7 +12,7 @@ import click
 
 from triaged.cli.files import refuse_no_directory, write_out
 from triaged.cli.options import CALL_OPTIONS, with_settings
-from triaged.cli.output import count_of, echo, print_table
+from triaged.cli.output import count_of, echo, notice, print_table
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
 from triaged.cli.streams import shows_unicode
@@ -108,10 +108,7 @@ def _existing_rules(
 ) -> tuple[Ruleset, frozenset[str]]:
     """Load the rules in force; a person without any has not written them yet."""
     if paths == (_DEFAULT_RULES,) and not _DEFAULT_RULES.exists():
-        echo(
-            f"triaged: there is no {_DEFAULT_RULES} here, so no rule counts as known",
-            error=True,
-        )
+        notice(f"there is no {_DEFAULT_RULES} here, so no rule counts as known")
         return Ruleset(), frozenset(DOCUMENTED_REASONS)
     rules, loaded = load_rules(*paths, now=now)
     return rules.ruleset, frozenset(loaded.reasons)
@@ -123,9 +120,7 @@ async def _ask(settings: Settings) -> _Settled:
         missing = lists.missing
         if missing:
             calls = count_of(len(missing), "API call")
-            echo(
-                f"triaged: listing the {', '.join(missing)} tasks: {calls}", error=True
-            )
+            notice(f"listing the {', '.join(missing)} tasks: {calls}")
         collector = workspace.feedback()
         for status in missing:
             with activity.show(f"listing the {status} tasks"):
@@ -133,10 +128,9 @@ async def _ask(settings: Settings) -> _Settled:
         kept = lists.lists()
         if not missing:
             asked = min(one.asked_at for one in kept)
-            echo(
-                f"triaged: using the lists of {asked:%Y-%m-%d %H:%M:%S} UTC, kept for a"
-                " day; no API call",
-                error=True,
+            notice(
+                f"using the lists of {asked:%Y-%m-%d %H:%M:%S} UTC, kept for a"
+                " day; no API call"
             )
         return _settled(kept, workspace.ledger)
 
@@ -224,28 +218,24 @@ def _say_what_was_found(
     count = len(file.rules)
     rules = {0: "No rule is", 1: "1 rule is"}.get(count, f"{count} rules are")
     dismissed, approved = history.dismissed.bit_count(), history.approved.bit_count()
-    echo(
-        f"triaged: {rules} proposed, from {dismissed:,} tasks that people dismissed and"
+    notice(
+        f"{rules} proposed, from {dismissed:,} tasks that people dismissed and"
         f" {approved:,} that they approved, not counting {settled.ours:,} that triaged"
-        " dismissed itself",
-        error=True,
+        " dismissed itself"
     )
     if found.unconfirmed:
-        echo(
-            f"triaged: {found.unconfirmed} more held for older tasks and were not"
-            " confirmed by newer ones",
-            error=True,
+        notice(
+            f"{found.unconfirmed} more held for older tasks and were not"
+            " confirmed by newer ones"
         )
     if found.covered:
-        echo(f"triaged: {found.covered} more are covered by existing rules", error=True)
+        notice(f"{found.covered} more are covered by existing rules")
     for one in file.left_out:
-        echo(
-            f"triaged: {one.name} is left out: no rules file with tests can be written"
-            " for it",
-            error=True,
+        notice(
+            f"{one.name} is left out: no rules file with tests can be written for it"
         )
     for note in notes:
-        echo(f"triaged: {note}", error=True)
+        notice(note)
 
 
 def _print(text: str) -> None:
