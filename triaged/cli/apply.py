@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.confirm import confirm
+from triaged.cli.confirm import confirm, question, report_dispatched, report_skipped
 from triaged.cli.control import refuse_while_paused
-from triaged.cli.dismiss import question, report_dispatched, report_skipped
 from triaged.cli.files import read_given
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import CALL_OPTIONS, LOG_OPTIONS, with_settings

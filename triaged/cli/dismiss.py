@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from typing import Final, TypeVar
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.confirm import confirm
+from triaged.cli.confirm import confirm, question, report_dispatched, report_skipped
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
@@ -22,7 +21,6 @@ from triaged.cli.options import (
 )
 from triaged.cli.output import (
     cause_in_words,
-    count_of,
     echo,
     notice,
     print_table,
@@ -41,7 +39,7 @@ from triaged.cli.task_ids import (
 )
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
-from triaged.ledger.dismissals import Outcome, Source
+from triaged.ledger.dismissals import Source
 from triaged.rules.duration import parse_duration
 from triaged.rules.evaluate import age_of
 from triaged.rules.patterns.re2_pattern import (
@@ -60,7 +58,6 @@ from triaged.triage.manual import (
     dispatch_manual,
     screen_manual,
 )
-from triaged.triage.requests import DispatchResult
 from triaged.workspace import Workspace
 
 T = TypeVar("T")
@@ -203,35 +200,6 @@ async def _dismiss(
     report_skipped(dispatched)
     denied = {cause for _, cause in (*sifted.refused, *dispatched.skipped)}
     return report_dispatched(dispatched, capped=LeaveCause.OVER_CAP in denied)
-
-
-def report_skipped(dispatched: DispatchResult) -> None:
-    """Print the tasks that the last check left, with the causes."""
-    for request, cause in dispatched.skipped:
-        task_id = printable(request.task.id or "—")
-        echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
-
-
-def question(count: int, reason: str = "") -> str:
-    """Return the confirmation question."""
-    as_reason = f" as {reason}" if reason else ""
-    return f"Dismiss {count_of(count, 'task')}{as_reason}? This cannot be undone."
-
-
-def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
-    """Print the outcomes, and return the exit code."""
-    ends = Counter(attempt.outcome for attempt in dispatched.attempts)
-    told = ", ".join(f"{number} {outcome}" for outcome, number in ends.most_common())
-    echo(f"{told or 'nothing was sent'}.")
-    if dispatched.remaining:
-        echo(f"{dispatched.remaining} not sent: {dispatched.halt or 'stopped'}.")
-    if dispatched.error is not None:
-        echo(str(dispatched.error), error=True)
-        code = exit_codes.exit_code_for(dispatched.error)
-        if code == exit_codes.KEY_REFUSED:
-            return code
-    incomplete = dispatched.remaining or capped or ends[Outcome.UNKNOWN]
-    return exit_codes.INCOMPLETE if incomplete else exit_codes.OK
 
 
 def _with_whole_ids(

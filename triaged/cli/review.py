@@ -88,10 +88,11 @@ async def _review(
         guarded = workspace.assess(rules, listed.tasks, now=now).guarded
         pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: oldest_first(decision.task))
+        followed = FollowedRules(settings.rules, rules, workspace.clock.now)
         session = _Session(
             workspace,
             activity,
-            FollowedRules(settings.rules, rules, workspace.clock.now),
+            followed,
             reasons,
             ManualDispatch(
                 source=Source.REVIEW,
@@ -99,7 +100,7 @@ async def _review(
                 listed_at=listed.requested_at or now,
                 while_paused=while_paused,
             ),
-            rules.ruleset.sha256,
+            followed().ruleset.sha256,
         )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))

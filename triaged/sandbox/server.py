@@ -37,12 +37,7 @@ class Sandbox:
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """Bind a loopback address; port 0 is any free one.
-
-    Raises:
-        ValueError: the address is not a loopback address.
-        OSError: the port is taken.
-    """
+    """Bind a loopback address, and no other; port 0 is any free one."""
     name = "127.0.0.1" if host == "localhost" else host
     try:
         address = ipaddress.ip_address(name)
