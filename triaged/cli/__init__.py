@@ -9,14 +9,8 @@ from typing import Final
 import click
 
 from triaged import __version__
-from triaged.cli import exit_codes
+from triaged.cli import exit_codes, streams
 from triaged.cli import help as help_texts
-from triaged.cli.streams import (
-    OutputError,
-    discard_output,
-    flush_output,
-    prepare_streams,
-)
 from triaged.errors import TriagedError
 from triaged.text import escape_unprintable
 
@@ -78,13 +72,13 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; a ``TriagedError`` becomes a message and an exit code."""
-    prepare_streams()
+    streams.prepare_streams()
     code = _run()
     try:
-        flush_output()
-    except OutputError as error:
+        streams.flush_output()
+    except streams.OutputError as error:
         code = _report(error)
-    discard_output()
+    streams.discard_output()
     sys.exit(code)
 
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import click
 
-from triaged.cli import exit_codes
+from triaged.cli import exit_codes, task_ids
 from triaged.cli.confirm import confirm, question, report_dispatched, report_skipped
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
@@ -28,15 +28,6 @@ from triaged.cli.output import (
 )
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import list_pending, open_session
-from triaged.cli.task_ids import (
-    UnknownTask,
-    either,
-    expand,
-    lookup_in,
-    printable,
-    shorten,
-    unknown_id,
-)
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
 from triaged.ledger.dismissals import Source
@@ -206,21 +197,23 @@ def _with_whole_ids(
     selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
 ) -> TaskFilter:
     """Expand id prefixes; report on stderr ids that are not pending."""
-    pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
-    known = either(pending, workspace.ledger.task_ids)
+    pending = task_ids.lookup_in(
+        task.id for task in tasks if task.is_pending and task.id
+    )
+    known = task_ids.either(pending, workspace.ledger.task_ids)
     ids, unknown = [], []
     for typed in selection.ids:
-        found = expand(typed, known)
+        found = task_ids.expand(typed, known)
         if found is None:
             where = "the ledger or among the pending tasks"
-            unknown.append(unknown_id(typed, known, where))
+            unknown.append(task_ids.unknown_id(typed, known, where))
             continue
         if found not in pending(found, limit=1):
-            notice(f"{printable(found)} is not pending")
+            notice(f"{task_ids.printable(found)} is not pending")
         ids.append(found)
     if unknown:
         # Probably mistyped.
-        raise UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
+        raise task_ids.UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
     return replace(selection, ids=tuple(ids))
 
 
@@ -229,14 +222,14 @@ def _show(sifted: ManualScreening, tasks: Sequence[Task], now: datetime) -> None
     rows += [
         (wish, f"leave: {cause_in_words(cause)}") for wish, cause in sifted.refused
     ]
-    ids = shorten(
+    ids = task_ids.shorten(
         [wish.task.id or "" for wish, _ in rows],
-        lookup_in(task.id for task in tasks if task.id),
+        task_ids.lookup_in(task.id for task in tasks if task.id),
     )
     if rows:
         shown = [
             (
-                printable(ids[wish.task.id or ""] or "—"),
+                task_ids.printable(ids[wish.task.id or ""] or "—"),
                 truncate(wish.task.type or "—", 20),
                 format_age(age_of(wish.task, now)),
                 what,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from triaged.cli import task_ids
 from triaged.cli.control import open_ledger
 from triaged.cli.files import read_given
 from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
@@ -20,14 +21,6 @@ from triaged.cli.output import (
 )
 from triaged.cli.plan import make_preview, now_option, preview_of
 from triaged.cli.plan_table import Preview
-from triaged.cli.task_ids import (
-    Lookup,
-    UnknownTask,
-    either,
-    expand,
-    lookup_in,
-    unknown_id,
-)
 from triaged.clock import SystemClock
 from triaged.leadlex import protocol
 from triaged.rules.context import build_context
@@ -106,29 +99,31 @@ def _read_task_file(file: Path) -> Task:
 def _explain_id(
     settings: Settings, task_id: str, now: datetime | None
 ) -> dict[str, Any]:
-    known: Lookup = lookup_in(())
+    known: task_ids.Lookup = task_ids.lookup_in(())
     if settings.ledger.may_exist():
         with open_ledger(settings) as ledger:
-            found = expand(task_id, ledger.task_ids)
+            found = task_ids.expand(task_id, ledger.task_ids)
             stored = None
             if found is not None and now is None:
                 # Whatever the current rules are.
                 stored = stored_explanation(ledger, found)
-            known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
+            known = task_ids.lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
             if found is None:
                 where = "the ledger; listing the pending tasks (1 API call)"
-                notice(unknown_id(task_id, known, where))
+                notice(task_ids.unknown_id(task_id, known, where))
         if stored is not None:
             return _with_effects(stored)
         task_id = found or task_id
     preview = make_preview(settings, None, now)
-    pending = lookup_in(task.id for task in preview.tasks if task.id)
-    meant = expand(task_id, pending)
+    pending = task_ids.lookup_in(task.id for task in preview.tasks if task.id)
+    meant = task_ids.expand(task_id, pending)
     for decision in preview.guarded.decisions:
         if meant is not None and decision.task.id == meant:
             return _explanation("list", preview, decision)
     where = "the ledger or among the pending tasks"
-    raise UnknownTask(unknown_id(task_id, either(known, pending), where))
+    raise task_ids.UnknownTask(
+        task_ids.unknown_id(task_id, task_ids.either(known, pending), where)
+    )
 
 
 def _explanation(source: str, preview: Preview, decision: Decision) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import click
@@ -137,14 +138,11 @@ def _show_apart(
 def _show_observed(
     ledger: Ledger, form: Format, *, since: datetime | None, **wanted: str | None
 ) -> None:
-    from triaged.cli.history_observed import (  # noqa: PLC0415 - starts are faster
-        COLUMNS,
-        observed_rows,
-        show_observed,
-    )
+    from triaged.cli import history_observed  # noqa: PLC0415 - starts are faster
 
-    rows = observed_rows(ledger, since=since, **wanted)
-    _print(rows, form, COLUMNS, lambda: show_observed(rows, ledger))
+    rows = history_observed.observed_rows(ledger, since=since, **wanted)
+    show = partial(history_observed.show_observed, rows, ledger)
+    _print(rows, form, history_observed.COLUMNS, show)
 
 
 def _whole_id(typed: str, ledger: Ledger) -> str:

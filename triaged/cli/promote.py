@@ -13,14 +13,8 @@ from triaged.rules.rule import Mode, Rule, Ruleset
 from triaged.rules.task import Change
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
+from triaged.triage import evidence
 from triaged.triage.agreement import Agreement
-from triaged.triage.evidence import (
-    MODE_AFTER,
-    agreement_of,
-    change_mode,
-    daemon_version,
-    evidence_json,
-)
 
 
 @click.command
@@ -52,7 +46,7 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
             does = "acts" if change is Change.PROMOTED else "only observes"
             echo(f"{name} already {does}.")
         where = whose(ledger, settings)
-        known = daemon_version(ledger, rule)
+        known = evidence.daemon_version(ledger, rule)
     echo(where, error=True)
     if change is Change.PROMOTED and known and known[0] != rule_fingerprint(rule):
         notice(
@@ -63,26 +57,26 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
 
 
 def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
-    now, wanted = SystemClock().now(), MODE_AFTER[change]
+    now, wanted = SystemClock().now(), evidence.MODE_AFTER[change]
     with ledger.transaction():
-        agreement = agreement_of(ledger, rule, now=now)
+        agreement = evidence.agreement_of(ledger, rule, now=now)
         versions = [
             (
                 rule_fingerprint(rule),
                 mode_in_force(rule, ledger.rule_changes.changes()),
             )
         ]
-        known = daemon_version(ledger, rule)
+        known = evidence.daemon_version(ledger, rule)
         if change is Change.DEMOTED and known is not None:
             # What dismisses is the daemon's version of the rule, whatever this one is.
             versions.append(known)
         changed = {version for version, mode in versions if mode is not wanted}
         for version in changed:
-            change_mode(
+            evidence.change_mode(
                 ledger,
                 rule,
                 change,
-                evidence_json(agreement),
+                evidence.evidence_json(agreement),
                 now,
                 by=login_name(),
                 fingerprint=version,

@@ -16,7 +16,7 @@ from triaged.cli.output import count_of, echo, notice, print_table
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
 from triaged.cli.streams import shows_unicode
-from triaged.cli.suggest_file import FileOptions, SuggestedFile, write_file
+from triaged.cli.suggest_file import SuggestedFile, write_file
 from triaged.cli.suggest_names import NamedProposal, name_proposals
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -92,8 +92,7 @@ def suggest(
         notes.append(
             f"{history.undated} tasks without a usable created_at were left out."
         )
-    options = FileOptions(now=now, redact=redact, notes=tuple(notes))
-    file = write_file(named, history, options)
+    file = write_file(named, history, now=now, redact=redact, notes=notes)
     _say_what_was_found(file, found, history, settled, notes)
     if not file.rules:
         return
