@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Final
 
 from tests.builders import T0
-from triaged.cli.suggest_file import FileOptions, write_file
+from triaged.cli.suggest_file import write_file
 from triaged.cli.suggest_names import name_proposals
 from triaged.rules.evaluate import evaluate
 from triaged.rules.task import HumanDecision, Json, Task, parse_task
@@ -211,7 +211,7 @@ def measure_cost() -> bool:
     start = time.process_time()
     history = settle(dice, tasks, history_of)
     named = name_proposals(proposals(history), history, taken=(), reason=None)
-    file = write_file(named, history, FileOptions(now=T0, redact=False))
+    file = write_file(named, history, now=T0, redact=False)
     took = time.process_time() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     line = (

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from tests.builders import T0, a_task
-from triaged.cli.backtest_html import limitations, render_backtest
+from triaged.cli.backtest import limitations, render_backtest
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import HumanDecision, Task
 from triaged.rulesfile.loader import parse

@@ -6,7 +6,7 @@ import pytest
 
 from tests.builders import T0, a_task
 from triaged.cli.output import layout
-from triaged.cli.plan_table import PlanView, format_age, show_plan, waiting_by_rule
+from triaged.cli.plan_table import Preview, format_age, show_plan, waiting_by_rule
 from triaged.rules.rule import Ruleset
 from triaged.rules.task import Decision, LeaveCause, ProposedDismissal
 from triaged.rulesfile.loader import parse
@@ -26,7 +26,7 @@ def rules() -> Ruleset:
 
 def a_view(
     decisions: list[Decision], *, breaker: str | None = None, **history: object
-) -> PlanView:
+) -> Preview:
     guarded = GuardResult(
         audited=(),
         decisions=tuple(decisions),
@@ -35,8 +35,9 @@ def a_view(
         on_hold_rules=frozenset(),
         observed=(),
     )
-    return PlanView(
+    return Preview(
         ruleset=rules(),
+        tasks=(),
         guarded=guarded,
         history=History(**history),  # type: ignore[arg-type]
         now=T0,

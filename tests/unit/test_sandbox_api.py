@@ -16,7 +16,9 @@ KEY = {"Authorization": "Bearer wbk_test"}
 TASKS = "/v1/lexi/tasks"
 # T0 is a midnight; the quota's day ends a day later.
 RESET = str(int(T0.timestamp()) + 86_400)
-SETTINGS = SandboxSettings(task_count=8, settled_ratio=1.0).with_plan("starter")
+SETTINGS = SandboxSettings(
+    task_count=8, settled_ratio=1.0, minute_limit=10, day_limit=100
+)
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,8 @@ from typing import Final
 import click
 
 from triaged import __version__
-from triaged.cli import exit_codes
+from triaged.cli import exit_codes, streams
 from triaged.cli import help as help_texts
-from triaged.cli.streams import (
-    OutputError,
-    discard_output,
-    flush_output,
-    prepare_streams,
-)
 from triaged.errors import TriagedError
 from triaged.text import escape_unprintable
 
@@ -31,12 +25,10 @@ class LazyGroup(click.Group):
     """Imports only the module of the requested command, for a faster start."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order of the help."""
         del ctx
         return list(COMMAND_MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None."""
         del ctx
         if cmd_name not in COMMAND_MODULES:
             return None
@@ -48,7 +40,6 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or suggest the nearest one."""
         name = args[0]
         if name not in COMMAND_MODULES and not name.startswith("-"):
             import difflib  # noqa: PLC0415 - only for mistyped names
@@ -81,13 +72,13 @@ def app() -> None:
 
 def main() -> None:
     """Run the command line; a ``TriagedError`` becomes a message and an exit code."""
-    prepare_streams()
+    streams.prepare_streams()
     code = _run()
     try:
-        flush_output()
-    except OutputError as error:
+        streams.flush_output()
+    except streams.OutputError as error:
         code = _report(error)
-    discard_output()
+    streams.discard_output()
     sys.exit(code)
 
 
@@ -97,7 +88,7 @@ def _run() -> int:
         _check_completion(os.environ)
         code = app(prog_name="triaged", standalone_mode=False)
     except SystemExit as error:
-        return _exit_code(error)
+        return exit_codes.code_of_end(error)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -106,10 +97,6 @@ def _run() -> int:
     except TriagedError as error:
         return _report(error)
     return code if isinstance(code, int) else exit_codes.OK
-
-
-def _exit_code(error: SystemExit) -> int:
-    return error.code if isinstance(error.code, int) else int(bool(error.code))
 
 
 def _report(error: TriagedError) -> int:

@@ -9,25 +9,17 @@ from pathlib import Path
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.confirm import confirm
+from triaged.cli.confirm import confirm, question, report_dispatched, report_skipped
 from triaged.cli.control import refuse_while_paused
-from triaged.cli.dismiss import question, report_dispatched, report_skipped
+from triaged.cli.files import read_given
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, LOG_OPTIONS, with_settings
 from triaged.cli.output import cause_in_words, echo, print_table, truncate
 from triaged.cli.plan_file import MAX_BYTES, Entry, Plan, read_plan
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
-from triaged.errors import os_reason
 from triaged.leadlex.models import TaskList
 from triaged.ledger.dismissals import Source
 from triaged.rules.task import Decision
@@ -42,17 +34,12 @@ from triaged.workspace import Workspace
 @click.command
 @click.argument("file", metavar="PLAN", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def apply(*, settings: Settings, file: Path, yes: bool) -> None:
     """Dismiss what a plan contains, except tasks that have changed since."""
     now = SystemClock().now()
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        why = os_reason(error)
-        raise click.BadParameter(f"{file}: {why}", param_hint="PLAN") from error
-    reviewed = read_plan(text)
+    body = read_given(file, param="PLAN", most=MAX_BYTES)
+    reviewed = read_plan(body.decode("utf-8", "replace"))
     rules, _ = load_written_rules(*settings.rules, now=now)
     reviewed.check(
         workspace=settings.workspace,

@@ -1,22 +1,13 @@
 """``triaged backtest``: compare the rules with human decisions."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-from triaged.cli.backtest_html import limitations, render_backtest, summary
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    EnumChoice,
-    with_settings,
-)
+from triaged.cli.options import CALL_OPTIONS, Format, with_format_of, with_settings
 from triaged.cli.output import console, echo, echo_html, echo_json, truncate
 from triaged.cli.session import open_session
 from triaged.clock import SystemClock
@@ -35,34 +26,22 @@ from triaged.triage.backtest import (
     run_backtest,
 )
 
-
-class ReportFormat(StrEnum):
-    """How the report is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    HTML = "html"
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_SYMBOLS: Final = {True: "✓", False: "✗", None: "?"}
 
 
 @click.command
-@click.option(
-    "--format",
-    "form",
-    type=EnumChoice(ReportFormat),
-    default=ReportFormat.TABLE,
-    show_default="table",
-    help="How to print.",
-)
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
-def backtest(*, settings: Settings, form: ReportFormat) -> None:
+@with_format_of(Format.TABLE, Format.JSON, Format.HTML)
+@with_settings(*CALL_OPTIONS)
+def backtest(*, settings: Settings, form: Format) -> None:
     """Compare the rules with what people approved and dismissed."""
     clock = SystemClock()
     rules, _ = load_rules(*settings.rules, now=clock.now())
     result = asyncio.run(_backtest(settings, rules.ruleset))
-    if form is ReportFormat.JSON:
+    if form is Format.JSON:
         report = _as_json(result)
         echo_json(report)
-    elif form is ReportFormat.HTML:
+    elif form is Format.HTML:
         page = render_backtest(result, workspace=settings.workspace, at=clock.now())
         echo_html(page)
     else:
@@ -79,33 +58,25 @@ async def _backtest(settings: Settings, ruleset: Ruleset) -> Backtest:
         by_rules = workspace.ledger.dismissals.by_rules()
         seen, now = workspace.ledger.decisions.times(), workspace.clock.now()
         samples = [
-            _sample(task, word, seen.get(task.id or ""), now)
+            # Evaluated as of when the task was last seen pending, if it was.
+            LabeledTask(
+                task=task,
+                label=word,
+                evaluated_at=seen.get(task.id or "", now),
+                time_is_known=(task.id or "") in seen,
+            )
             for task, word in settled
             if word is not HumanDecision.DISMISSED or task.id not in by_rules
         ]
         ours = len(settled) - len(samples)
         result = run_backtest(ruleset, samples, ours=ours)
         with workspace.ledger.transaction():
-            workspace.ledger.feedback.add_false_positives(_pairs(result))
+            workspace.ledger.feedback.add_false_positives(
+                (record.rule, example.task.id or "")
+                for record in result.records
+                for example in record.false_positives
+            )
     return result
-
-
-def _pairs(result: Backtest) -> Iterator[tuple[str, str]]:
-    for record in result.records:
-        for example in record.false_positives:
-            yield record.rule, example.task.id or ""
-
-
-def _sample(
-    task: Task, word: HumanDecision, seen: datetime | None, now: datetime
-) -> LabeledTask:
-    """Evaluate the task at the time when it was last seen pending, if it was."""
-    return LabeledTask(
-        task=task,
-        label=word,
-        evaluated_at=seen or now,
-        time_is_known=seen is not None,
-    )
 
 
 def _as_json(result: Backtest) -> dict[str, Any]:
@@ -163,3 +134,56 @@ def _show(result: Backtest) -> None:
     echo("")
     for note in limitations(result):
         echo(f"note: {note}")
+
+
+def render_backtest(result: Backtest, *, workspace: str, at: datetime) -> str:
+    """Render the whole page."""
+    import jinja2  # noqa: PLC0415 - not needed for table and JSON
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = escape_unprintable
+    return environment.get_template("backtest.html").render(
+        result=result,
+        workspace=workspace,
+        at=f"{at:%Y-%m-%d %H:%M}",
+        notes=limitations(result),
+        summary=summary,
+        symbols=_SYMBOLS,
+        style=(_TEMPLATES / "backtest.css").read_text(encoding="utf-8"),
+    )
+
+
+def limitations(result: Backtest) -> list[str]:
+    """Return sentences about what the figures do not show."""
+    notes = [
+        "A task that people have not decided on yet is not here.",
+        "The API does not say who dismissed a task, nor what it leaves out of a list.",
+    ]
+    if result.unknown_times:
+        notes.append(
+            f"When {result.unknown_times} of the tasks were decided is not known; their"
+            " age is taken as of now, which is older than it was."
+        )
+    if result.uses_duplicates:
+        notes.append(
+            "Which other tasks were pending then is not known, so conditions on"
+            " duplicates hold for none."
+        )
+    return notes
+
+
+def summary(record: Record) -> str:
+    """Return one line on how often people decided as the rule would."""
+    agreement = record.agreement
+    if not agreement.total:
+        return "would have dismissed none of them"
+    return (
+        f"would have dismissed {agreement.total}: people dismissed"
+        f" {agreement.dismissed}, approved {agreement.approved}; agreement {agreement}"
+    )

@@ -10,15 +10,15 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.control import open_ledger
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
-    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, echo, echo_json
+from triaged.cli.output import causes_in_words, echo, echo_json
 from triaged.clock import SystemClock, read_boot_id
 from triaged.errors import ConfigError
 from triaged.ledger import Ledger
@@ -41,7 +41,7 @@ _DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 @click.command
 @with_format
-@with_settings(*RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *QUOTA_OPTIONS, *LEDGER_OPTIONS)
 def budget(*, settings: Settings, form: Format) -> None:
     """Divide a day's calls between polls, dismissals and the reserve."""
     known = _known(settings)
@@ -79,11 +79,7 @@ def _known(settings: Settings) -> _Known:
     if not settings.ledger.may_exist():
         return _Known()
     clock = SystemClock()
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         boot_id = read_boot_id()
         limiter = RateLimiter(settings.quota, ledger, clock, boot_id=boot_id)
         view = limiter.snapshot()
@@ -130,20 +126,18 @@ def _as_json(made: Budget, known: _Known) -> dict[str, Any]:
     document["backlog_cleared_in"] = (
         None if cleared is None else cleared.total_seconds()
     )
-    document["now"] = None if known.view is None else _now_json(known.view)
-    if document["now"] is not None:
-        document["now"]["poll_interval_seconds"] = known.poll_interval
+    document["now"] = None
+    if (view := known.view) is not None:
+        blocked = view.blocked_until
+        document["now"] = {
+            "remaining": view.remaining,
+            "used_today": view.used_today,
+            "used_by_others": view.used_by_others,
+            "reset": _moment(view.reset_at),
+            "blocked_until": _moment(blocked) if blocked else None,
+            "poll_interval_seconds": known.poll_interval,
+        }
     return document
-
-
-def _now_json(view: QuotaSnapshot) -> dict[str, Any]:
-    return {
-        "remaining": view.remaining,
-        "used_today": view.used_today,
-        "used_by_others": view.used_by_others,
-        "reset": _moment(view.reset_at),
-        "blocked_until": _moment(view.blocked_until) if view.blocked_until else None,
-    }
 
 
 def _moment(seconds: float) -> str:
@@ -168,14 +162,18 @@ def _show(made: Budget, known: _Known, settings: Settings) -> None:
     cleared = made.backlog_cleared_in
     gone = "never done" if cleared is None else f"done in {format_duration(cleared)}"
     waits = gone if made.backlog else "no task is waiting"
-    causes = ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in waiting.items())
+    causes = causes_in_words(waiting)
     echo(
         f"backlog         {made.backlog:>8,}   {waits}{f': {causes}' if causes else ''}"
     )
     if view is not None:
         until = datetime.fromtimestamp(view.reset_at, UTC)
         others = f"used by others: {view.used_by_others:,}"
-        polls = _interval_now(known.poll_interval)
+        polls = ""
+        if known.poll_interval is not None:
+            # As `status` shows it; it follows what is left today.
+            each = format_duration(timedelta(seconds=known.poll_interval))
+            polls = f"; the daemon polls every {each} now"
         echo(
             f"left today      {view.remaining:>8,}   until {until:%Y-%m-%d %H:%M} UTC;"
             f" {others}{polls}"
@@ -185,14 +183,6 @@ def _show(made: Budget, known: _Known, settings: Settings) -> None:
         return
     for text in made.warnings:
         echo(f"note: {text}")
-
-
-def _interval_now(seconds: float | None) -> str:
-    """Return the interval that `status` shows too; it follows what is left today."""
-    if seconds is None:
-        return ""
-    each = format_duration(timedelta(seconds=seconds))
-    return f"; the daemon polls every {each} now"
 
 
 def _source(made: Budget, settings: Settings) -> str:

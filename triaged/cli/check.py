@@ -15,13 +15,7 @@ from triaged.cli.check_result import (
     print_summary,
     result_to_json,
 )
-from triaged.cli.options import (
-    FLEET_OPTIONS,
-    RULES_OPTIONS,
-    Format,
-    with_format,
-    with_settings,
-)
+from triaged.cli.options import Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError
@@ -53,7 +47,7 @@ from triaged.text import escape_unprintable
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print notes too.")
 @with_format
-@with_settings(*RULES_OPTIONS, *FLEET_OPTIONS)
+@with_settings("rules", "fleet")
 def check(
     *,
     settings: Settings,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from triaged.cli.output import echo
+from triaged.cli.output import count_of, echo
 from triaged.clock import Clock
 from triaged.errors import Problem, Severity
 from triaged.fleet.workspace import LoadedFleet
@@ -37,7 +37,6 @@ class CheckResult:
 
     @property
     def usable(self) -> list[str]:
-        """The names of the workspaces that would run."""
         return [
             workspace.name
             for fleet in self.fleets
@@ -148,31 +147,28 @@ def print_summary(checked: CheckResult, paths: Sequence[Path], code: int) -> Non
     what = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
     parts = [what]
     if checked.fleets:
-        parts = [f"{what}: {_count(len(checked.usable), 'usable workspace')}"]
+        parts = [f"{what}: {count_of(len(checked.usable), 'usable workspace')}"]
         parts += [f"{len(checked.refused)} refused"] if len(checked.refused) else []
     elif checked.reports:
-        parts = [f"{what}: {_count(checked.rules, 'rule')}"]
+        parts = [f"{what}: {count_of(checked.rules, 'rule')}"]
     if checked.reports:
-        parts.append(f"{passed} of {_count(passed + failed, 'test')} passed")
+        parts.append(f"{passed} of {count_of(passed + failed, 'test')} passed")
     if errors:
         lost = "" if checked.fleets else ", so the rules do not load"
-        parts.append(f"{_count(errors, 'error')}{lost}")
+        parts.append(f"{count_of(errors, 'error')}{lost}")
     if warnings:
-        parts.append(_count(warnings, "warning"))
+        parts.append(count_of(warnings, "warning"))
     if checked.mutants_skipped:
-        parts.append(f"{_count(checked.mutants_skipped, 'condition')} not tried")
+        parts.append(f"{count_of(checked.mutants_skipped, 'condition')} not tried")
     colour = "red" if code else "yellow" if warnings else "green"
     separator = ", " if checked.reports or checked.fleets else ": "
     echo(separator.join(parts), colour=colour, bold=True)
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def result_to_json(checked: CheckResult) -> dict[str, Any]:
     """Return all findings, with the keys of ``--format json``."""
     reports = checked.reports
+    workspaces = {"usable": checked.usable, "refused": checked.refused}
     return {
         "problems": [_problem_json(problem, checked) for problem in checked.problems],
         "tests": {
@@ -195,14 +191,8 @@ def result_to_json(checked: CheckResult) -> dict[str, Any]:
             "tried": checked.mutants_tried,
             "skipped": checked.mutants_skipped,
         },
-        **_workspaces_json(checked),
+        **({"workspaces": workspaces} if checked.fleets else {}),
     }
-
-
-def _workspaces_json(checked: CheckResult) -> dict[str, Any]:
-    if not checked.fleets:
-        return {}
-    return {"workspaces": {"usable": checked.usable, "refused": checked.refused}}
 
 
 def _problem_json(problem: Problem, checked: CheckResult) -> dict[str, Any]:

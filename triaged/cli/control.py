@@ -1,12 +1,11 @@
 """Controls a running daemon through its ledger: pause, resume, veto."""
 
-import contextlib
 import os
 import pwd
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, TypeVar
 
-from triaged.cli.output import echo
+from triaged.cli.output import notice
 from triaged.errors import LedgerBusy, TriagedError
 from triaged.ledger import Ledger
 from triaged.ledger.flags import WHOLE_FLEET, Flag, FlagName
@@ -28,16 +27,18 @@ def login_name() -> str:
     return f"{caller} (as {name})" if caller and caller != name else name
 
 
-@contextlib.contextmanager
-def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[Ledger]:
-    """Open an existing ledger that a daemon uses; for one workspace or for all.
+def open_ledger(settings: Settings) -> Ledger:
+    """Open the ledger of one workspace; make it if there is none."""
+    return Ledger.open_own(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.fleet is not None,
+    )
 
-    Raises:
-        ConfigError: the ledger belongs to another workspace.
-        LedgerError: there is no ledger here, or it cannot be opened.
 
-    """
-    with insist(
+def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
+    """Open an existing ledger that a daemon uses; for one workspace or for all."""
+    return insist(
         settings,
         lambda: Ledger.open_existing(
             settings.ledger,
@@ -45,28 +46,21 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Iterator[L
             is_of_fleet=whole_fleet or settings.fleet is not None,
             busy_seconds=_NOTICE_SECONDS,
         ),
-    ) as ledger:
-        yield ledger
+    )
 
 
 def insist(settings: Settings, step: Callable[[], T]) -> T:
-    """Repeat a step while the ledger is busy, so that an emergency stop does not fail.
-
-    Raises:
-        LedgerError: it failed for another reason.
-
-    """
+    """Repeat a step while the ledger is busy: an emergency stop must not fail."""
     is_told = False
     while True:
         try:
             return step()
         except LedgerBusy:
             if not is_told:
-                owner = daemon_owner(settings.ledger, settings.workspace)
-                who = str(owner) if owner else "another process"
-                echo(
-                    f"triaged: waiting for {who} to finish writing the ledger",
-                    error=True,
+                who = daemon_owner(settings.ledger, settings.workspace)
+                notice(
+                    f"waiting for {who or 'another process'} to finish"
+                    " writing the ledger"
                 )
                 is_told = True
 
@@ -80,11 +74,7 @@ def whose(ledger: Ledger, settings: Settings) -> str:
 
 
 def refuse_while_paused(ledger: Ledger) -> None:
-    """Raise if dismissing is paused.
-
-    Raises:
-        DismissingPaused: the message tells who paused, when and why.
-    """
+    """Raise ``DismissingPaused``, which tells who paused, when and why."""
     flag = ledger.flags.get(FlagName.PAUSED)
     if flag is not None:
         raise DismissingPaused(flag)
@@ -94,13 +84,8 @@ class DismissingPaused(TriagedError):
     """Dismissing is paused."""
 
     def __init__(self, flag: Flag) -> None:
-        super().__init__(flag)
-        self.flag = flag
-
-    def __str__(self) -> str:
-        """State who paused, when and why, and how to resume."""
-        end = "triaged resume --all" if self.flag.is_of_fleet else "triaged resume"
-        return f"dismissing is paused {describe(self.flag)}; {end} ends it"
+        end = "triaged resume --all" if flag.is_of_fleet else "triaged resume"
+        super().__init__(f"dismissing is paused {describe(flag)}; {end} ends it")
 
 
 def describe(flag: Flag) -> str:

@@ -28,7 +28,7 @@ from triaged.errors import TriagedError
 from triaged.leadlex.api_key import KeySource, parse_key
 from triaged.ledger.dismissals import DismissalFilter, Outcome
 from triaged.quota import QuotaSettings
-from triaged.sandbox.server import Sandbox, serve
+from triaged.sandbox.server import Sandbox, listen, serve_on
 from triaged.sandbox.settings import DEFAULT_KEY, SandboxSettings
 from triaged.sandbox.tasks import generate
 from triaged.settings import Settings
@@ -71,12 +71,7 @@ class DemoFailed(TriagedError):
     """Ledger and simulator disagree."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
-
-    def __str__(self) -> str:
-        """Return what went wrong."""
-        return f"the demo failed: {self.what}"
+        super().__init__(f"the demo failed: {what}")
 
 
 class Demo:
@@ -98,13 +93,11 @@ class Demo:
         self._listed = TASKS
 
     async def run(self) -> None:
-        """Show the demo, then print the summary.
-
-        Raises:
-            DemoFailed: ledger and simulator disagree.
-        """
+        """Show the demo, then print the summary, or raise ``DemoFailed``."""
         url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(serve(self._sandbox, on_ready=url.set_result))
+        serving = asyncio.create_task(
+            serve_on(self._sandbox, listen(), on_ready=url.set_result)
+        )
         try:
             with tempfile.TemporaryDirectory(prefix="triaged-demo-") as directory:
                 await self._run_daemon(await url, Path(directory))

@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,34 +9,28 @@ from typing import Final, TypeVar
 
 import click
 
-from triaged.cli import exit_codes
-from triaged.cli.confirm import confirm
+from triaged.cli import exit_codes, task_ids
+from triaged.cli.confirm import confirm, question, report_dispatched, report_skipped
 from triaged.cli.control import refuse_while_paused
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
     while_paused_option,
     with_settings,
 )
-from triaged.cli.output import cause_in_words, echo, print_table, truncate
+from triaged.cli.output import (
+    cause_in_words,
+    echo,
+    notice,
+    print_table,
+    truncate,
+)
 from triaged.cli.plan_table import format_age
 from triaged.cli.session import list_pending, open_session
-from triaged.cli.task_ids import (
-    UnknownTask,
-    either,
-    expand,
-    lookup_in,
-    printable,
-    shorten,
-    unknown_id,
-)
 from triaged.clock import SystemClock
 from triaged.daemon.signals import signal_events
-from triaged.ledger.dismissals import Outcome, Source
+from triaged.ledger.dismissals import Source
 from triaged.rules.duration import parse_duration
 from triaged.rules.evaluate import age_of
 from triaged.rules.patterns.re2_pattern import (
@@ -56,7 +49,6 @@ from triaged.triage.manual import (
     dispatch_manual,
     screen_manual,
 )
-from triaged.triage.requests import DispatchResult
 from triaged.workspace import Workspace
 
 T = TypeVar("T")
@@ -99,7 +91,7 @@ class TaskFilter:
 @click.option("--reason", required=True, metavar="R", help="The reason code.")
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
 @while_paused_option
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def dismiss(
     *,
     settings: Settings,
@@ -201,58 +193,27 @@ async def _dismiss(
     return report_dispatched(dispatched, capped=LeaveCause.OVER_CAP in denied)
 
 
-def report_skipped(dispatched: DispatchResult) -> None:
-    """Print the tasks that the last check left, with the causes."""
-    for request, cause in dispatched.skipped:
-        task_id = printable(request.task.id or "—")
-        echo(f"{task_id} was left meanwhile: {cause_in_words(cause)}")
-
-
-def question(count: int, reason: str = "") -> str:
-    """Return the confirmation question."""
-    tasks = "1 task" if count == 1 else f"{count} tasks"
-    as_reason = f" as {reason}" if reason else ""
-    return f"Dismiss {tasks}{as_reason}? This cannot be undone."
-
-
-def report_dispatched(dispatched: DispatchResult, *, capped: bool) -> int:
-    """Print the outcomes, and return the exit code."""
-    ends = Counter(attempt.outcome for attempt in dispatched.attempts)
-    told = ", ".join(f"{number} {outcome}" for outcome, number in ends.most_common())
-    echo(f"{told or 'nothing was sent'}.")
-    if dispatched.remaining:
-        echo(f"{dispatched.remaining} not sent: {dispatched.halt or 'stopped'}.")
-    if dispatched.error is not None:
-        echo(str(dispatched.error), error=True)
-        code = exit_codes.exit_code_for(dispatched.error)
-        if code == exit_codes.KEY_REFUSED:
-            return code
-    incomplete = dispatched.remaining or capped or ends[Outcome.UNKNOWN]
-    return exit_codes.INCOMPLETE if incomplete else exit_codes.OK
-
-
 def _with_whole_ids(
     selection: TaskFilter, workspace: Workspace, tasks: Sequence[Task]
 ) -> TaskFilter:
-    """Expand id prefixes; report on stderr ids that are not pending.
-
-    Raises:
-        UnknownTask: an id is unknown, probably mistyped: then nothing is dismissed.
-    """
-    pending = lookup_in(task.id for task in tasks if task.is_pending and task.id)
-    known = either(pending, workspace.ledger.task_ids)
+    """Expand id prefixes; report on stderr ids that are not pending."""
+    pending = task_ids.lookup_in(
+        task.id for task in tasks if task.is_pending and task.id
+    )
+    known = task_ids.either(pending, workspace.ledger.task_ids)
     ids, unknown = [], []
     for typed in selection.ids:
-        found = expand(typed, known)
+        found = task_ids.expand(typed, known)
         if found is None:
             where = "the ledger or among the pending tasks"
-            unknown.append(unknown_id(typed, known, where))
+            unknown.append(task_ids.unknown_id(typed, known, where))
             continue
         if found not in pending(found, limit=1):
-            echo(f"triaged: {printable(found)} is not pending", error=True)
+            notice(f"{task_ids.printable(found)} is not pending")
         ids.append(found)
     if unknown:
-        raise UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
+        # Probably mistyped.
+        raise task_ids.UnknownTask("; ".join([*unknown, "nothing was dismissed"]))
     return replace(selection, ids=tuple(ids))
 
 
@@ -261,14 +222,14 @@ def _show(sifted: ManualScreening, tasks: Sequence[Task], now: datetime) -> None
     rows += [
         (wish, f"leave: {cause_in_words(cause)}") for wish, cause in sifted.refused
     ]
-    ids = shorten(
+    ids = task_ids.shorten(
         [wish.task.id or "" for wish, _ in rows],
-        lookup_in(task.id for task in tasks if task.id),
+        task_ids.lookup_in(task.id for task in tasks if task.id),
     )
     if rows:
         shown = [
             (
-                printable(ids[wish.task.id or ""] or "—"),
+                task_ids.printable(ids[wish.task.id or ""] or "—"),
                 truncate(wish.task.type or "—", 20),
                 format_age(age_of(wish.task, now)),
                 what,

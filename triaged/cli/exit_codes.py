@@ -14,26 +14,26 @@ KEY_REFUSED: Final = 77
 CONFIG: Final = 78
 
 
+def code_of_end(end: SystemExit) -> int:
+    """Return the exit code with which a command ended itself."""
+    return end.code if isinstance(end.code, int) else int(bool(end.code))
+
+
 def exit_code_for(error: TriagedError) -> int:
     """Return the exit code for an error."""
     # Imported here, because most commands have no API errors.
-    from triaged.leadlex.errors import (  # noqa: PLC0415
-        KeyRejected,
-        NoResponse,
-        RateLimited,
-        Unreachable,
-    )
+    from triaged.leadlex import errors  # noqa: PLC0415
 
     match error:
         case ConfigError():
             return CONFIG
         case RuleTestsFailed():
             return TESTS_FAILED
-        case KeyRejected():
+        case errors.KeyRejected():
             return KEY_REFUSED
-        case Unreachable() | NoResponse():
+        case errors.Unreachable() | errors.NoResponse():
             return UNREACHABLE
-        case QuotaExhausted() | RateLimited():
+        case QuotaExhausted() | errors.RateLimited():
             return INCOMPLETE
         case _:
             return FAILED

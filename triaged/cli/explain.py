@@ -6,47 +6,29 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    Format,
-    with_format,
-    with_settings,
-)
+from triaged.cli import task_ids
+from triaged.cli.control import open_ledger
+from triaged.cli.files import read_given
+from triaged.cli.options import CALL_OPTIONS, Format, with_format, with_settings
 from triaged.cli.output import (
     cause_in_words,
     console,
     echo,
     echo_json,
     leave_in_words,
+    notice,
     truncate,
 )
-from triaged.cli.plan import (
-    EMPTY_HISTORY,
-    make_preview,
-    now_option,
-)
-from triaged.cli.task_ids import (
-    Lookup,
-    UnknownTask,
-    either,
-    expand,
-    lookup_in,
-    unknown_id,
-)
+from triaged.cli.plan import make_preview, now_option, preview_of
+from triaged.cli.plan_table import Preview
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.leadlex import protocol
-from triaged.ledger import Ledger
-from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.context import build_context
 from triaged.rules.explain import explain as explain_task
 from triaged.rules.explain_json import decision_to_dict, explanation_to_dict
 from triaged.rules.task import Decision, Task
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
-from triaged.triage.guard import apply_guard
 from triaged.triage.stored_explanation import stored_explanation
 
 _MAX_SIMILAR: Final = 2_000
@@ -62,7 +44,7 @@ _MAX_SIMILAR: Final = 2_000
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def explain(
     *,
     settings: Settings,
@@ -91,24 +73,13 @@ def _explain_file(
     settings: Settings, file: Path, now: datetime | None
 ) -> dict[str, Any]:
     task = _read_task_file(file)
-    moment = now or SystemClock().now()
     rules, _ = load_rules(*settings.rules, now=SystemClock().now())
-    context = build_context(rules.ruleset.conditions(), [task], now=moment)
-    decision = apply_guard(
-        rules.engine.decide([task], now=moment),
-        rules.ruleset,
-        EMPTY_HISTORY,
-        context,
-    ).decisions[0]
-    return _explanation("file", rules, task, context, decision)
+    preview = preview_of(rules, [task], now)
+    return _explanation("file", preview, preview.guarded.decisions[0])
 
 
 def _read_task_file(file: Path) -> Task:
-    try:
-        body = file.read_bytes()
-    except OSError as error:
-        why = f"{file}: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--task") from error
+    body = read_given(file, param="--task")
     if (task := protocol.decode_task(body)) is not None:
         return task
     try:
@@ -128,55 +99,43 @@ def _read_task_file(file: Path) -> Task:
 def _explain_id(
     settings: Settings, task_id: str, now: datetime | None
 ) -> dict[str, Any]:
-    known: Lookup = lookup_in(())
+    known: task_ids.Lookup = task_ids.lookup_in(())
     if settings.ledger.may_exist():
-        with Ledger.open_own(
-            settings.ledger,
-            workspace=settings.workspace,
-            is_of_fleet=settings.fleet is not None,
-        ) as ledger:
-            found = expand(task_id, ledger.task_ids)
-            remembered = _from_ledger(ledger, found) if found and now is None else None
-            known = lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
+        with open_ledger(settings) as ledger:
+            found = task_ids.expand(task_id, ledger.task_ids)
+            stored = None
+            if found is not None and now is None:
+                # Whatever the current rules are.
+                stored = stored_explanation(ledger, found)
+            known = task_ids.lookup_in(ledger.task_ids(limit=_MAX_SIMILAR))
             if found is None:
                 where = "the ledger; listing the pending tasks (1 API call)"
-                echo(f"triaged: {unknown_id(task_id, known, where)}", error=True)
-        if remembered is not None:
-            return remembered
+                notice(task_ids.unknown_id(task_id, known, where))
+        if stored is not None:
+            return _with_effects(stored)
         task_id = found or task_id
     preview = make_preview(settings, None, now)
-    context = build_context(
-        preview.rules.ruleset.conditions(), preview.tasks, now=preview.now
-    )
-    pending = lookup_in(task.id for task in preview.tasks if task.id)
-    meant = expand(task_id, pending)
+    pending = task_ids.lookup_in(task.id for task in preview.tasks if task.id)
+    meant = task_ids.expand(task_id, pending)
     for decision in preview.guarded.decisions:
         if meant is not None and decision.task.id == meant:
-            return _explanation("list", preview.rules, decision.task, context, decision)
+            return _explanation("list", preview, decision)
     where = "the ledger or among the pending tasks"
-    raise UnknownTask(unknown_id(task_id, either(known, pending), where))
+    raise task_ids.UnknownTask(
+        task_ids.unknown_id(task_id, task_ids.either(known, pending), where)
+    )
 
 
-def _from_ledger(ledger: Ledger, task_id: str) -> dict[str, Any] | None:
-    """Return the stored explanation of a decision, whatever the current rules are."""
-    stored = stored_explanation(ledger, task_id)
-    return None if stored is None else _with_effects(stored)
-
-
-def _explanation(
-    source: str,
-    rules: CompiledRules,
-    task: Task,
-    context: EvaluationContext,
-    decision: Decision,
-) -> dict[str, Any]:
+def _explanation(source: str, preview: Preview, decision: Decision) -> dict[str, Any]:
+    task, ruleset = decision.task, preview.ruleset
+    context = build_context(ruleset.conditions(), preview.tasks, now=preview.now)
     explained = {
         "source": source,
         "task_id": task.id,
         "task": dict(task.raw),
         "decided_at": context.now.isoformat(),
-        "rules_sha256": rules.ruleset.sha256,
-        **explanation_to_dict(explain_task(rules.ruleset, task, context)),
+        "rules_sha256": ruleset.sha256,
+        **explanation_to_dict(explain_task(ruleset, task, context)),
         "decision": decision_to_dict(decision),
     }
     return _with_effects(explained)

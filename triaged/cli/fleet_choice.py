@@ -1,6 +1,7 @@
 """Which workspaces of a fleet a command is for: by name, by labels, or all."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,8 +9,9 @@ from typing import Any, Final
 
 import click
 
-from triaged.cli.each_workspace import run_for_each
+from triaged.cli import exit_codes
 from triaged.cli.options import FleetUse
+from triaged.cli.output import collected_json, echo, echo_json
 from triaged.errors import ConfigError
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, settings_of
@@ -28,20 +30,6 @@ class Choice:
     labels: tuple[str, ...] = ()
     is_all: bool = False
 
-    def check(self) -> None:
-        """Raise if the flags exclude each other.
-
-        Raises:
-            UsageError: which, and why.
-        """
-        if sum(map(bool, (self.name, self.labels, self.is_all))) > 1:
-            raise click.UsageError("give one of --workspace, -l and --all")
-
-    @property
-    def is_several(self) -> bool:
-        """Whether more than one workspace may be meant."""
-        return self.is_all or bool(self.labels)
-
 
 def run(
     command: Callable[..., Any],
@@ -50,13 +38,9 @@ def run(
     choice: Choice,
     use: FleetUse,
 ) -> Any:  # noqa: ANN401 - whatever the command returns
-    """Run a command for the chosen workspaces.
-
-    Raises:
-        ConfigError: there is no such workspace, or its file cannot be used.
-        UsageError: none is named, or no workspace has the labels.
-    """
-    choice.check()
+    """Run a command for the chosen workspaces, or raise as ``choose`` does."""
+    if sum(map(bool, (choice.name, choice.labels, choice.is_all))) > 1:
+        raise click.UsageError("give one of --workspace, -l and --all")
     if use is FleetUse.LISTED and choice.is_all:
         # Without reading the fleet: an emergency stop must not depend on its files.
         return command(settings=settings, chosen=None, **given)
@@ -66,12 +50,42 @@ def run(
         chosen = _choose_to_control(settings, choice)
         return command(settings=settings, chosen=chosen, **given)
     chosen = choose(settings, choice)
-    if choice.is_several:
-        return run_for_each(command, chosen, given)
+    if choice.is_all or choice.labels:
+        return _run_for_each(command, chosen, given)
     (one,) = chosen
     if use is FleetUse.WHOLE:
         one = replace(one, fleet=None)
     return command(settings=one, **given)
+
+
+def _run_for_each(
+    command: Callable[..., Any],
+    workspaces: Sequence[Settings],
+    given: Mapping[str, Any],
+) -> None:
+    """Run the command for each; JSON is one object, with a value for each workspace.
+
+    The exit code is that of the first which did not end with 0.
+    """
+    if str(given.get("form")) == "csv" or given.get("watch"):
+        flag = "--watch" if given.get("watch") else "csv"
+        raise click.UsageError(f"{flag} is for one workspace: give --workspace")
+    code = exit_codes.OK
+    documents: dict[str, Any] = {}
+    is_json = str(given.get("form")) == "json"
+    for number, settings in enumerate(workspaces):
+        if not is_json:
+            gap = "\n" if number else ""
+            echo(f"{gap}{settings.workspace}", bold=True)
+        with collected_json() as printed:
+            try:
+                command(settings=settings, **given)
+            except SystemExit as end:
+                code = code or exit_codes.code_of_end(end)
+        documents[settings.workspace] = printed[0] if printed else None
+    if is_json:
+        echo_json(documents)
+    sys.exit(code)
 
 
 def _choose_to_control(settings: Settings, choice: Choice) -> list[Settings]:
@@ -145,12 +159,15 @@ def _named(fleet: LoadedFleet, settings: Settings, name: str) -> FleetWorkspace:
 
 
 def parse_labels(texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the labels that were given as ``KEY=VALUE``.
-
-    Raises:
-        BadParameter: one is not like that.
-    """
-    return [_label(text) for text in texts]
+    """Return the labels that were given as ``KEY=VALUE``."""
+    labels = []
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            why = f"expected KEY=VALUE, found {text!r}"
+            raise click.BadParameter(why, param_hint="-l")
+        labels.append((key, value))
+    return labels
 
 
 def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> bool:
@@ -159,21 +176,10 @@ def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> 
 
 
 def fleet_directory(settings: Settings) -> Path:
-    """Return the directory of the fleet's files.
-
-    Raises:
-        UsageError: there is no fleet.
-    """
+    """Return the directory of the fleet's files; without one the usage is wrong."""
     if settings.fleet is None:
         raise click.UsageError("this needs a fleet: set TRIAGED_FLEET")
     return settings.fleet
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="-l")
-    return key, value
 
 
 def _several(names: Sequence[str]) -> str:

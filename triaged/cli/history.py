@@ -2,23 +2,23 @@
 
 import csv
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import click
 
+from triaged.cli.control import open_ledger
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
+    CALL_OPTIONS,
     EnumChoice,
     FleetUse,
+    Format,
+    with_format_of,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json, print_table, truncate
+from triaged.cli.output import count_of, echo, echo_json, notice, print_table, truncate
 from triaged.cli.task_ids import expand, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -28,13 +28,25 @@ from triaged.rules.task import parse_timestamp
 from triaged.settings import Settings
 from triaged.text import escape_unprintable
 
-
-class HistoryFormat(StrEnum):
-    """How the history is printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
+# The fields of a dismissal as JSON and CSV, in their order.
+_FIELDS: Final[Mapping[str, Callable[[DismissalRecord], object]]] = {
+    "task_id": lambda entry: entry.task_id,
+    "rule": lambda entry: entry.rule,
+    "reason": lambda entry: entry.reason,
+    # An intent without an outcome is unknown.
+    "outcome": lambda entry: entry.outcome or Outcome.UNKNOWN,
+    "decided_at": lambda entry: entry.decided_at.isoformat(),
+    "settled_at": lambda entry: (
+        entry.resolved_at.isoformat() if entry.resolved_at else None
+    ),
+    "source": lambda entry: entry.source,
+    "type": lambda entry: entry.task.get("type"),
+    "description": lambda entry: entry.task.get("description"),
+    "cycle": lambda entry: entry.cycle,
+    "request_id": lambda entry: entry.request_id,
+    "detail": lambda entry: entry.detail,
+    "rules_sha256": lambda entry: entry.rules_sha256,
+}
 
 
 @click.command
@@ -58,17 +70,8 @@ class HistoryFormat(StrEnum):
 @click.option(
     "--refresh", is_flag=True, help="With --agreement: ask the API in any case."
 )
-@click.option(
-    "--format",
-    "form",
-    type=EnumChoice(HistoryFormat),
-    default=HistoryFormat.TABLE,
-    show_default="table",
-    help="How to print.",
-)
-@with_settings(
-    *API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH
-)
+@with_format_of(Format.TABLE, Format.JSON, Format.CSV)
+@with_settings(*CALL_OPTIONS, fleet=FleetUse.EACH)
 def history(
     *,
     settings: Settings,
@@ -81,7 +84,7 @@ def history(
     held: bool,
     agreement: bool,
     refresh: bool,
-    form: HistoryFormat,
+    form: Format,
 ) -> None:
     """Show what was dismissed, by which rule or person, and the outcome."""
     if observed + held + agreement > 1:
@@ -89,7 +92,7 @@ def history(
     if refresh and not agreement:
         raise click.UsageError("--refresh goes with --agreement")
     if held or agreement:
-        if form is HistoryFormat.CSV or any((since, task, rule, reason, outcome)):
+        if form is Format.CSV or any((since, task, rule, reason, outcome)):
             raise click.UsageError(
                 "--held and --agreement show everything, as a table or as JSON;"
                 " drop the other flags"
@@ -100,37 +103,29 @@ def history(
         raise click.UsageError("what was only observed has no --outcome")
     moment = _parse_since(since)
     if not settings.ledger.may_exist():
-        echo(f"triaged: no ledger in {settings.state_dir} yet", error=True)
-        _print([], form, _COLUMNS, lambda: echo("0 dismissals."))
+        notice(f"no ledger in {settings.state_dir} yet")
+        _print([], form, _FIELDS, lambda: echo("0 dismissals."))
         return
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
         if observed:
-            wanted = (moment, task_id, rule, reason)
-            _show_observed(ledger, form, *wanted)
-            return
-        entries = ledger.dismissals.query(
-            DismissalFilter(
-                since=moment,
-                task_id=task_id,
-                rule=rule,
-                reason=reason,
-                outcome=outcome,
+            _show_observed(
+                ledger, form, since=moment, task_id=task_id, rule=rule, reason=reason
             )
+            return
+        wanted = DismissalFilter(
+            since=moment, task_id=task_id, rule=rule, reason=reason, outcome=outcome
         )
-        rows = [entry_json(entry) for entry in entries]
-        _print(rows, form, _COLUMNS, lambda: _show(entries, ledger))
+        entries = ledger.dismissals.query(wanted)
+        rows = [{name: of(entry) for name, of in _FIELDS.items()} for entry in entries]
+        _print(rows, form, _FIELDS, lambda: _show(entries, ledger))
 
 
 def _show_apart(
-    settings: Settings, form: HistoryFormat, *, agreement: bool, refresh: bool
+    settings: Settings, form: Format, *, agreement: bool, refresh: bool
 ) -> None:
     """Show the views that need more modules, imported here for a faster start."""
-    as_json = form is HistoryFormat.JSON
+    as_json = form is Format.JSON
     if agreement:
         from triaged.cli.history_agreement import show_agreement  # noqa: PLC0415
 
@@ -141,66 +136,35 @@ def _show_apart(
 
 
 def _show_observed(
-    ledger: Ledger,
-    form: HistoryFormat,
-    since: datetime | None,
-    task_id: str | None,
-    rule: str | None,
-    reason: str | None,
+    ledger: Ledger, form: Format, *, since: datetime | None, **wanted: str | None
 ) -> None:
     from triaged.cli import history_observed  # noqa: PLC0415 - starts are faster
 
-    wanted = history_observed.ObservedFilter(
-        since=since, task_id=task_id, rule=rule, reason=reason
-    )
-    rows = history_observed.observed_rows(ledger, wanted)
-
-    def as_table() -> None:
-        history_observed.show_observed(rows, ledger)
-        echo(f"{len(rows)} {'observation' if len(rows) == 1 else 'observations'}.")
-
-    _print(rows, form, history_observed.COLUMNS, as_table)
+    rows = history_observed.observed_rows(ledger, since=since, **wanted)
+    show = partial(history_observed.show_observed, rows, ledger)
+    _print(rows, form, history_observed.COLUMNS, show)
 
 
 def _whole_id(typed: str, ledger: Ledger) -> str:
     found = expand(typed, ledger.task_ids)
     if found is None:
         why = unknown_id(typed, ledger.task_ids, "the ledger")
-        echo(f"triaged: {why}", error=True)
+        notice(why)
     return found or typed
 
 
 def _print(
     rows: Sequence[dict[str, Any]],
-    form: HistoryFormat,
-    columns: Sequence[str],
+    form: Format,
+    columns: Collection[str],
     as_table: Callable[[], None],
 ) -> None:
-    if form is HistoryFormat.JSON:
+    if form is Format.JSON:
         echo_json(rows)
-    elif form is HistoryFormat.CSV:
+    elif form is Format.CSV:
         _write_csv(rows, columns)
     else:
         as_table()
-
-
-def entry_json(entry: DismissalRecord) -> dict[str, Any]:
-    """Return a dismissal as JSON; an intent without an outcome is ``unknown``."""
-    return {
-        "task_id": entry.task_id,
-        "rule": entry.rule,
-        "reason": entry.reason,
-        "outcome": entry.outcome or Outcome.UNKNOWN,
-        "decided_at": entry.decided_at.isoformat(),
-        "settled_at": entry.resolved_at.isoformat() if entry.resolved_at else None,
-        "source": entry.source,
-        "type": entry.task.get("type"),
-        "description": entry.task.get("description"),
-        "cycle": entry.cycle,
-        "request_id": entry.request_id,
-        "detail": entry.detail,
-        "rules_sha256": entry.rules_sha256,
-    }
 
 
 def _parse_since(text: str | None) -> datetime | None:
@@ -219,7 +183,7 @@ def _parse_since(text: str | None) -> datetime | None:
     return moment
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+def _write_csv(rows: Sequence[dict[str, Any]], columns: Collection[str]) -> None:
     writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
     writer.writeheader()
     for row in rows:
@@ -249,21 +213,4 @@ def _show(entries: Sequence[DismissalRecord], ledger: Ledger) -> None:
     if rows:
         headings = ("decided (UTC)", "task", "rule", "reason", "outcome", "by", "what")
         print_table(headings, rows)
-    echo(f"{len(rows)} {'dismissal' if len(rows) == 1 else 'dismissals'}.")
-
-
-_COLUMNS = (
-    "task_id",
-    "rule",
-    "reason",
-    "outcome",
-    "decided_at",
-    "settled_at",
-    "source",
-    "type",
-    "description",
-    "cycle",
-    "request_id",
-    "detail",
-    "rules_sha256",
-)
+    echo(f"{count_of(len(rows), 'dismissal')}.")

@@ -1,8 +1,8 @@
 """``triaged history --held``: the tasks on hold, and until when."""
 
+from triaged.cli.control import open_ledger
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.cli.task_ids import printable, shorten
-from triaged.ledger import Ledger
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
 
@@ -14,11 +14,7 @@ def show_held(settings: Settings, *, as_json: bool) -> None:
         _print([], {}, as_json=as_json)
         return
     rows = []
-    with Ledger.open_own(
-        settings.ledger,
-        workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
-    ) as ledger:
+    with open_ledger(settings) as ledger:
         for hold, since in ledger.holds.all().items():
             rule = ruleset.rule(hold.rule)
             ends = None if rule is None else (since + rule.hold).isoformat()

@@ -1,11 +1,9 @@
 """``triaged history --observed``: the tasks that would have been dismissed."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from triaged.cli.output import print_table, truncate
+from triaged.cli.output import count_of, echo, print_table, truncate
 from triaged.cli.task_ids import printable, shorten
 from triaged.ledger import Ledger
 
@@ -25,33 +23,22 @@ COLUMNS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedFilter:
-    """A filter for observations; a field that is None does not restrict the result."""
+def observed_rows(
+    ledger: Ledger, *, since: datetime | None, **wanted: str | None
+) -> list[dict[str, Any]]:
+    """Return the observations as JSON objects, oldest first.
 
-    since: datetime | None = None
-    task_id: str | None = None
-    rule: str | None = None
-    reason: str | None = None
-
-
-def observed_rows(ledger: Ledger, wanted: ObservedFilter) -> list[dict[str, Any]]:
-    """Return the observations as JSON objects, oldest first."""
-    return list(_rows(ledger, wanted))
-
-
-def _rows(ledger: Ledger, wanted: ObservedFilter) -> Iterator[dict[str, Any]]:
-    exact = {key: value for key, value in asdict(wanted).items() if value is not None}
-    since = exact.pop("since", None)
+    ``wanted`` are fields and what they have to be; None does not restrict the result.
+    """
+    exact = {key: value for key, value in wanted.items() if value is not None}
     found = [
         seen
         for seen in ledger.observations.query(since=since, limit=_MAX_ROWS)
         if all(getattr(seen, key) == value for key, value in exact.items())
     ]
     ours = ledger.dismissals.confirmed([seen.task_id for seen in found])
-    for seen in reversed(found):
-        task = seen.task or {}
-        yield {
+    return [
+        {
             "task_id": seen.task_id,
             "rule": seen.rule,
             "reason": seen.reason,
@@ -59,9 +46,11 @@ def _rows(ledger: Ledger, wanted: ObservedFilter) -> Iterator[dict[str, Any]]:
             "observed_at": seen.seen_at.isoformat(),
             "human_decision": seen.human_decision,
             "dismissed_by_triaged": seen.task_id in ours,
-            "type": task.get("type"),
-            "description": task.get("description"),
+            "type": (seen.task or {}).get("type"),
+            "description": (seen.task or {}).get("description"),
         }
+        for seen in reversed(found)
+    ]
 
 
 def show_observed(rows: list[dict[str, Any]], ledger: Ledger) -> None:
@@ -82,6 +71,7 @@ def show_observed(rows: list[dict[str, Any]], ledger: Ledger) -> None:
                 for row in rows
             ],
         )
+    echo(f"{count_of(len(rows), 'observation')}.")
 
 
 def _decision(row: dict[str, Any]) -> str:

@@ -1,11 +1,10 @@
 """``triaged ledger``: make, upgrade and copy a ledger in PostgreSQL."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from triaged.cli.options import with_settings
+from triaged.cli.options import Parsed, with_settings
 from triaged.cli.output import echo
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError
@@ -13,26 +12,11 @@ from triaged.ledger.location import LedgerLocation, parse_ledger_url
 from triaged.settings import Settings
 
 
-class Place(click.ParamType[LedgerLocation]):
-    """A click parameter type: a state directory, or the URL of a database."""
-
-    name = "place"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - click's signature
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> LedgerLocation:
-        """Convert a directory or a URL; one with a password is not shown."""
-        if isinstance(value, LedgerLocation):
-            return value
-        if "://" not in value:
-            return LedgerLocation(Path(value))
-        try:
-            return LedgerLocation(Path(), parse_ledger_url(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _place(text: str) -> LedgerLocation:
+    """Return a state directory, or a database; a URL with a password is not shown."""
+    if "://" not in text:
+        return LedgerLocation(Path(text))
+    return LedgerLocation(Path(), parse_ledger_url(text))
 
 
 @click.group
@@ -89,8 +73,8 @@ def upgrade(*, settings: Settings, grant: str | None) -> None:
     " empty. It all happens in one transaction, in which each row is read back and"
     " compared; stop the daemons first."
 )
-@click.argument("source", metavar="FROM", type=Place())
-@click.argument("target", metavar="TO", type=Place())
+@click.argument("source", metavar="FROM", type=Parsed(_place))
+@click.argument("target", metavar="TO", type=Parsed(_place))
 def copy(*, source: LedgerLocation, target: LedgerLocation) -> None:
     """Copy all rows of all workspaces, and compare them."""
     from triaged.ledger.copying import copy_ledger  # noqa: PLC0415 - rare

@@ -13,13 +13,6 @@ from triaged.text import escape_unprintable
 
 _MAX_VALUE_LENGTH: Final = 1_000
 
-_LEVELS: Final = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
-
 
 def configure_logs(
     *,
@@ -34,12 +27,9 @@ def configure_logs(
 
     ``workspace`` is part of every line; without it each cycle of a fleet names its own.
     ``hidden`` events are not written, because the caller prints them in another form.
-
     ``on_lost`` is called for each line that cannot be written. Log calls never raise
-    and never wait for the stream.
-
-    The lines are written before the command ends, so what it then prints, for example
-    why it failed, is below them.
+    and never wait for the stream. The lines are written before the command ends, so
+    what it then prints, for example why it failed, is below them.
     """
     writer = LogWriter(stream, on_lost=on_lost)
     command = click.get_current_context(silent=True)
@@ -68,7 +58,7 @@ def configure_logs(
     ]
     structlog.configure(
         processors=[*chain, renderer],
-        wrapper_class=_never_raising(_LEVELS[level], writer),
+        wrapper_class=_never_raising(level, writer),
         logger_factory=lambda *_: _QueuedLogger(writer),
         cache_logger_on_first_use=False,
     )
@@ -104,7 +94,6 @@ class _QueuedLogger:
         self._writer = writer
 
     def msg(self, line: str) -> None:
-        """Queue one line."""
         self._writer.put(line + "\n")
 
     debug = info = warning = error = critical = exception = log = fatal = msg
@@ -125,7 +114,7 @@ class _QueuedHandler(logging.Handler):
             self._writer.lost()
 
 
-def _never_raising(level: int, writer: LogWriter) -> type[Any]:
+def _never_raising(level: str, writer: LogWriter) -> type[Any]:
     """Return structlog's logger for a level; what it cannot render is counted."""
     base: Any = structlog.make_filtering_bound_logger(level)
 

@@ -50,7 +50,6 @@ class LogWriter:
             self._changed.notify_all()
 
     def lost(self) -> None:
-        """Count a lost line."""
         with contextlib.suppress(Exception):
             self._on_lost()
 

@@ -1,5 +1,6 @@
 """``triaged notify``: a test message, or the digest that would go now."""
 
+import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
@@ -9,16 +10,15 @@ from typing import Any
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.files import write_private
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     NOTIFY_OPTIONS,
-    RULES_OPTIONS,
     Format,
     with_format,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json
-from triaged.cli.private_file import write_private
+from triaged.cli.output import echo, echo_json, notice
 from triaged.clock import SystemClock
 from triaged.errors import ConfigError, os_reason
 from triaged.ledger import Ledger
@@ -44,7 +44,7 @@ from triaged.triage.digest_source import digest_begins, read_digest
     help="With --preview: also write the digest as HTML.",
 )
 @with_format
-@with_settings(*NOTIFY_OPTIONS, *RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*NOTIFY_OPTIONS, "rules", *LEDGER_OPTIONS)
 def notify(
     *,
     settings: Settings,
@@ -108,11 +108,11 @@ def _preview(settings: Settings, html_file: Path | None, *, as_json: bool) -> No
         echo(f"Subject: {message.subject}\n")
         echo(message.text, end="")
     if daemon_owner(settings.ledger, settings.workspace) is None:
-        echo("triaged: no daemon runs here, so no digest is sent", error=True)
+        notice("no daemon runs here, so no digest is sent")
     elif settings.notify_file is None:
-        echo("triaged: TRIAGED_NOTIFY_FILE is not set here", error=True)
+        notice("TRIAGED_NOTIFY_FILE is not set here")
     if digest.is_empty:
-        echo("triaged: an empty digest is sent once a week only", error=True)
+        notice("an empty digest is sent once a week only")
 
 
 def _problems(ledger: Ledger, settings: Settings) -> list[str]:
@@ -132,17 +132,6 @@ def _problems(ledger: Ledger, settings: Settings) -> list[str]:
 
 
 def _as_json(digest: Digest) -> dict[str, Any]:
-    document: dict[str, Any] = _plain(asdict(digest))
+    text = json.dumps(asdict(digest), default=datetime.isoformat)
+    document: dict[str, Any] = json.loads(text)
     return document
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 - any JSON
-    match value:
-        case datetime():
-            return value.isoformat()
-        case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value

@@ -2,18 +2,15 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, StrEnum, auto
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import click
 
 from triaged.errors import ConfigError, Problem
 from triaged.settings import env_name, read_settings, unknown_variables
 from triaged.text import escape_unprintable
-
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
 
 _HELP: Final = {
     "api_key_file": "File with the API key; the key itself only as TRIAGED_API_KEY.",
@@ -40,7 +37,6 @@ _HELP: Final = {
     "log_format": "json or console [default: json unless a terminal].",
 }
 
-API: Final = ("api_key_file", "api_url")
 QUOTA_OPTIONS: Final = (
     "api_plan",
     "rate_limit",
@@ -49,52 +45,49 @@ QUOTA_OPTIONS: Final = (
     "poll_interval",
 )
 LEDGER_OPTIONS: Final = ("workspace", "state_dir", "ledger_url")
+# Of the commands that call the API.
+CALL_OPTIONS: Final = (
+    "api_key_file",
+    "api_url",
+    "rules",
+    *QUOTA_OPTIONS,
+    *LEDGER_OPTIONS,
+)
 LOG_OPTIONS: Final = ("log_level", "log_format")
-RULES_OPTIONS: Final = ("rules",)
-FLEET_OPTIONS: Final = ("fleet",)
-LISTEN_OPTIONS: Final = ("listen", "page", "page_user_header")
-RETENTION_OPTIONS: Final = ("retention",)
 NOTIFY_OPTIONS: Final = ("notify_file", "notify_at", "page_url")
 
 Command = Callable[..., Any]
 
 
 E = TypeVar("E", bound=StrEnum)
+T = TypeVar("T")
 
 
-class EnumChoice(click.ParamType[E], Generic[E]):
+class EnumChoice(click.Choice[E], Generic[E]):
     """A click parameter type: a member of an enumeration, given by its value."""
 
-    def __init__(self, enum: type[E]) -> None:
-        self._enum = enum
-        self.name = "|".join(enum)
+    def __init__(self, members: Iterable[E]) -> None:
+        super().__init__(members, case_sensitive=False)
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """Return the values, for the help text."""
-        del param, ctx
-        return f"[{self.name}]"
+    def get_invalid_choice_message(self, value: str, ctx: click.Context | None) -> str:
+        del ctx
+        return f"{value!r} is not one of {', '.join(self.choices)}"
+
+
+class Parsed(click.ParamType[T], Generic[T]):
+    """A click parameter type: what a function returns, or its ``ValueError``."""
+
+    def __init__(self, parse: Callable[[str], T], name: str = "text") -> None:
+        self._parse = parse
+        self.name = name
 
     def convert(
-        self,
-        value: str,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> E:
-        """Convert a value to its member."""
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> T:
         try:
-            return self._enum(value.lower())
-        except ValueError:
-            known = ", ".join(self._enum)
-            self.fail(f"{value!r} is not one of {known}", param, ctx)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem]":
-        """Return the values that complete the input."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 - rare
-
-        del ctx, param
-        return [CompletionItem(v) for v in self._enum if v.startswith(incomplete)]
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class Format(StrEnum):
@@ -102,6 +95,8 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    CSV = "csv"
+    HTML = "html"
 
 
 class FleetUse(Enum):
@@ -118,6 +113,19 @@ class FleetUse(Enum):
     LISTED = auto()
 
 
+_every = click.option(
+    "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
+)
+_by_label = click.option(
+    "-l",
+    "--label",
+    "of_labels",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Workspaces of the fleet with this label; repeatable: all of them.",
+)
+
+
 def with_settings(
     *names: str, fleet: FleetUse = FleetUse.ONE
 ) -> Callable[[Command], Command]:
@@ -132,7 +140,9 @@ def with_settings(
             flags = {name: given.pop(name) for name in names}
             labels, is_all = given.pop("of_labels", ()), given.pop("of_all", False)
             _refuse_undecodable(os.environ)
-            _warn_of_unknown(os.environ)
+            for warning in unknown_variables(os.environ):
+                line = escape_unprintable(f"triaged: warning: {warning}")
+                click.echo(line, err=True)
             settings = read_settings(os.environ, flags)
             is_one = settings.fleet is None and not (labels or is_all)
             if is_one or "workspace" not in names:
@@ -146,7 +156,7 @@ def with_settings(
             choice = fleet_choice.Choice(name or None, labels, is_all)
             return fleet_choice.run(command, settings, given, choice, fleet)
 
-        decorated: Command = several_options(run) if is_several else run
+        decorated: Command = _by_label(_every(run)) if is_several else run
         for name in reversed(names):
             decorated = _flag(name)(decorated)
         return decorated
@@ -154,34 +164,8 @@ def with_settings(
     return decorate
 
 
-def several_options(command: Command) -> Command:
-    """Add ``-l`` and ``--all``, which choose workspaces of a fleet."""
-    every = click.option(
-        "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
-    )
-    label = click.option(
-        "-l",
-        "--label",
-        "of_labels",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Workspaces of the fleet with this label; repeatable: all of them.",
-    )
-    return label(every(command))
-
-
-def _warn_of_unknown(environ: Mapping[str, str]) -> None:
-    for warning in unknown_variables(environ):
-        line = escape_unprintable(f"triaged: warning: {warning}")
-        click.echo(line, err=True)
-
-
 def _refuse_undecodable(environ: Mapping[str, str]) -> None:
-    """Reject settings that are not valid text.
-
-    Raises:
-        ConfigError: lists the variables.
-    """
+    """Reject settings that are not valid text."""
     wrong = [
         name
         for name, value in environ.items()
@@ -201,23 +185,24 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def while_paused_option(command: Command) -> Command:
-    """Add ``--while-paused``, which permits manual dismissals during a pause."""
-    return click.option(
-        "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
-    )(command)
+while_paused_option = click.option(
+    "--while-paused", is_flag=True, help="Dismiss although dismissing is paused."
+)
 
 
-def with_format(command: Command) -> Command:
-    """Add ``--format table|json``; the command receives ``form``."""
+def with_format_of(*formats: Format) -> Callable[[Command], Command]:
+    """Add ``--format`` with these formats; the command receives ``form``."""
     return click.option(
         "--format",
         "form",
-        type=EnumChoice(Format),
+        type=EnumChoice(formats),
         default=Format.TABLE,
         show_default="table",
         help="How to print.",
-    )(command)
+    )
+
+
+with_format = with_format_of(Format.TABLE, Format.JSON)
 
 
 def _flag(name: str) -> Callable[[Command], Command]:

@@ -77,6 +77,11 @@ def echo(
     (sys.stderr if error else sys.stdout).write(line)
 
 
+def notice(text: str) -> None:
+    """Print a line about the run itself, to standard error."""
+    echo(f"triaged: {text}", error=True)
+
+
 def echo_json(document: object) -> None:
     """Print a value as JSON, unless ``collected_json`` collects it."""
     if (collected := _collected.get()) is not None:
@@ -183,6 +188,21 @@ def _joined(start: str, end: str) -> str:
 
 def _fit(text: str, room: int) -> str:
     return text if cell_len(text) <= room else set_cell_size(text, room - 1) + "…"
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural except for one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def number_or_dash(number: int) -> str:
+    """Return a number for a table cell."""
+    return f"{number:,}" if number else "—"
+
+
+def causes_in_words(counts: Mapping[LeaveCause, int] | Mapping[str, int]) -> str:
+    """Return how many tasks are left for each cause, in the order given."""
+    return ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in counts.items())
 
 
 def truncate(text: str, width: int = 60) -> str:

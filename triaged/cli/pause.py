@@ -1,13 +1,14 @@
 """``triaged pause`` and ``resume``: stop dismissing, and start again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import click
 
 from triaged.cli.control import describe, insist, login_name, open_control, whose
 from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
-from triaged.cli.output import echo
+from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger.flags import FlagName
 from triaged.settings import Settings
@@ -20,32 +21,29 @@ _SHOWN: Final = 5
 @with_settings(*LEDGER_OPTIONS, fleet=FleetUse.LISTED)
 def pause(*, settings: Settings, chosen: Sequence[Settings] | None, note: str) -> None:
     """Set the flag that every dismissal checks before it is sent."""
-    if chosen is None:
-        _pause(settings, note, whole_fleet=True)
-        return
-    for one in chosen:
-        _name(one, chosen)
-        _pause(one, note)
+    _for_each(settings, chosen, partial(_pause, note=note))
 
 
 @click.command
 @with_settings(*LEDGER_OPTIONS, fleet=FleetUse.LISTED)
 def resume(*, settings: Settings, chosen: Sequence[Settings] | None) -> None:
     """Clear the flag again."""
+    _for_each(settings, chosen, _resume)
+
+
+def _for_each(
+    settings: Settings, chosen: Sequence[Settings] | None, step: Callable[..., None]
+) -> None:
     if chosen is None:
-        _resume(settings, whole_fleet=True)
+        step(settings, whole_fleet=True)
         return
     for one in chosen:
-        _name(one, chosen)
-        _resume(one)
+        if len(chosen) > 1:
+            echo(one.workspace, bold=True)
+        step(one)
 
 
-def _name(settings: Settings, chosen: Sequence[Settings]) -> None:
-    if len(chosen) > 1:
-        echo(settings.workspace, bold=True)
-
-
-def _pause(settings: Settings, note: str, *, whole_fleet: bool = False) -> None:
+def _pause(settings: Settings, *, note: str, whole_fleet: bool = False) -> None:
     now = SystemClock().now()
     with open_control(settings, whole_fleet=whole_fleet) as ledger:
         new = insist(
@@ -71,18 +69,12 @@ def _resume(settings: Settings, *, whole_fleet: bool = False) -> None:
         others = sorted(ledger.fleet_views().flags().paused) if whole_fleet else []
     echo("Dismissing resumed." if was else "It was not paused.")
     if left is not None:
-        echo(
-            "triaged: the whole fleet is paused, so nothing is dismissed until"
-            " triaged resume --all",
-            error=True,
+        notice(
+            "the whole fleet is paused, so nothing is dismissed until"
+            " triaged resume --all"
         )
     if others:
-        echo(_still_paused(others), error=True)
+        listed = ", ".join(others[:_SHOWN])
+        more = f" and {len(others) - _SHOWN:,} more" if len(others) > _SHOWN else ""
+        notice(f"paused by themselves, and still so: {listed}{more}")
     echo(where)
-
-
-def _still_paused(names: Sequence[str]) -> str:
-    """Say which workspaces were paused by themselves."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    listed = ", ".join(names[:_SHOWN])
-    return f"triaged: paused by themselves, and still so: {listed}{more}"

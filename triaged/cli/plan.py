@@ -3,8 +3,7 @@
 import asyncio
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,89 +11,45 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    Format,
-    with_format,
-    with_settings,
-)
-from triaged.cli.output import echo, echo_json, escape_json
+from triaged.cli.files import read_given, refuse_no_directory, write_out
+from triaged.cli.options import CALL_OPTIONS, Format, Parsed, with_format, with_settings
+from triaged.cli.output import count_of, echo, echo_json, escape_json
 from triaged.cli.plan_file import write_plan
-from triaged.cli.plan_table import PlanView, show_plan
-from triaged.cli.private_file import write_private
+from triaged.cli.plan_table import Preview, show_plan
 from triaged.cli.session import list_pending, open_session
 from triaged.cli.task_ids import either, lookup_in, shorten
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.leadlex import protocol
 from triaged.rules.context import build_context
 from triaged.rules.explain_json import decision_to_dict
-from triaged.rules.task import LeaveCause, Task, parse_timestamp
+from triaged.rules.task import Task, parse_timestamp
 from triaged.rulesfile.in_force import load_written_rules
 from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
-from triaged.triage.guard import GuardResult, History, apply_guard
+from triaged.triage.guard import History, apply_guard
 
 # Some editors write it at the start of UTF-8 files.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-class TimestampParam(click.ParamType[datetime]):
-    """A timestamp with its time zone, in ISO 8601."""
-
-    name = "timestamp"
-
-    def convert(
-        self,
-        value: str | datetime,
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> datetime:
-        moment = value if isinstance(value, datetime) else parse_timestamp(value)
-        if moment is None:
-            example = "2026-03-01T00:00:00Z"
-            self.fail(
-                f"expected a timestamp such as {example}, found {value!r}", param, ctx
-            )
-        return moment
+def _timestamp(text: str) -> datetime:
+    moment = parse_timestamp(text)
+    if moment is None:
+        example = "2026-03-01T00:00:00Z"
+        raise ValueError(f"expected a timestamp such as {example}, found {text!r}")
+    return moment
 
 
 now_option = click.option(
     "--now",
     metavar="TIME",
-    type=TimestampParam(),
+    type=Parsed(_timestamp),
     help="Set the clock (ISO 8601, with zone).",
 )
 
 
 # The history without a ledger: no holds, vetoes or counted dismissals.
 EMPTY_HISTORY: Final = History(held_since=None)
-
-
-# No repr, because asyncio.run formats that of its result, with all tasks.
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Preview:
-    """What a cycle would do with the current tasks.
-
-    ``short_ids`` maps each task id to a prefix that is unique among known ids.
-    """
-
-    rules: CompiledRules
-    tasks: Sequence[Task]
-    guarded: GuardResult
-    history: History
-    now: datetime
-    short_ids: Mapping[str, str] = field(default_factory=dict)
-    may_lack_tasks: bool = False
-
-    def is_incomplete(self) -> bool:
-        """Return whether a cycle would not do everything that the rules propose."""
-        left = self.guarded.left
-        is_limited = bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
-        return is_limited or self.may_lack_tasks
 
 
 @click.command
@@ -116,7 +71,7 @@ class Preview:
 )
 @now_option
 @with_format
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def plan(
     *,
     settings: Settings,
@@ -129,19 +84,14 @@ def plan(
 ) -> None:
     """Show what a cycle would do now and why."""
     if out is not None:
-        _refuse_no_place(out)
+        if out.is_dir():
+            raise click.BadParameter(f"{out} is a directory", param_hint="--out")
+        refuse_no_directory(out)
     preview = make_preview(settings, tasks, now)
     if form is Format.JSON:
         echo_json(preview_json(preview, settings))
     else:
-        view = PlanView(
-            ruleset=preview.rules.ruleset,
-            guarded=preview.guarded,
-            history=preview.history,
-            now=preview.now,
-            short_ids=preview.short_ids,
-        )
-        show_plan(view, everything=everything, verbose=verbose)
+        show_plan(preview, everything=everything, verbose=verbose)
     if out is not None:
         _write_plan(out, preview, settings)
     sys.exit(exit_codes.INCOMPLETE if preview.is_incomplete() else exit_codes.OK)
@@ -155,7 +105,13 @@ def make_preview(
     rules, _ = load_written_rules(*settings.rules, now=SystemClock().now())
     if file is None:
         return asyncio.run(_preview_of_api(settings, rules, now))
-    tasks = read_tasks(file)
+    return preview_of(rules, read_tasks(file), now)
+
+
+def preview_of(
+    rules: CompiledRules, tasks: Sequence[Task], now: datetime | None
+) -> Preview:
+    """Decide on tasks that no ledger knows."""
     moment = now or SystemClock().now()
     decisions = rules.engine.decide(tasks, now=moment)
     guarded = apply_guard(
@@ -166,7 +122,7 @@ def make_preview(
     )
     ids = [task.id for task in tasks if task.id]
     return Preview(
-        rules=rules,
+        ruleset=rules.ruleset,
         tasks=tasks,
         guarded=guarded,
         history=EMPTY_HISTORY,
@@ -177,11 +133,9 @@ def make_preview(
 
 def read_tasks(file: Path) -> list[Task]:
     """Read a list response from a file."""
+    body = read_given(file, param="--tasks")
     try:
-        return protocol.decode_list(file.read_bytes().removeprefix(BYTE_ORDER_MARK))
-    except OSError as error:
-        why = os_reason(error)
-        raise click.BadParameter(f"{file}: {why}", param_hint="--tasks") from error
+        return protocol.decode_list(body.removeprefix(BYTE_ORDER_MARK))
     except ValueError as error:
         raise click.BadParameter(
             f'{file} is no list answer {{"data": {{"tasks": […]}}}}: {error}',
@@ -199,7 +153,7 @@ async def _preview_of_api(
         ids = [task.id for task in listed.tasks if task.id]
         known = either(lookup_in(ids), workspace.ledger.task_ids)
         return Preview(
-            rules=assessment.rules,
+            ruleset=assessment.rules.ruleset,
             tasks=listed.tasks,
             guarded=assessment.guarded,
             history=assessment.history,
@@ -215,7 +169,7 @@ def preview_json(preview: Preview, settings: Settings) -> dict[str, Any]:
     return {
         "workspace": settings.workspace,
         "now": preview.now.isoformat(),
-        "rules_sha256": preview.rules.ruleset.sha256,
+        "rules_sha256": preview.ruleset.sha256,
         "decisions": [decision_to_dict(decision) for decision in guarded.decisions],
         "dismiss": len(guarded.to_dismiss),
         "left": {str(cause): n for cause, n in sorted(guarded.left.items())},
@@ -224,29 +178,15 @@ def preview_json(preview: Preview, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _refuse_no_place(out: Path) -> None:
-    """Reject an output path that cannot be written, before a call is spent."""
-    if out.is_dir():
-        raise click.BadParameter(f"{out} is a directory", param_hint="--out")
-    if not out.parent.is_dir():
-        why = f"there is no directory {out.parent} to write {out.name} to"
-        raise click.BadParameter(why, param_hint="--out")
-
-
 def _write_plan(out: Path, preview: Preview, settings: Settings) -> None:
     text = write_plan(
         preview.guarded.to_dismiss,
         workspace=settings.workspace,
         api_url=settings.api_url,
         made_at=preview.now,
-        rules_sha256=preview.rules.ruleset.sha256,
+        rules_sha256=preview.ruleset.sha256,
     )
-    try:
-        write_private(out, escape_json(text).encode())
-    except OSError as error:
-        why = f"{out} cannot be written: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--out") from error
+    write_out(out, escape_json(text))
     count = len(preview.guarded.to_dismiss)
-    what = "1 dismissal" if count == 1 else f"{count} dismissals"
     next_step = f"; triaged apply {shlex.quote(str(out))}" if count else ""
-    echo(f"{out}: {what}{next_step}", error=True)
+    echo(f"{out}: {count_of(count, 'dismissal')}{next_step}", error=True)

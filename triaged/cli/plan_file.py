@@ -39,12 +39,7 @@ class Plan:
     def check(
         self, *, workspace: str, api_url: str, rules_sha256: str, now: datetime
     ) -> None:
-        """Reject the plan if its workspace, API, rules or age do not match.
-
-        Raises:
-            PlanRejected: the message tells what does not match.
-
-        """
+        """Reject the plan if its workspace, API, rules or age do not match."""
         if self.workspace != workspace or self.api_url != api_url:
             raise PlanRejected(
                 f"it is of workspace {self.workspace!r} at {self.api_url}, not of"
@@ -89,12 +84,7 @@ def write_plan(
 
 
 def read_plan(text: str) -> Plan:
-    """Parse the text of a plan file.
-
-    Raises:
-        PlanRejected: it is not a complete plan file.
-
-    """
+    """Parse a plan file; raise ``PlanRejected`` if it is not a complete one."""
     try:
         document = json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError) as error:

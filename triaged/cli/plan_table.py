@@ -1,49 +1,68 @@
 """Prints a plan as a table: the changes, then totals by rule and by cause."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from triaged.cli.output import cause_in_words, echo, print_table, truncate
+from triaged.cli.output import (
+    cause_in_words,
+    causes_in_words,
+    echo,
+    number_or_dash,
+    print_table,
+    truncate,
+)
 from triaged.cli.task_ids import printable
 from triaged.rules.duration import format_duration
 from triaged.rules.evaluate import age_of
 from triaged.rules.rule import Mode, Ruleset
-from triaged.rules.task import Decision, LeaveCause
+from triaged.rules.task import Decision, LeaveCause, Task
 from triaged.triage.guard import GuardResult, History
 
 # Tasks left for these causes are final; all others are only delayed.
 _FINAL: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanView:
-    """The data of the plan table."""
+# No repr, because asyncio.run formats that of its result, with all tasks.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Preview:
+    """What a cycle would do with the current tasks.
+
+    ``short_ids`` maps each task id to a prefix that is unique among known ids.
+    """
 
     ruleset: Ruleset
+    tasks: Sequence[Task]
     guarded: GuardResult
     history: History
     now: datetime
     short_ids: Mapping[str, str]
+    may_lack_tasks: bool = False
+
+    def is_incomplete(self) -> bool:
+        """Return whether a cycle would not do everything that the rules propose."""
+        left = self.guarded.left
+        is_limited = bool(left[LeaveCause.OVER_CAP] or self.guarded.breaker)
+        return is_limited or self.may_lack_tasks
 
 
-def show_plan(view: PlanView, *, everything: bool, verbose: bool) -> None:
+def show_plan(preview: Preview, *, everything: bool, verbose: bool) -> None:
     """Print the tasks that change, or all tasks, and the totals."""
     rows = [
-        (task_id, *(_type_and_age(decision, view) if verbose else ()), *rest)
-        for decision in view.guarded.decisions
-        for task_id, *rest in _rows(decision, view, everything=everything)
+        (task_id, *(_type_and_age(decision.task, preview) if verbose else ()), *rest)
+        for decision in preview.guarded.decisions
+        for task_id, *rest in _rows(decision, preview, everything=everything)
     ]
     if rows:
         details = ("type", "age") if verbose else ()
         print_table(("task", *details, "decision", "reason", "description"), rows)
         echo("")
-    _show_totals(view, verbose=verbose)
-    if view.guarded.breaker is not None:
-        echo(f"The breaker is open: {view.guarded.breaker}.", colour="red")
-        by_rule = waiting_by_rule(view.guarded)
+    _show_totals(preview, verbose=verbose)
+    if preview.guarded.breaker is not None:
+        echo(f"The breaker is open: {preview.guarded.breaker}.", colour="red")
+        by_rule = waiting_by_rule(preview.guarded)
         told = ", ".join(
             f"{rule} wants {causes.total()}" for rule, causes in by_rule.items()
         )
@@ -62,11 +81,11 @@ def waiting_by_rule(guarded: GuardResult) -> dict[str, Counter[LeaveCause]]:
 
 
 def _rows(
-    decision: Decision, view: PlanView, *, everything: bool
+    decision: Decision, preview: Preview, *, everything: bool
 ) -> Iterable[tuple[str, ...]]:
     """Yield the rows of a task: its dismissal or hold, and each observation."""
     task = decision.task
-    shown = view.short_ids.get(task.id or "", task.id or "—")
+    shown = preview.short_ids.get(task.id or "", task.id or "—")
     text = truncate(task.description or "—")
     for observed in decision.observed:
         what = f"would dismiss ({observed.rule}, observing)"
@@ -74,7 +93,7 @@ def _rows(
     if decision.is_dismissal:
         what = f"dismiss ({decision.rule})"
     elif decision.cause is LeaveCause.HELD:
-        what = _hold(decision, view)
+        what = _hold(decision, preview)
     elif everything:
         rule = f" ({decision.rule})" if decision.rule else ""
         what = f"leave: {cause_in_words(decision.cause)}{rule}"
@@ -83,44 +102,40 @@ def _rows(
     yield printable(shown), what, decision.reason or "—", text
 
 
-def _hold(decision: Decision, view: PlanView) -> str:
-    ends = hold_ends_at(decision, view)
-    if ends is None:
-        return f"on hold ({decision.rule})"
-    return f"on hold until {ends:%Y-%m-%d %H:%M} UTC ({decision.rule})"
-
-
-def hold_ends_at(decision: Decision, view: PlanView) -> datetime | None:
-    """Return when a hold ends; None for a recently rejected task."""
-    rule = view.ruleset.rule(decision.rule or "")
+def _hold(decision: Decision, preview: Preview) -> str:
+    """Say until when a task is on hold, which is not known of a rejected one."""
+    unknown = f"on hold ({decision.rule})"
+    rule = preview.ruleset.rule(decision.rule or "")
     task_id = decision.task.id or ""
-    if rule is None or not rule.hold or task_id in view.history.recently_rejected:
-        return None
-    since = (view.history.held_since or {}).get((task_id, rule.name), view.now)
+    if rule is None or not rule.hold or task_id in preview.history.recently_rejected:
+        return unknown
+    since = (preview.history.held_since or {}).get((task_id, rule.name), preview.now)
     try:
-        return since + rule.hold
+        return f"on hold until {since + rule.hold:%Y-%m-%d %H:%M} UTC ({rule.name})"
     except OverflowError:
-        return None
+        return unknown
 
 
-def _type_and_age(decision: Decision, view: PlanView) -> tuple[str, ...]:
-    task = decision.task
-    return truncate(task.type or "—", 20), format_age(age_of(task, view.now))
+def _type_and_age(task: Task, preview: Preview) -> tuple[str, ...]:
+    return truncate(task.type or "—", 20), format_age(age_of(task, preview.now))
 
 
-def _show_totals(view: PlanView, *, verbose: bool) -> None:
-    guarded = view.guarded
+def _show_totals(preview: Preview, *, verbose: bool) -> None:
+    guarded = preview.guarded
     due = Counter(d.rule or "" for d in guarded.to_dismiss)
     seen = Counter(o.rule for d in guarded.decisions for o in d.observed)
-    waiting = waiting_by_rule(guarded)
+    waiting = {
+        rule: causes_in_words(dict(causes.most_common()))
+        for rule, causes in waiting_by_rule(guarded).items()
+    }
     rows = [
         (
             rule.name,
-            _number(due[rule.name]),
-            _number(seen[rule.name]),
-            _causes(waiting.get(rule.name, Counter())),
+            number_or_dash(due[rule.name]),
+            number_or_dash(seen[rule.name]),
+            waiting.get(rule.name, "—"),
         )
-        for rule in view.ruleset.rules
+        for rule in preview.ruleset.rules
         if rule.reason is not None
         and rule.mode is not Mode.OFF
         and (verbose or due[rule.name] or seen[rule.name] or rule.name in waiting)
@@ -135,15 +150,6 @@ def _show_totals(view: PlanView, *, verbose: bool) -> None:
         f"{len(guarded.decisions)} listed: {len(guarded.to_dismiss)} to dismiss,"
         f" {sum(left.values())} left{f' ({told})' if told else ''}."
     )
-
-
-def _number(count: int) -> str:
-    return f"{count:,}" if count else "—"
-
-
-def _causes(causes: Counter[LeaveCause]) -> str:
-    ordered = causes.most_common()
-    return ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in ordered) or "—"
 
 
 def format_age(age: timedelta | None) -> str:

@@ -3,8 +3,8 @@
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, RULES_OPTIONS, with_settings
-from triaged.cli.output import echo
+from triaged.cli.options import LEDGER_OPTIONS, with_settings
+from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
 from triaged.rules.describe import rule_fingerprint
@@ -13,19 +13,13 @@ from triaged.rules.rule import Mode, Rule, Ruleset
 from triaged.rules.task import Change
 from triaged.rulesfile.loader import load
 from triaged.settings import Settings
+from triaged.triage import evidence
 from triaged.triage.agreement import Agreement
-from triaged.triage.evidence import (
-    MODE_AFTER,
-    agreement_of,
-    change_mode,
-    daemon_version,
-    evidence_json,
-)
 
 
 @click.command
 @click.argument("name", metavar="RULE")
-@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *LEDGER_OPTIONS)
 def promote(*, settings: Settings, name: str) -> None:
     """Let an observing rule act."""
     agreement = _change(settings, name, Change.PROMOTED)
@@ -36,7 +30,7 @@ def promote(*, settings: Settings, name: str) -> None:
 
 @click.command
 @click.argument("name", metavar="RULE")
-@with_settings(*RULES_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *LEDGER_OPTIONS)
 def demote(*, settings: Settings, name: str) -> None:
     """Let an acting rule only observe."""
     if _change(settings, name, Change.DEMOTED) is not None:
@@ -52,38 +46,37 @@ def _change(settings: Settings, name: str, change: Change) -> Agreement | None:
             does = "acts" if change is Change.PROMOTED else "only observes"
             echo(f"{name} already {does}.")
         where = whose(ledger, settings)
-        known = daemon_version(ledger, rule)
+        known = evidence.daemon_version(ledger, rule)
     echo(where, error=True)
     if change is Change.PROMOTED and known and known[0] != rule_fingerprint(rule):
-        echo(
-            f"triaged: warning: the daemon's last cycle had another rule {name}; this"
-            " one acts once a daemon has loaded it",
-            error=True,
+        notice(
+            f"warning: the daemon's last cycle had another rule {name}; this"
+            " one acts once a daemon has loaded it"
         )
     return agreement
 
 
 def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
-    now, wanted = SystemClock().now(), MODE_AFTER[change]
+    now, wanted = SystemClock().now(), evidence.MODE_AFTER[change]
     with ledger.transaction():
-        agreement = agreement_of(ledger, rule, now=now)
+        agreement = evidence.agreement_of(ledger, rule, now=now)
         versions = [
             (
                 rule_fingerprint(rule),
                 mode_in_force(rule, ledger.rule_changes.changes()),
             )
         ]
-        known = daemon_version(ledger, rule)
+        known = evidence.daemon_version(ledger, rule)
         if change is Change.DEMOTED and known is not None:
             # What dismisses is the daemon's version of the rule, whatever this one is.
             versions.append(known)
         changed = {version for version, mode in versions if mode is not wanted}
         for version in changed:
-            change_mode(
+            evidence.change_mode(
                 ledger,
                 rule,
                 change,
-                evidence_json(agreement),
+                evidence.evidence_json(agreement),
                 now,
                 by=login_name(),
                 fingerprint=version,
@@ -92,25 +85,18 @@ def _record(ledger: Ledger, rule: Rule, change: Change) -> Agreement | None:
 
 
 def _rule(ruleset: Ruleset, name: str) -> Rule:
-    """Return the rule to change.
-
-    Raises:
-        BadParameter: there is none of this name, it leaves tasks, or it is off.
-    """
+    """Return the rule to change, or reject the name."""
     rule = ruleset.rule(name)
     if rule is None:
         import difflib  # noqa: PLC0415 - only for mistyped names
 
         near = difflib.get_close_matches(name, [r.name for r in ruleset.rules], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise click.BadParameter(f"there is no rule {name!r}{hint}", param_hint="RULE")
-    if rule.reason is None:
-        raise click.BadParameter(
-            f"{name} leaves tasks to people, so it has nothing to observe",
-            param_hint="RULE",
-        )
-    if rule.mode is Mode.OFF:
-        raise click.BadParameter(
-            f"{name} is off; set its mode in the rules file", param_hint="RULE"
-        )
-    return rule
+        why = f"there is no rule {name!r}{hint}"
+    elif rule.reason is None:
+        why = f"{name} leaves tasks to people, so it has nothing to observe"
+    elif rule.mode is Mode.OFF:
+        why = f"{name} is off; set its mode in the rules file"
+    else:
+        return rule
+    raise click.BadParameter(why, param_hint="RULE")

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
@@ -16,11 +16,8 @@ from triaged.cli.dismiss import BULK_REASON
 from triaged.cli.keypress import cbreak_mode, read_key
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
     while_paused_option,
     with_settings,
 )
@@ -62,7 +59,7 @@ class Answer:
 
 @click.command
 @while_paused_option
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS, *LOG_OPTIONS)
+@with_settings(*CALL_OPTIONS, *LOG_OPTIONS)
 def review(*, settings: Settings, while_paused: bool) -> None:
     """Ask for each pending task what to do with it."""
     if not sys.stdin.isatty():
@@ -91,10 +88,11 @@ async def _review(
         guarded = workspace.assess(rules, listed.tasks, now=now).guarded
         pending = [d for d in guarded.decisions if d.cause not in _NOT_ASKED]
         pending.sort(key=lambda decision: oldest_first(decision.task))
+        followed = FollowedRules(settings.rules, rules, workspace.clock.now)
         session = _Session(
             workspace,
             activity,
-            FollowedRules(settings.rules, rules, workspace.clock.now),
+            followed,
             reasons,
             ManualDispatch(
                 source=Source.REVIEW,
@@ -102,32 +100,26 @@ async def _review(
                 listed_at=listed.requested_at or now,
                 while_paused=while_paused,
             ),
+            followed().ruleset.sha256,
         )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
     return session.sum_up()
 
 
+@dataclass(slots=True)
 class _Session:
     """One review of the pending tasks."""
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        activity: Activity,
-        rules: FollowedRules,
-        reasons: tuple[str, ...],
-        origin: ManualDispatch,
-    ) -> None:
-        self._workspace = workspace
-        self._activity = activity
-        self._rules = rules
-        self._rules_seen = rules().ruleset.sha256
-        self._reasons = reasons
-        self._origin = origin
-        self._last: Answer | None = None
-        self._ends: Counter[str] = Counter()
-        self._code = exit_codes.OK
+    workspace: Workspace
+    activity: Activity
+    rules: FollowedRules
+    reasons: tuple[str, ...]
+    origin: ManualDispatch
+    rules_seen: str
+    last: Answer | None = None
+    ends: Counter[str] = field(default_factory=Counter)
+    code: int = exit_codes.OK
 
     async def go(self, pending: Sequence[Decision]) -> None:
         """Ask for each task; an answer is carried out after the next one is given."""
@@ -150,21 +142,20 @@ class _Session:
             # The next review starts with the task whose answer was not sent.
             self._remember(decision.task)
             await self._send()
-            self._last = answer
+            self.last = answer
             at += 1
         else:
-            self._workspace.ledger.state.forget(StateName.REVIEW_POSITION)
+            self.workspace.ledger.state.forget(StateName.REVIEW_POSITION)
         await self._send()
 
     def sum_up(self) -> int:
-        """Print a summary, and return the exit code."""
-        told = ", ".join(f"{n} {what}" for what, n in self._ends.most_common())
+        told = ", ".join(f"{n} {what}" for what, n in self.ends.most_common())
         echo(f"\nReview: {told or 'nothing was done'}.")
-        return self._code
+        return self.code
 
     def _show(self, decision: Decision, number: int, total: int) -> None:
         task = decision.task
-        age = format_age(age_of(task, self._workspace.clock.now()))
+        age = format_age(age_of(task, self.workspace.clock.now()))
         # A line break in a type or id must not start a new line of output.
         kind, task_id = truncate(task.type or "—"), truncate(task.id or "—")
         echo(f"\n{number} of {total} · {kind} · {age} old · {task_id}")
@@ -176,35 +167,35 @@ class _Session:
         """Ask for the reason of a dismissal; return None if the user goes back."""
         if pressed != "d":
             return Answer(decision.task, pressed)
-        wanted = decision.reason or self._reasons[0]
-        for number, reason in enumerate(self._reasons[:9], 1):
+        wanted = decision.reason or self.reasons[0]
+        for number, reason in enumerate(self.reasons[:9], 1):
             echo(f"  {number} {reason}{' (Enter)' if reason == wanted else ''}")
         echo("  b back")
-        chosen = read_key("b\r\n" + "123456789"[: len(self._reasons)])
+        chosen = read_key("b\r\n" + "123456789"[: len(self.reasons)])
         if chosen is None or chosen == "b":
             return None
-        reason = wanted if chosen in "\r\n" else self._reasons[int(chosen) - 1]
+        reason = wanted if chosen in "\r\n" else self.reasons[int(chosen) - 1]
         return Answer(decision.task, "d", reason)
 
     def _undo(self, at: int) -> int:
-        if self._last is None:
+        if self.last is None:
             echo("Nothing to undo: it was sent, or there was no answer.")
             return at
-        self._last = None
+        self.last = None
         return at - 1
 
     def _forget(self) -> None:
-        if self._last is not None and self._last.key != "s":
-            self._remember(self._last.task)
-            echo(f"Not sent: the answer for {truncate(self._last.task.id or '—')}.")
-        self._last = None
+        if self.last is not None and self.last.key != "s":
+            self._remember(self.last.task)
+            echo(f"Not sent: the answer for {truncate(self.last.task.id or '—')}.")
+        self.last = None
 
     async def _send(self) -> None:
-        answer, self._last = self._last, None
+        answer, self.last = self.last, None
         if answer is None:
             return
         if answer.key == "s":
-            self._ends["skipped"] += 1
+            self.ends["skipped"] += 1
         elif not await self._is_as_shown(answer.task):
             return
         elif answer.key == "a":
@@ -217,21 +208,21 @@ class _Session:
 
         The list is also requested again after a change of the rules.
         """
-        rules, now = self._rules().ruleset.sha256, self._workspace.clock.now()
-        age = abs(now - self._origin.listed_at)
-        if rules != self._rules_seen or age > MAX_LIST_AGE:
+        rules, now = self.rules().ruleset.sha256, self.workspace.clock.now()
+        age = abs(now - self.origin.listed_at)
+        if rules != self.rules_seen or age > MAX_LIST_AGE:
             try:
-                listed = await list_pending(self._workspace, self._activity)
+                listed = await list_pending(self.workspace, self.activity)
             except (LexiError, QuotaExhausted) as error:
                 self._fail(str(error))
                 return False
-            self._rules_seen = rules
-            self._origin = replace(
-                self._origin,
+            self.rules_seen = rules
+            self.origin = replace(
+                self.origin,
                 tasks=listed.tasks,
                 listed_at=listed.requested_at or now,
             )
-        found = [each for each in self._origin.tasks if each.id == task.id]
+        found = [each for each in self.origin.tasks if each.id == task.id]
         if {each.content_hash() for each in found} == {task.content_hash()}:
             return True
         why = "has changed since it was shown" if found else "is no longer pending"
@@ -239,29 +230,29 @@ class _Session:
         return False
 
     async def _approve(self, task: Task) -> None:
-        rate_limiter = self._workspace.rate_limiter
+        rate_limiter = self.workspace.rate_limiter
         try:
             ticket = await rate_limiter.acquire(Purpose.OTHER)
         except QuotaExhausted as error:
             self._fail(str(error))
             return
         try:
-            approver = LexiApprover(self._workspace.connection)
+            approver = LexiApprover(self.workspace.connection)
             done = await approver.approve(task.id or "")
         except LexiError as error:
             rate_limiter.on_error(ticket, error)
             self._fail(str(error))
             return
         rate_limiter.on_response(ticket, done.rate_limit)
-        self._ends["approved"] += 1
+        self.ends["approved"] += 1
 
     async def _dismiss(self, wish: ManualDismissal) -> None:
         dispatched = await dispatch_manual(
             [wish],
-            self._origin,
-            dispatcher=self._workspace.dispatcher(),
-            lock=self._workspace.dispatch_lock(),
-            rules=self._rules,
+            self.origin,
+            dispatcher=self.workspace.dispatcher(),
+            lock=self.workspace.dispatch_lock(),
+            rules=self.rules,
             stop=asyncio.Event(),
         )
         for _, cause in dispatched.skipped:
@@ -269,17 +260,17 @@ class _Session:
                 f"{truncate(wish.task.id or '—')} is left: {cause_in_words(cause)}"
             )
         for attempt in dispatched.attempts:
-            self._ends[str(attempt.outcome)] += 1
+            self.ends[str(attempt.outcome)] += 1
         if dispatched.remaining or dispatched.error is not None:
             self._fail(str(dispatched.error or dispatched.halt))
 
     def _fail(self, why: str) -> None:
         echo(why, error=True)
-        self._code = exit_codes.INCOMPLETE
+        self.code = exit_codes.INCOMPLETE
 
     def _remember(self, task: Task) -> None:
-        self._workspace.ledger.state.save(
-            StateName.REVIEW_POSITION, task.id or "", at=self._workspace.clock.now()
+        self.workspace.ledger.state.save(
+            StateName.REVIEW_POSITION, task.id or "", at=self.workspace.clock.now()
         )
 
 

@@ -7,21 +7,15 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs, is_console
 from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    LISTEN_OPTIONS,
+    CALL_OPTIONS,
     LOG_OPTIONS,
     NOTIFY_OPTIONS,
-    QUOTA_OPTIONS,
-    RETENTION_OPTIONS,
-    RULES_OPTIONS,
     FleetUse,
     with_settings,
 )
@@ -47,9 +41,6 @@ from triaged.triage.requests import Attempt
 from triaged.triage.saved_state import RunningProcess
 from triaged.workspace import Workspace, open_workspace
 
-if TYPE_CHECKING:
-    from triaged.daemon.metrics import Metrics
-
 OnAttempt = Callable[[Attempt], None]
 
 
@@ -63,13 +54,12 @@ OnAttempt = Callable[[Attempt], None]
     help="With --once: write the metrics for node_exporter's textfile collector.",
 )
 @with_settings(
-    *API,
-    *RULES_OPTIONS,
-    *QUOTA_OPTIONS,
-    *LEDGER_OPTIONS,
-    *RETENTION_OPTIONS,
+    *CALL_OPTIONS,
+    "retention",
     *NOTIFY_OPTIONS,
-    *LISTEN_OPTIONS,
+    "listen",
+    "page",
+    "page_user_header",
     *LOG_OPTIONS,
     fleet=FleetUse.WHOLE,
 )
@@ -179,7 +169,11 @@ async def _run_once(
 ) -> int:
     clock = SystemClock()
     rules, _ = load_written_rules(*settings.rules, now=clock.now())
-    metrics = None if metrics_file is None else _new_metrics(settings)
+    metrics = None
+    if metrics_file is not None:
+        from triaged.daemon.metrics import Metrics  # noqa: PLC0415 - loads prometheus_client
+
+        metrics = Metrics(settings.workspace)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True
     )
@@ -231,12 +225,7 @@ async def _run_once(
 def _sending(
     workspace: Workspace, errors: InternalErrors
 ) -> Callable[[CycleReport], None]:
-    """Return how to send digest and alerts at the end of the cycle.
-
-    Raises:
-        ConfigError: notification URLs are given and cannot be used.
-
-    """
+    """Return how to send digest and alerts at the end of the cycle, and check it."""
     if workspace.settings.notify_file is None:
         return lambda _: None
     from triaged.daemon.notifier import (  # noqa: PLC0415 - rarely needed
@@ -257,12 +246,6 @@ def _sending(
         notifier.send_due(DaemonCondition(problems=problems))
 
     return send
-
-
-def _new_metrics(settings: Settings) -> "Metrics":
-    from triaged.daemon.metrics import Metrics  # noqa: PLC0415 - loads prometheus_client
-
-    return Metrics(settings.workspace)
 
 
 def exit_code_of(report: CycleReport) -> int:

@@ -25,12 +25,7 @@ from triaged.settings import Settings
 
 
 def run_daemon(settings: Settings, *, dry_run: bool) -> None:
-    """Run the daemon of a fleet until it is asked to stop.
-
-    Raises:
-        ConfigError: no workspace of the fleet, or no notification URL, can be used.
-        TriagedError: the ledger or the address cannot be used.
-    """
+    """Run the daemon of a fleet until it is asked to stop."""
     if settings.notify_file is not None:
         from triaged.notify.apprise_sender import AppriseSender  # noqa: PLC0415 - rare
 
@@ -61,11 +56,6 @@ def run_once(settings: Settings, *, dry_run: bool) -> int:
     """Run one cycle of every workspace, several at a time; return the exit code.
 
     It is that of all cycles if they ended alike, else that of an incomplete cycle.
-
-    Raises:
-        AlreadyRunning: a daemon holds the state directory.
-        ConfigError: no workspace of the fleet can be used.
-        LedgerError: the ledger cannot be used.
     """
     configure_logs(level=settings.log_level, form=settings.log_format, workspace=None)
     codes = asyncio.run(_once(settings, dry_run=dry_run))

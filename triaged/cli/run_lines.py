@@ -30,7 +30,12 @@ def attempt_line(attempt: Attempt, *, at: datetime) -> str:
     order = attempt.request
     what = truncate(order.task.description or order.task.id or "—")
     rule = f"rule {order.rule}" if order.rule else "by hand"
-    because = "; ".join(_matched(json.loads(order.trace), order.rule))
+    because = "; ".join(
+        leaf
+        for result in json.loads(order.trace)["rules"]
+        if result["rule"] == order.rule
+        for leaf in _leaves(result["match"])
+    )
     error = f": {attempt.error}" if attempt.error is not None else ""
     text = f"{_WORDS[attempt.outcome]} “{what}” ({rule}, {order.reason}){error}"
     line = (
@@ -39,14 +44,8 @@ def attempt_line(attempt: Attempt, *, at: datetime) -> str:
     return escape_unprintable(line) + "\n"
 
 
-def _matched(trace: dict[str, Any], rule: str | None) -> Iterator[str]:
-    """Yield the conditions of a rule that matched."""
-    for result in trace["rules"]:
-        if result["rule"] == rule:
-            yield from _leaves(result["match"])
-
-
 def _leaves(result: dict[str, Any]) -> Iterator[str]:
+    """Yield the conditions that matched."""
     if result["result"] is not True:
         return
     children = result.get("children", ())

@@ -6,11 +6,14 @@ import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from triaged.cli.init import TEMPLATE
+from triaged.cli.options import Command, Parsed
 from triaged.cli.output import echo
 from triaged.cli.streams import flush_output
 from triaged.clock import SystemClock
@@ -18,9 +21,9 @@ from triaged.daemon.signals import signal_events
 from triaged.rules.duration import parse_duration
 from triaged.rules.task import Task
 from triaged.rulesfile.loader import load_rules
-from triaged.sandbox.faults import DESCRIPTIONS, Fault, parse_fault
+from triaged.sandbox.faults import DESCRIPTIONS, parse_fault
 from triaged.sandbox.people import PeopleSettings, Policy
-from triaged.sandbox.server import Sandbox, serve
+from triaged.sandbox.server import Sandbox, listen, serve_on
 from triaged.sandbox.settings import DEFAULT_KEY, PLANS, SandboxSettings
 
 _FAULTS = "\n".join(f"  {kind:<19} {text}" for kind, text in DESCRIPTIONS.items())
@@ -45,107 +48,49 @@ Control API (no key, no quota; JSON):
 """
 
 
-class _Duration(click.ParamType[float]):
-    """A duration, converted to seconds."""
-
-    name = "duration"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        try:
-            seconds = parse_duration(str(value)).total_seconds()
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if not seconds:
-            self.fail(f"expected at least 1s, found {value!r}", param, ctx)
-        return seconds
+def _seconds(text: str) -> float:
+    seconds = parse_duration(text).total_seconds()
+    if not seconds:
+        raise ValueError(f"expected at least 1s, found {text!r}")
+    return seconds
 
 
-class _FaultSpec(click.ParamType[Fault]):
-    """A fault in the format of ``parse_fault``."""
+_DURATION = Parsed(_seconds, name="d")
 
-    name = "fault"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Fault:
-        try:
-            return parse_fault(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _value(
+    flag: str, kind: click.ParamType[Any], default: object, meaning: str
+) -> Callable[[Command], Command]:
+    return click.option(
+        flag, type=kind, default=default, show_default=True, help=meaning
+    )
 
 
 @click.command(epilog=_EPILOG)
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=9465,
-    show_default=True,
-    help="Port on loopback; 0: any free one.",
+@_value("--port", click.IntRange(0, 65535), 9465, "Port on loopback; 0: any free one.")
+@_value("--tasks", click.IntRange(0, 200_000), 60, "Number of pending tasks.")
+@_value("--seed", click.INT, 1, "The same seed makes the same tasks.")
+@_value(
+    "--settled-ratio", click.FloatRange(0, 20), 1.0, "Settled tasks per pending one."
 )
-@click.option(
-    "--tasks",
-    "task_count",
-    type=click.IntRange(0, 200_000),
-    default=60,
-    show_default=True,
-    help="Number of pending tasks.",
-)
-@click.option(
-    "--seed", default=1, show_default=True, help="The same seed makes the same tasks."
-)
-@click.option(
-    "--settled-ratio",
-    type=click.FloatRange(0, 20),
-    default=1.0,
-    show_default=True,
-    help="Settled tasks per pending one.",
-)
-@click.option(
+@_value(
     "--plan",
-    type=click.Choice([*PLANS, "unlimited"]),
-    default="starter",
-    show_default=True,
-    help="The LeadLex plan whose limits apply.",
+    click.Choice([*PLANS, "unlimited"]),
+    "starter",
+    "The LeadLex plan whose limits apply.",
 )
-@click.option(
-    "--minute-limit",
-    type=click.IntRange(1),
-    help="Calls a minute [default: the plan's].",
+@_value(
+    "--minute-limit", click.IntRange(1), None, "Calls a minute [default: the plan's]."
 )
-@click.option(
-    "--day-limit", type=click.IntRange(1), help="Calls a day [default: the plan's]."
-)
-@click.option(
-    "--minute-window",
-    type=_Duration(),
-    metavar="D",
-    default="60s",
-    show_default=True,
-    help="Length of the minute's window.",
-)
-@click.option(
-    "--day-window",
-    type=_Duration(),
-    metavar="D",
-    default="24h",
-    show_default=True,
-    help="Length of the day's window.",
-)
-@click.option(
-    "--latency",
-    type=click.FloatRange(0, 60),
-    default=0.0,
-    show_default=True,
-    help="Seconds until each response.",
-)
-@click.option(
+@_value("--day-limit", click.IntRange(1), None, "Calls a day [default: the plan's].")
+@_value("--minute-window", _DURATION, "60s", "Length of the minute's window.")
+@_value("--day-window", _DURATION, "24h", "Length of the day's window.")
+@_value("--latency", click.FloatRange(0, 60), 0.0, "Seconds until each response.")
+@_value(
     "--workspaces",
-    type=click.IntRange(1, 200),
-    default=1,
-    show_default=True,
-    help="Number of workspaces, each with its own key; above 1 they are a fleet.",
+    click.IntRange(1, 200),
+    1,
+    "Number of workspaces, each with its own key; above 1 they are a fleet.",
 )
 @click.option("--retry-after", is_flag=True, help="Send Retry-After with a 429.")
 @click.option(
@@ -155,33 +100,24 @@ class _FaultSpec(click.ParamType[Fault]):
     type=click.Path(path_type=Path),
     help="A rules file: people dismiss what it dismisses and approve the rest.",
 )
-@click.option(
+@_value(
     "--people-delay",
-    type=_Duration(),
-    metavar="D",
-    default="8h",
-    show_default=True,
-    help="With --people: the mean time until a task is settled.",
+    _DURATION,
+    "8h",
+    "With --people: the mean time until a task is settled.",
 )
-@click.option(
+@_value(
     "--people-errors",
-    type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="With --people: the share of decisions against the policy.",
+    click.FloatRange(0, 1),
+    0.0,
+    "With --people: the share of decisions against the policy.",
 )
-@click.option(
-    "--arrivals",
-    type=click.IntRange(0, 100_000),
-    default=0,
-    show_default=True,
-    help="With --people: new tasks a day.",
-)
+@_value("--arrivals", click.IntRange(0, 100_000), 0, "With --people: new tasks a day.")
 @click.option("--key", help="The key it accepts [default: any wbk_…].")
 @click.option(
     "--fault",
     "faults",
-    type=_FaultSpec(),
+    type=Parsed(parse_fault),
     multiple=True,
     metavar="SPEC",
     help="A fault to simulate, see below; repeatable.",
@@ -189,23 +125,15 @@ class _FaultSpec(click.ParamType[Fault]):
 def sandbox(
     *,
     port: int,
-    task_count: int,
-    seed: int,
-    settled_ratio: float,
+    tasks: int,
     plan: str,
-    minute_limit: int | None,
-    day_limit: int | None,
-    minute_window: float,
-    day_window: float,
-    latency: float,
-    retry_after: bool,
     policy: Path | None,
     people_delay: float,
     people_errors: float,
     arrivals: int,
-    key: str | None,
-    workspaces: int,
-    faults: tuple[Fault, ...],
+    minute_limit: int | None,
+    day_limit: int | None,
+    **given: Any,  # noqa: ANN401 - fields of the settings
 ) -> None:
     """Run a LeadLex simulator on loopback: quota, 429, faults, made-up tasks.
 
@@ -213,29 +141,22 @@ def sandbox(
     shows tasks, quota, faults, calls and changes.
     """
     minute, day = PLANS.get(plan, (None, None))
-    settings = SandboxSettings(
-        seed=seed,
-        task_count=task_count,
-        settled_ratio=settled_ratio,
-        minute_limit=minute if minute_limit is None else minute_limit,
-        minute_window=minute_window,
-        day_limit=day if day_limit is None else day_limit,
-        day_window=day_window,
-        retry_after=retry_after,
-        latency=latency,
-        faults=faults,
-        key=key,
-        people=None
-        if policy is None
-        else PeopleSettings(
+    people = None
+    if policy is not None:
+        people = PeopleSettings(
             policy=_policy(policy),
             delay=timedelta(seconds=people_delay),
             error_rate=people_errors,
             arrivals_per_day=arrivals,
-        ),
-        workspaces=workspaces,
+        )
+    settings = SandboxSettings(
+        task_count=tasks,
+        minute_limit=minute if minute_limit is None else minute_limit,
+        day_limit=day if day_limit is None else day_limit,
+        people=people,
+        **given,
     )
-    asyncio.run(_serve(Sandbox(settings), port, settings))
+    asyncio.run(_serve(port, settings))
 
 
 def _policy(path: Path) -> Policy:
@@ -252,12 +173,14 @@ def _policy(path: Path) -> Policy:
     return decide
 
 
-async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> None:
-    stop = asyncio.Event()
+async def _serve(port: int, settings: SandboxSettings) -> None:
+    simulator, stop = Sandbox(settings), asyncio.Event()
     with signal_events(asyncio.get_running_loop(), stop, None):
         try:
             serving = asyncio.create_task(
-                serve(simulator, port=port, on_ready=_announcer(settings))
+                serve_on(
+                    simulator, listen(port=port), on_ready=partial(_announce, settings)
+                )
             )
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -271,25 +194,22 @@ async def _serve(simulator: Sandbox, port: int, settings: SandboxSettings) -> No
             await serving
 
 
-def _announcer(settings: SandboxSettings) -> Callable[[str], None]:
-    def announce(url: str) -> None:
-        # Never the real ledger, to keep ids and calls of the simulator out of it.
-        state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
-        page = url.partition("/functions")[0]
-        echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
-        echo(f"export TRIAGED_API_URL={url}")
-        if settings.workspaces == 1:
-            key = settings.key or DEFAULT_KEY
-            echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
-        else:
-            fleet = _write_fleet(Path(state_dir) / "fleet", settings)
-            echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
-        echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
-        # Standard output may be a pipe, and this process keeps running.
-        flush_output()
-        echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
-
-    return announce
+def _announce(settings: SandboxSettings, url: str) -> None:
+    # Never the real ledger, to keep ids and calls of the simulator out of it.
+    state_dir = tempfile.mkdtemp(prefix="triaged-sandbox-")
+    page = url.partition("/functions")[0]
+    echo(f"LeadLex simulator on {page} (a page there shows its state)\n")
+    echo(f"export TRIAGED_API_URL={url}")
+    if settings.workspaces == 1:
+        key = settings.key or DEFAULT_KEY
+        echo(f"export TRIAGED_API_KEY={shlex.quote(key)}")
+    else:
+        fleet = _write_fleet(Path(state_dir) / "fleet", settings)
+        echo(f"export TRIAGED_FLEET={shlex.quote(str(fleet))}")
+    echo(f"export TRIAGED_STATE_DIR={shlex.quote(state_dir)}")
+    # Standard output may be a pipe, and this process keeps running.
+    flush_output()
+    echo("\nPaste these lines into another terminal; Ctrl-C ends it.", error=True)
 
 
 def _write_fleet(directory: Path, settings: SandboxSettings) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from triaged.cli.output import echo
+from triaged.cli.output import notice
 from triaged.cli.streams import require_output
 from triaged.clock import SystemClock
 from triaged.leadlex.errors import MalformedResponse
@@ -59,16 +59,14 @@ class Activity:
                 self._bar = None
 
     def note(self, why: str) -> None:
-        """Show the reason for waiting."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=f"{self._what}: {why}")
         elif why != self._noted:
-            echo(f"triaged: {why}", error=True)
+            notice(why)
         self._noted = why
 
     def resume(self) -> None:
-        """Show the progress message again."""
         if self._bar is not None:
             progress, task = self._bar
             progress.update(task, description=self._what)
@@ -81,7 +79,6 @@ class SessionClock(SystemClock):
         self._activity = activity
 
     async def sleep(self, seconds: float) -> None:
-        """Wait; cancellable."""
         # Commands sleep for long only because of the quota.
         if seconds < NOTICE_SECONDS:
             await super().sleep(seconds)
@@ -97,17 +94,14 @@ class SessionClock(SystemClock):
 async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
     """List the pending tasks; report on stderr if the list may be incomplete.
 
-    Raises:
-        MalformedResponse: its rows may be wrong or out of date: none is acted on.
-        LexiError, QuotaExhausted: the call did not come about.
-
+    Raise ``MalformedResponse`` if its rows may be wrong, so that none is acted on.
     """
     with activity.show("listing the pending tasks"):
         listed = await workspace.reader.list_tasks(purpose=Purpose.OTHER)
     if listed.rows_in_doubt:
         raise MalformedResponse(LIST, message=listed.incomplete or "")
     if listed.incomplete is not None:
-        echo(f"triaged: tasks may be missing: {listed.incomplete}", error=True)
+        notice(f"tasks may be missing: {listed.incomplete}")
     return listed
 
 
@@ -115,14 +109,7 @@ async def list_pending(workspace: Workspace, activity: Activity) -> TaskList:
 async def open_session(
     settings: Settings,
 ) -> AsyncIterator[tuple[Workspace, Activity]]:
-    """Open the workspace for a command that calls the API.
-
-    Raises:
-        OutputError: standard output cannot be written, so no call is spent.
-        ConfigError: there is no usable key.
-        LedgerError: the ledger cannot be opened.
-
-    """
+    """Open the workspace for a command that calls the API."""
     require_output()
     activity = Activity()
     async with open_workspace(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -50,13 +50,7 @@ class SettledLists:
         return tuple(status for status in FINAL_STATUSES if status not in self._kept)
 
     async def ask(self, collector: FeedbackCollector, status: str) -> None:
-        """Ask for one list and keep it, so that the call is not spent twice.
-
-        Raises:
-            MalformedResponse: its rows cannot be relied on; it is not kept.
-            LexiError: the call failed.
-            QuotaExhausted: not before the day's reset.
-        """
+        """Ask for one list and keep it, so that the call is not spent twice."""
         listed = await collector.list_final(status)
         self._kept[status] = _entry(listed, self._now())
         document = {"version": _VERSION, "lists": self._kept}
@@ -71,10 +65,8 @@ class SettledLists:
             return tuple(lists)
         since = max(cuts)
         return tuple(
-            SettledList(
-                status=one.status,
-                asked_at=one.asked_at,
-                incomplete=one.incomplete,
+            replace(
+                one,
                 complete_from=since,
                 tasks=tuple(
                     t for t in one.tasks if t.created_at and t.created_at >= since

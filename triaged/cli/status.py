@@ -39,7 +39,10 @@ def status(*, settings: Settings, watch: bool, form: Format) -> None:
             report = _read(settings)
             if watch and form is Format.TABLE and sys.stdout.isatty():
                 sys.stdout.write(_REDRAW)
-            _print(report, form)
+            if form is Format.JSON:
+                echo_json(report)
+            else:
+                show_status(report)
             if not watch:
                 break
             flush_output()
@@ -59,10 +62,3 @@ def _read(settings: Settings) -> dict[str, Any]:
         is_of_fleet=settings.fleet is not None,
     ) as ledger:
         return read_status(ledger, settings, SystemClock())
-
-
-def _print(report: dict[str, Any], form: Format) -> None:
-    if form is Format.JSON:
-        echo_json(report)
-    else:
-        show_status(report)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from triaged.cli.output import cause_in_words, echo, print_table
+from triaged.cli.output import causes_in_words, echo, number_or_dash, print_table
 from triaged.cli.task_ids import lookup_in, printable, shorten
 from triaged.rules.duration import format_duration
 from triaged.rules.task import parse_timestamp
@@ -142,11 +142,10 @@ def _show_rules(report: dict[str, Any]) -> None:
         (
             row["rule"],
             _mode(row),
-            _count(row["dismissed_today"]),
-            _count(row["observed_today"]),
-            _count(row["held"]),
-            ", ".join(f"{n:,} {cause_in_words(c)}" for c, n in row["waiting"].items())
-            or "—",
+            number_or_dash(row["dismissed_today"]),
+            number_or_dash(row["observed_today"]),
+            number_or_dash(row["held"]),
+            causes_in_words(row["waiting"]) or "—",
         )
         for row in report["rules"]
     ]
@@ -158,10 +157,6 @@ def _show_rules(report: dict[str, Any]) -> None:
 
 def _line(label: str, text: str, *, colour: str | None = None) -> None:
     echo(f"{label:<{_LABEL}}{text}", colour=colour)
-
-
-def _count(number: int) -> str:
-    return f"{number:,}" if number else "—"
 
 
 def _duration(seconds: float) -> str:

@@ -37,12 +37,7 @@ class OutputError(TriagedError):
     """Standard output cannot be written, so the output of the command is lost."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        """State the stream and what is wrong with it."""
-        return f"standard output cannot be written: {self.problem}"
+        super().__init__(f"standard output cannot be written: {problem}")
 
 
 def prepare_streams() -> None:
@@ -56,12 +51,7 @@ def prepare_streams() -> None:
 
 
 def flush_output() -> None:
-    """Flush the buffers while a failure can still be reported.
-
-    Raises:
-        OutputError: it cannot be written.
-
-    """
+    """Flush the buffers while a failure can still be reported, by ``OutputError``."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -83,11 +73,7 @@ def discard_output() -> None:
 
 
 def require_output() -> None:
-    """Raise, before a call is spent, if its result could not be printed.
-
-    Raises:
-        OutputError: the reader is gone, or the disk is full.
-    """
+    """Raise ``OutputError`` if a result cannot be printed, before a call is spent."""
     flush_output()
     try:
         descriptor = sys.stdout.fileno()

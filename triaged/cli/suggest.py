@@ -10,34 +10,27 @@ from typing import Final
 
 import click
 
-from triaged.cli.options import (
-    API,
-    LEDGER_OPTIONS,
-    QUOTA_OPTIONS,
-    RULES_OPTIONS,
-    with_settings,
-)
-from triaged.cli.output import echo, print_table
-from triaged.cli.private_file import write_private
+from triaged.cli.files import refuse_no_directory, write_out
+from triaged.cli.options import CALL_OPTIONS, with_settings
+from triaged.cli.output import count_of, echo, notice, print_table
 from triaged.cli.session import open_session
 from triaged.cli.settled_lists import SettledList, SettledLists
 from triaged.cli.streams import shows_unicode
-from triaged.cli.suggest_file import FileOptions, SuggestedFile, write_file
+from triaged.cli.suggest_file import SuggestedFile, write_file
 from triaged.cli.suggest_names import NamedProposal, name_proposals
 from triaged.clock import SystemClock
-from triaged.errors import os_reason
 from triaged.ledger import Ledger
 from triaged.rules.compiled import compile_condition
 from triaged.rules.conditions import conjuncts
 from triaged.rules.context import build_context
 from triaged.rules.rule import Ruleset
-from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision, Task
+from triaged.rules.task import DOCUMENTED_REASONS, HumanDecision
 from triaged.rulesfile.lint.unreachable import subsumes
 from triaged.rulesfile.loader import load_rules
 from triaged.settings import Settings
 from triaged.triage.agreement import human_decision_for
 from triaged.triage.suggest.history import History, SettledTask
-from triaged.triage.suggest.proposals import Parts, Proposals, propose
+from triaged.triage.suggest.proposals import Proposals, propose
 
 # Where the settings look for rules, unless told otherwise.
 _DEFAULT_RULES: Final = Path("rules.yaml")
@@ -66,13 +59,16 @@ class _Settled:
 @click.option(
     "--reason", metavar="R", help="The reason code of every rule [default: a guess]."
 )
-@with_settings(*API, *RULES_OPTIONS, *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings(*CALL_OPTIONS)
 def suggest(
     *, settings: Settings, out: Path | None, redact: bool, reason: str | None
 ) -> None:
     """Propose rules for what people dismissed."""
     if out is not None:
-        _refuse_no_place(out)
+        if out.is_file() or out.is_dir() or out.is_symlink():
+            why = f"{out} exists already; suggest never overwrites"
+            raise click.BadParameter(why, param_hint="--out")
+        refuse_no_directory(out)
     now = SystemClock().now()
     existing, reasons = _existing_rules(settings.rules, now)
     if reason is not None and reason not in reasons:
@@ -84,14 +80,19 @@ def suggest(
     history = History.of(_explained(settled.tasks, existing, now))
     found = propose(
         history,
-        is_covered=lambda parts: _is_covered(parts, existing),
+        is_covered=lambda parts: any(
+            subsumes(parts, conjuncts(condition)) for condition in existing.conditions()
+        ),
         incomplete=settled.incomplete,
     )
     taken = [rule.name for rule in existing.rules]
     named = name_proposals(found.rules, history, taken=taken, reason=reason)
-    notes = (*settled.notes, *_undated(history))
-    options = FileOptions(now=now, redact=redact, notes=notes)
-    file = write_file(named, history, options)
+    notes = list(settled.notes)
+    if history.undated:
+        notes.append(
+            f"{history.undated} tasks without a usable created_at were left out."
+        )
+    file = write_file(named, history, now=now, redact=redact, notes=notes)
     _say_what_was_found(file, found, history, settled, notes)
     if not file.rules:
         return
@@ -106,10 +107,7 @@ def _existing_rules(
 ) -> tuple[Ruleset, frozenset[str]]:
     """Load the rules in force; a person without any has not written them yet."""
     if paths == (_DEFAULT_RULES,) and not _DEFAULT_RULES.exists():
-        echo(
-            f"triaged: there is no {_DEFAULT_RULES} here, so no rule counts as known",
-            error=True,
-        )
+        notice(f"there is no {_DEFAULT_RULES} here, so no rule counts as known")
         return Ruleset(), frozenset(DOCUMENTED_REASONS)
     rules, loaded = load_rules(*paths, now=now)
     return rules.ruleset, frozenset(loaded.reasons)
@@ -120,10 +118,8 @@ async def _ask(settings: Settings) -> _Settled:
         lists = SettledLists(workspace.ledger, now=workspace.clock.now)
         missing = lists.missing
         if missing:
-            calls = "1 API call" if len(missing) == 1 else f"{len(missing)} API calls"
-            echo(
-                f"triaged: listing the {', '.join(missing)} tasks: {calls}", error=True
-            )
+            calls = count_of(len(missing), "API call")
+            notice(f"listing the {', '.join(missing)} tasks: {calls}")
         collector = workspace.feedback()
         for status in missing:
             with activity.show(f"listing the {status} tasks"):
@@ -131,10 +127,9 @@ async def _ask(settings: Settings) -> _Settled:
         kept = lists.lists()
         if not missing:
             asked = min(one.asked_at for one in kept)
-            echo(
-                f"triaged: using the lists of {asked:%Y-%m-%d %H:%M:%S} UTC, kept for a"
-                " day; no API call",
-                error=True,
+            notice(
+                f"using the lists of {asked:%Y-%m-%d %H:%M:%S} UTC, kept for a"
+                " day; no API call"
             )
         return _settled(kept, workspace.ledger)
 
@@ -146,7 +141,10 @@ def _settled(lists: Sequence[SettledList], ledger: Ledger) -> _Settled:
     found: dict[str, SettledTask] = {}
     contradicted: set[str] = set()
     ours: set[str] = set()
-    for task, decision in _by_people(lists):
+    by_people = (
+        (task, human_decision_for(one.status)) for one in lists for task in one.tasks
+    )
+    for task, decision in by_people:
         if task.id is None:
             continue
         if decision is HumanDecision.DISMISSED and task.id in by_rules:
@@ -168,12 +166,6 @@ def _settled(lists: Sequence[SettledList], ledger: Ledger) -> _Settled:
     )
 
 
-def _by_people(lists: Sequence[SettledList]) -> Iterator[tuple[Task, HumanDecision]]:
-    for one in lists:
-        decision = human_decision_for(one.status)
-        yield from ((task, decision) for task in one.tasks)
-
-
 def _doubts(lists: Sequence[SettledList]) -> Iterator[str]:
     for one in lists:
         if one.incomplete is not None:
@@ -184,11 +176,6 @@ def _doubts(lists: Sequence[SettledList]) -> Iterator[str]:
     cuts = {one.complete_from for one in lists if one.complete_from is not None}
     for cut in cuts:
         yield f"There are too many tasks to keep: only those since {cut:%Y-%m-%d}."
-
-
-def _undated(history: History) -> Iterator[str]:
-    if history.undated:
-        yield f"{history.undated} tasks without a usable created_at were left out."
 
 
 def _explained(
@@ -220,22 +207,6 @@ def _explained(
     ]
 
 
-def _is_covered(parts: Parts, existing: Ruleset) -> bool:
-    return any(
-        subsumes(parts, conjuncts(condition)) for condition in existing.conditions()
-    )
-
-
-def _refuse_no_place(out: Path) -> None:
-    """Refuse, before a call is spent, what could not be written afterwards."""
-    if out.is_file() or out.is_dir() or out.is_symlink():
-        why = f"{out} exists already; suggest never overwrites"
-        raise click.BadParameter(why, param_hint="--out")
-    if not out.parent.is_dir():
-        why = f"there is no directory {out.parent} to write {out.name} to"
-        raise click.BadParameter(why, param_hint="--out")
-
-
 def _say_what_was_found(
     file: SuggestedFile,
     found: Proposals,
@@ -246,28 +217,24 @@ def _say_what_was_found(
     count = len(file.rules)
     rules = {0: "No rule is", 1: "1 rule is"}.get(count, f"{count} rules are")
     dismissed, approved = history.dismissed.bit_count(), history.approved.bit_count()
-    echo(
-        f"triaged: {rules} proposed, from {dismissed:,} tasks that people dismissed and"
+    notice(
+        f"{rules} proposed, from {dismissed:,} tasks that people dismissed and"
         f" {approved:,} that they approved, not counting {settled.ours:,} that triaged"
-        " dismissed itself",
-        error=True,
+        " dismissed itself"
     )
     if found.unconfirmed:
-        echo(
-            f"triaged: {found.unconfirmed} more held for older tasks and were not"
-            " confirmed by newer ones",
-            error=True,
+        notice(
+            f"{found.unconfirmed} more held for older tasks and were not"
+            " confirmed by newer ones"
         )
     if found.covered:
-        echo(f"triaged: {found.covered} more are covered by existing rules", error=True)
+        notice(f"{found.covered} more are covered by existing rules")
     for one in file.left_out:
-        echo(
-            f"triaged: {one.name} is left out: no rules file with tests can be written"
-            " for it",
-            error=True,
+        notice(
+            f"{one.name} is left out: no rules file with tests can be written for it"
         )
     for note in notes:
-        echo(f"triaged: {note}", error=True)
+        notice(note)
 
 
 def _print(text: str) -> None:
@@ -280,11 +247,7 @@ def _print(text: str) -> None:
 
 
 def _write(out: Path, file: SuggestedFile) -> None:
-    try:
-        write_private(out, file.text.encode())
-    except OSError as error:
-        why = f"{out} cannot be written: {os_reason(error)}"
-        raise click.BadParameter(why, param_hint="--out") from error
+    write_out(out, file.text)
     print_table(
         ("rule", "reason", "dismissed", "approved", "agreement on newer tasks"),
         [_row(one) for one in file.rules],

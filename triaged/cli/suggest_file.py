@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from triaged.cli.suggest_names import NamedProposal
@@ -24,15 +25,6 @@ _CAVEAT_DUPLICATES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileOptions:
-    """What the file says beside the rules, and how much of the tasks it may show."""
-
-    now: datetime
-    redact: bool
-    notes: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class SuggestedFile:
     """The file's text, its rules, and those that no file can hold."""
@@ -43,19 +35,24 @@ class SuggestedFile:
 
 
 def write_file(
-    named: Sequence[NamedProposal], history: History, options: FileOptions
+    named: Sequence[NamedProposal],
+    history: History,
+    *,
+    now: datetime,
+    redact: bool,
+    notes: Sequence[str] = (),
 ) -> SuggestedFile:
     """Write a file that loads without a warning; what does not is left out."""
+    render = partial(_render, history=history, now=now, redact=redact, notes=notes)
     for whole in (True, False):
-        text = _render(named, history, options, whole=whole)
-        if is_clean(text, now=options.now):
+        text = render(named, whole=whole)
+        if is_clean(text, now=now):
             return SuggestedFile(text, tuple(named), ())
     kept: list[NamedProposal] = []
     for one in named:
-        text = _render([*kept, one], history, options, whole=False)
-        if is_clean(text, now=options.now):
+        if is_clean(render([*kept, one], whole=False), now=now):
             kept.append(one)
-    text = _render(kept, history, options, whole=False)
+    text = render(kept, whole=False)
     left_out = tuple(one for one in named if one not in kept)
     return SuggestedFile(text, tuple(kept), left_out)
 
@@ -72,18 +69,20 @@ def is_clean(text: str, *, now: datetime) -> bool:
 
 def _render(
     named: Sequence[NamedProposal],
-    history: History,
-    options: FileOptions,
     *,
+    history: History,
+    now: datetime,
+    redact: bool,
+    notes: Sequence[str],
     whole: bool,
 ) -> str:
-    tests = list(TestWriter(named, history, redact=options.redact, whole=whole).write())
+    tests = list(TestWriter(named, history, redact=redact, whole=whole).write())
     types = _types(named, tests)
     codes = sorted({one.reason.code for one in named} - set(DOCUMENTED_REASONS))
     lines = [
-        f"# Proposed by triaged suggest on {options.now:%Y-%m-%d}, by what people did.",
+        f"# Proposed by triaged suggest on {now:%Y-%m-%d}, by what people did.",
         "# While a rule has mode: observe, it dismisses nothing.  Copy what you want.",
-        *(f"# {escape_unprintable(note)}" for note in options.notes),
+        *(f"# {escape_unprintable(note)}" for note in notes),
         "",
         "version: 1",
     ]

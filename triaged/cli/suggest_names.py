@@ -38,7 +38,6 @@ class NamedProposal:
 
     @property
     def rule(self) -> Rule:
-        """Return the rule of the file."""
         return Rule(
             name=self.name,
             match=self.proposal.match,

@@ -50,7 +50,6 @@ class TaskRedactor:
                     pass
 
     def redact(self, fields: Mapping[str, Json]) -> dict[str, Json]:
-        """Return a task's fields without names and numbers."""
         redacted = dict(fields)
         description = fields.get("description")
         if isinstance(description, str):

@@ -2,6 +2,8 @@
 
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
+from os.path import commonprefix
 from typing import Final, Protocol
 
 import click
@@ -17,15 +19,7 @@ _MAX_SHOWN: Final = 40
 
 
 class UnknownTask(TriagedError):
-    """The task is neither in the ledger nor pending."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-    def __str__(self) -> str:
-        """State the task id, and similar ids."""
-        return self.problem
+    """The task is neither in the ledger nor pending; the message names similar ids."""
 
 
 class Lookup(Protocol):
@@ -42,12 +36,8 @@ def lookup_in(ids: Iterable[str]) -> Lookup:
 
     def find(prefix: str = "", *, limit: int) -> list[str]:
         start = bisect_left(known, prefix)
-        end = start
-        while (
-            end < len(known) and end - start < limit and known[end].startswith(prefix)
-        ):
-            end += 1
-        return known[start:end]
+        near = known[start : start + limit]
+        return list(takewhile(lambda task_id: task_id.startswith(prefix), near))
 
     return find
 
@@ -67,8 +57,7 @@ def either(*lookups: Lookup) -> Lookup:
 def expand(typed: str, lookup: Lookup) -> str | None:
     """Return the known id with this prefix; None if there is none.
 
-    Raises:
-        click.UsageError: several ids have this prefix; the message lists them.
+    If several ids have it, raise a ``UsageError`` that lists them.
     """
     text = typed.strip()
     found = lookup(text, limit=_MAX_CANDIDATES + 1)
@@ -126,16 +115,9 @@ def _unique_prefix(task_id: str, others: Sequence[str]) -> str:
     # Among sorted ids, neighbours have the longest common prefix.
     at = bisect_left(others, task_id)
     near = [other for other in others[max(at - 1, 0) : at + 2] if other != task_id]
-    shared = max((_shared(task_id, other) for other in near), default=0)
+    starts = [commonprefix([task_id, other]) for other in near]  # noqa: RUF071 - not paths
+    shared = max(map(len, starts), default=0)
     return task_id[: max(shared + 1, MIN_PREFIX)]
-
-
-def _shared(left: str, right: str) -> int:
-    """Return the length of the common prefix of two ids."""
-    pairs = zip(left, right, strict=False)
-    return next(
-        (at for at, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right))
-    )
 
 
 def printable(task_id: str) -> str:

@@ -12,7 +12,7 @@ from triaged.cli.options import (
     with_format,
     with_settings,
 )
-from triaged.cli.output import echo, echo_json, print_table
+from triaged.cli.output import echo, echo_json, notice, print_table
 from triaged.cli.task_ids import expand, lookup_in, printable, shorten, unknown_id
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -54,7 +54,7 @@ def _add(ledger: Ledger, settings: Settings, typed: str) -> None:
     found = expand(typed, ledger.task_ids)
     if found is None:
         where = f"the ledger of workspace {ledger.workspace} so far"
-        echo(f"triaged: {unknown_id(typed, ledger.task_ids, where)}", error=True)
+        notice(unknown_id(typed, ledger.task_ids, where))
     task_id = found or typed
     now = SystemClock().now()
     new = insist(settings, lambda: ledger.vetoes.add(task_id, by=login_name(), at=now))
@@ -63,7 +63,7 @@ def _add(ledger: Ledger, settings: Settings, typed: str) -> None:
     )
     if gone:
         at = f"{gone[0].decided_at:%Y-%m-%d %H:%M} UTC"
-        echo(f"triaged: {task_id} was dismissed already, at {at}", error=True)
+        notice(f"{task_id} was dismissed already, at {at}")
     echo(f"{task_id} is vetoed." if new else f"{task_id} was already vetoed.")
     echo(whose(ledger, settings))
 
@@ -75,7 +75,7 @@ def _remove(ledger: Ledger, settings: Settings, typed: str) -> None:
     if removed:
         echo(f"{task_id} is no longer vetoed.")
     else:
-        echo(f"triaged: {unknown_id(typed, vetoed, 'the vetoes')}", error=True)
+        notice(unknown_id(typed, vetoed, "the vetoes"))
         echo(f"{task_id} had no veto.")
     echo(whose(ledger, settings))
 

@@ -4,20 +4,29 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
 
 from triaged.cli import exit_codes
 from triaged.cli.fleet_choice import fleet_directory, has_labels, parse_labels
-from triaged.cli.fleet_report import read_rows
-from triaged.cli.options import FLEET_OPTIONS, Format, with_format, with_settings
+from triaged.cli.options import Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.clock import SystemClock
 from triaged.fleet.loader import load_fleet
+from triaged.fleet.workspace import LoadedFleet
+from triaged.ledger import Ledger
+from triaged.ledger.daemon_records import ServingDaemons
+from triaged.ledger.flags import WHOLE_FLEET
+from triaged.ledger.fleet_views import FleetFlags
+from triaged.ledger.location import LedgerLocation
+from triaged.ledger.opening import serving_daemons
 from triaged.rules.task import parse_timestamp
 from triaged.settings import Settings
-from triaged.triage.fleet_state import WorkspaceState
+from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
+
+_NO_FLAGS = FleetFlags(paused=frozenset(), breaker=frozenset(), is_all_paused=False)
 
 
 @click.command
@@ -30,7 +39,7 @@ from triaged.triage.fleet_state import WorkspaceState
     help="Only those with this label; repeatable: all of them.",
 )
 @with_format
-@with_settings("state_dir", "ledger_url", *FLEET_OPTIONS)
+@with_settings("state_dir", "ledger_url", "fleet")
 def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> None:
     """Print a row for each workspace, those that need attention first."""
     wanted = parse_labels(labels)
@@ -100,3 +109,91 @@ def _cells(row: Mapping[str, Any], *, has_holders: bool) -> tuple[str, ...]:
 def _moment(text: str | None) -> str:
     moment = parse_timestamp(text)
     return "—" if moment is None else f"{moment:%m-%d %H:%M:%S}"
+
+
+def read_rows(
+    fleet: LoadedFleet, place: LedgerLocation, now: datetime
+) -> list[dict[str, Any]]:
+    """Return a row for each workspace, those that need attention first."""
+    states: Mapping[str, dict[str, Any]] = {}
+    flags = _NO_FLAGS
+    if place.may_exist():
+        with Ledger.open(place, workspace=WHOLE_FLEET, create=False) as ledger:
+            views = ledger.fleet_views()
+            states, flags = views.daemon_states(), views.flags()
+    serving = serving_daemons(place)
+    rejected = {
+        each.name: "; ".join(map(str, each.problems))
+        for each in fleet.rejections
+        if each.name is not None
+    }
+    labels = {each.name: dict(each.labels) for each in fleet.workspaces}
+    # Those that a daemon runs in an earlier form, since their file cannot be read now.
+    kept = {
+        name: None
+        for name, saved in states.items()
+        if serving.wrote(saved) and len(fleet.rejections)
+    }
+    rows = [
+        _row(
+            name,
+            labels.get(name, {}),
+            rejected.get(name) if name not in labels else None,
+            states.get(name, {}),
+            flags,
+            serving=serving,
+            now=now,
+        )
+        for name in {**labels, **rejected, **kept}
+    ]
+    ranks = list(WorkspaceState)
+    return sorted(rows, key=lambda row: (ranks.index(row["state"]), row["workspace"]))
+
+
+def _row(
+    name: str,
+    labels: Mapping[str, str],
+    rejection: str | None,
+    saved: dict[str, Any],
+    flags: FleetFlags,
+    *,
+    serving: ServingDaemons,
+    now: datetime,
+) -> dict[str, Any]:
+    # What an earlier daemon stored says nothing about this one.
+    ours = saved if serving.wrote(saved) else {}
+    is_served = bool(serving.alive)
+    problem = ours.get("problem") or (None if ours.get("last_cycle") else rejection)
+    waiting = parse_timestamp(ours.get("waiting_until"))
+    last = saved.get("last_cycle")
+    state = state_of(
+        WorkspaceFacts(
+            is_served=is_served,
+            problem=problem,
+            has_run=bool(ours.get("last_cycle")),
+            key_accepted=ours.get("key_accepted"),
+            is_ready=bool(ours.get("ready")),
+            is_waiting=waiting is not None and now < waiting,
+            is_paused=flags.is_paused(name),
+            has_breaker=name in flags.breaker,
+        )
+    )
+    return {
+        "workspace": name,
+        "labels": dict(labels),
+        "state": state,
+        "running": is_served and problem is None,
+        "held_by": serving.holders.get(name),
+        "paused": flags.is_paused(name),
+        "breaker": name in flags.breaker,
+        "next_poll_at": ours.get("next_poll_at"),
+        "pending": None if last is None else last["pending"],
+        "quota_left": saved.get("quota_left"),
+        "quota_limit": saved.get("quota_limit"),
+        "last_cycle": last,
+        "error": problem
+        or rejection
+        or ours.get("not_ready_reason")
+        or (last or {}).get("error")
+        or None,
+    }

@@ -1,24 +1,10 @@
 """The control API of a sandbox: faults, tasks and state, without key and quota.
 
-LeadLex has nothing like it.
-
-``GET /sandbox/state``
-    tasks by status, calls by operation and status, every effect, limits and faults.
-``POST /sandbox/faults`` with ``{"faults": ["dismiss:drop-after-effect:3"]}``
-    adds faults; ``DELETE /sandbox/faults`` removes all.
-``POST /sandbox/tasks`` with ``{"tasks": [{...}]}``
-    adds tasks and returns their ids.  Absent fields get ordinary values; an id that a
-    task has or had is refused (409).  With ``"raw": true`` tasks are added as they are.
-``POST /sandbox/tasks/ID/settle`` with ``{"status": "approved"}``
-    approves or dismisses a task as a person does in the dashboard.
-``DELETE /sandbox/tasks/ID``
-    removes a task.
-``POST /sandbox/reset``
-    restores the state of the start.
-
+LeadLex has nothing like it.  ``triaged sandbox --help`` lists its requests.
 """
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -47,7 +33,6 @@ class AdminRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return the routes in addition to those of the LeadLex API."""
         one = "/sandbox/tasks/{task_id:path}"
         return [
             Route("/", self.page, methods=["GET"]),
@@ -61,12 +46,10 @@ class AdminRoutes:
         ]
 
     async def page(self, _: Request) -> Response:
-        """Return the state as an HTML page."""
         self._state.catch_up()
         return page.render(self._state)
 
     async def state(self, _: Request) -> Response:
-        """Return the state as JSON."""
         return responses.json_response(self._state.snapshot())
 
     async def add_faults(self, request: Request) -> Response:
@@ -81,12 +64,15 @@ class AdminRoutes:
         return await self.state(request)
 
     async def clear_faults(self, request: Request) -> Response:
-        """Remove all faults."""
         self._state.faults.clear()
         return await self.state(request)
 
     async def add_tasks(self, request: Request) -> Response:
-        """Add tasks, and return their ids."""
+        """Add tasks, and return their ids.
+
+        Absent fields get ordinary values, and an id that a task has or had is refused;
+        with ``"raw": true`` tasks are added as they are.
+        """
         try:
             body = await _json(request)
             tasks = _member(body, "tasks")
@@ -112,7 +98,7 @@ class AdminRoutes:
     def _with_defaults(self, task: Json) -> Json:
         given: Mapping[str, Json] = task if isinstance(task, dict) else {}
         ordinary: dict[str, Json] = {
-            "id": self._state.new_id(),
+            "id": str(uuid.uuid4()),  # never reused, even after a reset
             "type": "prospect_search",
             "status": "pending",
             "description": "Find 20 CEOs at law firms in New York",
@@ -122,7 +108,6 @@ class AdminRoutes:
         return ordinary | dict(given)
 
     async def settle(self, request: Request) -> Response:
-        """Approve or dismiss a task, as a person does in the dashboard."""
         try:
             status = _member(await _json(request), "status")
         except ValueError as error:
@@ -141,7 +126,6 @@ class AdminRoutes:
         return responses.json_response({"task_id": task_id, "status": status})
 
     async def remove(self, request: Request) -> Response:
-        """Remove a task."""
         try:
             self._state.store.remove(request.path_params["task_id"])
         except TaskNotFound:
@@ -149,7 +133,6 @@ class AdminRoutes:
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def reset(self, request: Request) -> Response:
-        """Restore the initial state."""
         self._state.reset()
         return await self.state(request)
 

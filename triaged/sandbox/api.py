@@ -5,8 +5,9 @@ Checks are made in this order: key, quota, fault, then the operation itself.
 
 import json
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +25,8 @@ TASKS: Final = f"{BASE}/v1/lexi/tasks"
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
+Act: TypeAlias = Callable[[ApiRequest], Response]
+
 
 class ApiRoutes:
     """Handles API requests on the state of one sandbox."""
@@ -32,34 +35,19 @@ class ApiRoutes:
         self._state = state
 
     def routes(self) -> list[Route]:
-        """Return the routes under ``BASE``."""
         one = f"{TASKS}/{{task_id:path}}"
         return [
-            Route(TASKS, self.list_tasks, methods=["GET"]),
-            Route(f"{one}/dismiss", self.dismiss, methods=["POST"]),
-            Route(f"{one}/approve", self.approve, methods=["POST"]),
-            Route(f"{BASE}/{{rest:path}}", self.other, methods=list(_METHODS)),
+            self._route(TASKS, "list", self._list, "GET"),
+            self._route(f"{one}/dismiss", "dismiss", self._dismiss, "POST"),
+            self._route(f"{one}/approve", "approve", self._approve, "POST"),
+            # Calls of any other path count towards the quota too.
+            self._route(f"{BASE}/{{rest:path}}", "other", _not_found, *_METHODS),
         ]
 
-    async def list_tasks(self, request: Request) -> Response:
-        """List the tasks of one status, pending by default."""
-        return await self._answer(request, "list", self._list)
+    def _route(self, path: str, operation: str, act: Act, *methods: str) -> Route:
+        return Route(path, partial(self._answer, operation, act), methods=methods)
 
-    async def dismiss(self, request: Request) -> Response:
-        """Dismiss a task, irreversibly."""
-        return await self._answer(request, "dismiss", self._dismiss)
-
-    async def approve(self, request: Request) -> Response:
-        """Approve a task."""
-        return await self._answer(request, "approve", self._approve)
-
-    async def other(self, request: Request) -> Response:
-        """Return 404 for any other path; the call counts towards the quota."""
-        return await self._answer(request, "other", _not_found)
-
-    async def _answer(
-        self, request: Request, operation: str, act: Callable[[ApiRequest], Response]
-    ) -> Response:
+    async def _answer(self, operation: str, act: Act, request: Request) -> Response:
         asked = ApiRequest(
             received_at=self._state.clock.now(),
             operation=operation,
@@ -114,11 +102,7 @@ class ApiRoutes:
         return response
 
     async def _with_fault(
-        self,
-        fault: Fault,
-        asked: ApiRequest,
-        act: Callable[[ApiRequest], Response],
-        limits: LimitResult,
+        self, fault: Fault, asked: ApiRequest, act: Act, limits: LimitResult
     ) -> Response:
         if fault.kind is FaultKind.SLOW:
             await self._state.delay(fault.amount)
@@ -138,9 +122,8 @@ class ApiRoutes:
             known = ", ".join(STATUSES)
             return responses.invalid("status", f"must be one of {known}")
         row_cap = self._state.settings.row_cap
-        return responses.json_bytes(
-            self._state.store.list_response(asked.status, row_cap=row_cap)
-        )
+        body = self._state.store.list_response(asked.status, row_cap=row_cap)
+        return responses.json_bytes(body)
 
     def _dismiss(self, asked: ApiRequest) -> Response:
         try:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +16,7 @@ from triaged.sandbox.faults import Fault, FaultKind
 from triaged.sandbox.limits import LimitResult
 from triaged.sandbox.store import STATUSES, Store
 
+_DEFAULT_DAY_LIMIT: Final = 1_000
 _BAD_SCHEMA: Final = {
     "list": {"data": {"items": []}, "meta": {"total": 0}},
     "dismiss": {"data": {"ok": True}},
@@ -93,22 +94,13 @@ def _page(tasks: list[Json], asked: ApiRequest, *, size: int) -> Response:
 
 def quota_headers(kind: FaultKind, limits: LimitResult) -> dict[str, str]:
     """Return the rate-limit headers for a fault."""
-    if kind is FaultKind.MINUTE_LIMIT:
-        return responses.minute_spent_headers(limits)
     if kind is FaultKind.DAY_LIMIT:
-        return responses.day_spent_headers(limits)
+        # Used up, whatever is really left.
+        limit = _DEFAULT_DAY_LIMIT if limits.limit is None else limits.limit
+        limits = replace(limits, limit=limit, remaining=0)
+    elif kind is FaultKind.MINUTE_LIMIT and limits.remaining is not None:
+        limits = replace(limits, remaining=max(1, limits.remaining))
     return responses.quota_headers(limits)
-
-
-def _forbidden() -> Response:
-    message = "API key lacks the 'lexi' permission"
-    status = HTTPStatus.FORBIDDEN
-    return responses.api_error(status, "insufficient_permissions", message)
-
-
-def _rejected() -> Response:
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return responses.api_error(status, "unprocessable", "Request rejected")
 
 
 def _server_error() -> Response:
@@ -133,11 +125,17 @@ _BEFORE_EFFECT: Final[dict[FaultKind, Callable[[], Response]]] = {
     FaultKind.RETRY_AFTER: _unavailable,
     FaultKind.DROP_BEFORE_EFFECT: responses.AbortConnection,
     FaultKind.HTML: lambda: responses.html(HTTPStatus.OK, "Scheduled maintenance"),
-    FaultKind.REDIRECT: lambda: responses.redirect(HTTPStatus.TEMPORARY_REDIRECT),
+    FaultKind.REDIRECT: responses.redirect,
     FaultKind.HUGE: responses.EndlessResponse,
     FaultKind.KEY_REJECTED: responses.key_rejected,
-    FaultKind.FORBIDDEN: _forbidden,
+    FaultKind.FORBIDDEN: lambda: responses.api_error(
+        HTTPStatus.FORBIDDEN,
+        "insufficient_permissions",
+        "API key lacks the 'lexi' permission",
+    ),
     FaultKind.HTML_404: lambda: responses.html(HTTPStatus.NOT_FOUND, "Not Found"),
     FaultKind.NOT_PENDING: lambda: responses.not_pending("dismissed"),
-    FaultKind.REJECTED: _rejected,
+    FaultKind.REJECTED: lambda: responses.api_error(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "unprocessable", "Request rejected"
+    ),
 }

@@ -123,11 +123,9 @@ class Fault:
 
     @property
     def amount(self) -> float:
-        """Return the value, or the default of this kind."""
         return DEFAULT_VALUES[self.kind] if self.value is None else self.value
 
     def matches(self, operation: str) -> bool:
-        """Return whether the fault applies to calls of this operation."""
         if self.kind in LIST_KINDS and operation != LIST:
             return False
         return self.operation in {operation, ANY}
@@ -177,54 +175,34 @@ class FaultScript:
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        self._pending: list[_Pending] = []
-        for fault in faults:
-            self.add(fault)
+        self._active = list(faults)
 
     def add(self, fault: Fault) -> None:
-        """Append a fault to the script."""
-        self._pending.append(_Pending(fault, skip=fault.skip, count=fault.count))
+        self._active.append(fault)
 
     def clear(self) -> None:
-        """Remove all faults."""
-        self._pending.clear()
+        self._active.clear()
 
     def active(self) -> list[Fault]:
         """Return the active faults, with their remaining counts."""
-        return [pending.remaining() for pending in self._pending]
+        return list(self._active)
 
     def next_fault(self, operation: str) -> Fault | None:
         """Return the first fault that matches this call and is due, or None."""
-        for pending in self._pending:
-            if not pending.fault.matches(operation):
+        for place, fault in enumerate(self._active):
+            if not fault.matches(operation):
                 continue
-            if pending.is_due(self._random):
-                self._pending = [each for each in self._pending if not each.is_over]
-                return pending.fault
+            if fault.probability is not None:
+                if self._random.random() < fault.probability:
+                    return fault
+            elif fault.skip > 0:
+                self._active[place] = replace(fault, skip=fault.skip - 1)
+            else:
+                self._active[place] = replace(fault, count=fault.count - 1)
+                if fault.count <= 1:
+                    del self._active[place]
+                return fault
         return None
-
-
-@dataclass(slots=True)
-class _Pending:
-    fault: Fault
-    skip: int
-    count: int
-
-    @property
-    def is_over(self) -> bool:
-        return self.fault.probability is None and self.count <= 0
-
-    def is_due(self, chance: random.Random) -> bool:
-        if self.fault.probability is not None:
-            return chance.random() < self.fault.probability
-        if self.skip > 0:
-            self.skip -= 1
-            return False
-        self.count -= 1
-        return True
-
-    def remaining(self) -> Fault:
-        return replace(self.fault, count=self.count, skip=self.skip)
 
 
 def _known(what: str, name: str, names: tuple[str, ...]) -> str:

@@ -38,11 +38,9 @@ class Window:
             raise ValueError(f"a limit is not negative: {self.limit}")
 
     def number(self, now: float) -> int:
-        """Return the number of the window that contains ``now``."""
         return math.floor((now - self.phase) / self.seconds)
 
     def end(self, now: float) -> float:
-        """Return when the window that contains ``now`` ends."""
         return self.phase + (self.number(now) + 1) * self.seconds
 
 
@@ -95,7 +93,6 @@ class Limits:
         self._refused_count = refused_count
 
     def consume(self, now: float) -> LimitResult:
-        """Count one call, and return whether it is allowed."""
         exceeded = self._full(now)
         if exceeded is None or self._refused_count:
             self._minute.count(now)

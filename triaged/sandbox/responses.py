@@ -17,7 +17,6 @@ TRANSPORT: Final = "transport"
 
 REDIRECT_URL: Final = "http://127.0.0.1:9/elsewhere"
 
-_DEFAULT_DAY_LIMIT: Final = 1_000
 _CHUNK: Final = b" " * 65_536
 _PAGE: Final = (
     "<!doctype html><html><head><title>{title}</title></head>"
@@ -25,18 +24,14 @@ _PAGE: Final = (
 )
 
 
-def json_response(
-    value: object, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_response(value: object, status: int = 200) -> Response:
     """Return a JSON response."""
-    return json_bytes(encode(value), status, headers)
+    return json_bytes(encode(value), status)
 
 
-def json_bytes(
-    body: bytes, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def json_bytes(body: bytes, status: int = 200) -> Response:
     """Return a JSON response from encoded JSON."""
-    return Response(body, status, headers, media_type="application/json")
+    return Response(body, status, media_type="application/json")
 
 
 def api_error(
@@ -59,8 +54,9 @@ def html(status: int, title: str) -> Response:
     return Response(_PAGE.format(title=title), status, media_type="text/html")
 
 
-def redirect(status: int) -> Response:
+def redirect() -> Response:
     """Return a redirect to an address where no server listens."""
+    status = HTTPStatus.TEMPORARY_REDIRECT
     return Response(status_code=status, headers={"Location": REDIRECT_URL})
 
 
@@ -103,24 +99,6 @@ def quota_headers(limits: LimitResult) -> dict[str, str]:
     }
 
 
-def minute_spent_headers(limits: LimitResult) -> dict[str, str]:
-    """Return headers of a day that is not used up."""
-    headers = quota_headers(limits)
-    if headers:
-        headers["X-RateLimit-Remaining"] = str(max(1, limits.remaining or 0))
-    return headers
-
-
-def day_spent_headers(limits: LimitResult) -> dict[str, str]:
-    """Return headers of a day that is used up, whatever is really left."""
-    limit = _DEFAULT_DAY_LIMIT if limits.limit is None else limits.limit
-    return {
-        "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": "0",
-        "X-RateLimit-Reset": str(math.ceil(limits.reset)),
-    }
-
-
 class AbortConnection(Response):
     """Drop the connection without a response."""
 
@@ -139,14 +117,7 @@ class TruncatedResponse(Response):
         self.headers["Content-Type"] = whole.headers["Content-Type"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the headers and half of the body, then close the connection."""
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await _send_head(self, send)
         half = bytes(self.body)[: len(self.body) // 2]
         await send({"type": "http.response.body", "body": half, "more_body": True})
         scope["state"][TRANSPORT].close()
@@ -161,16 +132,19 @@ class EndlessResponse(Response):
         del self.headers["Content-Length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the connection is closed."""
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
+        await _send_head(self, send)
         await _send_forever(send, scope["state"][TRANSPORT])
         await _wait_for_disconnect(receive)
+
+
+async def _send_head(response: Response, send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": response.raw_headers,
+        }
+    )
 
 
 async def _send_forever(send: Send, transport: asyncio.Transport) -> None:

@@ -37,13 +37,7 @@ class Sandbox:
 
 
 def listen(host: str = "127.0.0.1", port: int = 0) -> socket.socket:
-    """Bind a loopback address; port 0 is any free one.
-
-    Raises:
-        ValueError: the address is not a loopback address.
-        OSError: the port is taken.
-
-    """
+    """Bind a loopback address, and no other; port 0 is any free one."""
     name = "127.0.0.1" if host == "localhost" else host
     try:
         address = ipaddress.ip_address(name)
@@ -66,30 +60,16 @@ def api_url(listener: socket.socket) -> str:
     return root_url(listener) + BASE
 
 
-async def serve(
-    sandbox: Sandbox,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    on_ready: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Serve until cancelled; ``on_ready`` is called with the base URL of the API.
-
-    Raises:
-        ValueError: the address is not loopback.
-        OSError: the port is taken.
-
-    """
-    await serve_on(sandbox, listen(host, port), on_ready=on_ready)
-
-
 async def serve_on(
     sandbox: Sandbox,
     listener: socket.socket,
     *,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve on a bound socket, and close it at the end."""
+    """Serve on a bound socket until cancelled, and close it at the end.
+
+    ``on_ready`` is called with the base URL of the API.
+    """
     config = uvicorn.Config(
         sandbox.app,
         http=_AbortableProtocol,

@@ -1,10 +1,10 @@
 """Settings of a sandbox."""
 
-from dataclasses import dataclass, replace
-from typing import Final, Self
+from dataclasses import dataclass
+from typing import Final
 
 from triaged.sandbox.faults import Fault
-from triaged.sandbox.limits import DAY_SECONDS, MINUTE_SECONDS, Window
+from triaged.sandbox.limits import DAY_SECONDS, MINUTE_SECONDS
 from triaged.sandbox.people import PeopleSettings
 
 DEFAULT_KEY: Final = "wbk_sandbox"
@@ -56,28 +56,3 @@ class SandboxSettings:
             return [self.key]
         first = self.key or DEFAULT_KEY
         return [f"{first}_{number}" for number in range(1, self.workspaces + 1)]
-
-    def with_plan(self, plan: str) -> Self:
-        """Return a copy with the limits of a plan.
-
-        Raises:
-            ValueError: the plan is unknown.
-        """
-        if plan not in PLANS:
-            raise ValueError(f"unknown plan {plan!r} (known: {', '.join(PLANS)})")
-        minute, day = PLANS[plan]
-        return replace(self, minute_limit=minute, day_limit=day)
-
-    def minute(self) -> Window:
-        """Return the minute's window."""
-        return Window(
-            limit=self.minute_limit,
-            seconds=self.minute_window,
-            phase=self.minute_phase,
-        )
-
-    def day(self) -> Window:
-        """Return the day's window."""
-        return Window(
-            limit=self.day_limit, seconds=self.day_window, phase=self.day_phase
-        )

@@ -3,7 +3,6 @@
 import asyncio
 import random
 import string
-import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Final
 from triaged.clock import Clock, SystemClock
 from triaged.rules.task import Json
 from triaged.sandbox.faults import FaultScript
-from triaged.sandbox.limits import Limits
+from triaged.sandbox.limits import Limits, Window
 from triaged.sandbox.people import People
 from triaged.sandbox.settings import SandboxSettings
 from triaged.sandbox.store import Store, format_timestamp
@@ -67,46 +66,42 @@ class SandboxState:
             tasks, order=settings.list_order, lists_reason=settings.lists_reason
         )
         self.limits = Limits(
-            minute=settings.minute(),
-            day=settings.day(),
+            minute=Window(
+                limit=settings.minute_limit,
+                seconds=settings.minute_window,
+                phase=settings.minute_phase,
+            ),
+            day=Window(
+                limit=settings.day_limit,
+                seconds=settings.day_window,
+                phase=settings.day_phase,
+            ),
             refused_count=settings.refused_count,
         )
         self.faults = FaultScript(settings.faults, seed=settings.seed)
-        self.people = (
-            None
-            if settings.people is None
-            else People(
-                settings.people,
-                self.store,
-                seed=settings.seed,
-                now=self.clock.now(),
+        self.people = None
+        if settings.people is not None:
+            now = self.clock.now()
+            self.people = People(
+                settings.people, self.store, seed=settings.seed, now=now
             )
-        )
         self.calls: deque[RecordedCall] = deque(maxlen=_CALLS_KEPT)
         self.call_counts: Counter[tuple[str, str]] = Counter()
         self._random = random.Random(settings.seed)  # noqa: S311 - not secret
 
     def catch_up(self) -> None:
-        """Let the simulated people do what is due by now."""
         if self.people is not None:
             self.people.catch_up(self.clock.now())
 
     def seconds(self) -> float:
-        """Return the current time in seconds since the epoch."""
         return self.clock.now().timestamp()
 
     def request_id(self) -> str:
-        """Return a new request id."""
         return "req_" + "".join(self._random.choices(_ID_LETTERS, k=26))
 
     def record(self, call: RecordedCall) -> None:
-        """Record a call."""
         self.calls.append(call)
         self.call_counts[call.operation, call.status] += 1
-
-    def new_id(self) -> str:
-        """Return a new task id, which is never reused, even after a reset."""
-        return str(uuid.uuid4())
 
     async def delay(self, seconds: float) -> None:
         """Wait, at most until the sandbox is closed."""
@@ -121,12 +116,10 @@ class SandboxState:
             sleeping.cancel()
 
     def close(self) -> None:
-        """End all delays, as the sandbox is about to stop."""
         for sleeping in self._delays:
             sleeping.cancel()
 
     def snapshot(self) -> dict[str, object]:
-        """Return the whole state as JSON values, for tests and users."""
         self.catch_up()
         now = self.seconds()
         day = self.limits.peek(now)

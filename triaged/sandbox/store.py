@@ -101,17 +101,12 @@ class Store:
         )
 
     def remove(self, task_id: str) -> None:
-        """Remove a task; its id stays used.
-
-        Raises:
-            TaskNotFound: there is no such task.
-        """
+        """Remove a task; its id stays used."""
         if self._entries.pop(task_id, None) is None:
             raise TaskNotFound
         self._bodies.clear()
 
     def list_response(self, status: str, *, row_cap: int | None = None) -> bytes:
-        """Return the body of the list of one status, as the API gives it."""
         key = (status, row_cap)
         if key not in self._bodies:
             rows = self._rows(status)[:row_cap]
@@ -120,11 +115,9 @@ class Store:
         return self._bodies[key]
 
     def tasks(self, status: str) -> list[Json]:
-        """Return the tasks of one status, in the order of the list."""
         return [entry.fields for entry in self._rows(status)]
 
     def has_used(self, task_id: str) -> bool:
-        """Return whether a task has or had this id."""
         return task_id in self._used_ids
 
     def _rows(self, status: str) -> list[_StoredTask]:
@@ -148,7 +141,6 @@ class Store:
         Raises:
             TaskNotFound: there is no such task.
             TaskNotPending: its status is final.
-
         """
         self._request_counts[task_id, status] += 1
         entry = self._entries.get(task_id)
@@ -172,17 +164,14 @@ class Store:
         return self._request_counts[task_id, status]
 
     def status_of(self, task_id: str) -> str | None:
-        """Return a task's status, or None when there is no such task."""
         entry = self._entries.get(task_id)
         return entry.status if entry else None
 
     def ids(self, status: str) -> list[str]:
-        """Return the ids of one status, in the order of the list."""
         keys = (entry.key for entry in self._rows(status))
         return [key for key in keys if not key.startswith("\0")]
 
     def counts(self) -> dict[str, int]:
-        """Count the tasks of each status."""
         counted = Counter(entry.status for entry in self._entries.values())
         return {status: counted[status] for status in STATUSES}
 

@@ -3,15 +3,16 @@
 The same seed, count and time give the same tasks on every machine.
 """
 
+import json
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final, TypeAlias, TypeVar
 
 from triaged.rules.task import DOCUMENTED_TYPES, Json
-from triaged.sandbox import sample_data
 from triaged.sandbox.store import format_timestamp
 
 Fields: TypeAlias = dict[str, Json]
@@ -29,18 +30,9 @@ _SETTLED: Final = {
     "ordinary": {"approved": 30, "completed": 52, "dismissed": 12, "failed": 6},
 }
 
-_TEMPLATES: Final = (
-    ("prospect_search", "Find {n} {role} at {sector} in {city}"),
-    ("prospect_search", 'Search for {n} {role} in {city} and add them to "{list}"'),
-    ("prospect_search", "Find testing laboratories near {city} for {firm}"),
-    ("campaign_start", 'Start "{campaign}" for {n} recipients'),
-    ("campaign_start", "Launch 3-step {campaign} to list “{list}” ({n} contacts)"),
-    ("contact_update", "Change {person}'s title to Chief Legal Officer"),
-    ("contact_update", "Fill in LinkedIn and phone for {person} ({firm})"),
-    ("contact_update", "Note on {person} — follow up on proposal\nafter six weeks"),
-    ("list_operation", 'Add {n} {city} IP Summit attendees to "{list}"'),
-    ("list_operation", 'Remove {n} bounced contacts from "{list}"'),
-)
+# Names, places and phrases of a made-up law firm's workspace, invented or taken from
+# the examples in the LeadLex documentation.
+_SAMPLES: Final = json.loads(Path(__file__).with_name("sample_data.json").read_bytes())
 
 # Variations of a request that is typed again in a hurry.
 _RETYPED: Final[tuple[Callable[[str], str], ...]] = (
@@ -58,7 +50,6 @@ def generate(
     """Generate pending tasks and ``settled_ratio`` times as many with a final status.
 
     About a fifth is test data, a fifth stale searches, 15 % duplicates.
-
     """
     maker = TaskGenerator(random.Random(seed), now)  # noqa: S311 - repeatable, not secret
     pending = maker.make(count)
@@ -102,13 +93,9 @@ class TaskGenerator:
         categories += ["ordinary"] * (count - len(categories))
         self._chance.shuffle(categories)
         # A duplicate needs an earlier task.
-        first = next(
-            (n for n, category in enumerate(categories) if category == "ordinary"), 0
-        )
-        categories[:1], categories[first : first + 1] = (
-            categories[first : first + 1],
-            categories[:1],
-        )
+        if "ordinary" in categories:
+            first = categories.index("ordinary")
+            categories[0], categories[first] = categories[first], categories[0]
         return categories
 
     def _fresh(self, category: str) -> Fields:
@@ -128,17 +115,15 @@ class TaskGenerator:
         return copy
 
     def _test_data(self) -> Fields:
-        text = self._phrase(self._chance.choice(sample_data.TEST_TEXTS))
+        text = self._phrase(self._pick(_SAMPLES["test_data"]))
         metadata: Fields = {"source": self._chance.choice(["test", "api"])}
         kind = self._chance.choice(DOCUMENTED_TYPES)
         return self._task(kind, text, metadata, most_days=120)
 
     def _stale(self) -> Fields:
-        role, sector = (
-            self._chance.choice(sample_data.ROLES),
-            self._pick(sample_data.SECTORS),
-        )
-        city, number = self._pick(sample_data.CITIES), self._chance.randint(20, 400)
+        phrases = _SAMPLES["phrases"]
+        role, sector = self._pick(phrases["role"]), self._pick(phrases["sector"])
+        city, number = self._pick(phrases["city"]), self._chance.randint(20, 400)
         metadata: Fields = {
             "query": f"{role} {sector} {city}".lower(),
             "limit": self._chance.choice([1200, 2000, 2500, 5000]),
@@ -154,13 +139,13 @@ class TaskGenerator:
     def _ordinary(self) -> Fields:
         roll = self._chance.random()
         if roll < 1 / 20:
-            text = self._phrase(self._pick(sample_data.PROTECTED_TEXTS))
+            text = self._phrase(self._pick(_SAMPLES["protected"]))
             kind, metadata = "list_operation", self._list_metadata()
         elif roll < 2 / 20:
-            text, kind = self._phrase(sample_data.LONG_NOTE), "prospect_search"
+            text, kind = self._phrase(_SAMPLES["long_note"]), "prospect_search"
             metadata = {"query": self._phrase("{role} {sector}"), "source": "chat"}
         else:
-            kind, template = self._pick(_TEMPLATES)
+            kind, template = self._pick(_SAMPLES["ordinary"])
             text, metadata = self._phrase(template), self._metadata(kind)
         task = self._task(kind, text, metadata, most_days=60)
         loss = self._chance.random()
@@ -186,7 +171,10 @@ class TaskGenerator:
         }
 
     def _list_metadata(self) -> Fields:
-        return {"list_id": self._id(), "list_name": self._pick(sample_data.LISTS)}
+        return {
+            "list_id": self._id(),
+            "list_name": self._pick(_SAMPLES["phrases"]["list"]),
+        }
 
     def _task(
         self,
@@ -211,18 +199,13 @@ class TaskGenerator:
         }
 
     def _phrase(self, template: str) -> str:
-        return template.format(
-            n=self._chance.randint(2, 200),
-            role=self._pick(sample_data.ROLES),
-            sector=self._pick(sample_data.SECTORS),
-            city=self._pick(sample_data.CITIES),
-            person=self._pick(sample_data.PEOPLE),
-            firm=self._pick(sample_data.FIRMS),
-            list=self._pick(sample_data.LISTS),
-            campaign=self._pick(sample_data.CAMPAIGNS),
-        )
+        number = self._chance.randint(2, 200)
+        phrases = {
+            name: self._pick(choices) for name, choices in _SAMPLES["phrases"].items()
+        }
+        return template.format(n=number, **phrases)
 
-    def _pick(self, choices: tuple[_Choice, ...]) -> _Choice:
+    def _pick(self, choices: Sequence[_Choice]) -> _Choice:
         return self._chance.choice(choices)
 
     def _id(self) -> str:
