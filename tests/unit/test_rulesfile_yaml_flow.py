@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from triaged.rules.task import Json, json_equal
 from triaged.rulesfile.lint.yaml_flow import can_flow, flow
-from triaged.rulesfile.parser.containers import JsonValue
+from triaged.rulesfile.parser.literals import JsonValue
 from triaged.rulesfile.parser.nodes import compose
 from triaged.rulesfile.problems import ProblemCollector
 

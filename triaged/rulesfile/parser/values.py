@@ -79,7 +79,7 @@ def report_unexpected(
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """A string; blank only if ``blank`` is set, and matching ``form`` if given."""
+    """A string that matches ``pattern``, if given; ``rule`` says how in words."""
 
     label: str = "a string"
     pattern: str = ""
@@ -137,9 +137,8 @@ class Number:
         value = self._value(node)
         if value is None:
             return report_unexpected(self.label, node, report, self._advice(node))
-        if self.minimum is not None and value < self.minimum:
-            return report_unexpected(self.label, node, report, self.hint)
-        if self.maximum is not None and value > self.maximum:
+        too_small = self.minimum is not None and value < self.minimum
+        if too_small or (self.maximum is not None and value > self.maximum):
             return report_unexpected(self.label, node, report, self.hint)
         return value
 
@@ -166,23 +165,8 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Integer:
-    """An integer with a lower bound."""
-
-    minimum: int = 0
-    hint: str = ""
-
-    def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
-        value = Number(self.minimum, hint=self.hint).read(node, report)
-        return value if isinstance(value, Invalid) else int(value)
-
-    def schema(self) -> Schema:
-        return Number(self.minimum).schema()
-
-
-@dataclass(frozen=True, slots=True)
 class Boolean:
-    """``true`` or ``false``; only ``true`` if ``only_true`` is set."""
+    """``true`` or ``false``."""
 
     must_be_true: bool = False
 
