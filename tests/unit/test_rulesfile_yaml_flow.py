@@ -41,7 +41,7 @@ def read(text: str) -> Json:
     report = ProblemCollector("rules.yaml")
     node = compose(f"value: {text}\n".encode(), report)
     value = JsonValue(null=True).read(node, report)
-    report.raise_if_wrong()
+    assert not report.problems
     assert isinstance(value, dict)
     return value["value"]
 

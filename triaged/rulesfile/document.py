@@ -113,10 +113,9 @@ class RuleTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesDocument:
-    """Everything that could be read of a file, or of several that are used as one.
+    """Everything that could be read of files that are used as one.
 
-    ``limits`` are the safety limits that are written there; the others have their
-    default.
+    ``limits`` are the safety limits written there; the others have their default.
     """
 
     task_types: tuple[str, ...] = ()
@@ -133,11 +132,7 @@ class RulesDocument:
 
 
 def combine(documents: Sequence[RulesDocument]) -> RulesDocument:
-    """Combine files in order: everything adds up, and the stricter limit wins.
-
-    A limit that only one of them states is that one's; the default counts only where
-    none states it.
-    """
+    """Combine files in order: all adds up, and the stricter of stated limits wins."""
     limits: dict[str, Any] = {}
     for document in documents:
         for name, value in document.limits.items():

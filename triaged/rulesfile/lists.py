@@ -82,7 +82,6 @@ def parse_list(data: bytes, name: str) -> ListContent:
 
     Raises:
         ListFileError: it is empty, too long, no UTF-8 or has an entry that cannot be.
-
     """
     try:
         text = data.decode("utf-8-sig")
@@ -123,9 +122,8 @@ def check_entry(entry: str) -> str:
 def find_hidden(text: str, *, allowed: str = "\t\n\r") -> str:
     """Return what is wrong with a character that cannot be seen; empty if none is.
 
-    YAML makes such characters of escapes in double quotes, editors leave byte-order
-    marks where files were joined, and web pages have soft hyphens. In a text that is
-    compared, each of them makes that nothing is found.
+    YAML makes them of escapes in double quotes, editors leave byte-order marks, and web
+    pages have soft hyphens; with one, a comparison finds nothing.
     """
     if text.isprintable():
         return ""

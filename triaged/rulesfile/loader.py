@@ -40,9 +40,8 @@ from triaged.rulesfile.test_runner import DecideFunction, TestReport
 class LoadedRules:
     """The content of rules files; ``source`` is the text of the files and their lists.
 
-    ``file`` names them in messages. ``reasons`` and ``task_types`` are the documented
-    ones and those that a file declares; ``lines`` maps each rule to its line, and
-    ``lists`` names the list files.
+    ``file`` names them in messages, and ``lists`` the list files; ``lines`` maps each
+    rule to its line. ``reasons`` and ``task_types`` include the documented ones.
     """
 
     ruleset: Ruleset
@@ -59,12 +58,8 @@ class LoadedRules:
 def load(*paths: Path) -> LoadedRules:
     """Load a rules file, or several in order that are used as one.
 
-    Rules and protect matches of several files add up, the stricter safety limit wins,
-    and all tests judge the whole.
-
     Raises:
         ConfigError: one cannot be read or is invalid; carries every problem of all.
-
     """
     report = ProblemCollector("", files=list(dict.fromkeys(map(str, paths))))
     files = []
@@ -86,36 +81,21 @@ def load(*paths: Path) -> LoadedRules:
 def parse(
     data: bytes, file: str, lists: Mapping[str, bytes | ListFileError] | None = None
 ) -> LoadedRules:
-    """Parse the bytes of a rules file and of the lists that it names.
-
-    ``file`` is its name in messages.
+    """Parse a rules file, named ``file`` in messages, and its lists.
 
     Raises:
         ConfigError: they cannot be used; with every problem.
-
     """
     return parse_files([SourceFile(file, data, lists or {})])
 
 
 def parse_files(files: Sequence[SourceFile]) -> LoadedRules:
-    """Parse rules files that are used as one, in order.
-
-    Raises:
-        ConfigError: they cannot be used; with every problem of all files.
-
-    """
+    """Parse rules files that are used as one, in order; raises as ``parse`` does."""
     return _parse(files, ProblemCollector("", files=[file.name for file in files]))
 
 
 def parse_bundle(source: str, file: str) -> LoadedRules:
-    """Parse rules from a bundle of rules files and their lists, without reading files.
-
-    ``file`` is the name in messages of a bundle of one.
-
-    Raises:
-        ConfigError: they cannot be used; with every problem.
-
-    """
+    """Parse what ``bundle`` made, without reading files; raises as ``parse`` does."""
     return parse_files(unbundle(source, file))
 
 
@@ -131,7 +111,8 @@ def _parse(files: Sequence[SourceFile], report: ProblemCollector) -> LoadedRules
     draft = combine(documents)
     types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
     find_errors(draft, types, report)
-    report.raise_if_wrong()
+    if report.problems:
+        report.abort()
     find_warnings(draft, types, report)
     return LoadedRules(
         ruleset=Ruleset(
@@ -228,7 +209,6 @@ def load_rules(*paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]
     Raises:
         ConfigError: a file cannot be used.
         RuleTestsFailed: a test in one fails.
-
     """
     loaded = load(*paths)
     rules = compile_rules(loaded)

@@ -1,5 +1,6 @@
 """Warnings about what a rules file as a whole probably does not mean."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
@@ -23,9 +24,24 @@ from triaged.rules.patterns.syntax import parse
 from triaged.rules.task import Json
 from triaged.rulesfile.document import LocatedMatch, RulesDocument
 from triaged.rulesfile.lint.sample_tasks import metadata_paths
-from triaged.rulesfile.lint.text_doubts import find_text_doubt
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
+# What hardly stands in a text, and often in a pattern.
+_OF_PATTERNS: Final = re.compile(
+    r"""
+      ^ \(\? [a-zA-Z]+ [:)]                     # (?i)
+    | ^ \\b | \\b $                             # \bword\b
+    | \\ [dDwWsS] (?: [+*?{] | $ | \\ )          # \d+
+    | (?<! \.) \. (?: \* | \+ (?! \w) )          # .*
+    | \[ \^? (?: a-z | A-Z | 0-9 )              # [a-z]
+    | ^ \^ \w | [a-z]{3} \$ $                    # ^word, word$
+    | ^ \* | \w \* $                            # word*, as in a shell
+    | [^\W\d] \| [^\W\d]                        # one|other
+    | ^ / [^/]+ / [gimsux]+ $                   # /word/i
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_QUOTED: Final = re.compile(r"(['\"])[^'\"]+\1|.+,", re.DOTALL)
 # Shorter names that differ in one letter are different names: min and max, x and y.
 _SHORTEST: Final = 4
 
@@ -44,7 +60,7 @@ def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
                 )
     for match in _matches(draft):
         for text, source in _compared_texts(match.condition):
-            if why := find_text_doubt(text):
+            if why := _text_doubt(text):
                 report.warn(match.place, f"{source}{quote_for_message(text)} {why}")
     _warn_spellings(draft, report)
 
@@ -82,13 +98,8 @@ def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _used_paths(draft: RulesDocument) -> Iterator[tuple[str, Location]]:
-    for protection in draft.protect:
-        yield from (
-            (path, protection.place) for path in metadata_paths(protection.condition)
-        )
-    for placed in draft.rules:
-        match = placed.rule.match
-        yield from ((path, placed.match_place) for path in metadata_paths(match))
+    for match in _matches(draft):
+        yield from ((path, match.place) for path in metadata_paths(match.condition))
     for test in draft.tests:
         for task in (test.task, *test.other_tasks):
             paths = _paths_in(task.fields.get("metadata"))
@@ -166,3 +177,18 @@ def _texts_of(test: MetadataTest) -> Iterator[tuple[str, str]]:
                     yield entry, listed
         case _:
             return
+
+
+def _text_doubt(text: str) -> str:
+    """Return why a text was probably meant otherwise; empty if it was not."""
+    if _OF_PATTERNS.search(text) is not None:
+        return (
+            "looks like a pattern, but is compared as it stands; write regex for a"
+            " pattern"
+        )
+    if _QUOTED.fullmatch(text) is not None:
+        return (
+            "has quotes around it or a comma behind it, which are part of the text that"
+            " is looked for; drop them if only the text is meant"
+        )
+    return ""

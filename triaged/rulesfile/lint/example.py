@@ -72,11 +72,7 @@ def decide_first(
     *,
     now: datetime,
 ) -> Decision:
-    """Decide like ``decide``, but on the first task only.
-
-    ``duplicates`` are the duplicate conditions of the ruleset, found once by the
-    caller.
-    """
+    """Decide on the first task only; ``duplicates`` are those of the ruleset."""
     if 0 in ambiguous_rows(tasks):
         return Decision(tasks[0], LeaveCause.MALFORMED)
     return decide_one(ruleset, tasks[0], build_context(duplicates, tasks, now=now))

@@ -49,7 +49,7 @@ class Mutant:
 
     ``subject`` names the rule or the protect entry, and ``dropped`` the condition
     removed from it; ``rule`` is None for protection. ``tight`` is the match as written,
-    ``loose`` the match of the mutant.
+    ``loose`` that of the mutant.
     """
 
     subject: str
@@ -97,11 +97,7 @@ def find_survivors(
     now: datetime,
     elapsed: Callable[[], float],
 ) -> Survivors:
-    """Run the tests of a file, which pass with its ruleset, on each mutant.
-
-    ``elapsed`` tells how many seconds this has taken so far.
-
-    """
+    """Run tests, which pass with the ruleset, on its mutants, within MAX_SECONDS."""
     runner = _Runner(tests, ruleset, now=now)
     found: list[Mutant] = []
     tried = total = 0
@@ -122,7 +118,7 @@ _SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
 
 
 class _Runner:
-    """Runs the tests of a file, which pass with its ruleset, on its mutants."""
+    """Runs the tests of a file on the mutants of its ruleset."""
 
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime

@@ -162,10 +162,7 @@ _FILE: Final = Record(
 
 
 def declare_names(nodes: Sequence[Node], report: ProblemCollector) -> None:
-    """Collect the names of all files that are used as one, in order.
-
-    So each of them can refer to what another declares.
-    """
+    """Collect the names that files used as one declare, for each to refer to."""
     rules: dict[str, Location | None] = {}
     report.declared_names["rules"] = rules
     report.declared_names["types"] = dict.fromkeys(DOCUMENTED_TYPES)
@@ -202,9 +199,7 @@ def _values_of(node: Node, key: str) -> Iterator[Node]:
 
 
 def read_file(node: Node, report: ProblemCollector) -> RulesDocument:
-    """Read the whole file, as far as possible despite problems.
-
-    Requires ``declare_names``.
+    """Read a file, after ``declare_names``, as far as possible despite problems.
 
     Raises:
         ConfigError: it is not a rules file, or has another format version.

@@ -187,11 +187,7 @@ class _Composer:
     stack: list[_Open] = field(default_factory=list)
 
     def handle(self, event: yaml.Event) -> None:
-        """Process the next event.
-
-        Raises:
-            ConfigError: parsing cannot continue.
-        """
+        """Process the next event; raises ConfigError where parsing cannot continue."""
         match event:
             case yaml.AliasEvent():
                 place = self._place(event)

@@ -1,7 +1,6 @@
 """Field types of single values: each parses a node and provides its JSON Schema.
 
-One declaration serves the parser, editors and the documentation, so they cannot
-diverge. Parsing reports problems and continues; invalid content never raises.
+Parsing reports problems and continues; invalid content never raises.
 """
 
 import re
