@@ -51,11 +51,8 @@ class CountingFactory:
         return build_prefilter(sources)
 
 
-class NeverSearched:
-    """A prefilter that must not be asked."""
-
-    def matches(self, _: str, /) -> Collection[int]:
-        raise AssertionError
+def _never_search(_: str) -> Collection[int]:
+    raise AssertionError
 
 
 @given(rulesets(), listings(), st.sampled_from((0, 5_000)))
@@ -304,7 +301,7 @@ def test_no_pattern_no_pass() -> None:
     """Rules that ask for no pattern search no text."""
     ruleset = Ruleset(rules=(_rule("kind", TypeIn(("prospect_search",))),))
 
-    (decision,) = CompiledRuleset(ruleset, lambda _: NeverSearched()).decide(
+    (decision,) = CompiledRuleset(ruleset, lambda _: _never_search).decide(
         [a_task()], now=T0
     )
 

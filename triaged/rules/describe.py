@@ -36,7 +36,6 @@ from triaged.rules.conditions import (
     Not,
     Regex,
     TypeIn,
-    Weekday,
     Words,
     conjuncts,
 )
@@ -66,11 +65,8 @@ def rule_to_json(rule: Rule) -> dict[str, Json]:
 def rule_fingerprint(rule: Rule) -> str:
     """Return a SHA-256 (hex) of what a rule matches and what it does."""
     form = rule_to_json(rule)
-    meaning: dict[str, Json] = {
-        key: value
-        for key, value in form.items()
-        if key in {"match", "dismiss", "leave"}
-    }
+    about = ("match", "dismiss", "leave")
+    meaning: dict[str, Json] = {key: form[key] for key in about if key in form}
     return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
 
 
@@ -93,9 +89,8 @@ def condition_to_json(  # noqa: C901 (one case for each condition)
         case CreatedAt():
             return {"created": _created_to_json(condition)}
         case AgeBetween(over, under):
-            bounds = (("over", over), ("under", under))
-            given = {k: format_duration(v) for k, v in bounds if v is not None}
-            return {"age": {**given}}
+            bounds = {"over": over, "under": under}.items()
+            return {"age": {k: format_duration(v) for k, v in bounds if v is not None}}
         case MetadataMatches(path, test):
             return {"metadata": {path: test_to_json(test)}}
         case DuplicateOf():
@@ -116,9 +111,9 @@ def test_to_json(test: MetadataTest) -> dict[str, Json]:
         case Equals(value):
             return {"equals": value}
         case In(values, file):
-            return {"in": list(values) if file is None else _file_to_json(file)}
+            return {"in": _entries_to_json(values, file)}
         case Words(phrases, file):
-            return {"words": list(phrases) if file is None else _file_to_json(file)}
+            return {"words": _entries_to_json(phrases, file)}
         case Blank(expected):
             return {"blank": expected}
         case Regex(patterns):
@@ -151,7 +146,9 @@ def _duplicate_to_json(condition: DuplicateOf) -> dict[str, Json]:
     return form
 
 
-def _file_to_json(file: ListFile) -> dict[str, Json]:
+def _entries_to_json(entries: Sequence[Json], file: ListFile | None) -> Json:
+    if file is None:
+        return list(entries)
     return {"file": file.name, "sha256": file.sha256}
 
 
@@ -168,12 +165,15 @@ def _plain_numbers(value: Json) -> Json:
 
 # --- as a sentence ------------------------------------------------------------------
 
-_DAYS: Final = dict(
-    zip(
-        Weekday,
-        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-        strict=True,
-    )
+# By the numbers of ``Weekday``.
+_DAYS: Final = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
 )
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 # For longer lists the sentence gives the count, not the entries.
@@ -269,8 +269,7 @@ def _created_to_words(condition: CreatedAt) -> str:
     said = "created"
     if condition.weekdays:
         said += f" on {_either([_DAYS[day] for day in condition.weekdays])}"
-    if condition.hours is not None:
-        hours = condition.hours
+    if (hours := condition.hours) is not None:
         said += f" from {hours.start:%H:%M} until before {hours.end:%H:%M}"
     return f"{said} by the clock of {condition.timezone}"
 

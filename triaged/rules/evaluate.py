@@ -65,11 +65,9 @@ def evaluate(  # noqa: C901 (one case for each condition)
         case MetadataMatches(path, test):
             return _evaluate_test(test, get_path(task.metadata, path))
         case DuplicateOf():
-            return (
-                None
-                if task.id is None
-                else context.is_duplicate[condition].get(task.id)
-            )
+            if task.id is None:
+                return None
+            return context.is_duplicate[condition].get(task.id)
         case AllOf(parts):
             return kleene_all(evaluate(part, task, context) for part in parts)
         case AnyOf(parts):

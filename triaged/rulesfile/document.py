@@ -5,14 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from triaged.rules.conditions import (
-    Condition,
-    Leaf,
-    ListId,
-    list_file,
-    map_leaves,
-    with_list,
-)
+from triaged.rules.conditions import Condition, ListId, with_lists
 from triaged.rules.rule import Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Json, LeaveCause, Task, parse_task
 from triaged.rulesfile.problems import Location
@@ -90,7 +83,7 @@ class RuleTest:
 
     def adapt(self, condition: Condition) -> Condition:
         """Return a condition with the lists of the test in place of the files."""
-        return map_leaves(condition, self._adapt_leaf) if self.files else condition
+        return with_lists(condition, self.files) if self.files else condition
 
     def adapt_ruleset(self, ruleset: Ruleset) -> Ruleset:
         """Return the rules with the lists of the test in place of the files."""
@@ -103,12 +96,6 @@ class RuleTest:
                 replace(rule, match=self.adapt(rule.match)) for rule in ruleset.rules
             ),
         )
-
-    def _adapt_leaf(self, leaf: Leaf) -> Leaf:
-        file = list_file(leaf)
-        if file is None or file.id not in self.files:
-            return leaf
-        return with_list(leaf, self.files[file.id])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from triaged.rules.patterns.reach import can_match, find_dead_part
 from triaged.rules.patterns.syntax import (
     Assertion,
     CharClass,
-    Leaf,
     Letter,
     Node,
     Repeat,
@@ -173,17 +172,13 @@ def _dead_part(tree: Node) -> str | None:
     whole = "it" if not can_match(tree) else "a part of it"
     if assertion is not None:
         why = f"{leaf.text} cannot follow {assertion.text} here"
-        hint = _AT_EDGE[_hinting(assertion, leaf).text]
+        hint = _AT_EDGE[leaf.text if leaf.text in {"^", "$"} else assertion.text]
     elif isinstance(leaf, CharClass) and not kinds_of(leaf):
         why, hint = f"{leaf.text} leaves no character", "say which are meant"
     else:
         why = f"{leaf.text} cannot stand where it does"
         hint = _AT_EDGE.get(leaf.text, "drop it")
     return f"{whole} can match no text: {why}; {hint}"
-
-
-def _hinting(assertion: Leaf, leaf: Leaf) -> Leaf:
-    return leaf if leaf.text in _AT_EDGE and leaf.text in "^$" else assertion
 
 
 def _asks_for_nothing(tree: Node) -> str | None:

@@ -168,14 +168,9 @@ def parse(source: str) -> Node:
 
 def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
     """Yield the leaves of a tree, in the order of the pattern."""
-    match node:
-        case Sequence(parts) | Choice(parts):
-            for part in parts:
-                yield from leaves(part)
-        case Repeat(part):
-            yield from leaves(part)
-        case _:
-            yield node
+    return (
+        one for one in nodes(node) if isinstance(one, Letter | CharClass | Assertion)
+    )
 
 
 def nodes(node: Node) -> Iterator[Node]:
