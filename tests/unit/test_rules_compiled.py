@@ -17,8 +17,9 @@ from triaged.rules.conditions import (
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     Not,
+    Regex,
     TypeIn,
 )
 from triaged.rules.context import build_context
@@ -95,8 +96,8 @@ def test_same_decisions_where_all_can_be_judged(
     assert engine.decide(listed, now=T0) == decide(ruleset, listed, now=T0)
 
 
-def _described(*sources: str) -> DescriptionMatches:
-    return DescriptionMatches(tuple(map(compile_pattern, sources)))
+def _described(*sources: str) -> DescriptionIs:
+    return DescriptionIs(Regex(tuple(map(compile_pattern, sources))))
 
 
 def _rule(name: str, match: Condition, reason: str | None = "testing") -> Rule:

@@ -166,7 +166,8 @@ def test_protect_only_grows(names: Sequence[str], more: int) -> None:
 
     for text in texts:
         assert set(parse(text.encode(), "alone").ruleset.protect) <= set(protect)
-    assert [p.patterns[0].source for p in protect] == list(names[: more or 1])  # type: ignore[union-attr]
+    sources = [p.test.patterns[0].source for p in protect]  # type: ignore[union-attr]
+    assert sources == list(names[: more or 1])
 
 
 def test_all_tests_judge_the_whole(tmp_path: Path) -> None:

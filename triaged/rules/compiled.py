@@ -16,8 +16,9 @@ from triaged.rules.conditions import (
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     Not,
+    Regex,
     TypeIn,
     conjuncts,
 )
@@ -142,7 +143,7 @@ def _compile_match(match: Condition, *, matches_unknown: bool) -> Step:
             continue
         needed = _required_patterns(part) if sources is None else None
         sources = needed if sources is None else sources
-        if needed is None or not isinstance(part, DescriptionMatches):
+        if needed is None or not isinstance(part, DescriptionIs):
             rest.append(compile_condition(part))
     return Step(
         types=types,
@@ -155,7 +156,7 @@ def _compile_match(match: Condition, *, matches_unknown: bool) -> Step:
 def _required_patterns(condition: Condition) -> tuple[str, ...] | None:
     """Return patterns of which one must occur in the description, or None."""
     match condition:
-        case DescriptionMatches(patterns):
+        case DescriptionIs(Regex(patterns)):
             return tuple(pattern.source for pattern in patterns)
         case AllOf(parts):
             needs = (_required_patterns(part) for part in parts)

@@ -100,13 +100,6 @@ class TypeIn:
 
 
 @dataclass(frozen=True, slots=True)
-class DescriptionMatches:
-    """One of the patterns occurs in the description."""
-
-    patterns: tuple[Pattern, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class AgeBetween:
     """The task is older than ``over`` and younger than ``under``, both strictly."""
 
@@ -195,7 +188,7 @@ class Missing:
     expected: bool
 
 
-TextTest: TypeAlias = Equals | Words | Blank
+TextTest: TypeAlias = Equals | Regex | Words | Blank
 MetadataTest: TypeAlias = (
     Equals | In | Regex | Words | Blank | GreaterThan | LessThan | Missing
 )
@@ -203,7 +196,7 @@ MetadataTest: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class DescriptionIs:
-    """A test of the description; for patterns see ``DescriptionMatches``."""
+    """A test of the description."""
 
     test: TextTest
 
@@ -251,13 +244,7 @@ class Not:
 
 
 Leaf: TypeAlias = (
-    TypeIn
-    | DescriptionMatches
-    | DescriptionIs
-    | AgeBetween
-    | CreatedAt
-    | MetadataMatches
-    | DuplicateOf
+    TypeIn | DescriptionIs | AgeBetween | CreatedAt | MetadataMatches | DuplicateOf
 )
 Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
 T = TypeVar("T", bound=MetadataTest)

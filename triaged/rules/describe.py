@@ -21,7 +21,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -75,15 +74,13 @@ def canonical_json(value: Json) -> str:
     return json.dumps(_plain_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
-def condition_to_json(  # noqa: C901 (one case for each condition)
+def condition_to_json(
     condition: Condition,
 ) -> dict[str, Json]:
     """Return a condition as a ``match`` mapping of the rules file."""
     match condition:
         case TypeIn(types):
             return {"type": list(types)}
-        case DescriptionMatches(patterns):
-            return {"description": {"regex": [p.source for p in patterns]}}
         case DescriptionIs(test):
             return {"description": test_to_json(test)}
         case CreatedAt():
@@ -225,8 +222,6 @@ def _clause(leaf: Leaf) -> str:
     match leaf:
         case TypeIn(types):
             return f"of type {_either(types)}"
-        case DescriptionMatches(patterns):
-            return f"whose description {_test_to_words(Regex(patterns))}"
         case DescriptionIs(test):
             return f"whose description {_test_to_words(test)}"
         case AgeBetween(over, under):

@@ -14,7 +14,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -25,7 +24,6 @@ from triaged.rules.conditions import (
     MetadataTest,
     Missing,
     Not,
-    Pattern,
     Regex,
     TypeIn,
     Words,
@@ -123,7 +121,7 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
     return Explanation(decision, context.now, protect, tuple(results))
 
 
-def explain_condition(  # noqa: C901 (one case for each condition)
+def explain_condition(
     condition: Condition, task: Task, context: EvaluationContext
 ) -> ConditionResult:
     """Evaluate like ``evaluate``, with the tree of expected and actual values."""
@@ -139,9 +137,6 @@ def explain_condition(  # noqa: C901 (one case for each condition)
             return _combine("not", kleene_not(result.result), (result,))
         case TypeIn(types):
             what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
-        case DescriptionMatches(patterns):
-            what, wanted = "description", _format_patterns(patterns)
-            seen = _format_value(task.description)
         case DescriptionIs(test):
             what, wanted = "description", _format_test(test)
             seen = _format_found(test, task.description)
@@ -209,10 +204,6 @@ def _format_value(value: Json) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def _format_patterns(patterns: tuple[Pattern, ...]) -> str:
-    return " or ".join(f"/{pattern.source}/" for pattern in patterns)
-
-
 def _format_range(over: timedelta | None, under: timedelta | None) -> str:
     bounds = [f"over {format_duration(over)}"] if over is not None else []
     bounds += [f"under {format_duration(under)}"] if under is not None else []
@@ -236,7 +227,7 @@ def _format_test(test: MetadataTest) -> str:
         case In(values, file):
             return f"in {_format_list(values, file)}"
         case Regex(patterns):
-            return _format_patterns(patterns)
+            return " or ".join(f"/{pattern.source}/" for pattern in patterns)
         case Words(phrases, file):
             return f"words {_format_list(phrases, file)}"
         case Blank(expected):

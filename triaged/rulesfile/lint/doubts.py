@@ -9,7 +9,6 @@ from typing import Final
 from triaged.rules.conditions import (
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     In,
     MetadataMatches,
@@ -150,7 +149,7 @@ def _words(key: str) -> list[str]:
 def _patterns(condition: Condition) -> Iterator[Pattern]:
     for leaf in iter_leaves(condition):
         match leaf:
-            case DescriptionMatches(patterns) | MetadataMatches(_, Regex(patterns)):
+            case DescriptionIs(Regex(patterns)) | MetadataMatches(_, Regex(patterns)):
                 yield from patterns
             case _:
                 pass

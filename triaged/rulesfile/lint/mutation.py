@@ -16,7 +16,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     MetadataMatches,
     Missing,
     Not,
@@ -219,8 +218,8 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
         case AnyOf(parts) if len(parts) > 1:
             for part, rest in _each_left_out(parts):
                 yield describe_condition(part), AnyOf(rest)
-        case DescriptionMatches(patterns):
-            yield from _fewer(patterns, DescriptionMatches)
+        case DescriptionIs(Regex(patterns)):
+            yield from _fewer(patterns, lambda some: DescriptionIs(Regex(some)))
         case DescriptionIs(Words(phrases, None)):
             yield from _fewer(phrases, lambda some: DescriptionIs(Words(some)))
         case MetadataMatches(path, Regex(patterns)):

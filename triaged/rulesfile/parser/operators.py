@@ -6,7 +6,6 @@ from triaged.rules.conditions import (
     Blank,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     GreaterThan,
     LessThan,
@@ -103,16 +102,11 @@ class DescriptionType:
             patterns = PATTERNS.read(node, report)
             if isinstance(patterns, Invalid):
                 return INVALID
-            return (DescriptionMatches(patterns),)
+            return (DescriptionIs(Regex(patterns)),)
         given = _TEXT_OPERATORS.read(node, report)
         if isinstance(given, Invalid) or not _leaves_room(given, report):
             return INVALID
-        return tuple(
-            DescriptionMatches(test.patterns)
-            if isinstance(test, Regex)
-            else DescriptionIs(test)
-            for test in given.values.values()
-        )
+        return tuple(map(DescriptionIs, given.values.values()))
 
     def schema(self) -> Schema:
         return {"anyOf": [PATTERNS.schema(), _TEXT_OPERATORS.schema()]}
