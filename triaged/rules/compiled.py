@@ -1,8 +1,7 @@
 """A faster ``decide``: each task is tested only against rules that could match it.
 
 Rules are indexed by the task types that they require. A rule that requires a pattern in
-the description is evaluated only if a single pass over the description found that
-pattern. The ``Prefilter`` that makes this pass is injected by the caller.
+the description is evaluated only if a single pass over the description found it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

@@ -71,10 +71,7 @@ class Weekday(IntEnum):
 
 
 class Hours(NamedTuple):
-    """A part of the day, including its start and excluding its end.
-
-    If the end is not later than the start, the range crosses midnight.
-    """
+    """A part of the day without its end; it crosses midnight if that is not later."""
 
     start: time
     end: time

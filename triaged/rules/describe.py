@@ -1,8 +1,7 @@
 """Two written forms of a rule: canonical JSON and an English sentence.
 
 The JSON form uses the keys of the rules file. Rules with the same conditions have the
-same form, regardless of class names and file layout, so fingerprints are computed from
-it.
+same form, so fingerprints are computed from it.
 """
 
 import hashlib
@@ -45,9 +44,6 @@ from triaged.rules.task import Json, is_number
 
 def rule_to_json(rule: Rule) -> dict[str, Json]:
     """Return a rule as JSON with all of its keys, including defaults."""
-    action: dict[str, Json] = (
-        {"leave": True} if rule.reason is None else {"dismiss": rule.reason}
-    )
     return {
         "name": rule.name,
         "note": rule.note,
@@ -57,7 +53,7 @@ def rule_to_json(rule: Rule) -> dict[str, Json]:
         "promote": None if rule.promote is None else asdict(rule.promote),
         "audit": rule.audit,
         "match": condition_to_json(rule.match),
-        **action,
+        **({"leave": True} if rule.reason is None else {"dismiss": rule.reason}),
     }
 
 
@@ -204,24 +200,24 @@ def _tasks(condition: Condition, noun: str) -> str:
     for part in parts:
         match part:
             case TypeIn(types) if noun in {"a task", "one"}:
-                noun = f"{_article(types[0])} {_either(types)}"
+                noun = f"{_article(types[0])} {_joined(types)}"
             case AnyOf(options):
-                either = _either([_tasks(option, "one") for option in options])
+                either = _joined([_tasks(option, "one") for option in options])
                 clauses.append(f"that is either {either}")
             case Not(AnyOf(options)):
-                exceptions.append(_either([_tasks(one, "one") for one in options]))
+                exceptions.append(_joined([_tasks(one, "one") for one in options]))
             case Not(inner):
                 exceptions.append(_tasks(inner, "one"))
             case _:
                 clauses.append(_clause(part))
-    limits = f" {_list(clauses, 'and')}" if clauses else ""
+    limits = f" {_joined(clauses, 'and')}" if clauses else ""
     return f"{noun}{limits}" + "".join(f", except {one}" for one in exceptions)
 
 
 def _clause(leaf: Leaf) -> str:
     match leaf:
         case TypeIn(types):
-            return f"of type {_either(types)}"
+            return f"of type {_joined(types)}"
         case DescriptionIs(test):
             return f"whose description {_test_to_words(test)}"
         case AgeBetween(over, under):
@@ -241,11 +237,11 @@ def _clause(leaf: Leaf) -> str:
 def _test_to_words(test: MetadataTest) -> str:
     match test:
         case Equals(value):
-            return f"is {_value(value)}"
+            return f"is {json.dumps(value, ensure_ascii=False)}"
         case In(values, file):
             return f"is {_some_of(values, file, 'entries')}"
         case Regex(patterns):
-            return f"matches {_either([f'/{p.source}/' for p in patterns])}"
+            return f"matches {_joined([f'/{p.source}/' for p in patterns])}"
         case Words(phrases, file):
             return f"contains {_some_of(phrases, file, 'words or phrases')}"
         case Blank(expected):
@@ -263,7 +259,7 @@ def _test_to_words(test: MetadataTest) -> str:
 def _created_to_words(condition: CreatedAt) -> str:
     said = "created"
     if condition.weekdays:
-        said += f" on {_either([_DAYS[day] for day in condition.weekdays])}"
+        said += f" on {_joined([_DAYS[day] for day in condition.weekdays])}"
     if (hours := condition.hours) is not None:
         said += f" from {hours.start:%H:%M} until before {hours.end:%H:%M}"
     return f"{said} by the clock of {condition.timezone}"
@@ -285,19 +281,11 @@ def _some_of(values: Sequence[Json], file: ListFile | None, what: str) -> str:
         return f"one of the {len(values)} {what} of {file.name}"
     if len(values) > _LISTED:
         return f"one of {len(values)} {what}"
-    return _either([_value(value) for value in values])
+    return _joined([json.dumps(value, ensure_ascii=False) for value in values])
 
 
-def _value(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _either(options: Sequence[str]) -> str:
-    return _list(options, "or")
-
-
-def _list(items: Sequence[str], word: str) -> str:
-    *first, last = items
+def _joined(options: Sequence[str], word: str = "or") -> str:
+    *first, last = options
     return f"{', '.join(first)} {word} {last}" if first else last
 
 

@@ -68,12 +68,10 @@ class Re2Pattern:
 
 
 def compile_pattern(source: str) -> Re2Pattern:
-    """Compile a pattern.
+    """Compile a pattern; the module says what is accepted.
 
     Raises:
-        InvalidPatternError: RE2 does not support it, or would read it in a way that
-            its author probably did not mean.
-
+        InvalidPatternError: it is not.
     """
     if not source:
         message = "an empty pattern matches everything; say what to look for"

@@ -138,11 +138,7 @@ class TooDeepError(ValueError):
 
 
 def parse(source: str) -> Node:
-    """Return the tree of a pattern that RE2 accepts.
-
-    Raises:
-        TooDeepError: its groups are nested too deeply.
-    """
+    """Return the tree of a pattern that RE2 accepts, or raise TooDeepError."""
     groups = [_Group(_Flags())]
     for token in split(source):
         group = groups[-1]

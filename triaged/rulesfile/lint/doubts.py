@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
@@ -11,6 +11,8 @@ from triaged.rules.conditions import (
     DescriptionIs,
     Equals,
     In,
+    ListFile,
+    ListId,
     MetadataMatches,
     MetadataTest,
     Pattern,
@@ -57,10 +59,12 @@ def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
                     f" this case only; begin it with (?i) to protect"
                     f" {word.swapcase()!r} too",
                 )
+    in_lists: dict[ListId, tuple[str, ...]] = {}
     for match in _matches(draft):
-        for text, source in _compared_texts(match.condition):
-            if why := _text_doubt(text):
-                report.warn(match.place, f"{source}{quote_for_message(text)} {why}")
+        for leaf in iter_leaves(match.condition):
+            if isinstance(leaf, DescriptionIs | MetadataMatches):
+                for doubt in _text_doubts(leaf.test, in_lists):
+                    report.warn(match.place, doubt)
     _warn_spellings(draft, report)
 
 
@@ -155,27 +159,28 @@ def _patterns(condition: Condition) -> Iterator[Pattern]:
                 pass
 
 
-def _compared_texts(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield the texts that are compared as they are, each with its list and line."""
-    for leaf in iter_leaves(condition):
-        match leaf:
-            case DescriptionIs(test) | MetadataMatches(_, test):
-                yield from _texts_of(test)
-            case _:
-                pass
-
-
-def _texts_of(test: MetadataTest) -> Iterator[tuple[str, str]]:
+def _text_doubts(
+    test: MetadataTest, in_lists: dict[ListId, tuple[str, ...]]
+) -> Iterable[str]:
+    """Say which texts were probably meant otherwise; each list is read only once."""
     match test:
         case Equals(str(value)):
-            yield value, ""
-        case In(entries, file) | Words(entries, file):
-            for number, entry in enumerate(entries):
-                if isinstance(entry, str):
-                    listed = f"list {file.name}:{file.lines[number]}: " if file else ""
-                    yield entry, listed
+            return _doubts_in((value,), None)
+        case In(entries, None) | Words(entries, None):
+            return _doubts_in(entries, None)
+        case In(entries, ListFile() as file) | Words(entries, ListFile() as file):
+            if file.id not in in_lists:
+                in_lists[file.id] = tuple(_doubts_in(entries, file))
+            return in_lists[file.id]
         case _:
-            return
+            return ()
+
+
+def _doubts_in(texts: Sequence[Json], file: ListFile | None) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and (why := _text_doubt(text)):
+            listed = f"list {file.name}:{file.lines[number]}: " if file else ""
+            yield f"{listed}{quote_for_message(text)} {why}"
 
 
 def _text_doubt(text: str) -> str:
