@@ -95,7 +95,8 @@ def compile_condition(condition: Condition) -> Evaluator:
     """Return a function that gives the same results as ``evaluate``."""
     match condition:
         case TypeIn(types):
-            return _type_check(frozenset(types))
+            known = frozenset(types)
+            return lambda task, _: None if task.type is None else task.type in known
         case AgeBetween(over, under):
             return _age_check(
                 _MIN_AGE if over is None else over,
@@ -112,13 +113,6 @@ def compile_condition(condition: Condition) -> Evaluator:
             return lambda task, context: kleene_not(judge(task, context))
         case _:
             return partial(evaluate, condition)
-
-
-def _type_check(types: frozenset[str]) -> Evaluator:
-    def judge(task: Task, _: EvaluationContext, /) -> TriState:
-        return None if task.type is None else task.type in types
-
-    return judge
 
 
 def _age_check(over: timedelta, under: timedelta) -> Evaluator:
@@ -277,7 +271,6 @@ class _TypeBucket:
                 self._asking[numbers[source]].append(place)
 
     def candidates(self, description: str | None) -> Sequence[Step]:
-        """Return the steps that may apply to a task with this description, in order."""
         if description is None:
             return self._if_absent
         hits = self._prefilter(description) if self._prefilter else ()

@@ -20,11 +20,9 @@ class Pattern(Protocol):
     @property
     def source(self) -> str:
         """The pattern as written."""
-        ...
 
     def search(self, text: str, /) -> bool:
         """Return whether the pattern occurs anywhere in the text."""
-        ...
 
 
 # Rules files in different directories may name different lists alike.
@@ -40,7 +38,6 @@ class ListFile(NamedTuple):
 
     @property
     def id(self) -> ListId:
-        """The name and hash, which identify a list."""
         return self.name, self.sha256
 
 
@@ -77,7 +74,6 @@ class Hours(NamedTuple):
     end: time
 
     def __contains__(self, moment: object) -> bool:
-        """Return whether a time of day lies in the range."""
         if not isinstance(moment, time):
             return False
         if self.start < self.end:

@@ -75,7 +75,6 @@ class Ruleset:
     sha256: str = ""
 
     def rule(self, name: str) -> Rule | None:
-        """Return the rule with this name, or None."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def conditions(self) -> Iterator[Condition]:

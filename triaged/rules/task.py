@@ -131,7 +131,6 @@ class Decision(NamedTuple):
 
     @property
     def is_dismissal(self) -> bool:
-        """Return whether the task is to be dismissed."""
         return self.cause is None
 
 

@@ -78,7 +78,6 @@ class RuleTest:
     now: datetime | None = None
 
     def tasks(self, now: datetime) -> list[Task]:
-        """Return the tasks as listed at ``now``, the task under test first."""
         return build_task_list(self.task, self.other_tasks, now)
 
     def adapt(self, condition: Condition) -> Condition:
@@ -114,7 +113,6 @@ class RulesDocument:
 
     @property
     def safety(self) -> SafetyLimits:
-        """The safety limits in force."""
         return SafetyLimits(**self.limits)
 
 

@@ -36,22 +36,22 @@ class ListContent:
     wordless: int | None
 
 
-def read_list(directory: Path, name: str) -> bytes:
-    """Read a list file in or below the directory of the rules file.
-
-    Raises:
-        ListFileError: the file is not found there, or too large.
-    """
-    _check_name(name)
+def read_list(directory: Path, name: str) -> bytes | ListFileError:
+    """Read a list file in or below the directory, or return why it cannot be read."""
     try:
+        _check_name(name)
         root = directory.resolve(strict=True)
         path = (root / name).resolve(strict=True)
         if not path.is_relative_to(root):
-            raise ListFileError(f"{name} leads outside the directory of the rules file")
+            return ListFileError(
+                f"{name} leads outside the directory of the rules file"
+            )
         return _read(path, name)
+    except ListFileError as error:
+        return error
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ListFileError(f"{name} cannot be read: {why}") from error
+        return ListFileError(f"{name} cannot be read: {why}")
 
 
 def _check_name(name: str) -> None:

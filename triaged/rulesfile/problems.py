@@ -54,7 +54,6 @@ class Location:
 
     @property
     def path(self) -> str:
-        """The path as text; empty for the root."""
         return "" if self.trail is None else str(self.trail)
 
     def seen_from(self, other: "Location") -> str:
@@ -108,7 +107,6 @@ class ProblemCollector:
         self.declared_names["tests"] = {}
 
     def warn(self, place: Location, message: str) -> None:
-        """Report a problem that does not prevent the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
     def abort(self) -> NoReturn:

@@ -40,7 +40,6 @@ class SourceFile:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 (hex) of the file and its lists."""
         digest = hashlib.sha256(self.data)
         for name in sorted(self.lists):
             read = self.lists[name]
@@ -59,7 +58,7 @@ def read_source(path: Path) -> SourceFile:
     """
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
-    lists = {name: _read_list(path.parent, name) for name in list_names(data)}
+    lists = {name: read_list(path.parent, name) for name in list_names(data)}
     return SourceFile(str(path), data, lists)
 
 
@@ -87,13 +86,6 @@ def _combined(hashes: Sequence[str]) -> str:
     if len(hashes) == 1:
         return hashes[0]
     return hashlib.sha256("\0".join(["files", *hashes]).encode()).hexdigest()
-
-
-def _read_list(directory: Path, name: str) -> bytes | ListFileError:
-    try:
-        return read_list(directory, name)
-    except ListFileError as error:
-        return error
 
 
 @lru_cache(maxsize=16)
@@ -185,7 +177,6 @@ class Fingerprints:
         return _combined([self._of(path, now) for path in paths])
 
     def forget(self, paths: Container[Path]) -> None:
-        """Forget all files but these."""
         for path in [path for path in self._known if path not in paths]:
             del self._known[path]
 

@@ -16,9 +16,7 @@ class DecideFunction(Protocol):
 
     def __call__(
         self, ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
-    ) -> Sequence[Decision]:
-        """Decide on each task."""
-        ...
+    ) -> Sequence[Decision]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,6 @@ def _invisible(source: str) -> str | None:
 
 
 def _foreign_syntax(source: str, tree: Node) -> str | None:
-    """Return a message on pattern syntax of other languages and tools."""
     if (delimited := _DELIMITED.fullmatch(source)) is not None:
         inner, flags = delimited[1].replace(r"\/", "/"), delimited[2].lower()
         known = "".join(flag for flag in flags if flag in "ims")
@@ -149,7 +148,6 @@ def _odd_token(source: str) -> str | None:
 
 
 def _repetition(text: str) -> str:
-    """Format a repetition as RE2 reads it."""
     low, comma, high = ("".join(part.split()) for part in text[1:-1].partition(","))
     return f"{{{int(low or 0)}{comma}{int(high) if high else ''}}}"
 
@@ -165,7 +163,6 @@ def _odd_node(node: Node) -> str | None:
 
 
 def _dead_part(tree: Node) -> str | None:
-    """Return a message on a part of the pattern that can never match."""
     if (dead := find_dead_part(tree)) is None:
         return None
     assertion, leaf = dead

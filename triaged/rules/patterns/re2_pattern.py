@@ -156,7 +156,6 @@ def _set_of(source: str) -> Any:  # noqa: ANN401 (untyped)
 
 
 def _explain(source: str, error: Exception) -> str:
-    """Describe what RE2 does not support, in the terms of other regex engines."""
     if (named := find_unsupported(split(source))) is not None:
         return named
     detail = error.args[0] if error.args else ""

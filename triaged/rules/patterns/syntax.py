@@ -79,7 +79,6 @@ class Leaf:
 
     @property
     def end(self) -> int:
-        """The offset just behind the leaf."""
         return self.start + len(self.text)
 
 

@@ -27,7 +27,6 @@ class Example:
     other_tasks: tuple[TestTask, ...] = ()
 
     def tasks(self) -> list[Task]:
-        """Return the listed tasks, the one under test first."""
         return build_task_list(self.task, self.other_tasks, NOW)
 
     def as_json(self) -> dict[str, Json]:

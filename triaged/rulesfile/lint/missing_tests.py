@@ -172,7 +172,6 @@ def _known(fields: Sequence[Mapping[str, Json]], key: str) -> list[Json]:
 
 
 def _near(field: str, value: Json) -> Iterator[Json]:
-    """Yield values close to this one."""
     if field == "type":
         yield from DOCUMENTED_TYPES
     elif isinstance(value, str):

@@ -117,8 +117,6 @@ _SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
 
 
 class _Runner:
-    """Runs the tests of a file on the mutants of its ruleset."""
-
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime
     ) -> None:
@@ -129,7 +127,6 @@ class _Runner:
         self._seen = [self._look(test) for test in tests]
 
     def affected(self, mutant: Mutant) -> list[_SeenTest]:
-        """Return the tests whose result the mutation can change."""
         return [
             (test, task, context)
             for test, task, context in self._seen
@@ -138,7 +135,6 @@ class _Runner:
         ]
 
     def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
-        """Return whether all tests pass with the mutant as well."""
         return not any(
             _acts(mutant, test.adapt(mutant.loose), task, context)
             is not (mutant.rule is None)

@@ -80,7 +80,6 @@ class ParsedMapping:
     suggested_keys: frozenset[str]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        """Return the value of a key, or the default if the file does not have it."""
         return self.values.get(name, default)
 
 
@@ -197,7 +196,6 @@ class DictOf(Generic[T]):
 
 
 def _key_problem(key: str) -> str:
-    """Return what is wrong with a key; empty if nothing is."""
     parts = key.split(".")
     if not all(part.strip() for part in parts):
         return "has an empty part; write a dotted path"

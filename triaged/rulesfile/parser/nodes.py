@@ -5,7 +5,6 @@ that resolves aliases and recurses before they can be rejected.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -92,7 +91,7 @@ def compose(
         report.abort()
     composer = _Composer(report)
     try:
-        for event in _events(_decode(data, report)):
+        for event in yaml.parse(_decode(data, report), Loader=yaml.CSafeLoader):
             composer.handle(event)
     except yaml.YAMLError as error:
         report.error(*_parse_problem(error))
@@ -101,10 +100,6 @@ def compose(
         report.error(Location(1, 1), f"the file is empty; write {start}")
         report.abort()
     return composer.root
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    yield from yaml.parse(text, Loader=yaml.CSafeLoader)
 
 
 def _decode(data: bytes, report: ProblemCollector) -> str:

@@ -37,12 +37,7 @@ from triaged.rulesfile.parser.values import (
     String,
     report_unexpected,
 )
-from triaged.rulesfile.problems import (
-    INVALID,
-    Invalid,
-    Location,
-    ProblemCollector,
-)
+from triaged.rulesfile.problems import INVALID, Invalid, Location, ProblemCollector
 
 PATTERNS: Final = OneOrMany("a pattern", RegexType())
 _NUMBER: Final = Number(decimal=True)

@@ -54,11 +54,9 @@ class FieldType(Protocol[T_co]):
 
     def read(self, node: Node, report: ProblemCollector) -> T_co | Invalid:
         """Return the value, or report what is wrong with it and return ``Invalid``."""
-        ...
 
     def schema(self) -> Schema:
         """Return the JSON Schema of the accepted values."""
-        ...
 
 
 def explain(message: str) -> Schema:
@@ -89,14 +87,12 @@ class String:
         if not isinstance(node, Scalar):
             return report_unexpected(self.label, node, report)
         kind = kind_at(node)
-        if kind is Kind.NULL:
+        is_blank = kind is Kind.STRING and not node.value.strip()
+        if kind is Kind.NULL or (is_blank and not self.allow_blank):
             return report_unexpected(self.label, node, report, "write one")
         if kind is not Kind.STRING:
-            return report_unexpected(
-                self.label, node, report, suggest_quotes(node.value)
-            )
-        if not self.allow_blank and not node.value.strip():
-            return report_unexpected(self.label, node, report, "write one")
+            advice = suggest_quotes(node.value)
+            return report_unexpected(self.label, node, report, advice)
         if self.pattern and re.fullmatch(self.pattern, node.value) is None:
             message = f"expected {self.label}, found {quote_for_message(node.value)}"
             return report.error(node.place, f"{message}; {self.rule}")
