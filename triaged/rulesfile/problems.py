@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from triaged.errors import ConfigError, Problem, Severity
 from triaged.rules.conditions import In, ListId, Words
@@ -26,21 +26,8 @@ class Invalid(Enum):
 INVALID: Final = Invalid.INVALID
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """The path from the root of the file to a value: keys and list indices."""
-
-    parent: "Path | None"
-    segment: str | int
-
-    def __str__(self) -> str:
-        """Format the path as in ``rules[0].match.metadata.limit``."""
-        steps: list[str] = []
-        trail: Path | None = self
-        while trail is not None:
-            steps.append(_step(trail.segment))
-            trail = trail.parent
-        return "".join(reversed(steps)).removeprefix(".")
+# The keys and list indices that lead from the root of the file to a value.
+Trail: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +36,13 @@ class Location:
 
     line: int
     column: int
-    trail: Path | None = None
+    trail: Trail = ()
     file: str = ""
 
     @property
     def path(self) -> str:
-        return "" if self.trail is None else str(self.trail)
+        """The path as in ``rules[0].match.metadata.limit``; empty for the root."""
+        return "".join(map(_step, self.trail)).removeprefix(".")
 
     def seen_from(self, other: "Location") -> str:
         """Name this location in a message about another: the line, or file and line."""

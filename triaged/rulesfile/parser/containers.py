@@ -272,7 +272,7 @@ class Mapped(Generic[T, U]):
     def read(self, node: Node, report: ProblemCollector) -> U | Invalid:
         value = self.shape.read(node, report)
         if isinstance(value, Invalid):
-            return INVALID
+            return value
         return self.build(value, node.place, report)
 
     def schema(self) -> Schema:

@@ -130,7 +130,7 @@ def _read_file(
     """Return the entries of the list file that the node names, or report a problem."""
     given = _FILE.read(node, report)
     if isinstance(given, Invalid):
-        return INVALID
+        return given
     name: str = given.get("file")
     content = report.lists.get(node.place.file, {}).get(name)
     if content is None:
@@ -167,7 +167,7 @@ class WordsType:
     def read(self, node: Node, report: ProblemCollector) -> Words | Invalid:
         if not isinstance(node, Mapping):
             phrases = self._inline.read(node, report)
-            return INVALID if isinstance(phrases, Invalid) else Words(phrases)
+            return phrases if isinstance(phrases, Invalid) else Words(phrases)
         listed = _read_file(node, report, of_words=True)
         if isinstance(listed, Invalid) or listed.file is None:
             return INVALID
@@ -189,7 +189,7 @@ class InType:
         if isinstance(node, Mapping):
             return _read_file(node, report)
         values = self._inline.read(node, report)
-        return INVALID if isinstance(values, Invalid) else In(values)
+        return values if isinstance(values, Invalid) else In(values)
 
     def schema(self) -> Schema:
         return {"anyOf": [self._inline.schema(), _FILE.schema()]}

@@ -37,7 +37,6 @@ from triaged.rulesfile.parser.values import (
     report_unexpected,
 )
 from triaged.rulesfile.problems import (
-    INVALID,
     Invalid,
     Location,
     ProblemCollector,
@@ -61,7 +60,7 @@ class _FieldPath:
     def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         path = String("a field").read(node, report)
         if isinstance(path, Invalid):
-            return INVALID
+            return path
         top, _, rest = path.partition(".")
         if path in {"type", "description"}:
             return path
@@ -145,7 +144,7 @@ class _NotType:
             advice = "write not: {any: […]} or not: {all: […]}"
             return report_unexpected("one match", node, report, advice)
         part = MATCH_REF.read(node, report)
-        return INVALID if isinstance(part, Invalid) else Not(part)
+        return part if isinstance(part, Invalid) else Not(part)
 
     def schema(self) -> Schema:
         # Beside a bare $ref the language server drops the type and the snippet.

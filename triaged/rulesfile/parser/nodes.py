@@ -12,8 +12,8 @@ import yaml
 
 from triaged.rulesfile.problems import (
     Location,
-    Path,
     ProblemCollector,
+    Trail,
     quote_for_message,
 )
 
@@ -142,9 +142,7 @@ class _Mark(Protocol):
     column: int
 
 
-def _place_of(
-    mark: _Mark | None, trail: Path | None = None, file: str = ""
-) -> Location:
+def _place_of(mark: _Mark | None, trail: Trail = (), file: str = "") -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Location(line, column, trail, file)
 
@@ -157,14 +155,14 @@ class _Open:
     mapping: bool
     children: list[Node] = field(default_factory=list)
 
-    def step(self) -> Path | None:
+    def step(self) -> Trail:
         """Return the path of the next child; a key has the path of its mapping."""
         if not self.mapping:
-            return Path(self.place.trail, len(self.children))
+            return (*self.place.trail, len(self.children))
         if len(self.children) % 2 == 0:
             return self.place.trail
         key = self.children[-1]
-        return Path(self.place.trail, key.value if isinstance(key, Scalar) else "?")
+        return (*self.place.trail, key.value if isinstance(key, Scalar) else "?")
 
     def close(self) -> Node:
         if not self.mapping:
@@ -217,7 +215,7 @@ class _Composer:
             self.root = node
 
     def _place(self, event: yaml.Event) -> Location:
-        trail = self.stack[-1].step() if self.stack else None
+        trail = self.stack[-1].step() if self.stack else ()
         return _place_of(event.start_mark, trail, self.report.file)
 
     def _checked_place(

@@ -96,7 +96,7 @@ class DescriptionType:
         if not isinstance(node, Mapping):
             patterns = PATTERNS.read(node, report)
             if isinstance(patterns, Invalid):
-                return INVALID
+                return patterns
             return (DescriptionIs(Regex(patterns)),)
         given = _TEXT_OPERATORS.read(node, report)
         if isinstance(given, Invalid) or not _leaves_room(given, report):

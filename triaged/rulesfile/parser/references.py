@@ -65,7 +65,7 @@ class NameReference:
     def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         text = String(f"a {self.label}").read(node, report)
         if isinstance(text, Invalid):
-            return INVALID
+            return text
         known = report.declared_names.get(self.kind)
         if known is None or text in known:
             return text

@@ -119,7 +119,7 @@ class RuleType:
     def read(self, node: Node, report: ProblemCollector) -> LocatedRule | Invalid:
         given = _RULE.read_partly(node, report)
         if isinstance(given, Invalid):
-            return INVALID
+            return given
         if not _check_action(given, report) or not given.complete:
             return INVALID
         rule = Rule(

@@ -254,7 +254,7 @@ class RegexType:
     def read(self, node: Node, report: ProblemCollector) -> Re2Pattern | Invalid:
         text = String(self.label, allow_blank=True).read(node, report)
         if isinstance(text, Invalid):
-            return INVALID
+            return text
         if text.endswith("\n") and text.strip():
             advice = "end it without one (|- for |, >- for >, or quotes)"
             return report.error(
