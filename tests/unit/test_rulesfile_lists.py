@@ -61,7 +61,6 @@ def test_entries_are_read(rules: Path) -> None:
     assert _rule(loaded, metadata={"campaign": "c-1"}) == "ids"
     assert _rule(loaded, metadata={"campaign": "c-2"}) == "ids"
     assert _rule(loaded, metadata={"campaign": 1}) is None
-    assert loaded.lists == ("clients.txt", "ids.txt")
 
 
 def test_explain_names_the_entry_and_its_line(rules: Path) -> None:

@@ -6,7 +6,6 @@ or reason starts anew.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -21,15 +20,11 @@ EVIDENCE_LIFETIME: Final = timedelta(days=90)
 _HASH_BYTES: Final = 8
 
 
-def mode_in_force(
-    rule: Rule,
-    changes: Changes,
-    fingerprint_of: Callable[[Rule], str] = rule_fingerprint,
-) -> Mode:
+def mode_in_force(rule: Rule, changes: Changes) -> Mode:
     """Return the mode after promotions and demotions; leave rules have none."""
     if rule.reason is None or rule.mode is Mode.OFF or rule.name not in changes:
         return rule.mode
-    match changes[rule.name].get(fingerprint_of(rule)):
+    match changes[rule.name].get(rule_fingerprint(rule)):
         case Change.PROMOTED:
             return Mode.ENFORCE
         case Change.DEMOTED:

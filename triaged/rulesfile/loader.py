@@ -40,8 +40,7 @@ from triaged.rulesfile.test_runner import DecideFunction, TestReport
 class LoadedRules:
     """The content of rules files; ``source`` is the text of the files and their lists.
 
-    ``file`` names them in messages, and ``lists`` the list files; ``lines`` maps each
-    rule to its line. ``reasons`` and ``task_types`` include the documented ones.
+    ``file`` names them in messages; ``reasons`` include the documented ones.
     """
 
     ruleset: Ruleset
@@ -50,9 +49,6 @@ class LoadedRules:
     source: str
     file: str
     reasons: tuple[str, ...]
-    task_types: tuple[str, ...]
-    lines: Mapping[str, int]
-    lists: tuple[str, ...] = ()
 
 
 def load(*paths: Path) -> LoadedRules:
@@ -126,9 +122,6 @@ def _parse(files: Sequence[SourceFile], report: ProblemCollector) -> LoadedRules
         source=bundle(files),
         file=" + ".join(report.files),
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
-        task_types=types,
-        lines={placed.rule.name: placed.place.line for placed in draft.rules},
-        lists=tuple(dict.fromkeys(name for file in files for name in file.lists)),
     )
 
 
