@@ -5,7 +5,7 @@ RE2: how far ``(?i)`` extends, that ``a{01}`` is literal text, where ``\Q`` ends
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -179,6 +179,22 @@ def nodes(node: Node) -> Iterator[Node]:
             yield from nodes(part)
         case _:
             return
+
+
+def letter_runs(
+    tree: Node, is_wanted: Callable[[Letter], bool]
+) -> Iterator[list[Letter]]:
+    """Yield the runs of adjacent letters that are wanted."""
+    run: list[Letter] = []
+    for leaf in leaves(tree):
+        if not isinstance(leaf, Letter) or not is_wanted(leaf):
+            continue
+        if run and leaf.start != run[-1].end:
+            yield run
+            run = []
+        run.append(leaf)
+    if run:
+        yield run
 
 
 def bracket_parts(text: str) -> list[str]:
