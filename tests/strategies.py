@@ -18,7 +18,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -166,7 +165,7 @@ def conditions(
     kinds = st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple)
     leaves: st.SearchStrategy[Condition] = st.one_of(
         st.builds(TypeIn, kinds),
-        st.builds(DescriptionMatches, patterns()),
+        st.builds(DescriptionIs, st.builds(Regex, patterns())),
         st.builds(DescriptionIs, text_tests()),
         st.builds(AgeBetween, days, days),
         created(),

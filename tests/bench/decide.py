@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 from tests.builders import T0, a_task
 from tests.pattern_differences import count_differences
 from triaged.rules.compiled import CompiledRuleset
-from triaged.rules.conditions import AgeBetween, AllOf, DescriptionMatches, TypeIn
+from triaged.rules.conditions import AgeBetween, AllOf, DescriptionIs, Regex, TypeIn
 from triaged.rules.patterns.prefilter import build_prefilter
 from triaged.rules.patterns.re2_pattern import compile_pattern
 from triaged.rules.rule import Mode, Rule, Ruleset
@@ -170,7 +170,7 @@ def as_ruleset(wanted: Sequence[Wanted]) -> Ruleset:
                     (
                         TypeIn((w.kind,)),
                         AgeBetween(over=w.over),
-                        DescriptionMatches((compile_pattern(w.pattern),)),
+                        DescriptionIs(Regex((compile_pattern(w.pattern),))),
                     )
                 ),
                 reason="testing",
@@ -186,7 +186,7 @@ def face_hostile_text() -> bool:
     rules = tuple(
         Rule(
             name=f"rule-{i}",
-            match=DescriptionMatches((p,)),
+            match=DescriptionIs(Regex((p,))),
             reason=None,
             mode=Mode.ENFORCE,
         )

@@ -23,7 +23,7 @@ def _words(count: int) -> list[str]:
 
 def _found(prefilter: Prefilter | None, text: str) -> list[int]:
     assert prefilter is not None
-    return sorted(prefilter.matches(text))
+    return sorted(prefilter(text))
 
 
 def _agrees(sources: Sequence[str], texts: Sequence[str]) -> bool:

@@ -17,8 +17,9 @@ from triaged.rules.conditions import (
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     Not,
+    Regex,
     TypeIn,
 )
 from triaged.rules.context import build_context
@@ -51,11 +52,8 @@ class CountingFactory:
         return build_prefilter(sources)
 
 
-class NeverSearched:
-    """A prefilter that must not be asked."""
-
-    def matches(self, _: str, /) -> Collection[int]:
-        raise AssertionError
+def _never_search(_: str) -> Collection[int]:
+    raise AssertionError
 
 
 @given(rulesets(), listings(), st.sampled_from((0, 5_000)))
@@ -98,8 +96,8 @@ def test_same_decisions_where_all_can_be_judged(
     assert engine.decide(listed, now=T0) == decide(ruleset, listed, now=T0)
 
 
-def _described(*sources: str) -> DescriptionMatches:
-    return DescriptionMatches(tuple(map(compile_pattern, sources)))
+def _described(*sources: str) -> DescriptionIs:
+    return DescriptionIs(Regex(tuple(map(compile_pattern, sources))))
 
 
 def _rule(name: str, match: Condition, reason: str | None = "testing") -> Rule:
@@ -304,7 +302,7 @@ def test_no_pattern_no_pass() -> None:
     """Rules that ask for no pattern search no text."""
     ruleset = Ruleset(rules=(_rule("kind", TypeIn(("prospect_search",))),))
 
-    (decision,) = CompiledRuleset(ruleset, lambda _: NeverSearched()).decide(
+    (decision,) = CompiledRuleset(ruleset, lambda _: _never_search).decide(
         [a_task()], now=T0
     )
 

@@ -21,9 +21,7 @@ from triaged.rules.conditions import (
     TypeIn,
     Words,
     iter_leaves,
-    list_file,
-    map_leaves,
-    with_list,
+    with_lists,
 )
 from triaged.rules.context import build_context
 from triaged.rules.describe import condition_to_json, rule_to_sentence
@@ -180,8 +178,5 @@ def test_a_list_is_exchanged_wherever_it_is_read() -> None:
         groups = (AnyOf((*leaves, others[0])), Not(leaves[0]), Not(AllOf(leaves)))
         return AllOf((*groups, *others))
 
-    assert map_leaves(
-        grouped(with_file), lambda leaf: with_list(leaf, entries)
-    ) == grouped(with_entries)
-    assert [list_file(leaf) for leaf in with_file] == [file] * len(with_file)
-    assert [list_file(leaf) for leaf in others] == [None] * len(others)
+    assert with_lists(grouped(with_file), {file.id: entries}) == grouped(with_entries)
+    assert with_lists(grouped(with_file), {inline.id: ()}) == grouped(with_file)

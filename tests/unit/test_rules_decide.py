@@ -11,11 +11,12 @@ from tests.builders import T0, a_task
 from tests.strategies import entries, listings, rulesets
 from triaged.rules.conditions import (
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     DuplicateOf,
     Equals,
     MetadataMatches,
     Missing,
+    Regex,
     TypeIn,
 )
 from triaged.rules.context import build_context
@@ -264,7 +265,7 @@ def test_missing_is_the_exception() -> None:
 def test_a_later_rule_may_take_over() -> None:
     """With less known an earlier rule no longer acts, and a later one still may."""
     rules = (
-        _rule("words", DescriptionMatches((compile_pattern("CEO"),))),
+        _rule("words", DescriptionIs(Regex((compile_pattern("CEO"),)))),
         _rule("searches"),
     )
 

@@ -17,7 +17,6 @@ from triaged.rules.conditions import (
     Blank,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     GreaterThan,
     In,
@@ -73,7 +72,8 @@ def test_type(kind: Json, truth: TriState) -> None:
 )
 def test_description(text: Json, truth: TriState) -> None:
     """A pattern occurs anywhere, in its own case; no text is unknown."""
-    assert evaluate(DescriptionMatches(CEOS), a_task(description=text), ALONE) is truth
+    match = DescriptionIs(Regex(CEOS))
+    assert evaluate(match, a_task(description=text), ALONE) is truth
 
 
 @pytest.mark.parametrize(

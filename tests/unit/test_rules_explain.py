@@ -13,7 +13,7 @@ from triaged.rules.conditions import (
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -99,7 +99,7 @@ def test_explanation_agrees(ruleset: Ruleset, task: Task) -> None:
     [
         (TypeIn(("a", "b")), "type", "a or b", '"prospect_search"'),
         (
-            DescriptionMatches(WORDS),
+            DescriptionIs(Regex(WORDS)),
             "description",
             "/CEOs/ or /(?i)board/",
             '"20 CEOs"',
@@ -168,7 +168,8 @@ def test_words_of_unknown_ages(created_at: str | int | None, seen: str) -> None:
 
 def test_long_texts_are_cut() -> None:
     """Of a long value the beginning is shown."""
-    seen = _judge(DescriptionMatches(WORDS), a_task(description="a" * 10_000)).actual
+    match = DescriptionIs(Regex(WORDS))
+    seen = _judge(match, a_task(description="a" * 10_000)).actual
 
     assert len(seen) == 301
     assert seen.endswith("a\u2026")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ from triaged.rulesfile.loader import (
     LoadedRules,
     compile_rules,
     load,
+    parse,
     parse_bundle,
     run_rule_tests,
 )
@@ -59,7 +61,6 @@ def test_entries_are_read(rules: Path) -> None:
     assert _rule(loaded, metadata={"campaign": "c-1"}) == "ids"
     assert _rule(loaded, metadata={"campaign": "c-2"}) == "ids"
     assert _rule(loaded, metadata={"campaign": 1}) is None
-    assert loaded.lists == ("clients.txt", "ids.txt")
 
 
 def test_explain_names_the_entry_and_its_line(rules: Path) -> None:
@@ -274,3 +275,20 @@ def test_an_entry_that_was_meant_otherwise_is_warned_of(rules: Path) -> None:
 
     assert any("list clients.txt:2: '\"Initech\",' has quotes" in one for one in found)
     assert any("list clients.txt:3: 'board.*' looks like" in one for one in found)
+
+
+def test_a_list_is_looked_through_once_for_all_rules() -> None:
+    """The time to load grows with the list and with the rules, not with both."""
+    rows = "".join(
+        f"  - {{name: rule-{n}, match: {{type: contact_update, description:"
+        f" {{words: {{file: clients.txt}}, regex: word{n}x}}}}, dismiss: testing}}\n"
+        for n in range(300)
+    )
+    entries = "\n".join(f"client {n}" for n in range(10_000))
+
+    text, lists = f"version: 1\nrules:\n{rows}", {"clients.txt": entries.encode()}
+    start = time.process_time()
+    loaded = parse(text.encode(), "rules.yaml", lists)
+
+    assert len(loaded.ruleset.rules) == 300
+    assert time.process_time() - start < 3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from triaged.rules.task import Json, json_equal
 from triaged.rulesfile.lint.yaml_flow import can_flow, flow
-from triaged.rulesfile.parser.containers import JsonValue
+from triaged.rulesfile.parser.literals import JsonValue
 from triaged.rulesfile.parser.nodes import compose
 from triaged.rulesfile.problems import ProblemCollector
 
@@ -41,7 +41,7 @@ def read(text: str) -> Json:
     report = ProblemCollector("rules.yaml")
     node = compose(f"value: {text}\n".encode(), report)
     value = JsonValue(null=True).read(node, report)
-    report.raise_if_wrong()
+    assert not report.problems
     assert isinstance(value, dict)
     return value["value"]
 

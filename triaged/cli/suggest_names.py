@@ -9,13 +9,13 @@ from triaged.rules.conditions import (
     AgeBetween,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
     LessThan,
     MetadataMatches,
     Missing,
+    Regex,
     TypeIn,
     Words,
 )
@@ -81,7 +81,7 @@ def name_of(part: Condition) -> str:
             return " ".join(types)
         case DescriptionIs(Words(phrases)):
             return " ".join(phrases)
-        case DescriptionMatches(patterns):
+        case DescriptionIs(Regex(patterns)):
             plain = re.sub(r"\\s|\(\?:.*?\)", " ", patterns[0].source)
             return f"begins {plain}"
         case DescriptionIs():
@@ -106,7 +106,7 @@ def describe_near_miss(part: Condition) -> str:
             return "of another type"
         case DescriptionIs(Words(phrases)):
             return f"without the words {phrases[0]}"
-        case DescriptionMatches():
+        case DescriptionIs(Regex()):
             return "with another beginning"
         case DescriptionIs():
             return "with a description"

@@ -12,11 +12,11 @@ from typing import Final
 from triaged.rules.conditions import (
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     GreaterThan,
     LessThan,
     MetadataMatches,
+    Regex,
     Words,
     iter_leaves,
 )
@@ -39,7 +39,7 @@ class TaskRedactor:
             match leaf:
                 case DescriptionIs(Words(phrases)):
                     self._words.update(w for p in phrases for w in _words(p))
-                case DescriptionMatches(patterns):
+                case DescriptionIs(Regex(patterns)):
                     for pattern in patterns:
                         self._words.update(_words(_ESCAPE.sub(" ", pattern.source)))
                 case MetadataMatches(path, Equals(value)):

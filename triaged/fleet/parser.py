@@ -179,7 +179,7 @@ class _Entry:
         given: ParsedMapping | Invalid = self._record.read_partly(node, report)
         if isinstance(given, Invalid):
             return INVALID
-        segment = None if node.place.trail is None else node.place.trail.segment
+        segment = node.place.trail[-1] if node.place.trail else None
         index = segment if isinstance(segment, int) else -1
         return Entry(index, given.values, given.locations, given.place)
 

@@ -1,23 +1,23 @@
 """A faster ``decide``: each task is tested only against rules that could match it.
 
 Rules are indexed by the task types that they require. A rule that requires a pattern in
-the description is evaluated only if a single pass over the description found that
-pattern. The ``Prefilter`` that makes this pass is injected by the caller.
+the description is evaluated only if a single pass over the description found it.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache, partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from triaged.rules.conditions import (
     AgeBetween,
     AllOf,
     AnyOf,
     Condition,
-    DescriptionMatches,
+    DescriptionIs,
     Not,
+    Regex,
     TypeIn,
     conjuncts,
 )
@@ -77,38 +77,26 @@ class Step:
 def compile_steps(ruleset: Ruleset) -> Iterator[Step]:
     """Yield the steps that can apply to some task, in order of evaluation."""
     for protection in ruleset.protect:
-        types, sources, rest = _extract_filters(protection)
-        yield Step(
-            types=types,
-            required_patterns=sources,
-            remaining=rest,
-            matches_unknown=True,
-            cause=LeaveCause.PROTECTED,
-        )
+        step = _compile_match(protection, matches_unknown=True)
+        yield replace(step, cause=LeaveCause.PROTECTED)
     for rule in ruleset.rules:
-        leaves, observes = rule.reason is None, rule.mode is Mode.OBSERVE
-        if rule.mode is Mode.OFF or (leaves and observes):
+        observes = rule.mode is Mode.OBSERVE
+        if rule.mode is Mode.OFF or (rule.reason is None and observes):
             continue
-        types, sources, rest = _extract_filters(rule.match)
-        yield Step(
-            types=types,
-            required_patterns=sources,
-            remaining=rest,
-            matches_unknown=leaves,
-            cause=LeaveCause.LEAVE_RULE if leaves else None,
-            rule=rule.name,
-            reason=rule.reason,
-            observed=ProposedDismissal(rule.name, rule.reason)
-            if observes and rule.reason is not None
-            else None,
-        )
+        step = _compile_match(rule.match, matches_unknown=rule.reason is None)
+        if rule.reason is None:
+            yield replace(step, cause=LeaveCause.LEAVE_RULE, rule=rule.name)
+        else:
+            observed = ProposedDismissal(rule.name, rule.reason) if observes else None
+            yield replace(step, rule=rule.name, reason=rule.reason, observed=observed)
 
 
 def compile_condition(condition: Condition) -> Evaluator:
     """Return a function that gives the same results as ``evaluate``."""
     match condition:
         case TypeIn(types):
-            return _type_check(frozenset(types))
+            known = frozenset(types)
+            return lambda task, _: None if task.type is None else task.type in known
         case AgeBetween(over, under):
             return _age_check(
                 _MIN_AGE if over is None else over,
@@ -127,13 +115,6 @@ def compile_condition(condition: Condition) -> Evaluator:
             return partial(evaluate, condition)
 
 
-def _type_check(types: frozenset[str]) -> Evaluator:
-    def judge(task: Task, _: EvaluationContext, /) -> TriState:
-        return None if task.type is None else task.type in types
-
-    return judge
-
-
 def _age_check(over: timedelta, under: timedelta) -> Evaluator:
     def judge(task: Task, context: EvaluationContext, /) -> TriState:
         created_at, now = task.created_at, context.now
@@ -144,9 +125,7 @@ def _age_check(over: timedelta, under: timedelta) -> Evaluator:
     return judge
 
 
-def _extract_filters(
-    match: Condition,
-) -> tuple[frozenset[str] | None, tuple[str, ...] | None, tuple[Evaluator, ...]]:
+def _compile_match(match: Condition, *, matches_unknown: bool) -> Step:
     types: frozenset[str] | None = None
     sources: tuple[str, ...] | None = None
     rest: list[Evaluator] = []
@@ -157,15 +136,20 @@ def _extract_filters(
             continue
         needed = _required_patterns(part) if sources is None else None
         sources = needed if sources is None else sources
-        if needed is None or not isinstance(part, DescriptionMatches):
+        if needed is None or not isinstance(part, DescriptionIs):
             rest.append(compile_condition(part))
-    return types, sources, tuple(rest)
+    return Step(
+        types=types,
+        required_patterns=sources,
+        remaining=tuple(rest),
+        matches_unknown=matches_unknown,
+    )
 
 
 def _required_patterns(condition: Condition) -> tuple[str, ...] | None:
     """Return patterns of which one must occur in the description, or None."""
     match condition:
-        case DescriptionMatches(patterns):
+        case DescriptionIs(Regex(patterns)):
             return tuple(pattern.source for pattern in patterns)
         case AllOf(parts):
             needs = (_required_patterns(part) for part in parts)
@@ -186,15 +170,8 @@ MAX_PATTERNS: Final = 5_000
 _NO_RULE: Final = LeaveCause.NO_RULE
 
 
-class Prefilter(Protocol):
-    """A search for many patterns in one pass over the text."""
-
-    def matches(self, text: str, /) -> Collection[int]:
-        """Return the indices of the patterns that occur in the text."""
-        ...
-
-
-PrefilterFactory: TypeAlias = Callable[[Sequence[str]], Prefilter]
+# Searches for many patterns in one pass; returns the indices of those that occur.
+Prefilter: TypeAlias = Callable[[str], Collection[int]]
 
 
 class CompiledRuleset:
@@ -203,7 +180,7 @@ class CompiledRuleset:
     def __init__(
         self,
         ruleset: Ruleset,
-        prefilter_factory: PrefilterFactory,
+        prefilter_factory: Callable[[Sequence[str]], Prefilter],
         *,
         max_patterns: int = MAX_PATTERNS,
     ) -> None:
@@ -234,11 +211,7 @@ class CompiledRuleset:
         now: datetime,
         context: EvaluationContext | None = None,
     ) -> list[Decision]:
-        """Decide on each task, in the order listed, as ``decide.decide`` does.
-
-        ``context`` is the evaluation context of these tasks for all conditions of the
-        ruleset; it is built if the caller does not pass one.
-        """
+        """Decide as ``decide.decide`` does; ``context`` is built unless given."""
         if context is None:
             context = build_context(self._surveyed, tasks, now=now)
         section_of, others = self._sections.get, self._others
@@ -298,10 +271,9 @@ class _TypeBucket:
                 self._asking[numbers[source]].append(place)
 
     def candidates(self, description: str | None) -> Sequence[Step]:
-        """Return the steps that may apply to a task with this description, in order."""
         if description is None:
             return self._if_absent
-        hits = self._prefilter.matches(description) if self._prefilter else ()
+        hits = self._prefilter(description) if self._prefilter else ()
         if not hits:
             return self._if_unfound
         places = set(self._asking_nothing)

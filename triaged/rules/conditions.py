@@ -4,11 +4,11 @@
 people, and ``describe`` also gives its form in the rules file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import time, timedelta, tzinfo
 from enum import IntEnum, StrEnum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from triaged.rules.task import Json
 from triaged.rules.words import WordIndex
@@ -20,11 +20,9 @@ class Pattern(Protocol):
     @property
     def source(self) -> str:
         """The pattern as written."""
-        ...
 
     def search(self, text: str, /) -> bool:
         """Return whether the pattern occurs anywhere in the text."""
-        ...
 
 
 # Rules files in different directories may name different lists alike.
@@ -40,7 +38,6 @@ class ListFile(NamedTuple):
 
     @property
     def id(self) -> ListId:
-        """The name and hash, which identify a list."""
         return self.name, self.sha256
 
 
@@ -71,16 +68,12 @@ class Weekday(IntEnum):
 
 
 class Hours(NamedTuple):
-    """A part of the day, including its start and excluding its end.
-
-    If the end is not later than the start, the range crosses midnight.
-    """
+    """A part of the day without its end; it crosses midnight if that is not later."""
 
     start: time
     end: time
 
     def __contains__(self, moment: object) -> bool:
-        """Return whether a time of day lies in the range."""
         if not isinstance(moment, time):
             return False
         if self.start < self.end:
@@ -97,13 +90,6 @@ class TypeIn:
     """The task is of one of these types."""
 
     types: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DescriptionMatches:
-    """One of the patterns occurs in the description."""
-
-    patterns: tuple[Pattern, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +181,7 @@ class Missing:
     expected: bool
 
 
-TextTest: TypeAlias = Equals | Words | Blank
+TextTest: TypeAlias = Equals | Regex | Words | Blank
 MetadataTest: TypeAlias = (
     Equals | In | Regex | Words | Blank | GreaterThan | LessThan | Missing
 )
@@ -203,7 +189,7 @@ MetadataTest: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class DescriptionIs:
-    """A test of the description; for patterns see ``DescriptionMatches``."""
+    """A test of the description."""
 
     test: TextTest
 
@@ -251,15 +237,10 @@ class Not:
 
 
 Leaf: TypeAlias = (
-    TypeIn
-    | DescriptionMatches
-    | DescriptionIs
-    | AgeBetween
-    | CreatedAt
-    | MetadataMatches
-    | DuplicateOf
+    TypeIn | DescriptionIs | AgeBetween | CreatedAt | MetadataMatches | DuplicateOf
 )
 Condition: TypeAlias = Leaf | AllOf | AnyOf | Not
+T = TypeVar("T", bound=MetadataTest)
 
 
 def iter_leaves(condition: Condition) -> Iterator[Leaf]:
@@ -281,40 +262,32 @@ def conjuncts(condition: Condition) -> tuple[Leaf | AnyOf | Not, ...]:
     return tuple(part for inner in condition.parts for part in conjuncts(inner))
 
 
-def map_leaves(condition: Condition, change: Callable[[Leaf], Condition]) -> Condition:
-    """Return a copy of the condition with ``change`` applied to every leaf."""
+def with_lists(
+    condition: Condition, lists: Mapping[ListId, tuple[str, ...]]
+) -> Condition:
+    """Return a copy of the condition with these entries in place of the files."""
     match condition:
         case AllOf(parts):
-            return AllOf(tuple(map_leaves(part, change) for part in parts))
+            return AllOf(tuple(with_lists(part, lists) for part in parts))
         case AnyOf(parts):
-            return AnyOf(tuple(map_leaves(part, change) for part in parts))
+            return AnyOf(tuple(with_lists(part, lists) for part in parts))
         case Not(part):
-            return Not(map_leaves(part, change))
+            return Not(with_lists(part, lists))
+        case DescriptionIs(test):
+            return DescriptionIs(_with_list(test, lists))
+        case MetadataMatches(path, test):
+            return MetadataMatches(path, _with_list(test, lists))
         case _:
-            return change(condition)
+            return condition
 
 
-def list_file(leaf: Leaf) -> ListFile | None:
-    """Return the list file that a condition refers to, or None."""
-    if isinstance(leaf, DescriptionIs | MetadataMatches) and isinstance(
-        leaf.test, Words | In
-    ):
-        return leaf.test.file
-    return None
-
-
-def with_list(leaf: Leaf, entries: tuple[str, ...]) -> Leaf:
-    """Return a copy of the condition with other entries than those of its file."""
-    match leaf:
-        case DescriptionIs(Words(_, ListFile(name))):
-            return DescriptionIs(Words(entries, _inline(name, entries)))
-        case MetadataMatches(path, Words(_, ListFile(name))):
-            return MetadataMatches(path, Words(entries, _inline(name, entries)))
-        case MetadataMatches(path, In(_, ListFile(name))):
-            return MetadataMatches(path, In(entries, _inline(name, entries)))
+def _with_list(test: T, lists: Mapping[ListId, tuple[str, ...]]) -> T:
+    match test:
+        case Words(file=ListFile() as file) | In(file=ListFile() as file) if (
+            file.id in lists
+        ):
+            entries = lists[file.id]
+            lines = tuple(range(1, len(entries) + 1))
+            return type(test)(entries, ListFile(file.name, "", lines))
         case _:
-            return leaf
-
-
-def _inline(name: str, entries: tuple[str, ...]) -> ListFile:
-    return ListFile(name, "", tuple(range(1, len(entries) + 1)))
+            return test

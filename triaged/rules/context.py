@@ -36,20 +36,14 @@ def build_context(
     conditions: Iterable[Condition], tasks: Sequence[Task], *, now: datetime
 ) -> EvaluationContext:
     """Find the duplicates among all tasks, once for each duplicate condition."""
-    wanted = {dup for condition in conditions for dup in iter_duplicates(condition)}
+    wanted = duplicate_conditions(conditions)
     if wanted and (unclear := ambiguous_rows(tasks)):
         tasks = [task for row, task in enumerate(tasks) if row not in unclear]
     found = {dup: find_duplicates(dup, tasks, now) for dup in wanted}
     return EvaluationContext(
         now,
-        {
-            dup: {i: p is not None for i, p in kept.items()}
-            for dup, kept in found.items()
-        },
-        {
-            dup: {i: p for i, p in kept.items() if p is not None}
-            for dup, kept in found.items()
-        },
+        {dup: {i: p is not None for i, p in found[dup].items()} for dup in wanted},
+        {dup: {i: p for i, p in found[dup].items() if p is not None} for dup in wanted},
     )
 
 

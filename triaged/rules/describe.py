@@ -1,8 +1,7 @@
 """Two written forms of a rule: canonical JSON and an English sentence.
 
 The JSON form uses the keys of the rules file. Rules with the same conditions have the
-same form, regardless of class names and file layout, so fingerprints are computed from
-it.
+same form, so fingerprints are computed from it.
 """
 
 import hashlib
@@ -21,7 +20,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -36,7 +34,6 @@ from triaged.rules.conditions import (
     Not,
     Regex,
     TypeIn,
-    Weekday,
     Words,
     conjuncts,
 )
@@ -47,9 +44,6 @@ from triaged.rules.task import Json, is_number
 
 def rule_to_json(rule: Rule) -> dict[str, Json]:
     """Return a rule as JSON with all of its keys, including defaults."""
-    action: dict[str, Json] = (
-        {"leave": True} if rule.reason is None else {"dismiss": rule.reason}
-    )
     return {
         "name": rule.name,
         "note": rule.note,
@@ -59,18 +53,15 @@ def rule_to_json(rule: Rule) -> dict[str, Json]:
         "promote": None if rule.promote is None else asdict(rule.promote),
         "audit": rule.audit,
         "match": condition_to_json(rule.match),
-        **action,
+        **({"leave": True} if rule.reason is None else {"dismiss": rule.reason}),
     }
 
 
 def rule_fingerprint(rule: Rule) -> str:
     """Return a SHA-256 (hex) of what a rule matches and what it does."""
     form = rule_to_json(rule)
-    meaning: dict[str, Json] = {
-        key: value
-        for key, value in form.items()
-        if key in {"match", "dismiss", "leave"}
-    }
+    about = ("match", "dismiss", "leave")
+    meaning: dict[str, Json] = {key: form[key] for key in about if key in form}
     return hashlib.sha256(canonical_json(meaning).encode()).hexdigest()
 
 
@@ -79,23 +70,20 @@ def canonical_json(value: Json) -> str:
     return json.dumps(_plain_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
-def condition_to_json(  # noqa: C901 (one case for each condition)
+def condition_to_json(
     condition: Condition,
 ) -> dict[str, Json]:
     """Return a condition as a ``match`` mapping of the rules file."""
     match condition:
         case TypeIn(types):
             return {"type": list(types)}
-        case DescriptionMatches(patterns):
-            return {"description": {"regex": [p.source for p in patterns]}}
         case DescriptionIs(test):
             return {"description": test_to_json(test)}
         case CreatedAt():
             return {"created": _created_to_json(condition)}
         case AgeBetween(over, under):
-            bounds = (("over", over), ("under", under))
-            given = {k: format_duration(v) for k, v in bounds if v is not None}
-            return {"age": {**given}}
+            bounds = {"over": over, "under": under}.items()
+            return {"age": {k: format_duration(v) for k, v in bounds if v is not None}}
         case MetadataMatches(path, test):
             return {"metadata": {path: test_to_json(test)}}
         case DuplicateOf():
@@ -116,9 +104,9 @@ def test_to_json(test: MetadataTest) -> dict[str, Json]:
         case Equals(value):
             return {"equals": value}
         case In(values, file):
-            return {"in": list(values) if file is None else _file_to_json(file)}
+            return {"in": _entries_to_json(values, file)}
         case Words(phrases, file):
-            return {"words": list(phrases) if file is None else _file_to_json(file)}
+            return {"words": _entries_to_json(phrases, file)}
         case Blank(expected):
             return {"blank": expected}
         case Regex(patterns):
@@ -151,7 +139,9 @@ def _duplicate_to_json(condition: DuplicateOf) -> dict[str, Json]:
     return form
 
 
-def _file_to_json(file: ListFile) -> dict[str, Json]:
+def _entries_to_json(entries: Sequence[Json], file: ListFile | None) -> Json:
+    if file is None:
+        return list(entries)
     return {"file": file.name, "sha256": file.sha256}
 
 
@@ -168,12 +158,15 @@ def _plain_numbers(value: Json) -> Json:
 
 # --- as a sentence ------------------------------------------------------------------
 
-_DAYS: Final = dict(
-    zip(
-        Weekday,
-        ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
-        strict=True,
-    )
+# By the numbers of ``Weekday``.
+_DAYS: Final = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
 )
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
 # For longer lists the sentence gives the count, not the entries.
@@ -207,26 +200,24 @@ def _tasks(condition: Condition, noun: str) -> str:
     for part in parts:
         match part:
             case TypeIn(types) if noun in {"a task", "one"}:
-                noun = f"{_article(types[0])} {_either(types)}"
+                noun = f"{_article(types[0])} {_joined(types)}"
             case AnyOf(options):
-                either = _either([_tasks(option, "one") for option in options])
+                either = _joined([_tasks(option, "one") for option in options])
                 clauses.append(f"that is either {either}")
             case Not(AnyOf(options)):
-                exceptions.append(_either([_tasks(one, "one") for one in options]))
+                exceptions.append(_joined([_tasks(one, "one") for one in options]))
             case Not(inner):
                 exceptions.append(_tasks(inner, "one"))
             case _:
                 clauses.append(_clause(part))
-    limits = f" {_list(clauses, 'and')}" if clauses else ""
+    limits = f" {_joined(clauses, 'and')}" if clauses else ""
     return f"{noun}{limits}" + "".join(f", except {one}" for one in exceptions)
 
 
 def _clause(leaf: Leaf) -> str:
     match leaf:
         case TypeIn(types):
-            return f"of type {_either(types)}"
-        case DescriptionMatches(patterns):
-            return f"whose description {_test_to_words(Regex(patterns))}"
+            return f"of type {_joined(types)}"
         case DescriptionIs(test):
             return f"whose description {_test_to_words(test)}"
         case AgeBetween(over, under):
@@ -246,11 +237,11 @@ def _clause(leaf: Leaf) -> str:
 def _test_to_words(test: MetadataTest) -> str:
     match test:
         case Equals(value):
-            return f"is {_value(value)}"
+            return f"is {json.dumps(value, ensure_ascii=False)}"
         case In(values, file):
             return f"is {_some_of(values, file, 'entries')}"
         case Regex(patterns):
-            return f"matches {_either([f'/{p.source}/' for p in patterns])}"
+            return f"matches {_joined([f'/{p.source}/' for p in patterns])}"
         case Words(phrases, file):
             return f"contains {_some_of(phrases, file, 'words or phrases')}"
         case Blank(expected):
@@ -268,9 +259,8 @@ def _test_to_words(test: MetadataTest) -> str:
 def _created_to_words(condition: CreatedAt) -> str:
     said = "created"
     if condition.weekdays:
-        said += f" on {_either([_DAYS[day] for day in condition.weekdays])}"
-    if condition.hours is not None:
-        hours = condition.hours
+        said += f" on {_joined([_DAYS[day] for day in condition.weekdays])}"
+    if (hours := condition.hours) is not None:
         said += f" from {hours.start:%H:%M} until before {hours.end:%H:%M}"
     return f"{said} by the clock of {condition.timezone}"
 
@@ -291,19 +281,11 @@ def _some_of(values: Sequence[Json], file: ListFile | None, what: str) -> str:
         return f"one of the {len(values)} {what} of {file.name}"
     if len(values) > _LISTED:
         return f"one of {len(values)} {what}"
-    return _either([_value(value) for value in values])
+    return _joined([json.dumps(value, ensure_ascii=False) for value in values])
 
 
-def _value(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _either(options: Sequence[str]) -> str:
-    return _list(options, "or")
-
-
-def _list(items: Sequence[str], word: str) -> str:
-    *first, last = items
+def _joined(options: Sequence[str], word: str = "or") -> str:
+    *first, last = options
     return f"{', '.join(first)} {word} {last}" if first else last
 
 

@@ -17,7 +17,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -28,7 +27,6 @@ from triaged.rules.conditions import (
     MetadataTest,
     Missing,
     Not,
-    Pattern,
     Regex,
     TypeIn,
     Words,
@@ -54,8 +52,6 @@ def evaluate(  # noqa: C901 (one case for each condition)
     match condition:
         case TypeIn(types):
             return None if task.type is None else task.type in types
-        case DescriptionMatches(patterns):
-            return _any_match(patterns, task.description)
         case DescriptionIs(test):
             return _evaluate_test(test, task.description)
         case AgeBetween(over, under):
@@ -65,11 +61,9 @@ def evaluate(  # noqa: C901 (one case for each condition)
         case MetadataMatches(path, test):
             return _evaluate_test(test, get_path(task.metadata, path))
         case DuplicateOf():
-            return (
-                None
-                if task.id is None
-                else context.is_duplicate[condition].get(task.id)
-            )
+            if task.id is None:
+                return None
+            return context.is_duplicate[condition].get(task.id)
         case AllOf(parts):
             return kleene_all(evaluate(part, task, context) for part in parts)
         case AnyOf(parts):
@@ -85,12 +79,6 @@ def age_of(task: Task, now: datetime) -> timedelta | None:
     if task.created_at is None or task.created_at > now:
         return None
     return now - task.created_at
-
-
-def _any_match(patterns: tuple[Pattern, ...], text: str | None) -> TriState:
-    if text is None:
-        return None
-    return any(pattern.search(text) for pattern in patterns)
 
 
 def _aged(
@@ -143,7 +131,9 @@ def _evaluate_test(  # noqa: C901, PLR0912 (one case for each test)
         case In(values):
             return kleene_any(json_equal(value, wanted) for wanted in values)
         case Regex(patterns):
-            return _any_match(patterns, value if isinstance(value, str) else None)
+            if not isinstance(value, str):
+                return None
+            return any(pattern.search(value) for pattern in patterns)
         case Words(index=index):
             return index.find(value) is not None if isinstance(value, str) else None
         case Blank(expected):

@@ -1,12 +1,11 @@
 """Rules that act by evidence: modes in force, audited tasks, and when to promote.
 
-Pure functions. A rule's mode in the file is what its author asked for; people's
-decisions on its tasks can promote it to act, or demote it to observe. A change belongs
-to the rule as it was written then: a rule with another match or reason starts anew.
+People's decisions on the tasks of a rule can promote it to act, or demote it to
+observe. A change belongs to the rule as it was written then: a rule with another match
+or reason starts anew.
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -21,18 +20,11 @@ EVIDENCE_LIFETIME: Final = timedelta(days=90)
 _HASH_BYTES: Final = 8
 
 
-def mode_in_force(
-    rule: Rule,
-    changes: Changes,
-    fingerprint_of: Callable[[Rule], str] = rule_fingerprint,
-) -> Mode:
-    """Return the mode of a rule after promotions and demotions.
-
-    Rules that leave tasks and rules that are off never change.
-    """
+def mode_in_force(rule: Rule, changes: Changes) -> Mode:
+    """Return the mode after promotions and demotions; leave rules have none."""
     if rule.reason is None or rule.mode is Mode.OFF or rule.name not in changes:
         return rule.mode
-    match changes[rule.name].get(fingerprint_of(rule)):
+    match changes[rule.name].get(rule_fingerprint(rule)):
         case Change.PROMOTED:
             return Mode.ENFORCE
         case Change.DEMOTED:
@@ -68,8 +60,5 @@ def is_audited(rule: Rule, task: Task) -> bool:
 
 
 def earns_promotion(promotion: Promotion, settled: int, lower_bound: float) -> bool:
-    """Return whether people settled enough tasks and agreed clearly enough.
-
-    ``lower_bound`` is the lower end of the confidence interval of their agreement.
-    """
+    """Return whether enough tasks are settled, and the agreement is surely enough."""
     return settled >= promotion.tasks and lower_bound >= promotion.agreement

@@ -14,7 +14,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
@@ -25,7 +24,6 @@ from triaged.rules.conditions import (
     MetadataTest,
     Missing,
     Not,
-    Pattern,
     Regex,
     TypeIn,
     Words,
@@ -102,7 +100,7 @@ class Explanation:
 def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explanation:
     """Evaluate every rule for one task and mark the one that decided."""
     decision = decide_one(ruleset, task, context)
-    spoke = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
+    applied = {dismissal.rule for dismissal in decision.observed} | {decision.rule}
     results: list[RuleResult] = []
     reached = decision.cause in {None, LeaveCause.LEAVE_RULE, LeaveCause.NO_RULE}
     for rule in ruleset.rules:
@@ -113,7 +111,7 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
                 action="leave" if rule.reason is None else f"dismiss as {rule.reason}",
                 match=explain_condition(rule.match, task, context),
                 evaluated=reached and rule.mode is not Mode.OFF,
-                applied=rule.name in spoke,
+                applied=rule.name in applied,
             )
         )
         reached = reached and rule.name != decision.rule
@@ -123,7 +121,7 @@ def explain(ruleset: Ruleset, task: Task, context: EvaluationContext) -> Explana
     return Explanation(decision, context.now, protect, tuple(results))
 
 
-def explain_condition(  # noqa: C901 (one case for each condition)
+def explain_condition(
     condition: Condition, task: Task, context: EvaluationContext
 ) -> ConditionResult:
     """Evaluate like ``evaluate``, with the tree of expected and actual values."""
@@ -139,20 +137,14 @@ def explain_condition(  # noqa: C901 (one case for each condition)
             return _combine("not", kleene_not(result.result), (result,))
         case TypeIn(types):
             what, wanted, seen = "type", " or ".join(types), _format_value(task.type)
-        case DescriptionMatches(patterns):
-            what, wanted = "description", _format_patterns(patterns)
-            seen = _format_value(task.description)
         case DescriptionIs(test):
             what, wanted = "description", _format_test(test)
             seen = _format_found(test, task.description)
         case CreatedAt(zone=zone):
             what, wanted = "created", _format_created(condition)
             moment = local_time(task, zone, context.now)
-            seen = (
-                _format_age(task, context.now)
-                if moment is None
-                else f"{moment:%a %Y-%m-%d %H:%M:%S%z}"
-            )
+            seen = f"{moment:%a %Y-%m-%d %H:%M:%S%z}" if moment is not None else ""
+            seen = seen or _format_age(task, context.now)
         case AgeBetween(over, under):
             what, wanted = "age", _format_range(over, under)
             seen = _format_age(task, context.now)
@@ -175,9 +167,8 @@ def describe_condition(condition: Condition) -> str:
     if isinstance(condition, AllOf | AnyOf):
         word = "all" if isinstance(condition, AllOf) else "any"
         return f"{word} of [{'; '.join(map(describe_condition, condition.parts))}]"
-    known: dict[DuplicateOf, dict[str, bool]] = {
-        duplicate: {} for duplicate in iter_duplicates(condition)
-    }
+    known: dict[DuplicateOf, dict[str, bool]] = {}
+    known |= {duplicate: {} for duplicate in iter_duplicates(condition)}
     empty_context = EvaluationContext(datetime.min.replace(tzinfo=UTC), known)
     result = explain_condition(condition, parse_task({}), empty_context)
     return f"{result.condition} {result.expected}"
@@ -213,16 +204,9 @@ def _format_value(value: Json) -> str:
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
-def _format_patterns(patterns: tuple[Pattern, ...]) -> str:
-    return " or ".join(f"/{pattern.source}/" for pattern in patterns)
-
-
 def _format_range(over: timedelta | None, under: timedelta | None) -> str:
-    bounds = []
-    if over is not None:
-        bounds.append(f"over {format_duration(over)}")
-    if under is not None:
-        bounds.append(f"under {format_duration(under)}")
+    bounds = [f"over {format_duration(over)}"] if over is not None else []
+    bounds += [f"under {format_duration(under)}"] if under is not None else []
     return " and ".join(bounds)
 
 
@@ -243,7 +227,7 @@ def _format_test(test: MetadataTest) -> str:
         case In(values, file):
             return f"in {_format_list(values, file)}"
         case Regex(patterns):
-            return _format_patterns(patterns)
+            return " or ".join(f"/{pattern.source}/" for pattern in patterns)
         case Words(phrases, file):
             return f"words {_format_list(phrases, file)}"
         case Blank(expected):
@@ -267,17 +251,15 @@ def _format_list(values: Sequence[Json], file: ListFile | None) -> str:
 def _format_found(test: MetadataTest, value: Json) -> str:
     """Format a value, with the entry of the list that it equals or contains."""
     seen = _format_value(value)
-    match test:
-        case Words(phrases, file, index=index) if isinstance(value, str):
-            number = index.find(value)
-            if number is not None:
-                return f"{seen}, with {_format_entry(phrases, file, number)}"
-        case In(values, ListFile() as file, texts=texts) if (
-            isinstance(value, str) and value in texts
-        ):
-            return f"{seen}, {_format_entry(values, file, values.index(value))}"
-        case _:
-            pass
+    if not isinstance(value, str):
+        return seen
+    if isinstance(test, Words):
+        number = test.index.find(value)
+        if number is not None:
+            return f"{seen}, with {_format_entry(test.phrases, test.file, number)}"
+    if isinstance(test, In) and test.file is not None and value in test.values:
+        number = test.values.index(value)
+        return f"{seen}, {_format_entry(test.values, test.file, number)}"
     return seen
 
 

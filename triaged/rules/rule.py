@@ -22,11 +22,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promotion:
-    """When an observing rule may begin to act.
-
-    It may once people have decided on at least this many of the tasks that it observed,
-    and the lower bound of the confidence interval of their agreement is at least this.
-    """
+    """How many tasks people must settle, and agree on, before the rule may act."""
 
     agreement: float
     tasks: int
@@ -79,7 +75,6 @@ class Ruleset:
     sha256: str = ""
 
     def rule(self, name: str) -> Rule | None:
-        """Return the rule with this name, or None."""
         return next((rule for rule in self.rules if rule.name == name), None)
 
     def conditions(self) -> Iterator[Condition]:

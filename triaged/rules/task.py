@@ -1,7 +1,4 @@
-"""The values that rules work on: tasks, decisions and the causes for leaving a task.
-
-This module does not know where tasks come from or how decisions are carried out.
-"""
+"""The values that rules work on: tasks, decisions and the causes for leaving a task."""
 
 import json
 import math
@@ -85,9 +82,8 @@ Changes: TypeAlias = Mapping[str, Mapping[str, Change]]
 class Task:
     """One task as listed at one moment: a snapshot, never live.
 
-    A field that is absent, null or of the wrong JSON type is None, and every condition
-    on it is unknown. Strings and metadata are in Unicode NFC, like the strings of the
-    rules; ``raw`` has them as listed.
+    A field that is absent, null or of the wrong JSON type is None. Strings and metadata
+    are in Unicode NFC, like the strings of the rules; ``raw`` has them as listed.
     """
 
     id: str | None
@@ -121,9 +117,8 @@ class ProposedDismissal(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The decision on one task, and its cause.
+    """The decision on one task: dismissed if ``cause`` is None, else left for it.
 
-    ``cause`` is None if the task is to be dismissed, and otherwise why it is left.
     ``rule`` and ``reason`` are those of the rule that decided, if one did; ``observed``
     lists what observing rules would have dismissed it for.
     """
@@ -136,7 +131,6 @@ class Decision(NamedTuple):
 
     @property
     def is_dismissal(self) -> bool:
-        """Return whether the task is to be dismissed."""
         return self.cause is None
 
 
@@ -146,9 +140,9 @@ def parse_task(value: Json) -> Task:
     Text that is not valid Unicode is kept with replacement characters, except in the
     id: an id that would change in a URL is treated as absent.
     """
-    listed: Mapping[str, Json] = value if isinstance(value, dict) else {}
-    cleaned = _clean(dict(listed), -1)
-    fields: Mapping[str, Json] = cleaned if isinstance(cleaned, dict) else {}
+    listed = value if isinstance(value, dict) else {}
+    cleaned = _clean(listed, -1)
+    fields = cleaned if isinstance(cleaned, dict) else {}
     return Task(
         id=_valid_id(listed.get("id")),
         type=_text(fields.get("type")),
@@ -161,10 +155,7 @@ def parse_task(value: Json) -> Task:
 
 
 def parse_timestamp(value: Json) -> datetime | None:
-    """Parse an ISO 8601 or RFC 3339 timestamp to UTC; None unless it has a time zone.
-
-    A leap second counts as the second after it.
-    """
+    """Parse ISO 8601 to UTC; None without a zone. A leap second counts as the next."""
     if not isinstance(value, str):
         return None
     text = value.strip().upper()
@@ -179,10 +170,7 @@ def parse_timestamp(value: Json) -> datetime | None:
 
 
 def unreadable(why: str) -> Json:
-    """Return the replacement for a value that is present but cannot be represented.
-
-    It is JSON, so a stored task can be read back unchanged.
-    """
+    """Return the replacement, in JSON, for a value that cannot be represented."""
     return {_UNREADABLE: why}
 
 
@@ -194,8 +182,7 @@ def is_unreadable(value: Json) -> bool:
 def get_path(metadata: Mapping[str, Json] | None, path: str) -> Json:
     """Return the value at a dotted path; None if it is absent or null.
 
-    A path that leads into something other than a mapping gives an unreadable value: a
-    value is present, so it cannot be reported as missing.
+    A path that leads into something other than a mapping is unreadable, not missing.
     """
     if metadata is None:
         return None
@@ -277,13 +264,12 @@ def _composed(value: Json) -> Json:
 
 
 def _valid_id(value: Json) -> str | None:
-    # "." and ".." are path segments that clients and servers resolve away.
-    if not isinstance(value, str) or not value.strip() or value in {".", ".."}:
+    if not isinstance(value, str) or replace_invalid_unicode(value) != value:
         return None
-    # PostgreSQL's text cannot hold NUL, so such an id could not be recorded.
-    if "\0" in value:
-        return None
-    return value if replace_invalid_unicode(value) == value else None
+    # "." and ".." are path segments that clients and servers resolve away, and a NUL
+    # could not be recorded, because PostgreSQL's text cannot hold it.
+    usable = value.strip() and value not in {".", ".."} and "\0" not in value
+    return value if usable else None
 
 
 def replace_invalid_unicode(text: str) -> str:

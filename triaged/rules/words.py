@@ -79,7 +79,6 @@ def _follow(node: dict[str, Any], tokens: Sequence[str], start: int) -> int | No
 
 
 def _is_part(adjacent: str) -> bool:
-    """Return whether an adjacent token makes the phrase part of a longer word."""
     letter = adjacent.removeprefix(_JOINED)
     return letter != adjacent and (
         letter.isalnum() or letter == "_" or unicodedata.category(letter)[0] == "M"

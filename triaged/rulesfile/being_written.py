@@ -24,8 +24,6 @@ def wait_until_written(
 ) -> None:
     """Return once files that changed a moment ago look the same twice in a row.
 
-    Files that have not changed lately, and what is no regular file, cost no time.
-
     Raises:
         ConfigError: they keep changing.
     """

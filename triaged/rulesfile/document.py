@@ -5,14 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from triaged.rules.conditions import (
-    Condition,
-    Leaf,
-    ListId,
-    list_file,
-    map_leaves,
-    with_list,
-)
+from triaged.rules.conditions import Condition, ListId, with_lists
 from triaged.rules.rule import Rule, Ruleset, SafetyLimits
 from triaged.rules.task import Json, LeaveCause, Task, parse_task
 from triaged.rulesfile.problems import Location
@@ -85,12 +78,11 @@ class RuleTest:
     now: datetime | None = None
 
     def tasks(self, now: datetime) -> list[Task]:
-        """Return the tasks as listed at ``now``, the task under test first."""
         return build_task_list(self.task, self.other_tasks, now)
 
     def adapt(self, condition: Condition) -> Condition:
         """Return a condition with the lists of the test in place of the files."""
-        return map_leaves(condition, self._adapt_leaf) if self.files else condition
+        return with_lists(condition, self.files) if self.files else condition
 
     def adapt_ruleset(self, ruleset: Ruleset) -> Ruleset:
         """Return the rules with the lists of the test in place of the files."""
@@ -104,19 +96,12 @@ class RuleTest:
             ),
         )
 
-    def _adapt_leaf(self, leaf: Leaf) -> Leaf:
-        file = list_file(leaf)
-        if file is None or file.id not in self.files:
-            return leaf
-        return with_list(leaf, self.files[file.id])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesDocument:
-    """Everything that could be read of a file, or of several that are used as one.
+    """Everything that could be read of files that are used as one.
 
-    ``limits`` are the safety limits that are written there; the others have their
-    default.
+    ``limits`` are the safety limits written there; the others have their default.
     """
 
     task_types: tuple[str, ...] = ()
@@ -128,16 +113,11 @@ class RulesDocument:
 
     @property
     def safety(self) -> SafetyLimits:
-        """The safety limits in force."""
         return SafetyLimits(**self.limits)
 
 
 def combine(documents: Sequence[RulesDocument]) -> RulesDocument:
-    """Combine files in order: everything adds up, and the stricter limit wins.
-
-    A limit that only one of them states is that one's; the default counts only where
-    none states it.
-    """
+    """Combine files in order: all adds up, and the stricter of stated limits wins."""
     limits: dict[str, Any] = {}
     for document in documents:
         for name, value in document.limits.items():

@@ -25,9 +25,8 @@ def load_written_rules(
 class FollowedRules:
     """Returns the rules in force; reloads the files if one has changed.
 
-    ``rules`` are those that the command loaded at its start; a file may have been
-    changed or deleted since. Anything but a regular file (such as a pipe) can be read
-    only once, and then none is followed.
+    Anything but a regular file (such as a pipe) can be read only once, and then none
+    is followed.
     """
 
     def __init__(
@@ -39,13 +38,7 @@ class FollowedRules:
         self._is_followed = all(path.is_file() or not path.exists() for path in paths)
 
     def __call__(self) -> CompiledRules:
-        """Return the rules in force.
-
-        Raises:
-            ConfigError: a file can no longer be used.
-            RuleTestsFailed: a test in one fails.
-
-        """
+        """Return the rules in force; raises as ``load_rules`` does."""
         sha256 = self._rules.ruleset.sha256
         if self._is_followed and fingerprint(*self._paths) != sha256:
             self._rules, _ = load_written_rules(*self._paths, now=self._now())

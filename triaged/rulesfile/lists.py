@@ -36,22 +36,22 @@ class ListContent:
     wordless: int | None
 
 
-def read_list(directory: Path, name: str) -> bytes:
-    """Read a list file in or below the directory of the rules file.
-
-    Raises:
-        ListFileError: the file is not found there, or too large.
-    """
-    _check_name(name)
+def read_list(directory: Path, name: str) -> bytes | ListFileError:
+    """Read a list file in or below the directory, or return why it cannot be read."""
     try:
+        _check_name(name)
         root = directory.resolve(strict=True)
         path = (root / name).resolve(strict=True)
         if not path.is_relative_to(root):
-            raise ListFileError(f"{name} leads outside the directory of the rules file")
+            return ListFileError(
+                f"{name} leads outside the directory of the rules file"
+            )
         return _read(path, name)
+    except ListFileError as error:
+        return error
     except (OSError, RuntimeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ListFileError(f"{name} cannot be read: {why}") from error
+        return ListFileError(f"{name} cannot be read: {why}")
 
 
 def _check_name(name: str) -> None:
@@ -82,7 +82,6 @@ def parse_list(data: bytes, name: str) -> ListContent:
 
     Raises:
         ListFileError: it is empty, too long, no UTF-8 or has an entry that cannot be.
-
     """
     try:
         text = data.decode("utf-8-sig")
@@ -123,9 +122,8 @@ def check_entry(entry: str) -> str:
 def find_hidden(text: str, *, allowed: str = "\t\n\r") -> str:
     """Return what is wrong with a character that cannot be seen; empty if none is.
 
-    YAML makes such characters of escapes in double quotes, editors leave byte-order
-    marks where files were joined, and web pages have soft hyphens. In a text that is
-    compared, each of them makes that nothing is found.
+    YAML makes them of escapes in double quotes, editors leave byte-order marks, and web
+    pages have soft hyphens; with one, a comparison finds nothing.
     """
     if text.isprintable():
         return ""

@@ -40,9 +40,7 @@ from triaged.rulesfile.test_runner import DecideFunction, TestReport
 class LoadedRules:
     """The content of rules files; ``source`` is the text of the files and their lists.
 
-    ``file`` names them in messages. ``reasons`` and ``task_types`` are the documented
-    ones and those that a file declares; ``lines`` maps each rule to its line, and
-    ``lists`` names the list files.
+    ``file`` names them in messages; ``reasons`` include the documented ones.
     """
 
     ruleset: Ruleset
@@ -51,20 +49,13 @@ class LoadedRules:
     source: str
     file: str
     reasons: tuple[str, ...]
-    task_types: tuple[str, ...]
-    lines: Mapping[str, int]
-    lists: tuple[str, ...] = ()
 
 
 def load(*paths: Path) -> LoadedRules:
     """Load a rules file, or several in order that are used as one.
 
-    Rules and protect matches of several files add up, the stricter safety limit wins,
-    and all tests judge the whole.
-
     Raises:
         ConfigError: one cannot be read or is invalid; carries every problem of all.
-
     """
     report = ProblemCollector("", files=list(dict.fromkeys(map(str, paths))))
     files = []
@@ -86,36 +77,21 @@ def load(*paths: Path) -> LoadedRules:
 def parse(
     data: bytes, file: str, lists: Mapping[str, bytes | ListFileError] | None = None
 ) -> LoadedRules:
-    """Parse the bytes of a rules file and of the lists that it names.
-
-    ``file`` is its name in messages.
+    """Parse a rules file, named ``file`` in messages, and its lists.
 
     Raises:
         ConfigError: they cannot be used; with every problem.
-
     """
     return parse_files([SourceFile(file, data, lists or {})])
 
 
 def parse_files(files: Sequence[SourceFile]) -> LoadedRules:
-    """Parse rules files that are used as one, in order.
-
-    Raises:
-        ConfigError: they cannot be used; with every problem of all files.
-
-    """
+    """Parse rules files that are used as one, in order; raises as ``parse`` does."""
     return _parse(files, ProblemCollector("", files=[file.name for file in files]))
 
 
 def parse_bundle(source: str, file: str) -> LoadedRules:
-    """Parse rules from a bundle of rules files and their lists, without reading files.
-
-    ``file`` is the name in messages of a bundle of one.
-
-    Raises:
-        ConfigError: they cannot be used; with every problem.
-
-    """
+    """Parse what ``bundle`` made, without reading files; raises as ``parse`` does."""
     return parse_files(unbundle(source, file))
 
 
@@ -131,7 +107,8 @@ def _parse(files: Sequence[SourceFile], report: ProblemCollector) -> LoadedRules
     draft = combine(documents)
     types = tuple(dict.fromkeys((*DOCUMENTED_TYPES, *draft.task_types)))
     find_errors(draft, types, report)
-    report.raise_if_wrong()
+    if report.problems:
+        report.abort()
     find_warnings(draft, types, report)
     return LoadedRules(
         ruleset=Ruleset(
@@ -145,9 +122,6 @@ def _parse(files: Sequence[SourceFile], report: ProblemCollector) -> LoadedRules
         source=bundle(files),
         file=" + ".join(report.files),
         reasons=tuple(dict.fromkeys((*DOCUMENTED_REASONS, *draft.reasons))),
-        task_types=types,
-        lines={placed.rule.name: placed.place.line for placed in draft.rules},
-        lists=tuple(dict.fromkeys(name for file in files for name in file.lists)),
     )
 
 
@@ -228,7 +202,6 @@ def load_rules(*paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]
     Raises:
         ConfigError: a file cannot be used.
         RuleTestsFailed: a test in one fails.
-
     """
     loaded = load(*paths)
     rules = compile_rules(loaded)

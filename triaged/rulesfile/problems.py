@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from triaged.errors import ConfigError, Problem, Severity
 from triaged.rules.conditions import In, ListId, Words
@@ -26,21 +26,8 @@ class Invalid(Enum):
 INVALID: Final = Invalid.INVALID
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """The path from the root of the file to a value: keys and list indices."""
-
-    parent: "Path | None"
-    segment: str | int
-
-    def __str__(self) -> str:
-        """Format the path as in ``rules[0].match.metadata.limit``."""
-        steps: list[str] = []
-        trail: Path | None = self
-        while trail is not None:
-            steps.append(_step(trail.segment))
-            trail = trail.parent
-        return "".join(reversed(steps)).removeprefix(".")
+# The keys and list indices that lead from the root of the file to a value.
+Trail: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +36,13 @@ class Location:
 
     line: int
     column: int
-    trail: Path | None = None
+    trail: Trail = ()
     file: str = ""
 
     @property
     def path(self) -> str:
-        """The path as text; empty for the root."""
-        return "" if self.trail is None else str(self.trail)
+        """The path as in ``rules[0].match.metadata.limit``; empty for the root."""
+        return "".join(map(_step, self.trail)).removeprefix(".")
 
     def seen_from(self, other: "Location") -> str:
         """Name this location in a message about another: the line, or file and line."""
@@ -70,9 +57,8 @@ class ProblemCollector:
     ``file`` is the one being read; problems whose place names no file belong to it.
     ``declared_names`` maps each kind of name to the known names, or to None if the
     declarations could not be read: then any name is accepted, so that one mistake is
-    reported once. ``lists`` maps each rules file to the list files that it names, and
-    those to their content, or to the error; rules that use the same content share it.
-    ``files`` are all of them in order.
+    reported once. ``lists`` maps each rules file to its list files, and those to their
+    content or error; rules that use the same content share it.
     """
 
     file: str
@@ -93,9 +79,8 @@ class ProblemCollector:
         self.problems.append(self._problem(place, message, Severity.ERROR))
         if len(self.problems) >= MAX_PROBLEMS:
             more = f"{MAX_PROBLEMS} problems; the rest of the file was not read"
-            self.problems.append(
-                Problem(place.file or self.file, place.line, 0, "", more)
-            )
+            file = place.file or self.file
+            self.problems.append(Problem(file, place.line, 0, "", more))
             self.abort()
         return INVALID
 
@@ -110,37 +95,21 @@ class ProblemCollector:
         self.declared_names["tests"] = {}
 
     def warn(self, place: Location, message: str) -> None:
-        """Report a problem that does not prevent the file from loading."""
         self.warnings.append(self._problem(place, message, Severity.WARNING))
 
-    def raise_if_wrong(self) -> None:
-        """Raise all problems, in the order of the files, if there are any.
-
-        Raises:
-            ConfigError: problems were reported.
-
-        """
-        if self.problems:
-            self.abort()
-
     def abort(self) -> NoReturn:
-        """Stop reading the file, because a reported problem makes the rest meaningless.
-
-        Raises:
-            ConfigError: always, with all problems so far.
-
-        """
+        """Raise ConfigError with all problems so far, in the order of the files."""
         raise ConfigError(self.in_order(self.problems))
 
     def in_order(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """Return problems in the order of the files, each file's by location."""
         order = {file: number for number, file in enumerate(self.files)}
-        return tuple(
-            sorted(
-                problems,
-                key=lambda p: (order.get(p.file, -1), p.line, p.column, p.path),
-            )
-        )
+
+        def place(problem: Problem) -> tuple[int, int, int, str]:
+            number = order.get(problem.file, -1)
+            return number, problem.line, problem.column, problem.path
+
+        return tuple(sorted(problems, key=place))
 
     def _problem(self, place: Location, message: str, severity: Severity) -> Problem:
         file = place.file or self.file

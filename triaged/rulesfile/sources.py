@@ -40,8 +40,13 @@ class SourceFile:
 
     @property
     def sha256(self) -> str:
-        """The hash of the file and its lists."""
-        return content_hash(self.data, self.lists)
+        digest = hashlib.sha256(self.data)
+        for name in sorted(self.lists):
+            read = self.lists[name]
+            content = str(read).encode() if isinstance(read, ListFileError) else read
+            digest.update(b"\0" + name.encode() + b"\0")
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
 
 
 def read_source(path: Path) -> SourceFile:
@@ -50,11 +55,11 @@ def read_source(path: Path) -> SourceFile:
     Raises:
         OSError: the rules file cannot be read.
         ValueError: there can be no such path.
-
     """
     with path.open("rb") as file:
         data = file.read(MAX_BYTES + 1)
-    return SourceFile(str(path), data, read_lists(path, list_names(data)))
+    lists = {name: read_list(path.parent, name) for name in list_names(data)}
+    return SourceFile(str(path), data, lists)
 
 
 def fingerprint(*paths: Path) -> str:
@@ -81,29 +86,6 @@ def _combined(hashes: Sequence[str]) -> str:
     if len(hashes) == 1:
         return hashes[0]
     return hashlib.sha256("\0".join(["files", *hashes]).encode()).hexdigest()
-
-
-def content_hash(data: bytes, lists: Mapping[str, bytes | ListFileError]) -> str:
-    """Return the SHA-256 (hex) of a rules file and its lists, or of the file alone."""
-    digest = hashlib.sha256(data)
-    for name in sorted(lists):
-        read = lists[name]
-        content = str(read).encode() if isinstance(read, ListFileError) else read
-        digest.update(b"\0" + name.encode() + b"\0")
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
-
-
-def read_lists(path: Path, names: tuple[str, ...]) -> dict[str, bytes | ListFileError]:
-    """Read the lists of a rules file; the value is the error if one cannot be read."""
-    return {name: _read(path.parent, name) for name in names}
-
-
-def _read(directory: Path, name: str) -> bytes | ListFileError:
-    try:
-        return read_list(directory, name)
-    except ListFileError as error:
-        return error
 
 
 @lru_cache(maxsize=16)
@@ -140,10 +122,7 @@ def _named_in(node: nodes.Node) -> Iterator[str]:
 
 
 def bundle(files: Sequence[SourceFile]) -> str:
-    """Return rules files and their lists as one string, which ``unbundle`` reads.
-
-    One file without lists is that file's text.
-    """
+    """Return rules files and their lists as one string; a lone file is its own text."""
     bundles = [_bundle(file) for file in files]
     # A file that begins like several ones must not be taken for them.
     if len(bundles) == 1 and not bundles[0].startswith(_SEVERAL):
@@ -154,10 +133,7 @@ def bundle(files: Sequence[SourceFile]) -> str:
 
 
 def unbundle(source: str, name: str) -> list[SourceFile]:
-    """Return the rules files and lists of a string made by ``bundle``.
-
-    ``name`` is that of a single file in messages; several have kept their own.
-    """
+    """Return what ``bundle`` was given; ``name`` is for messages about a lone file."""
     if not source.startswith(_SEVERAL):
         return [_unbundle(source, name)]
     header, _, rest = source.removeprefix(_SEVERAL).partition("\n")
@@ -201,7 +177,6 @@ class Fingerprints:
         return _combined([self._of(path, now) for path in paths])
 
     def forget(self, paths: Container[Path]) -> None:
-        """Forget all files but these."""
         for path in [path for path in self._known if path not in paths]:
             del self._known[path]
 

@@ -16,9 +16,7 @@ class DecideFunction(Protocol):
 
     def __call__(
         self, ruleset: Ruleset, tasks: Sequence[Task], /, *, now: datetime
-    ) -> Sequence[Decision]:
-        """Decide on each task."""
-        ...
+    ) -> Sequence[Decision]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +65,21 @@ def _run(
     decision = decide(test.adapt_ruleset(ruleset), test.tasks(moment), now=moment)[0]
     if _matches(test.expect, decision):
         return None
-    got = _show_got(decision) + _show_absent(decision.task)
-    place = test.place
-    expected = _show_expected(test.expect)
-    return Failure(test.name, place.file, place.line, expected, got)
+    observed = tuple(dismissal.rule for dismissal in decision.observed)
+    got = Expectation(
+        dismiss=decision.is_dismissal,
+        rule=decision.rule,
+        reason=decision.reason,
+        cause=decision.cause,
+        observed=observed or None,
+    )
+    return Failure(
+        test.name,
+        test.place.file,
+        test.place.line,
+        _sentence(test.expect),
+        _sentence(got) + _absent_fields(decision.task),
+    )
 
 
 def _matches(expect: Expectation, decision: Decision) -> bool:
@@ -84,29 +93,17 @@ def _matches(expect: Expectation, decision: Decision) -> bool:
     )
 
 
-def _show_expected(expect: Expectation) -> str:
-    observed = None if expect.observed is None else ", ".join(expect.observed)
-    return _sentence(
-        dismiss=expect.dismiss,
-        rule=expect.rule,
-        reason=expect.reason,
-        cause=expect.cause,
-        observed="no rule" if observed == "" else observed,
-    )
+def _sentence(decided: Expectation) -> str:
+    said = "dismiss" if decided.dismiss else "leave"
+    said += f" as {decided.reason}" if decided.reason else ""
+    said += f" by rule {decided.rule}" if decided.rule else ""
+    said += f" ({decided.cause})" if decided.cause else ""
+    if decided.observed is None:
+        return said
+    return f"{said}, observed by {', '.join(decided.observed) or 'no rule'}"
 
 
-def _show_got(decision: Decision) -> str:
-    observed = ", ".join(dismissal.rule for dismissal in decision.observed)
-    return _sentence(
-        dismiss=decision.is_dismissal,
-        rule=decision.rule,
-        reason=decision.reason,
-        cause=decision.cause,
-        observed=observed or None,
-    )
-
-
-def _show_absent(task: Task) -> str:
+def _absent_fields(task: Task) -> str:
     """List the fields that the task lacks, the usual reason for an unknown result."""
     fields = {
         "type": task.type,
@@ -115,18 +112,3 @@ def _show_absent(task: Task) -> str:
     }
     absent = " or ".join(name for name, value in fields.items() if value is None)
     return f"; the task has no {absent}, so a match on it is unknown" if absent else ""
-
-
-def _sentence(
-    *,
-    dismiss: bool,
-    rule: str | None,
-    reason: str | None,
-    cause: str | None,
-    observed: str | None,
-) -> str:
-    said = "dismiss" if dismiss else "leave"
-    said += f" as {reason}" if reason else ""
-    said += f" by rule {rule}" if rule else ""
-    said += f" ({cause})" if cause else ""
-    return said + (f", observed by {observed}" if observed else "")

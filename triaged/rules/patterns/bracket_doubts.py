@@ -80,7 +80,6 @@ def _kind(char: str) -> str:
 
 
 def _looks_like_word(inside: str) -> bool:
-    """Return whether the characters in a bracket look like a word."""
     if "-" in inside.strip("-"):
         # Ranges repeat no character; "data-test" does.
         inside = _RANGE.sub(" ", inside)

@@ -6,12 +6,7 @@ from typing import Any, Final
 
 import re2
 
-from triaged.rules.patterns.syntax import (
-    CharClass,
-    Letter,
-    bracket_parts,
-    char_of,
-)
+from triaged.rules.patterns.syntax import CharClass, Letter, bracket_parts, char_of
 
 # Assertions distinguish characters by these kinds only; 1 is the edge of the text.
 EDGE: Final = 1
@@ -95,7 +90,6 @@ def _all_others() -> str:
 
 
 def _source(leaf: Letter | CharClass) -> str:
-    """Return the leaf as a standalone pattern."""
     flags = "i" if leaf.fold else ""
     if isinstance(leaf, CharClass) and leaf.dot_all:
         flags += "s"

@@ -16,6 +16,7 @@ from triaged.rules.patterns.syntax import (
     Repeat,
     Sequence,
     leaves,
+    letter_runs,
     nodes,
     split,
 )
@@ -64,17 +65,7 @@ def find_case_doubt(tree: Node) -> str | None:
 
 
 def _words(tree: Node) -> Iterator[list[Letter]]:
-    """Yield the runs of adjacent letters."""
-    run: list[Letter] = []
-    for leaf in leaves(tree):
-        is_letter = isinstance(leaf, Letter) and leaf.char.isalpha()
-        if run and not (is_letter and leaf.start == run[-1].end):
-            yield run
-            run = []
-        if isinstance(leaf, Letter) and is_letter:
-            run.append(leaf)
-    if run:
-        yield run
+    return letter_runs(tree, lambda letter: letter.char.isalpha())
 
 
 def _script_doubts(tree: Node) -> Iterator[str]:

@@ -55,24 +55,22 @@ def _rows(node: Node, *, at_end: bool) -> Iterator[tuple[Node, ...]]:
 
 def _boundary_doubts(tree: Node) -> Iterator[str]:
     r"""Find signs beside a ``\b`` at the edge, which then demands a letter there."""
-    for at_end, signs in ((False, _OPENING), (True, _CLOSING)):
+    sides = (
+        (False, _OPENING, "before", "at the start or behind"),
+        (True, _CLOSING, "behind", "at the end or before"),
+    )
+    for at_end, signs, side, elsewhere in sides:
         for row in _rows(tree, at_end=at_end):
             edge, inner = (row[-1:], row[:-1]) if at_end else (row[:1], row[1:])
             if not inner or not _is_boundary(edge):
                 continue
             for near in _rows(inner[-1 if at_end else 0], at_end=at_end):
                 sign = _sign(near[-1 if at_end else 0], signs)
-                if sign and at_end:
+                if sign:
                     yield (
-                        rf"\b behind {sign} demands a letter or digit directly behind"
-                        rf" it, so a {sign} at the end or before a space is not found;"
+                        rf"\b {side} {sign} demands a letter or digit directly {side}"
+                        rf" it, so a {sign} {elsewhere} a space is not found;"
                         r" drop the \b"
-                    )
-                elif sign:
-                    yield (
-                        rf"\b before {sign} demands a letter or digit directly before"
-                        rf" it, so a {sign} at the start or behind a space is not"
-                        r" found; drop the \b"
                     )
 
 

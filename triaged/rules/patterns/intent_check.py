@@ -10,7 +10,6 @@ from triaged.rules.patterns.reach import can_match, find_dead_part
 from triaged.rules.patterns.syntax import (
     Assertion,
     CharClass,
-    Leaf,
     Letter,
     Node,
     Repeat,
@@ -81,7 +80,6 @@ def _invisible(source: str) -> str | None:
 
 
 def _foreign_syntax(source: str, tree: Node) -> str | None:
-    """Return a message on pattern syntax of other languages and tools."""
     if (delimited := _DELIMITED.fullmatch(source)) is not None:
         inner, flags = delimited[1].replace(r"\/", "/"), delimited[2].lower()
         known = "".join(flag for flag in flags if flag in "ims")
@@ -150,7 +148,6 @@ def _odd_token(source: str) -> str | None:
 
 
 def _repetition(text: str) -> str:
-    """Format a repetition as RE2 reads it."""
     low, comma, high = ("".join(part.split()) for part in text[1:-1].partition(","))
     return f"{{{int(low or 0)}{comma}{int(high) if high else ''}}}"
 
@@ -166,24 +163,19 @@ def _odd_node(node: Node) -> str | None:
 
 
 def _dead_part(tree: Node) -> str | None:
-    """Return a message on a part of the pattern that can never match."""
     if (dead := find_dead_part(tree)) is None:
         return None
     assertion, leaf = dead
     whole = "it" if not can_match(tree) else "a part of it"
     if assertion is not None:
         why = f"{leaf.text} cannot follow {assertion.text} here"
-        hint = _AT_EDGE[_hinting(assertion, leaf).text]
+        hint = _AT_EDGE[leaf.text if leaf.text in {"^", "$"} else assertion.text]
     elif isinstance(leaf, CharClass) and not kinds_of(leaf):
         why, hint = f"{leaf.text} leaves no character", "say which are meant"
     else:
         why = f"{leaf.text} cannot stand where it does"
         hint = _AT_EDGE.get(leaf.text, "drop it")
     return f"{whole} can match no text: {why}; {hint}"
-
-
-def _hinting(assertion: Leaf, leaf: Leaf) -> Leaf:
-    return leaf if leaf.text in _AT_EDGE and leaf.text in "^$" else assertion
 
 
 def _asks_for_nothing(tree: Node) -> str | None:

@@ -1,7 +1,6 @@
 """Brings patterns into Unicode NFC, the form of the texts they are applied to."""
 
 import unicodedata
-from collections.abc import Iterator
 
 from triaged.rules.patterns.syntax import (
     Assertion,
@@ -13,6 +12,7 @@ from triaged.rules.patterns.syntax import (
     Sequence,
     bracket_parts,
     leaves,
+    letter_runs,
     nodes,
 )
 
@@ -23,9 +23,10 @@ def to_nfc(source: str, tree: Node) -> str:
         return source
     written: list[str] = []
     end = 0
-    for text, start in _plain_texts(tree):
-        written += (source[end:start], unicodedata.normalize("NFC", text))
-        end = start + len(text)
+    for run in letter_runs(tree, lambda letter: letter.text == letter.char):
+        text = "".join(letter.char for letter in run)
+        written += (source[end : run[0].start], unicodedata.normalize("NFC", text))
+        end = run[-1].end
     return "".join((*written, source[end:]))
 
 
@@ -54,22 +55,6 @@ def find_loose_mark(tree: Node) -> str | None:
         if loose is not None:
             return loose
     return _first_mark(tree)
-
-
-def _plain_texts(tree: Node) -> Iterator[tuple[str, int]]:
-    """Yield the runs of literal characters, each with its offset in the pattern."""
-    text, start = "", 0
-    for leaf in leaves(tree):
-        if not isinstance(leaf, Letter) or leaf.text != leaf.char:
-            continue
-        if text and leaf.start == start + len(text):
-            text += leaf.char
-            continue
-        if text:
-            yield text, start
-        text, start = leaf.char, leaf.start
-    if text:
-        yield text, start
 
 
 def _loose_in(parts: tuple[Node, ...]) -> str | None:

@@ -1,6 +1,6 @@
 """RE2's Set and Filter behind the core's ``Prefilter``: many patterns in one pass."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 import re2
@@ -23,17 +23,20 @@ def build_prefilter(sources: Sequence[str]) -> Prefilter:
     if len(free) <= _MAX_WITHOUT_LITERAL:
         return build_filter(sources)
     bound = sorted(set(range(len(sources))) - set(free))
-    parts = [(_build_small(_at(sources, group)), group) for group in _groups(free)]
+    groups = [
+        free[start : start + SET_PATTERNS]
+        for start in range(0, len(free), SET_PATTERNS)
+    ]
+    parts: list[tuple[Prefilter, Sequence[int]]] = [
+        (_build_small([sources[place] for place in group]), group) for group in groups
+    ]
     if bound:
-        parts.append((build_filter(_at(sources, bound)), bound))
-    return _Parts(parts)
+        parts.append((build_filter([sources[place] for place in bound]), bound))
+    return _joined(parts)
 
 
 def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | None:
-    """Build one automaton of all patterns; None if it exceeds the memory budget.
-
-    RE2 detects this when it compiles the set, so a compiled set does not fail later.
-    """
+    """Build one automaton of all patterns; None if it exceeds the memory budget."""
     one_pass = re2.Set.SearchSet(_options(max_mem))
     try:
         for source in sources:
@@ -41,55 +44,32 @@ def build_set(sources: Sequence[str], max_mem: int = _MAX_MEM) -> Prefilter | No
         one_pass.Compile()
     except re2.error:
         return None
-    return _Re2Matcher(one_pass.Match)
+    return _search(one_pass.Match)
 
 
 def build_filter(sources: Sequence[str]) -> Prefilter:
     """Build a prefilter that finds required literals before it tries patterns."""
     try:
-        return _Re2Matcher(_compile_filter(sources).Match)
+        return _search(_compile_filter(sources).Match)
     except re2.error:
         # It has too many literals for one automaton; a single pattern never does.
         if len(sources) == 1:
             raise
     middle = len(sources) // 2
     first, second = range(middle), range(middle, len(sources))
-    return _Parts(
-        (
-            (build_filter(sources[:middle]), first),
-            (build_filter(sources[middle:]), second),
-        )
-    )
+    halves = (build_filter(sources[:middle]), build_filter(sources[middle:]))
+    return _joined(list(zip(halves, (first, second), strict=True)))
 
 
-class _Re2Matcher:
-    """A compiled Set or Filter."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, found: Callable[[bytes], Collection[int] | None]) -> None:
-        self._found = found
-
-    def matches(self, text: str, /) -> Collection[int]:
-        """Return which of the patterns occur in the text, by their place."""
-        return self._found(text.encode()) or ()
+def _search(found: Callable[[bytes], Collection[int] | None]) -> Prefilter:
+    return lambda text: found(text.encode()) or ()
 
 
-class _Parts:
-    """Several prefilters, each with the indices of its patterns in the whole."""
-
-    __slots__ = ("_parts",)
-
-    def __init__(self, parts: Sequence[tuple[Prefilter, Sequence[int]]]) -> None:
-        self._parts = parts
-
-    def matches(self, text: str, /) -> Collection[int]:
-        """Return which of the patterns occur in the text, by their place."""
-        return [
-            places[found]
-            for prefilter, places in self._parts
-            for found in prefilter.matches(text)
-        ]
+def _joined(parts: Sequence[tuple[Prefilter, Sequence[int]]]) -> Prefilter:
+    """Join prefilters, each with the indices of its patterns in the whole."""
+    return lambda text: [
+        places[found] for prefilter, places in parts for found in prefilter(text)
+    ]
 
 
 def _build_small(sources: Sequence[str]) -> Prefilter:
@@ -107,15 +87,6 @@ def _compile_filter(sources: Sequence[str]) -> re2.Filter:
 def _needs_literal(source: str) -> bool:
     # A pattern that the filter keeps for an empty text requires no literal.
     return not _compile_filter([source]).Match(b"", potential=True)
-
-
-def _groups(places: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(places), SET_PATTERNS):
-        yield places[start : start + SET_PATTERNS]
-
-
-def _at(sources: Sequence[str], places: Sequence[int]) -> list[str]:
-    return [sources[place] for place in places]
 
 
 def _options(max_mem: int) -> re2.Options:

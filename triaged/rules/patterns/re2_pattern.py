@@ -9,13 +9,27 @@ from typing import Any, Final
 
 import re2
 
-from triaged.rules.patterns.cost_check import find_excess
 from triaged.rules.patterns.intent_check import find_misreading
 from triaged.rules.patterns.normalize import find_loose_mark, to_nfc
-from triaged.rules.patterns.syntax import MAX_DEPTH, Node, TooDeepError, parse, split
+from triaged.rules.patterns.syntax import (
+    MAX_DEPTH,
+    CharClass,
+    Choice,
+    Node,
+    Repeat,
+    Sequence,
+    TooDeepError,
+    parse,
+    split,
+)
 from triaged.rules.patterns.unsupported import find_unsupported
 
 MAX_PATTERN: Final = 4096
+# RE2 is linear in the text, but each step over a class (``.``, ``[…]``, ``\w``) in a
+# counted repetition may double the number of states, so the constant factor can be
+# large: ``[ab]*a[ab]{900}c`` takes a tenth of a second on 10,000 characters.
+MAX_CLASSES: Final = 50
+MAX_REPETITIONS: Final = 500
 
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False
@@ -54,12 +68,10 @@ class Re2Pattern:
 
 
 def compile_pattern(source: str) -> Re2Pattern:
-    """Compile a pattern.
+    """Compile a pattern; the module says what is accepted.
 
     Raises:
-        InvalidPatternError: RE2 does not support it, or would read it in a way that
-            its author probably did not mean.
-
+        InvalidPatternError: it is not.
     """
     if not source:
         message = "an empty pattern matches everything; say what to look for"
@@ -101,12 +113,35 @@ def _normalized(source: str, tree: Node) -> tuple[str, Node]:
 
 
 def _costly(tree: Node) -> str | None:
-    if (excess := find_excess(tree)) is None:
+    leaves, classes, written = _spelled_out(tree)
+    if classes > MAX_CLASSES:
+        excess = f"{classes} classes (., […], \\w and the like); at most {MAX_CLASSES}"
+    elif leaves - written > MAX_REPETITIONS:
+        excess = f"{leaves - written} repetitions; at most {MAX_REPETITIONS}"
+    else:
         return None
     return (
         f"it spells out {excess}, which hostile text can make slow;"
         " write * or + for a large {…}"
     )
+
+
+def _spelled_out(node: Node) -> tuple[int, int, int]:
+    """Count leaves and classes with all repetitions expanded, and leaves as written."""
+    match node:
+        case Sequence(parts) | Choice(parts):
+            counts = [_spelled_out(part) for part in parts]
+            return (
+                sum(count[0] for count in counts),
+                sum(count[1] for count in counts),
+                sum(count[2] for count in counts),
+            )
+        case Repeat(part, least, most):
+            leaves, classes, written = _spelled_out(part)
+            times = max(most or least, 1)
+            return leaves * times, classes * times, written
+        case _:
+            return 1, int(isinstance(node, CharClass)), 1
 
 
 def _set_of(source: str) -> Any:  # noqa: ANN401 (untyped)
@@ -121,7 +156,6 @@ def _set_of(source: str) -> Any:  # noqa: ANN401 (untyped)
 
 
 def _explain(source: str, error: Exception) -> str:
-    """Describe what RE2 does not support, in the terms of other regex engines."""
     if (named := find_unsupported(split(source))) is not None:
         return named
     detail = error.args[0] if error.args else ""

@@ -8,15 +8,10 @@ node of the tree maps a set of positions to a set of positions.
 
 from collections.abc import Callable, Iterator
 from functools import reduce
-from typing import Final
+from operator import or_
+from typing import Final, NamedTuple, get_args
 
-from triaged.rules.patterns.chars import (
-    EDGE,
-    NEWLINE,
-    OTHER,
-    WORD,
-    kinds_of,
-)
+from triaged.rules.patterns.chars import EDGE, NEWLINE, OTHER, WORD, kinds_of
 from triaged.rules.patterns.syntax import (
     Assertion,
     AssertionKind,
@@ -29,8 +24,6 @@ from triaged.rules.patterns.syntax import (
     Sequence,
     leaves,
 )
-
-Step = Callable[[Node, int], int]
 
 KINDS: Final = (EDGE, NEWLINE, WORD, OTHER)
 ANYWHERE: Final = 0xFFFF
@@ -66,14 +59,7 @@ def _places(wanted: Callable[[int, int], bool]) -> int:
 
 _ASSERTED: Final[dict[AssertionKind, int]] = {
     kind: _places(lambda before, after, kind=kind: holds(kind, before, after))  # type: ignore[misc]
-    for kind in (
-        "text start",
-        "text end",
-        "line start",
-        "line end",
-        "word boundary",
-        "no boundary",
-    )
+    for kind in get_args(AssertionKind)
 }
 _AFTER: Final = [
     _places(lambda before, _, kinds=kinds: bool(before & kinds))  # type: ignore[misc]
@@ -110,51 +96,16 @@ def find_dead_part(tree: Node) -> tuple[Leaf | None, Leaf] | None:
     return None if dead is None else _obstacle(*dead)
 
 
-def _forward(node: Node, places: int) -> int:
-    """Return where a match of the node can end if it begins at one of the positions."""
-    match node:
-        case Letter() | CharClass():
-            return _AFTER[_kinds_after(places) & kinds_of(node)]
-        case Assertion(kind=kind):
-            return places & _ASSERTED[kind]
-        case Sequence(parts):
-            return reduce(lambda reached, part: _forward(part, reached), parts, places)
-        case Choice(options):
-            return reduce(lambda found, one: found | _forward(one, places), options, 0)
-        case Repeat():
-            return _repeated(node, places, _forward)
+class _Direction(NamedTuple):
+    """Forward or backward through a pattern.
 
+    ``kinds_at`` gives the kinds of the characters next to positions, and ``beyond`` the
+    positions on the other side of characters of such kinds.
+    """
 
-def _backward(node: Node, places: int) -> int:
-    """Return where a match of the node can begin if it ends at one of the positions."""
-    match node:
-        case Letter() | CharClass():
-            return _BEFORE[_kinds_before(places) & kinds_of(node)]
-        case Assertion(kind=kind):
-            return places & _ASSERTED[kind]
-        case Sequence(parts):
-            return reduce(
-                lambda reached, part: _backward(part, reached), reversed(parts), places
-            )
-        case Choice(options):
-            return reduce(lambda found, one: found | _backward(one, places), options, 0)
-        case Repeat():
-            return _repeated(node, places, _backward)
-
-
-def _repeated(node: Repeat, places: int, step: Step) -> int:
-    for _ in range(node.least):
-        reached = step(node.part, places)
-        if reached == places:
-            break
-        places = reached
-    more = 1000 if node.most is None else node.most - node.least
-    for _ in range(more):
-        reached = places | step(node.part, places)
-        if reached == places:
-            break
-        places = reached
-    return places
+    kinds_at: Callable[[int], int]
+    beyond: list[int]
+    step: int
 
 
 def _kinds_after(places: int) -> int:
@@ -165,12 +116,53 @@ def _kinds_before(places: int) -> int:
     return sum(kind for row, kind in enumerate(KINDS) if places >> (4 * row) & 15)
 
 
+_FORWARD: Final = _Direction(_kinds_after, _AFTER, 1)
+_BACKWARD: Final = _Direction(_kinds_before, _BEFORE, -1)
+
+
+def _reached(node: Node, places: int, direction: _Direction) -> int:
+    match node:
+        case Letter() | CharClass():
+            kinds = direction.kinds_at(places) & kinds_of(node)
+            return direction.beyond[kinds]
+        case Assertion(kind=kind):
+            return places & _ASSERTED[kind]
+        case Sequence(parts):
+            for part in parts[:: direction.step]:
+                places = _reached(part, places, direction)
+            return places
+        case Choice(options):
+            return reduce(or_, (_reached(one, places, direction) for one in options), 0)
+        case Repeat(part, least, most):
+            more = 1000 if most is None else most - least
+            places = _repeat(lambda at: _reached(part, at, direction), places, least)
+            return _repeat(lambda at: at | _reached(part, at, direction), places, more)
+
+
+def _repeat(step: Callable[[int], int], places: int, times: int) -> int:
+    for _ in range(times):
+        reached = step(places)
+        if reached == places:
+            break
+        places = reached
+    return places
+
+
+def _forward(node: Node, places: int) -> int:
+    """Return where a match of the node can end if it begins at one of the positions."""
+    return _reached(node, places, _FORWARD)
+
+
+def _backward(node: Node, places: int) -> int:
+    """Return where a match of the node can begin if it ends at one of the positions."""
+    return _reached(node, places, _BACKWARD)
+
+
 def _dead_parts(node: Node, before: int, after: int) -> Iterator[tuple[Node, int]]:
     """Yield the parts that take part in no match, with the positions before them.
 
     The node is reached at the positions ``before``, and the rest of the pattern can
     match from the positions ``after``.
-
     """
     if node == Sequence(()):
         return

@@ -5,7 +5,7 @@ RE2: how far ``(?i)`` extends, that ``a{01}`` is literal text, where ``\Q`` ends
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -79,7 +79,6 @@ class Leaf:
 
     @property
     def end(self) -> int:
-        """The offset just behind the leaf."""
         return self.start + len(self.text)
 
 
@@ -138,11 +137,7 @@ class TooDeepError(ValueError):
 
 
 def parse(source: str) -> Node:
-    """Return the tree of a pattern that RE2 accepts.
-
-    Raises:
-        TooDeepError: its groups are nested too deeply.
-    """
+    """Return the tree of a pattern that RE2 accepts, or raise TooDeepError."""
     groups = [_Group(_Flags())]
     for token in split(source):
         group = groups[-1]
@@ -168,14 +163,9 @@ def parse(source: str) -> Node:
 
 def leaves(node: Node) -> Iterator[Letter | CharClass | Assertion]:
     """Yield the leaves of a tree, in the order of the pattern."""
-    match node:
-        case Sequence(parts) | Choice(parts):
-            for part in parts:
-                yield from leaves(part)
-        case Repeat(part):
-            yield from leaves(part)
-        case _:
-            yield node
+    return (
+        one for one in nodes(node) if isinstance(one, Letter | CharClass | Assertion)
+    )
 
 
 def nodes(node: Node) -> Iterator[Node]:
@@ -189,6 +179,22 @@ def nodes(node: Node) -> Iterator[Node]:
             yield from nodes(part)
         case _:
             return
+
+
+def letter_runs(
+    tree: Node, is_wanted: Callable[[Letter], bool]
+) -> Iterator[list[Letter]]:
+    """Yield the runs of adjacent letters that are wanted."""
+    run: list[Letter] = []
+    for leaf in leaves(tree):
+        if not isinstance(leaf, Letter) or not is_wanted(leaf):
+            continue
+        if run and leaf.start != run[-1].end:
+            yield run
+            run = []
+        run.append(leaf)
+    if run:
+        yield run
 
 
 def bracket_parts(text: str) -> list[str]:

@@ -9,13 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from triaged.rules.patterns.chars import (
-    EDGE,
-    candidates,
-    first_edges,
-    kind_of,
-    takes,
-)
+from triaged.rules.patterns.chars import EDGE, candidates, first_edges, kind_of, takes
 from triaged.rules.patterns.reach import holds, matches_empty_text
 from triaged.rules.patterns.syntax import (
     Assertion,

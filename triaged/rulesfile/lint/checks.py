@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
-from triaged.rules.conditions import CreatedAt, iter_leaves
+from triaged.rules.conditions import Condition, CreatedAt, iter_leaves
+from triaged.rules.context import EvaluationContext, build_context
+from triaged.rules.evaluate import evaluate
 from triaged.rules.rule import Mode
 from triaged.rules.task import Task
 from triaged.rulesfile.document import (
@@ -14,13 +16,7 @@ from triaged.rulesfile.document import (
 )
 from triaged.rulesfile.lint.doubts import find_doubts
 from triaged.rulesfile.lint.example import example_of, truth_in
-from triaged.rulesfile.lint.sample_tasks import (
-    holds_for_all,
-    is_unknown_for_some,
-    metadata_paths,
-    sample_context,
-    sample_tasks,
-)
+from triaged.rulesfile.lint.sample_tasks import NOW, metadata_paths, sample_tasks
 from triaged.rulesfile.lint.unreachable import find_unreachable
 from triaged.rulesfile.lint.untested import find_untested
 from triaged.rulesfile.problems import ProblemCollector
@@ -107,24 +103,29 @@ def _check_matches_everything(
     min_age = draft.safety.min_age
     tasks = sample_tasks(types, min_age)
     matches = [placed.rule.match for placed in draft.rules]
-    seen = sample_context(matches, tasks)
+    context = build_context(matches, tasks, now=NOW)
     for placed in draft.rules:
         match = placed.rule.match
-        if placed.rule.reason is None or not holds_for_all(match, tasks, seen):
+        if placed.rule.reason is None or not _is_met_by_all(match, tasks, context):
             continue
         paths = sorted(set(metadata_paths(match)))
         timed = any(isinstance(leaf, CreatedAt) for leaf in iter_leaves(match))
-        others = (
-            sample_tasks(types, min_age, paths=paths, all_week=timed)
-            if paths or timed
-            else []
-        )
-        if holds_for_all(match, others, sample_context([match], others)):
+        others: list[Task] = []
+        if paths or timed:
+            others = sample_tasks(types, min_age, paths=paths, all_week=timed)
+        other_context = build_context([match], others, now=NOW)
+        if _is_met_by_all(match, others, other_context):
             report.error(
                 placed.match_place,
                 "the match holds for every task, so the rule would dismiss everything;"
                 " say which tasks are meant",
             )
+
+
+def _is_met_by_all(
+    match: Condition, tasks: Sequence[Task], context: EvaluationContext
+) -> bool:
+    return all(evaluate(match, task, context) is True for task in tasks)
 
 
 def _warn_unknown(
@@ -134,8 +135,8 @@ def _warn_unknown(
     paths = list(dict.fromkeys(metadata_paths(match)))
     if not paths:
         return
-    seen = sample_context([match], tasks)
-    if not is_unknown_for_some(match, tasks, seen):
+    context = build_context([match], tasks, now=NOW)
+    if all(evaluate(match, task, context) is not None for task in tasks):
         return
     keys = " or ".join(f"metadata.{path}" for path in paths)
     guards = ", ".join(f"{path}: {{missing: false}}" for path in paths)

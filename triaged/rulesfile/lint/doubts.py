@@ -1,16 +1,18 @@
 """Warnings about what a rules file as a whole probably does not mean."""
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final
 
 from triaged.rules.conditions import (
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     In,
+    ListFile,
+    ListId,
     MetadataMatches,
     MetadataTest,
     Pattern,
@@ -23,9 +25,24 @@ from triaged.rules.patterns.syntax import parse
 from triaged.rules.task import Json
 from triaged.rulesfile.document import LocatedMatch, RulesDocument
 from triaged.rulesfile.lint.sample_tasks import metadata_paths
-from triaged.rulesfile.lint.text_doubts import find_text_doubt
 from triaged.rulesfile.problems import Location, ProblemCollector, quote_for_message
 
+# What hardly stands in a text, and often in a pattern.
+_OF_PATTERNS: Final = re.compile(
+    r"""
+      ^ \(\? [a-zA-Z]+ [:)]                     # (?i)
+    | ^ \\b | \\b $                             # \bword\b
+    | \\ [dDwWsS] (?: [+*?{] | $ | \\ )          # \d+
+    | (?<! \.) \. (?: \* | \+ (?! \w) )          # .*
+    | \[ \^? (?: a-z | A-Z | 0-9 )              # [a-z]
+    | ^ \^ \w | [a-z]{3} \$ $                    # ^word, word$
+    | ^ \* | \w \* $                            # word*, as in a shell
+    | [^\W\d] \| [^\W\d]                        # one|other
+    | ^ / [^/]+ / [gimsux]+ $                   # /word/i
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_QUOTED: Final = re.compile(r"(['\"])[^'\"]+\1|.+,", re.DOTALL)
 # Shorter names that differ in one letter are different names: min and max, x and y.
 _SHORTEST: Final = 4
 
@@ -42,10 +59,12 @@ def find_doubts(draft: RulesDocument, report: ProblemCollector) -> None:
                     f" this case only; begin it with (?i) to protect"
                     f" {word.swapcase()!r} too",
                 )
+    in_lists: dict[ListId, tuple[str, ...]] = {}
     for match in _matches(draft):
-        for text, source in _compared_texts(match.condition):
-            if why := find_text_doubt(text):
-                report.warn(match.place, f"{source}{quote_for_message(text)} {why}")
+        for leaf in iter_leaves(match.condition):
+            if isinstance(leaf, DescriptionIs | MetadataMatches):
+                for doubt in _text_doubts(leaf.test, in_lists):
+                    report.warn(match.place, doubt)
     _warn_spellings(draft, report)
 
 
@@ -82,13 +101,8 @@ def _similar_pairs(keys: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _used_paths(draft: RulesDocument) -> Iterator[tuple[str, Location]]:
-    for protection in draft.protect:
-        yield from (
-            (path, protection.place) for path in metadata_paths(protection.condition)
-        )
-    for placed in draft.rules:
-        match = placed.rule.match
-        yield from ((path, placed.match_place) for path in metadata_paths(match))
+    for match in _matches(draft):
+        yield from ((path, match.place) for path in metadata_paths(match.condition))
     for test in draft.tests:
         for task in (test.task, *test.other_tasks):
             paths = _paths_in(task.fields.get("metadata"))
@@ -139,30 +153,46 @@ def _words(key: str) -> list[str]:
 def _patterns(condition: Condition) -> Iterator[Pattern]:
     for leaf in iter_leaves(condition):
         match leaf:
-            case DescriptionMatches(patterns) | MetadataMatches(_, Regex(patterns)):
+            case DescriptionIs(Regex(patterns)) | MetadataMatches(_, Regex(patterns)):
                 yield from patterns
             case _:
                 pass
 
 
-def _compared_texts(condition: Condition) -> Iterator[tuple[str, str]]:
-    """Yield the texts that are compared as they are, each with its list and line."""
-    for leaf in iter_leaves(condition):
-        match leaf:
-            case DescriptionIs(test) | MetadataMatches(_, test):
-                yield from _texts_of(test)
-            case _:
-                pass
-
-
-def _texts_of(test: MetadataTest) -> Iterator[tuple[str, str]]:
+def _text_doubts(
+    test: MetadataTest, in_lists: dict[ListId, tuple[str, ...]]
+) -> Iterable[str]:
+    """Say which texts were probably meant otherwise; each list is read only once."""
     match test:
         case Equals(str(value)):
-            yield value, ""
-        case In(entries, file) | Words(entries, file):
-            for number, entry in enumerate(entries):
-                if isinstance(entry, str):
-                    listed = f"list {file.name}:{file.lines[number]}: " if file else ""
-                    yield entry, listed
+            return _doubts_in((value,), None)
+        case In(entries, None) | Words(entries, None):
+            return _doubts_in(entries, None)
+        case In(entries, ListFile() as file) | Words(entries, ListFile() as file):
+            if file.id not in in_lists:
+                in_lists[file.id] = tuple(_doubts_in(entries, file))
+            return in_lists[file.id]
         case _:
-            return
+            return ()
+
+
+def _doubts_in(texts: Sequence[Json], file: ListFile | None) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        if isinstance(text, str) and (why := _text_doubt(text)):
+            listed = f"list {file.name}:{file.lines[number]}: " if file else ""
+            yield f"{listed}{quote_for_message(text)} {why}"
+
+
+def _text_doubt(text: str) -> str:
+    """Return why a text was probably meant otherwise; empty if it was not."""
+    if _OF_PATTERNS.search(text) is not None:
+        return (
+            "looks like a pattern, but is compared as it stands; write regex for a"
+            " pattern"
+        )
+    if _QUOTED.fullmatch(text) is not None:
+        return (
+            "has quotes around it or a comma behind it, which are part of the text that"
+            " is looked for; drop them if only the text is meant"
+        )
+    return ""

@@ -27,7 +27,6 @@ class Example:
     other_tasks: tuple[TestTask, ...] = ()
 
     def tasks(self) -> list[Task]:
-        """Return the listed tasks, the one under test first."""
         return build_task_list(self.task, self.other_tasks, NOW)
 
     def as_json(self) -> dict[str, Json]:
@@ -72,11 +71,7 @@ def decide_first(
     *,
     now: datetime,
 ) -> Decision:
-    """Decide like ``decide``, but on the first task only.
-
-    ``duplicates`` are the duplicate conditions of the ruleset, found once by the
-    caller.
-    """
+    """Decide on the first task only; ``duplicates`` are those of the ruleset."""
     if 0 in ambiguous_rows(tasks):
         return Decision(tasks[0], LeaveCause.MALFORMED)
     return decide_one(ruleset, tasks[0], build_context(duplicates, tasks, now=now))

@@ -1,8 +1,7 @@
 """Proposes missing tests: tests that fail when a condition is dropped.
 
-A proposal is an existing test with one change, so that it resembles the others. Each
-change is evaluated: a proposed test passes with the rules as written, and fails with
-the mutant.
+A proposal is an existing test with one change. It passes with the rules as written, and
+fails with the mutant.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -64,10 +63,7 @@ class MissingTests:
     def propose(
         self, mutants: Iterable[Mutant], *, elapsed: Callable[[], float]
     ) -> Iterator[tuple[Mutant, NewTest | None]]:
-        """Yield each surviving mutant with a test proposed for it, or None.
-
-        ``elapsed`` returns the seconds spent so far.
-        """
+        """Yield each mutant with a proposed test or None; ``elapsed`` gives seconds."""
         left = MAX_TESTS
         for _, group in groupby(mutants, key=lambda mutant: mutant.subject):
             changed: list[tuple[Example, TriState]] | None = None
@@ -81,10 +77,7 @@ class MissingTests:
                 yield mutant, test
 
     def _changed(self, mutant: Mutant) -> list[tuple[Example, TriState]]:
-        """Return variations of the test tasks that the match is meant for.
-
-        Each comes with the result of the match as written.
-        """
+        """Return variations of tasks that the match is meant for, and its results."""
         tight = mutant.tight
         meant = (e for e in self._examples if truth_in(e, tight) is not False)
         return [
@@ -179,7 +172,6 @@ def _known(fields: Sequence[Mapping[str, Json]], key: str) -> list[Json]:
 
 
 def _near(field: str, value: Json) -> Iterator[Json]:
-    """Yield values close to this one."""
     if field == "type":
         yield from DOCUMENTED_TYPES
     elif isinstance(value, str):

@@ -16,7 +16,6 @@ from triaged.rules.conditions import (
     Condition,
     CreatedAt,
     DescriptionIs,
-    DescriptionMatches,
     MetadataMatches,
     Missing,
     Not,
@@ -49,7 +48,7 @@ class Mutant:
 
     ``subject`` names the rule or the protect entry, and ``dropped`` the condition
     removed from it; ``rule`` is None for protection. ``tight`` is the match as written,
-    ``loose`` the match of the mutant.
+    ``loose`` that of the mutant.
     """
 
     subject: str
@@ -97,11 +96,7 @@ def find_survivors(
     now: datetime,
     elapsed: Callable[[], float],
 ) -> Survivors:
-    """Run the tests of a file, which pass with its ruleset, on each mutant.
-
-    ``elapsed`` tells how many seconds this has taken so far.
-
-    """
+    """Run tests, which pass with the ruleset, on its mutants, within MAX_SECONDS."""
     runner = _Runner(tests, ruleset, now=now)
     found: list[Mutant] = []
     tried = total = 0
@@ -122,8 +117,6 @@ _SeenTest: TypeAlias = tuple[RuleTest, Task, EvaluationContext]
 
 
 class _Runner:
-    """Runs the tests of a file, which pass with its ruleset, on its mutants."""
-
     def __init__(
         self, tests: Sequence[RuleTest], ruleset: Ruleset, *, now: datetime
     ) -> None:
@@ -134,7 +127,6 @@ class _Runner:
         self._seen = [self._look(test) for test in tests]
 
     def affected(self, mutant: Mutant) -> list[_SeenTest]:
-        """Return the tests whose result the mutation can change."""
         return [
             (test, task, context)
             for test, task, context in self._seen
@@ -143,7 +135,6 @@ class _Runner:
         ]
 
     def survives(self, mutant: Mutant, affected: Sequence[_SeenTest]) -> bool:
-        """Return whether all tests pass with the mutant as well."""
         return not any(
             _acts(mutant, test.adapt(mutant.loose), task, context)
             is not (mutant.rule is None)
@@ -223,8 +214,8 @@ def _narrower(condition: Condition) -> Iterator[tuple[str, Condition]]:
         case AnyOf(parts) if len(parts) > 1:
             for part, rest in _each_left_out(parts):
                 yield describe_condition(part), AnyOf(rest)
-        case DescriptionMatches(patterns):
-            yield from _fewer(patterns, DescriptionMatches)
+        case DescriptionIs(Regex(patterns)):
+            yield from _fewer(patterns, lambda some: DescriptionIs(Regex(some)))
         case DescriptionIs(Words(phrases, None)):
             yield from _fewer(phrases, lambda some: DescriptionIs(Words(some)))
         case MetadataMatches(path, Regex(patterns)):

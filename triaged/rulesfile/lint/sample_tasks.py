@@ -10,8 +10,6 @@ from triaged.rules.conditions import (
     MetadataMatches,
     iter_leaves,
 )
-from triaged.rules.context import EvaluationContext, build_context
-from triaged.rules.evaluate import evaluate
 from triaged.rules.task import Json, Task, parse_task
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
@@ -43,8 +41,7 @@ def sample_tasks(
 ) -> list[Task]:
     """Return tasks of every type, description and age that a rule could act on.
 
-    Each of the given metadata paths holds an unexpected value; there is no other
-    metadata.
+    Their only metadata is an unexpected value at each of the given paths.
     """
     some = _AGES_ALL_WEEK if all_week else _AGES
     ages = [min_age + timedelta(seconds=1), *(age for age in some if age > min_age)]
@@ -63,27 +60,6 @@ def sample_tasks(
         for index, description in enumerate(_DESCRIPTIONS)
         for kind in types
     ]
-
-
-def sample_context(
-    conditions: Iterable[Condition], tasks: Sequence[Task]
-) -> EvaluationContext:
-    """Build the evaluation context of the sample tasks for these conditions."""
-    return build_context(conditions, tasks, now=NOW)
-
-
-def holds_for_all(
-    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
-) -> bool:
-    """Return whether the condition is true for all of the tasks."""
-    return all(evaluate(condition, task, seen) is True for task in tasks)
-
-
-def is_unknown_for_some(
-    condition: Condition, tasks: Iterable[Task], seen: EvaluationContext
-) -> bool:
-    """Return whether the condition is unknown for at least one of the tasks."""
-    return any(evaluate(condition, task, seen) is None for task in tasks)
 
 
 def metadata_paths(condition: Condition) -> Iterator[str]:

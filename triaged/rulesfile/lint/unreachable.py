@@ -13,7 +13,6 @@ from triaged.rules.conditions import (
     AnyOf,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     GreaterThan,
     In,
@@ -78,8 +77,6 @@ def _subsumed_by(part: Condition, want: Condition) -> bool:
     match part, want:
         case TypeIn(types), TypeIn(wanted):
             return set(types) <= set(wanted)
-        case DescriptionMatches(patterns), DescriptionMatches(wanted_patterns):
-            return set(patterns) <= set(wanted_patterns)
         case AgeBetween(over, under), AgeBetween(least, most):
             older = least is None or (over is not None and over >= least)
             return older and (most is None or (under is not None and under <= most))
@@ -129,7 +126,7 @@ def _index_keys(parts: _Parts) -> set[str]:
 
 def _selectivity(part: Condition) -> int:
     match part:
-        case DescriptionMatches() | MetadataMatches(_, Equals() | In()):
+        case DescriptionIs(Regex()) | MetadataMatches(_, Equals() | In()):
             return 0
         case MetadataMatches():
             return 1
@@ -146,7 +143,7 @@ def _keys(parts: _Parts) -> Iterator[str]:
         match part:
             case TypeIn(types):
                 yield from (f"type {name}" for name in types)
-            case DescriptionMatches(patterns):
+            case DescriptionIs(Regex(patterns)):
                 yield from (f"description {pattern.source}" for pattern in patterns)
             case MetadataMatches(path, (Equals() | In()) as test):
                 yield from (f"{path} is {_key(value)}" for value in _options(test))

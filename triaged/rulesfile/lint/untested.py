@@ -23,7 +23,6 @@ class _Case:
     tasks: Sequence[Task]
 
     def result(self, match: Condition) -> TriState:
-        """Evaluate a match on the task of the test."""
         match = self.test.adapt(match)
         context = build_context([match], self.tasks, now=self.now)
         return evaluate(match, self.tasks[0], context)

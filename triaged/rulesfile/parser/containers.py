@@ -4,16 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from triaged.rules.task import Json, nfc
+from triaged.rules.task import Json
 from triaged.rulesfile.lists import find_hidden
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar, Sequence
-from triaged.rulesfile.parser.scalars import (
-    Kind,
-    kind_at,
-    parse_bool,
-    suggest_fix,
-    suggest_quotes,
-)
+from triaged.rulesfile.parser.scalars import Kind, kind_at, suggest_quotes
 from triaged.rulesfile.parser.snippets import Snippets, examples, for_key
 from triaged.rulesfile.parser.synonyms import Synonyms, in_this_language
 from triaged.rulesfile.parser.values import FieldType, Schema, report_unexpected
@@ -25,7 +19,6 @@ from triaged.rulesfile.problems import (
     closest_match,
     quote_for_message,
     suggest,
-    yaml_quote,
 )
 
 T = TypeVar("T")
@@ -58,11 +51,7 @@ def unique_items(
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A known key of a record, with the type of its value and its description.
-
-    ``title`` is the heading that editors show, made from the name unless given.
-
-    """
+    """A known key of a record; editors show ``title``, or else its name, as heading."""
 
     name: str
     shape: FieldType[Any]
@@ -80,8 +69,8 @@ class Field:
 class ParsedMapping:
     """The parsed content of a record: values and locations, in the order of the file.
 
-    ``complete`` is False if a problem in it was reported; ``meant`` are the known keys
-    that misspelled ones probably stand for.
+    ``complete`` is False if a problem in it was reported; ``suggested_keys`` are the
+    known keys that misspelled ones probably stand for.
     """
 
     place: Location
@@ -91,7 +80,6 @@ class ParsedMapping:
     suggested_keys: frozenset[str]
 
     def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401
-        """Return the value of a key, or the default if the file does not have it."""
         return self.values.get(name, default)
 
 
@@ -151,14 +139,11 @@ class Record:
                 key = instead.removeprefix("write ").partition(":")[0]
                 meant.add(key or closest_match(name, known))
                 if instead:
-                    found_key = f"unknown key {quote_for_message(name)}"
-                    report.error(place, f"{found_key}; {instead}")
-                    continue
-                why = f"; {self.key_advice}" if self.key_advice else ""
-                offer = suggest(name, known)
-                report.error(
-                    place, f"unknown key {quote_for_message(name)}{offer}{why}"
-                )
+                    advice = f"; {instead}"
+                else:
+                    why = f"; {self.key_advice}" if self.key_advice else ""
+                    advice = f"{suggest(name, known)}{why}"
+                report.error(place, f"unknown key {quote_for_message(name)}{advice}")
         for wanted in self.fields:
             if wanted.required and wanted.name not in meant.union(found):
                 message = f"missing key {wanted.name!r}: {wanted.description}"
@@ -211,7 +196,6 @@ class DictOf(Generic[T]):
 
 
 def _key_problem(key: str) -> str:
-    """Return what is wrong with a key; empty if nothing is."""
     parts = key.split(".")
     if not all(part.strip() for part in parts):
         return "has an empty part; write a dotted path"
@@ -237,72 +221,8 @@ class Ref(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class JsonValue:
-    """Any JSON value that is unambiguous in YAML; null only if ``null`` is set."""
-
-    null: bool = False
-    label: str = "a value"
-
-    def read(self, node: Node, report: ProblemCollector) -> "Json | Invalid":
-        match node:
-            case Scalar():
-                return self._scalar(node, report)
-            case Sequence(items=items):
-                read = [JsonValue(null=True).read(item, report) for item in items]
-                values = [value for value in read if not isinstance(value, Invalid)]
-                return values if len(values) == len(read) else INVALID
-            case Mapping():
-                return self._mapping(node, report)
-            case _:
-                return INVALID
-
-    def _mapping(self, node: Mapping, report: ProblemCollector) -> "Json | Invalid":
-        found: dict[str, Json] = {}
-        for key, _, child in unique_items(node, report):
-            value = JsonValue(null=True).read(child, report)
-            if not isinstance(value, Invalid):
-                found[key] = value
-        return found if len(found) == len(node.pairs) else INVALID
-
-    def _scalar(self, node: Scalar, report: ProblemCollector) -> "Json | Invalid":
-        match kind_at(node):
-            case Kind.STRING:
-                return nfc(node.value)
-            case Kind.NULL if self.null:
-                return None
-            case Kind.NULL:
-                advice = "a null counts as missing: write missing: true"
-                return report_unexpected(self.label, node, report, advice)
-            case Kind.BOOLEAN:
-                return parse_bool(node.value)
-            case Kind.INTEGER:
-                return int(node.value)
-            case Kind.DECIMAL if repr(float(node.value)) == node.value:
-                return float(node.value)
-            case Kind.DECIMAL:
-                meant = repr(float(node.value))
-                advice = (
-                    f"as a number write {meant}, as a string {yaml_quote(node.value)}"
-                )
-                return report_unexpected(self.label, node, report, advice)
-            case _:
-                return report_unexpected(
-                    self.label, node, report, suggest_fix(node.value)
-                )
-
-    def schema(self) -> Schema:
-        if self.null:
-            return {}
-        return {"type": ["string", "number", "boolean", "array", "object"]}
-
-
-@dataclass(frozen=True, slots=True)
 class ListOf(Generic[T]):
-    """A list; it may be empty only if ``empty`` is set.
-
-    With ``partial``, invalid items are reported and skipped, for lists whose items are
-    independent of each other.
-    """
+    """A list; ``keep_valid`` skips invalid items, where items are independent."""
 
     label: str
     item: FieldType[T]
@@ -351,11 +271,24 @@ class Mapped(Generic[T, U]):
 
     def read(self, node: Node, report: ProblemCollector) -> U | Invalid:
         value = self.shape.read(node, report)
-        return (
-            INVALID
-            if isinstance(value, Invalid)
-            else self.build(value, node.place, report)
-        )
+        if isinstance(value, Invalid):
+            return value
+        return self.build(value, node.place, report)
+
+    def schema(self) -> Schema:
+        return self.shape.schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Built(Generic[T, U]):
+    """A type whose every value ``build`` can convert."""
+
+    shape: FieldType[T]
+    build: Callable[[T], U]
+
+    def read(self, node: Node, report: ProblemCollector) -> U | Invalid:
+        value = self.shape.read(node, report)
+        return value if isinstance(value, Invalid) else self.build(value)
 
     def schema(self) -> Schema:
         return self.shape.schema()

@@ -14,6 +14,7 @@ from triaged.rules.conditions import (
 )
 from triaged.rules.task import DOCUMENTED_TYPES
 from triaged.rulesfile.parser.containers import (
+    Built,
     Field,
     ListOf,
     Mapped,
@@ -24,12 +25,11 @@ from triaged.rulesfile.parser.containers import (
 )
 from triaged.rulesfile.parser.nodes import Node, Sequence
 from triaged.rulesfile.parser.operators import METADATA, DescriptionType
-from triaged.rulesfile.parser.references import EnumType, NameReference
+from triaged.rulesfile.parser.references import NameReference, OneOf
 from triaged.rulesfile.parser.snippets import IN_MATCH as MATCH_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_MATCH
 from triaged.rulesfile.parser.times import AGE, CREATED
 from triaged.rulesfile.parser.values import (
-    FieldType,
     Number,
     Schema,
     String,
@@ -37,7 +37,6 @@ from triaged.rulesfile.parser.values import (
     report_unexpected,
 )
 from triaged.rulesfile.problems import (
-    INVALID,
     Invalid,
     Location,
     ProblemCollector,
@@ -55,28 +54,19 @@ TYPE: Final = NameReference(
 _COMPARABLE: Final = ("type", "description", "metadata.…")
 
 
-def _type_is(
-    types: tuple[str, ...], _place: Location, _report: ProblemCollector
-) -> TypeIn:
-    return TypeIn(types)
-
-
-# --- duplicate ----------------------------------------------------------------------
-
-
 class _FieldPath:
     """A text field of a task: type, description, or a path into the metadata."""
 
     def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         path = String("a field").read(node, report)
         if isinstance(path, Invalid):
-            return INVALID
-        top, dot, rest = path.partition(".")
+            return path
+        top, _, rest = path.partition(".")
         if path in {"type", "description"}:
             return path
         if top == "metadata" and all(part.strip() for part in rest.split(".")):
             return path
-        if path == "metadata" or (top == "metadata" and dot):
+        if top == "metadata":
             why = "it is no text; name a key in it: metadata.campaign_id"
         elif path in {"id", "status", "created_at"}:
             why = "it tells equal tasks nothing; use type, description or metadata.…"
@@ -104,13 +94,13 @@ _DUPLICATE: Final = Record(
         ),
         Field(
             "keep",
-            EnumType("task to keep", tuple(Keep)),
+            OneOf("task to keep", tuple(Keep)),
             "Which of several equal tasks stays; the oldest unless told otherwise.",
             title="Task to keep",
         ),
         Field(
             "ignore",
-            OneOrMany("numbers or punctuation", EnumType("part", tuple(Ignore))),
+            OneOrMany("numbers or punctuation", OneOf("part", tuple(Ignore))),
             "What of the description does not count: numbers, punctuation.",
             title="Ignored parts",
         ),
@@ -146,21 +136,6 @@ def _duplicate(
     )
 
 
-# --- the whole match ----------------------------------------------------------------
-
-
-def _all(
-    parts: tuple[Condition, ...], _place: Location, _report: ProblemCollector
-) -> AllOf:
-    return AllOf(parts)
-
-
-def _any(
-    parts: tuple[Condition, ...], _place: Location, _report: ProblemCollector
-) -> AnyOf:
-    return AnyOf(parts)
-
-
 class _NotType:
     """The one match under ``not``."""
 
@@ -169,16 +144,14 @@ class _NotType:
             advice = "write not: {any: […]} or not: {all: […]}"
             return report_unexpected("one match", node, report, advice)
         part = MATCH_REF.read(node, report)
-        return INVALID if isinstance(part, Invalid) else Not(part)
+        return part if isinstance(part, Invalid) else Not(part)
 
     def schema(self) -> Schema:
         # Beside a bare $ref the language server drops the type and the snippet.
         return {"type": "object", "allOf": [MATCH_REF.schema()]}
 
 
-def _all_of_keys(
-    given: ParsedMapping, _place: Location, _report: ProblemCollector
-) -> Condition:
+def _all_of_keys(given: ParsedMapping) -> Condition:
     """Combine the conditions of one match by AND, in the order of the file."""
     parts: list[Condition] = []
     for value in given.values.values():
@@ -186,24 +159,20 @@ def _all_of_keys(
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
 
-def _match_type() -> FieldType[Condition]:
-    return MATCH_TYPE
-
-
 # A reference to the match type, which is defined below because it is recursive.
-MATCH_REF: Final = Ref("match", _match_type)
+MATCH_REF: Final[Ref[Condition]] = Ref("match", lambda: MATCH_TYPE)
 
 _MATCHES: Final[ListOf[Condition]] = ListOf(
     "a list of matches", MATCH_REF, hint="put each match behind a dash, or in [ ]"
 )
 
-MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
+MATCH_TYPE: Final[Built[ParsedMapping, Condition]] = Built(
     Record(
         "a match",
         (
             Field(
                 "type",
-                Mapped(OneOrMany("a task type", TYPE), _type_is),
+                Built(OneOrMany("a task type", TYPE), TypeIn),
                 "The task's type: one, or a list of which any will do.",
                 title="Task type",
             ),
@@ -238,13 +207,13 @@ MATCH_TYPE: Final[Mapped[ParsedMapping, Condition]] = Mapped(
             ),
             Field(
                 "all",
-                Mapped(_MATCHES, _all),
+                Built(_MATCHES, AllOf),
                 "Matches that all must hold.",
                 title="All of these",
             ),
             Field(
                 "any",
-                Mapped(_MATCHES, _any),
+                Built(_MATCHES, AnyOf),
                 "Matches of which one must hold.",
                 title="Any of these",
             ),

@@ -5,7 +5,6 @@ that resolves aliases and recurses before they can be rejected.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -13,8 +12,8 @@ import yaml
 
 from triaged.rulesfile.problems import (
     Location,
-    Path,
     ProblemCollector,
+    Trail,
     quote_for_message,
 )
 
@@ -92,7 +91,7 @@ def compose(
         report.abort()
     composer = _Composer(report)
     try:
-        for event in _events(_decode(data, report)):
+        for event in yaml.parse(_decode(data, report), Loader=yaml.CSafeLoader):
             composer.handle(event)
     except yaml.YAMLError as error:
         report.error(*_parse_problem(error))
@@ -101,10 +100,6 @@ def compose(
         report.error(Location(1, 1), f"the file is empty; write {start}")
         report.abort()
     return composer.root
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    yield from yaml.parse(text, Loader=yaml.CSafeLoader)
 
 
 def _decode(data: bytes, report: ProblemCollector) -> str:
@@ -147,9 +142,7 @@ class _Mark(Protocol):
     column: int
 
 
-def _place_of(
-    mark: _Mark | None, trail: Path | None = None, file: str = ""
-) -> Location:
+def _place_of(mark: _Mark | None, trail: Trail = (), file: str = "") -> Location:
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Location(line, column, trail, file)
 
@@ -162,14 +155,14 @@ class _Open:
     mapping: bool
     children: list[Node] = field(default_factory=list)
 
-    def step(self) -> Path | None:
+    def step(self) -> Trail:
         """Return the path of the next child; a key has the path of its mapping."""
         if not self.mapping:
-            return Path(self.place.trail, len(self.children))
+            return (*self.place.trail, len(self.children))
         if len(self.children) % 2 == 0:
             return self.place.trail
         key = self.children[-1]
-        return Path(self.place.trail, key.value if isinstance(key, Scalar) else "?")
+        return (*self.place.trail, key.value if isinstance(key, Scalar) else "?")
 
     def close(self) -> Node:
         if not self.mapping:
@@ -187,11 +180,7 @@ class _Composer:
     stack: list[_Open] = field(default_factory=list)
 
     def handle(self, event: yaml.Event) -> None:
-        """Process the next event.
-
-        Raises:
-            ConfigError: parsing cannot continue.
-        """
+        """Process the next event; raises ConfigError where parsing cannot continue."""
         match event:
             case yaml.AliasEvent():
                 place = self._place(event)
@@ -226,7 +215,7 @@ class _Composer:
             self.root = node
 
     def _place(self, event: yaml.Event) -> Location:
-        trail = self.stack[-1].step() if self.stack else None
+        trail = self.stack[-1].step() if self.stack else ()
         return _place_of(event.start_mark, trail, self.report.file)
 
     def _checked_place(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from triaged.rulesfile.parser.nodes import Node, Scalar
@@ -16,7 +15,7 @@ from triaged.rulesfile.problems import (
     suggest,
 )
 
-E = TypeVar("E", bound=StrEnum)
+S = TypeVar("S", bound=str)
 
 RULE_NAME: Final = String(
     "a rule name", "[a-z0-9-]{1,63}", "use a-z, 0-9 and -, at most 63 of them"
@@ -26,37 +25,26 @@ REASON_CODE: Final = String(
 )
 
 
-def read_choice(
-    what: str, words: Sequence[str], node: Node, report: ProblemCollector
-) -> str | Invalid:
-    """Read one of a closed set of words, even one that is a YAML 1.1 boolean (off)."""
-    if isinstance(node, Scalar) and node.value in words:
-        return node.value
-    if not isinstance(node, Scalar) or kind_at(node) is not Kind.STRING:
-        return report_unexpected(
-            f"a {what}", node, report, f"write one of: {', '.join(words)}"
-        )
-    message = (
-        f"unknown {what} {quote_for_message(node.value)}{suggest(node.value, words)}"
-    )
-    return report.error(node.place, message)
-
-
 @dataclass(frozen=True, slots=True)
-class EnumType(Generic[E]):
-    """One of a closed set of words."""
+class OneOf(Generic[S]):
+    """One of a closed set of words, even one that is a YAML 1.1 boolean (off)."""
 
     label: str
-    choices: tuple[E, ...]
+    choices: tuple[S, ...]
 
-    def read(self, node: Node, report: ProblemCollector) -> E | Invalid:
-        text = read_choice(self.label, self.choices, node, report)
-        if isinstance(text, Invalid):
-            return INVALID
-        return next(choice for choice in self.choices if choice == text)
+    def read(self, node: Node, report: ProblemCollector) -> S | Invalid:
+        text = node.value if isinstance(node, Scalar) else ""
+        for choice in self.choices:
+            if choice == text:
+                return choice
+        if not isinstance(node, Scalar) or kind_at(node) is not Kind.STRING:
+            advice = f"write one of: {', '.join(self.choices)}"
+            return report_unexpected(f"a {self.label}", node, report, advice)
+        found = f"unknown {self.label} {quote_for_message(text)}"
+        return report.error(node.place, f"{found}{suggest(text, self.choices)}")
 
     def schema(self) -> Schema:
-        return {"enum": [choice.value for choice in self.choices]}
+        return {"enum": list(map(str, self.choices))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +65,7 @@ class NameReference:
     def read(self, node: Node, report: ProblemCollector) -> str | Invalid:
         text = String(f"a {self.label}").read(node, report)
         if isinstance(text, Invalid):
-            return INVALID
+            return text
         known = report.declared_names.get(self.kind)
         if known is None or text in known:
             return text

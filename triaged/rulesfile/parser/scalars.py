@@ -25,16 +25,13 @@ _NUMBER_ELSEWHERE: Final = re.compile(
 )
 _YES: Final = frozenset({"y", "yes", "on"})
 _NO: Final = frozenset({"n", "no", "off"})
+_TRUTHS: Final = {"true": True, "false": False}
 _TAG: Final = "tag:yaml.org,2002:"
 _RESOLVER: Final = yaml.resolver.Resolver()
 
 
 class Kind(Enum):
-    """The kind of an unquoted scalar; parsers disagree about a surprise.
-
-    The values are used in messages.
-
-    """
+    """The kind of an unquoted scalar, as named in messages; parsers may disagree."""
 
     STRING = "a string"
     NULL = "null"
@@ -48,8 +45,7 @@ class Kind(Enum):
 @lru_cache(maxsize=1024)
 def kind_of(value: str) -> Kind:
     """Return the kind of an unquoted scalar."""
-    tag = _tag(value)
-    match tag:
+    match _tag(value):
         case "null":
             return Kind.NULL
         case "bool":
@@ -63,9 +59,6 @@ def kind_of(value: str) -> Kind:
             return Kind.AMBIGUOUS if odd else Kind.STRING
         case _:
             return Kind.AMBIGUOUS
-
-
-_TRUTHS: Final = {"true": True, "false": False}
 
 
 def parse_bool(value: str) -> bool:
@@ -99,7 +92,8 @@ def _describe_scalar(node: Scalar) -> str:
         return f"null ({value})" if value else "null"
     if kind is Kind.AMBIGUOUS:
         return f"{_truncate(value)} ({_yaml11_meaning(value)})"
-    return f"{_truncate(value)} ({_kind_name(kind)})"
+    name = "a number" if kind is Kind.DECIMAL else kind.value
+    return f"{_truncate(value)} ({name})"
 
 
 def suggest_quotes(value: str) -> str:
@@ -116,10 +110,6 @@ def suggest_fix(value: str) -> str:
     if odd and value not in {"<<", "="}:
         return f"{suggest_quotes(value)}, or write a number in plain digits"
     return suggest_quotes(value)
-
-
-def _kind_name(kind: Kind) -> str:
-    return "a number" if kind is Kind.DECIMAL else kind.value
 
 
 def _number_kind(value: str) -> Kind:

@@ -12,12 +12,8 @@ from triaged.rules.task import DOCUMENTED_REASONS, DOCUMENTED_TYPES, Json
 Snippets = Mapping[str, Json]
 
 
-def _choose(place: int, words: tuple[str, ...]) -> str:
-    return f"${{{place}|{','.join(words)}|}}"
-
-
 def _one_of_types(place: int) -> str:
-    return _choose(place, DOCUMENTED_TYPES)
+    return f"${{{place}|{','.join(DOCUMENTED_TYPES)}|}}"
 
 
 def _word(place: int) -> str:
@@ -65,19 +61,16 @@ def for_key(name: str, snippets: Snippets) -> dict[str, Json]:
 
 
 def examples(snippets: Snippets) -> dict[str, Json]:
-    """Return the snippets of a mapping: the keys whose value has several lines.
-
-    Editors insert the value of the others together with the key.
-    """
-    nested = {
-        name: body for name, body in snippets.items() if not isinstance(body, str)
-    }
-    listed = [_example(name, {name: body}) for name, body in nested.items()]
+    """Return the snippets of the keys with nested values; editors insert the others."""
+    listed = [
+        _example(name, {name: body})
+        for name, body in snippets.items()
+        if not isinstance(body, str)
+    ]
     return {"defaultSnippets": listed} if listed else {}
 
 
 _MATCH: Final[Json] = {"type": _one_of_types(2), "description": _word(3)}
-_TASK: Final[Json] = {"type": _one_of_types(2), "description": "${3:its text}"}
 
 RULE: Final[dict[str, Json]] = {
     "defaultSnippets": [
@@ -88,7 +81,7 @@ RULE: Final[dict[str, Json]] = {
                 "name": "${1:rule-name}",
                 "mode": "observe",
                 "match": _MATCH,
-                "dismiss": _choose(4, DOCUMENTED_REASONS),
+                "dismiss": f"${{4|{','.join(DOCUMENTED_REASONS)}|}}",
             },
         ),
         _snippet(
@@ -99,34 +92,30 @@ RULE: Final[dict[str, Json]] = {
     ]
 }
 
+
+def _test(outcome: str, description: str, **expect: Json) -> Json:
+    body: Json = {
+        "name": "${1:what must be true}",
+        "task": {"type": _one_of_types(2), "description": "${3:its text}"},
+        "expect": {**expect},
+    }
+    return _snippet(f"test: {outcome}", description, body)
+
+
 TEST: Final[dict[str, Json]] = {
     "defaultSnippets": [
-        _snippet(
-            "test: dismissed",
+        _test(
+            "dismissed",
             "A task that a rule must dismiss.",
-            {
-                "name": "${1:what must be true}",
-                "task": _TASK,
-                "expect": {"decision": "dismiss", "rule": "${4:rule-name}"},
-            },
+            decision="dismiss",
+            rule="${4:rule-name}",
         ),
-        _snippet(
-            "test: left",
-            "A task that must be left to people.",
-            {
-                "name": "${1:what must be true}",
-                "task": _TASK,
-                "expect": {"decision": "leave"},
-            },
-        ),
-        _snippet(
-            "test: observed",
+        _test("left", "A task that must be left to people.", decision="leave"),
+        _test(
+            "observed",
             "A task that a rule in mode observe would dismiss.",
-            {
-                "name": "${1:what must be true}",
-                "task": _TASK,
-                "expect": {"decision": "leave", "observed": "[${4:rule-name}]"},
-            },
+            decision="leave",
+            observed="[${4:rule-name}]",
         ),
     ]
 }

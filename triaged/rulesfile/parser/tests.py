@@ -11,12 +11,12 @@ from triaged.rulesfile.lists import ListContent
 from triaged.rulesfile.parser.containers import (
     DictOf,
     Field,
-    JsonValue,
     ListOf,
     Mapped,
     ParsedMapping,
     Record,
 )
+from triaged.rulesfile.parser.literals import JsonValue
 from triaged.rulesfile.parser.match import TYPE
 from triaged.rulesfile.parser.nodes import Mapping, Node, Scalar
 from triaged.rulesfile.parser.references import (
@@ -24,7 +24,7 @@ from triaged.rulesfile.parser.references import (
     RULE_NAME,
     NameDeclaration,
     NameReference,
-    read_choice,
+    OneOf,
 )
 from triaged.rulesfile.parser.snippets import TEST as TEST_SNIPPETS
 from triaged.rulesfile.parser.synonyms import IN_TEST
@@ -44,7 +44,6 @@ from triaged.rulesfile.problems import (
     suggest,
 )
 
-_DECISIONS: Final = ("dismiss", "leave")
 TESTABLE_CAUSES: Final = (
     LeaveCause.NO_RULE,
     LeaveCause.LEAVE_RULE,
@@ -75,11 +74,7 @@ _TASK: Final = Record(
             "The task's id; any will do.",
             title="Task id",
         ),
-        Field(
-            "type",
-            replace(TYPE, warn_only=True),
-            "The task's type.",
-        ),
+        Field("type", replace(TYPE, warn_only=True), "The task's type."),
         Field("status", String("a status"), "The task's status; pending by default."),
         Field(
             "description",
@@ -116,19 +111,10 @@ def _task(
     return TestTask(cast("dict[str, Json]", fields), given.get("age"))
 
 
-class _Decision:
-    """``dismiss`` (True) or ``leave`` (False)."""
-
-    def read(self, node: Node, report: ProblemCollector) -> bool | Invalid:
-        text = read_choice("decision", _DECISIONS, node, report)
-        return text if isinstance(text, Invalid) else text == "dismiss"
-
-    def schema(self) -> Schema:
-        return {"enum": list(_DECISIONS)}
-
-
 class _TestableCause:
     """The cause for leaving a task; only those that a test can produce."""
+
+    _causes = OneOf("cause", TESTABLE_CAUSES)
 
     def read(self, node: Node, report: ProblemCollector) -> LeaveCause | Invalid:
         listed = node.value if isinstance(node, Scalar) else ""
@@ -139,18 +125,22 @@ class _TestableCause:
                 f"no test can see {quote_for_message(listed)}: {why}; known: {known}"
             )
             return report.error(node.place, message)
-        text = read_choice("cause", TESTABLE_CAUSES, node, report)
-        return text if isinstance(text, Invalid) else LeaveCause(text)
+        return self._causes.read(node, report)
 
     def schema(self) -> Schema:
-        return {"enum": [cause.value for cause in TESTABLE_CAUSES]}
+        return self._causes.schema()
 
 
 _RULE_REFERENCE: Final = NameReference("rule", "rules", form=RULE_NAME)
 _EXPECT: Final = Record(
     "what to expect",
     (
-        Field("decision", _Decision(), "dismiss or leave.", required=True),
+        Field(
+            "decision",
+            OneOf("decision", ("dismiss", "leave")),
+            "dismiss or leave.",
+            required=True,
+        ),
         Field("rule", _RULE_REFERENCE, "Which rule decides."),
         Field(
             "reason",
@@ -172,10 +162,9 @@ _EXPECT: Final = Record(
 def _expectation(
     given: ParsedMapping, _place: Location, report: ProblemCollector
 ) -> Expectation | Invalid:
-    dismiss: bool = given.get("decision")
-    clash = "cause" if dismiss else "reason"
+    decision: str = given.get("decision")
+    clash = "cause" if decision == "dismiss" else "reason"
     if clash in given.locations:
-        decision = "dismiss" if dismiss else "leave"
         message = f"decision: {decision} has no {clash}; drop one of the two"
         return report.error(given.locations[clash], message)
     if (
@@ -185,40 +174,26 @@ def _expectation(
         message = f"no rule decides when the cause is {given.get('cause')}; drop one"
         return report.error(given.locations["rule"], message)
     asked = {k: v for k, v in given.values.items() if k != "decision"}
-    return Expectation(dismiss=dismiss, **asked)
+    return Expectation(dismiss=decision == "dismiss", **asked)
 
 
-class _Files:
-    """Entries by list file name, used in place of the files."""
-
-    _lists = DictOf(
-        "a mapping of file names",
-        ListOf("a list of entries", String("an entry")),
-        hint="write files: {clients.txt: [first, second]}",
-    )
-
-    def read(
-        self, node: Node, report: ProblemCollector
-    ) -> dict[ListId, tuple[str, ...]] | Invalid:
-        lists = self._lists.read(node, report)
-        if isinstance(lists, Invalid):
-            return INVALID
-        ids = {name: list(_list_ids(name, node.place, report)) for name in lists}
-        unknown = [name for name in lists if not ids[name]]
-        for name in unknown:
-            message = f"no rule reads a list from {quote_for_message(name)}"
-            known = [name for named in report.lists.values() for name in named]
-            report.error(node.place, f"{message}{suggest(name, known)}")
-        if unknown:
-            return INVALID
-        return {
-            each: tuple(map(nfc, entries))
-            for name, entries in lists.items()
-            for each in ids[name]
-        }
-
-    def schema(self) -> Schema:
-        return self._lists.schema()
+def _files(
+    lists: dict[str, tuple[str, ...]], place: Location, report: ProblemCollector
+) -> dict[ListId, tuple[str, ...]] | Invalid:
+    """Return the entries that stand in for each list of one of these names."""
+    ids = {name: list(_list_ids(name, place, report)) for name in lists}
+    unknown = [name for name in lists if not ids[name]]
+    for name in unknown:
+        message = f"no rule reads a list from {quote_for_message(name)}"
+        known = [name for named in report.lists.values() for name in named]
+        report.error(place, f"{message}{suggest(name, known)}")
+    if unknown:
+        return INVALID
+    return {
+        each: tuple(map(nfc, entries))
+        for name, entries in lists.items()
+        for each in ids[name]
+    }
 
 
 def _list_ids(name: str, place: Location, report: ProblemCollector) -> Iterator[ListId]:
@@ -255,7 +230,14 @@ _TEST: Final = Record(
         ),
         Field(
             "files",
-            _Files(),
+            Mapped(
+                DictOf(
+                    "a mapping of file names",
+                    ListOf("a list of entries", String("an entry")),
+                    hint="write files: {clients.txt: [first, second]}",
+                ),
+                _files,
+            ),
             "Lists that stand in for the files of the rules in this test.",
             title="List files",
         ),

@@ -1,6 +1,5 @@
 """Parses conditions on creation time: the age, and the local weekday and hour."""
 
-import re
 from datetime import time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
@@ -8,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from triaged.rules.conditions import AgeBetween, CreatedAt, Hours, Weekday
 from triaged.rules.duration import format_duration
 from triaged.rulesfile.parser.containers import (
+    Built,
     Field,
     Mapped,
     OneOrMany,
@@ -15,11 +15,10 @@ from triaged.rulesfile.parser.containers import (
     Record,
 )
 from triaged.rulesfile.parser.nodes import Node, Scalar
-from triaged.rulesfile.parser.references import read_choice
+from triaged.rulesfile.parser.references import OneOf
 from triaged.rulesfile.parser.synonyms import IN_AGE
 from triaged.rulesfile.parser.values import Duration, Schema, String
 from triaged.rulesfile.problems import (
-    INVALID,
     Invalid,
     Location,
     ProblemCollector,
@@ -28,8 +27,7 @@ from triaged.rulesfile.problems import (
 )
 
 _CLOCK: Final = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
-_HOURS: Final = re.compile(rf"({_CLOCK})-({_CLOCK}|24:00)", re.ASCII)
-_WEEKDAYS: Final = tuple(day.name.lower() for day in Weekday)
+_HOURS: Final = rf"({_CLOCK})-({_CLOCK}|24:00)"
 # These depend on the settings of the machine, which rules must not.
 _LOCAL_ZONES: Final = frozenset({"localtime", "posixrules", "Factory"})
 
@@ -67,66 +65,41 @@ AGE: Final = Mapped(
 class _WeekdayType:
     """A day of the week, by the first three letters of its name."""
 
+    _names = OneOf("weekday", tuple(day.name.lower() for day in Weekday))
+
     def read(self, node: Node, report: ProblemCollector) -> Weekday | Invalid:
-        if isinstance(node, Scalar) and node.value not in _WEEKDAYS:
-            short = node.value[:3].lower()
-            if short in _WEEKDAYS:
-                message = f"unknown weekday {quote_for_message(node.value)}"
-                return report.error(node.place, f"{message}; write {short}")
-        name = read_choice("weekday", _WEEKDAYS, node, report)
-        return INVALID if isinstance(name, Invalid) else Weekday[name.upper()]
+        text = node.value if isinstance(node, Scalar) else ""
+        short = text[:3].lower()
+        if short in self._names.choices and short != text:
+            message = f"unknown weekday {quote_for_message(text)}"
+            return report.error(node.place, f"{message}; write {short}")
+        name = self._names.read(node, report)
+        return name if isinstance(name, Invalid) else Weekday[name.upper()]
 
     def schema(self) -> Schema:
-        return {"enum": list(_WEEKDAYS)}
+        return self._names.schema()
 
 
-class _HoursType:
-    """A part of the day, such as 18:00-08:00."""
-
-    _text = String(
-        "hours such as '18:00-08:00'",
-        _HOURS.pattern,
-        "write HH:MM-HH:MM, from 00:00 to 24:00",
+def _hours(text: str) -> Hours:
+    start, end = text.split("-")
+    # Midnight at the end is midnight at the start of the next day.
+    return Hours(
+        time.fromisoformat(start), time.fromisoformat(end.replace("24:", "00:"))
     )
 
-    def read(self, node: Node, report: ProblemCollector) -> Hours | Invalid:
-        text = self._text.read(node, report)
-        if isinstance(text, Invalid):
-            return INVALID
-        start, end = text.split("-")
-        # Midnight at the end is midnight at the start of the next day.
-        return Hours(
-            time.fromisoformat(start), time.fromisoformat(end.replace("24:", "00:"))
-        )
 
-    def schema(self) -> Schema:
-        return self._text.schema()
-
-
-class _TimeZone:
-    """The name of a time zone, such as Europe/Berlin."""
-
-    _text = String("a time zone such as Europe/Berlin")
-
-    def read(self, node: Node, report: ProblemCollector) -> ZoneInfo | Invalid:
-        name = self._text.read(node, report)
-        if isinstance(name, Invalid):
-            return INVALID
-        try:
-            if name not in _LOCAL_ZONES:
-                return ZoneInfo(name)
-        except (ValueError, OSError, KeyError):
-            pass
-        close = closest_match(name, available_timezones() - _LOCAL_ZONES)
-        offer = f"did you mean {close}?" if close else "write one such as Europe/Berlin"
-        message = f"unknown time zone {quote_for_message(name)}; {offer}"
-        return report.error(node.place, message)
-
-    def schema(self) -> Schema:
-        return self._text.schema()
-
-
-_UTC: Final = "UTC"
+def _time_zone(
+    name: str, place: Location, report: ProblemCollector
+) -> ZoneInfo | Invalid:
+    try:
+        if name not in _LOCAL_ZONES:
+            return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        pass
+    close = closest_match(name, available_timezones() - _LOCAL_ZONES)
+    offer = f"did you mean {close}?" if close else "write one such as Europe/Berlin"
+    message = f"unknown time zone {quote_for_message(name)}; {offer}"
+    return report.error(place, message)
 
 
 def _created(
@@ -136,9 +109,8 @@ def _created(
     hours: Hours | None = given.get("hours")
     if not weekdays and hours is None:
         return report.error(place, "created names no weekday and no hours; name one")
-    zone: ZoneInfo = given.get("timezone") or ZoneInfo(_UTC)
-    unique = tuple(sorted(set(weekdays)))
-    return CreatedAt(zone, str(zone.key), unique, hours)
+    zone: ZoneInfo = given.get("timezone", ZoneInfo("UTC"))
+    return CreatedAt(zone, str(zone.key), tuple(sorted(set(weekdays))), hours)
 
 
 CREATED: Final = Mapped(
@@ -152,13 +124,20 @@ CREATED: Final = Mapped(
             ),
             Field(
                 "hours",
-                _HoursType(),
+                Built(
+                    String(
+                        "hours such as '18:00-08:00'",
+                        _HOURS,
+                        "write HH:MM-HH:MM, from 00:00 to 24:00",
+                    ),
+                    _hours,
+                ),
                 "When on that day: the start included, the end not; across midnight"
                 " where the end is not later than the start.",
             ),
             Field(
                 "timezone",
-                _TimeZone(),
+                Mapped(String("a time zone such as Europe/Berlin"), _time_zone),
                 "Whose clock, such as Europe/Berlin; UTC unless told otherwise.",
                 title="Time zone",
             ),

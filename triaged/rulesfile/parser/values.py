@@ -1,7 +1,6 @@
 """Field types of single values: each parses a node and provides its JSON Schema.
 
-One declaration serves the parser, editors and the documentation, so they cannot
-diverge. Parsing reports problems and continues; invalid content never raises.
+Parsing reports problems and continues; invalid content never raises.
 """
 
 import re
@@ -55,11 +54,9 @@ class FieldType(Protocol[T_co]):
 
     def read(self, node: Node, report: ProblemCollector) -> T_co | Invalid:
         """Return the value, or report what is wrong with it and return ``Invalid``."""
-        ...
 
     def schema(self) -> Schema:
         """Return the JSON Schema of the accepted values."""
-        ...
 
 
 def explain(message: str) -> Schema:
@@ -79,7 +76,7 @@ def report_unexpected(
 
 @dataclass(frozen=True, slots=True)
 class String:
-    """A string; blank only if ``blank`` is set, and matching ``form`` if given."""
+    """A string that matches ``pattern``, if given; ``rule`` says how in words."""
 
     label: str = "a string"
     pattern: str = ""
@@ -90,14 +87,12 @@ class String:
         if not isinstance(node, Scalar):
             return report_unexpected(self.label, node, report)
         kind = kind_at(node)
-        if kind is Kind.NULL:
+        is_blank = kind is Kind.STRING and not node.value.strip()
+        if kind is Kind.NULL or (is_blank and not self.allow_blank):
             return report_unexpected(self.label, node, report, "write one")
         if kind is not Kind.STRING:
-            return report_unexpected(
-                self.label, node, report, suggest_quotes(node.value)
-            )
-        if not self.allow_blank and not node.value.strip():
-            return report_unexpected(self.label, node, report, "write one")
+            advice = suggest_quotes(node.value)
+            return report_unexpected(self.label, node, report, advice)
         if self.pattern and re.fullmatch(self.pattern, node.value) is None:
             message = f"expected {self.label}, found {quote_for_message(node.value)}"
             return report.error(node.place, f"{message}; {self.rule}")
@@ -137,9 +132,8 @@ class Number:
         value = self._value(node)
         if value is None:
             return report_unexpected(self.label, node, report, self._advice(node))
-        if self.minimum is not None and value < self.minimum:
-            return report_unexpected(self.label, node, report, self.hint)
-        if self.maximum is not None and value > self.maximum:
+        too_small = self.minimum is not None and value < self.minimum
+        if too_small or (self.maximum is not None and value > self.maximum):
             return report_unexpected(self.label, node, report, self.hint)
         return value
 
@@ -166,23 +160,8 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
-class Integer:
-    """An integer with a lower bound."""
-
-    minimum: int = 0
-    hint: str = ""
-
-    def read(self, node: Node, report: ProblemCollector) -> int | Invalid:
-        value = Number(self.minimum, hint=self.hint).read(node, report)
-        return value if isinstance(value, Invalid) else int(value)
-
-    def schema(self) -> Schema:
-        return Number(self.minimum).schema()
-
-
-@dataclass(frozen=True, slots=True)
 class Boolean:
-    """``true`` or ``false``; only ``true`` if ``only_true`` is set."""
+    """``true`` or ``false``."""
 
     must_be_true: bool = False
 
@@ -275,7 +254,7 @@ class RegexType:
     def read(self, node: Node, report: ProblemCollector) -> Re2Pattern | Invalid:
         text = String(self.label, allow_blank=True).read(node, report)
         if isinstance(text, Invalid):
-            return INVALID
+            return text
         if text.endswith("\n") and text.strip():
             advice = "end it without one (|- for |, >- for >, or quotes)"
             return report.error(

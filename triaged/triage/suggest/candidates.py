@@ -14,12 +14,12 @@ from triaged.rules.conditions import (
     Blank,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     Equals,
     GreaterThan,
     LessThan,
     MetadataMatches,
     Missing,
+    Regex,
     TypeIn,
     Words,
 )
@@ -133,7 +133,7 @@ class _Later:
 
 def _prefix(pattern: str) -> Condition | None:
     try:
-        return DescriptionMatches((compile_pattern(pattern),))
+        return DescriptionIs(Regex((compile_pattern(pattern),)))
     except InvalidPatternError:
         return None  # a rules file would refuse it too, so it cannot be proposed
 

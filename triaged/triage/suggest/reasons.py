@@ -8,13 +8,13 @@ from triaged.rules.conditions import (
     Blank,
     Condition,
     DescriptionIs,
-    DescriptionMatches,
     DuplicateOf,
     Equals,
     GreaterThan,
     LessThan,
     MetadataMatches,
     Missing,
+    Regex,
     Words,
 )
 from triaged.rules.words import WordIndex
@@ -65,7 +65,7 @@ def _texts(part: Condition) -> Iterator[str]:
     match part:
         case DescriptionIs(Words(phrases)):
             yield from phrases
-        case DescriptionMatches(patterns):
+        case DescriptionIs(Regex(patterns)):
             yield from (p.source.replace("\\s", " ") for p in patterns)
         case MetadataMatches(_, Equals(str(value))):
             yield value
