@@ -115,7 +115,6 @@ class Settings:
 
     @property
     def ledger(self) -> "LedgerLocation":
-        """Where the ledger is."""
         from triaged.ledger.location import LedgerLocation  # noqa: PLC0415 - not all need it
 
         return LedgerLocation(self.state_dir, self.ledger_url)
@@ -174,7 +173,6 @@ class _SettingsReader:
         self.problems: list[Problem] = []
 
     def text(self, name: str) -> str | None:
-        """Return the text given for a setting, or None."""
         given = self.flags.get(name)
         if given is None:
             given = self.environ.get(env_name(name))
@@ -240,8 +238,7 @@ def _path(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:
-        message = f"the home directory in {text!r} cannot be found"
-        raise ValueError(message) from None
+        raise ValueError(f"the home directory in {text!r} cannot be found") from None
 
 
 def _key_path(text: str) -> Path:
@@ -252,8 +249,7 @@ def _key_path(text: str) -> Path:
 def _notify_path(text: str) -> Path:
     if "://" in text:
         # The value is not shown, since such a URL holds secrets.
-        message = "this is a URL, not the name of a file; put it into a file"
-        raise ValueError(message)
+        raise ValueError("this is a URL, not the name of a file; put it into a file")
     return _path(text)
 
 
@@ -265,8 +261,7 @@ def parse_api_url(text: str) -> str:
     """
     url, host = _parse_url(text, example=DEFAULT_URL)
     if url.startswith("http:") and not is_loopback(host):
-        message = "plain http would show the key on its way; use https"
-        raise ValueError(message)
+        raise ValueError("plain http would show the key on its way; use https")
     return url
 
 
@@ -275,7 +270,6 @@ def _page_url(text: str) -> str:
 
 
 def _parse_url(text: str, *, example: str) -> tuple[str, str]:
-    """Return the normalized URL and its host."""
     from urllib.parse import urlsplit  # noqa: PLC0415 - slow, and rarely needed
 
     try:
@@ -285,15 +279,14 @@ def _parse_url(text: str, *, example: str) -> tuple[str, str]:
         host, port, parts = "", None, urlsplit("")
     del port
     if parts.scheme not in {"https", "http"} or not host:
-        message = f"expected an https URL such as {example}"
-        raise ValueError(message)
+        raise ValueError(f"expected an https URL such as {example}")
     # urlsplit drops line breaks and empty parts, which an HTTP library would reject.
     if re.search(r"[\s\\\x00-\x1f\x7f]", text):
-        message = "the URL must hold neither blanks, control characters nor '\\'"
-        raise ValueError(message)
+        raise ValueError(
+            "the URL must hold neither blanks, control characters nor '\\'"
+        )
     if "@" in parts.netloc or "?" in text or "#" in text:
-        message = "the URL must hold neither user, password, query nor fragment"
-        raise ValueError(message)
+        raise ValueError("the URL must hold neither user, password, query nor fragment")
     # Other code tests for the prefix `https:`, so the scheme must be normalized.
     return parts.geturl().rstrip("/"), host
 
@@ -351,10 +344,9 @@ def parse_workspace(text: str) -> str:
         ValueError: it cannot be a label.
     """
     if not _WORKSPACE.fullmatch(text):
-        message = (
+        raise ValueError(
             f"expected at most 63 letters, digits, '.', '_' or '-', found {text!r}"
         )
-        raise ValueError(message)
     return text
 
 
@@ -372,16 +364,14 @@ def parse_poll_interval(text: str) -> timedelta:
     """
     interval = parse_duration(text)
     if not timedelta(seconds=1) <= interval <= _LONGEST_INTERVAL:
-        message = f"expected at least 1s and at most 365d, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected at least 1s and at most 365d, found {text!r}")
     return interval
 
 
 def _retention(text: str) -> timedelta:
     retention = parse_duration(text)
     if not _SHORTEST_RETENTION <= retention <= _LONGEST_RETENTION:
-        message = f"expected at least 2d and at most 36500d, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected at least 2d and at most 36500d, found {text!r}")
     return retention
 
 
@@ -391,8 +381,7 @@ def _listen(text: str) -> tuple[str, int]:
     number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else -1
     is_host = re.fullmatch(r"[\w.:%*-]+", host) is not None
     if not separator or not is_host or not 0 <= number <= _MAX_PORT:
-        message = f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected HOST:PORT such as 127.0.0.1:9464, found {text!r}")
     return host, number
 
 
@@ -407,18 +396,17 @@ def _default_page(host: str) -> PageMode:
 
 def _header_name(text: str) -> str:
     if not _HEADER_NAME.fullmatch(text):
-        message = f"expected the name of a header such as X-Remote-User, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(
+            f"expected the name of a header such as X-Remote-User, found {text!r}"
+        )
     if text.lower() in _NOT_A_PERSON:
-        message = f"the header {text} does not name a person"
-        raise ValueError(message)
+        raise ValueError(f"the header {text} does not name a person")
     return text
 
 
 def _choice(text: str, known: tuple[str, ...]) -> str:
     if text.lower() not in known:
-        message = f"expected one of {', '.join(known)}, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected one of {', '.join(known)}, found {text!r}")
     return text.lower()
 
 
@@ -461,12 +449,10 @@ def parse_rate_limit(text: str) -> tuple[int, float]:
     """
     calls, separator, window = text.partition("/")
     if not separator:
-        message = f"expected calls and a duration such as 50/1m, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected calls and a duration such as 50/1m, found {text!r}")
     duration = parse_duration(window)
     if not timedelta(seconds=1) <= duration <= _LONGEST_WINDOW:
-        message = f"the window must be from 1s to 1d, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"the window must be from 1s to 1d, found {text!r}")
     return parse_count(calls), duration.total_seconds()
 
 
@@ -477,8 +463,7 @@ def parse_count(text: str) -> int:
         ValueError: it is none, or has more than 9 digits.
     """
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        message = f"expected a whole number above 0, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(f"expected a whole number above 0, found {text!r}")
     return int(text)
 
 
@@ -489,6 +474,7 @@ def parse_share(text: str) -> float:
         ValueError: it is none.
     """
     if not re.fullmatch(r"[0-9]*\.?[0-9]+", text) or not 0 <= float(text) < 1:
-        message = f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
-        raise ValueError(message)
+        raise ValueError(
+            f"expected a share from 0 to below 1 such as 0.2, found {text!r}"
+        )
     return float(text)

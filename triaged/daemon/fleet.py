@@ -100,7 +100,6 @@ class Fleet:
         )
 
     def follow(self, watcher: FleetWatcher, base: Settings) -> None:
-        """Run the workspaces that the fleet files describe now."""
         self.rejected = watcher.rejections
         self.update(settings_of(each, base) for each in watcher.workspaces.values())
 
@@ -234,7 +233,6 @@ class Member:
         self._ran_at = fleet.shared.clock.monotonic()
 
     async def run_cycle(self) -> datetime:
-        """Run one cycle and return when to poll next."""
         fleet = self._fleet
         retry_at = fleet.shared.clock.now() + min(self.health.interval, RETRY_INTERVAL)
         try:
@@ -296,11 +294,9 @@ class Member:
 
     @property
     def is_refused(self) -> bool:
-        """Whether LeadLex refused the key last time."""
         return self.health.key_accepted is False
 
     def has_new_key(self) -> bool:
-        """Return whether the key has changed since the last look."""
         return self._runner is not None and self._runner.has_new_key()
 
     def live_state(self) -> LiveState | None:
@@ -329,7 +325,6 @@ class Member:
         )
 
     def _is_elsewhere(self) -> bool:
-        """Return whether another daemon runs this workspace now."""
         leases, health = self._fleet.shared.leases, self.health
         if leases is None or leases.holds(self.settings.workspace):
             return False

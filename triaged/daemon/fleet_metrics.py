@@ -74,7 +74,6 @@ class FleetMetrics:
         self.config_sha256 = ""
 
     def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:
-        """Yield the metrics that only a fleet has."""
         counted = Counter(states.values())
         workspaces, lost, fenced, config = map(new_fleet_family, FLEET_DEFINITIONS)
         config.add_metric([self.config_sha256], 1)
@@ -162,5 +161,4 @@ class Collected(Collector):
         self._metrics = metrics
 
     def collect(self) -> Sequence[Metric]:
-        """Return them."""
         return self._metrics

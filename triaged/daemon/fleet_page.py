@@ -54,7 +54,6 @@ class FleetRow:
 
     @property
     def tone(self) -> Tone:
-        """The colour of the state."""
         return _TONES.get(self.state, Tone.NEUTRAL)
 
 
@@ -141,7 +140,6 @@ def fleet_page(
 
 
 def _matching(rows: Iterable[FleetRow], search: str) -> Iterable[FleetRow]:
-    """Return the rows whose name, state or label has the text."""
     wanted = search.casefold()
     if not wanted:
         return rows

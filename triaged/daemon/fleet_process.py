@@ -116,7 +116,6 @@ class FleetDaemon:
             ConfigError: no workspace of the fleet can be used.
             LedgerError: the ledger can no longer be written.
             ListenError: the address cannot be bound.
-
         """
         settings, loop = self.settings, asyncio.get_running_loop()
         with (
@@ -162,7 +161,6 @@ class FleetDaemon:
             await server.stop()
 
     def _log_start(self) -> None:
-        """Log the start, and any reason why nothing may be dismissed."""
         log.info(
             "daemon.started",
             version=__version__,
@@ -209,7 +207,6 @@ class FleetDaemon:
             self._end_with(error)
 
     def _describe_files(self) -> None:
-        """Let others see which fleet files are in force here."""
         self.metrics.config_sha256 = sha256 = self._watcher.config_sha256
         self._lock.describe(config_sha256=sha256)
 

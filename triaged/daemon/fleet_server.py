@@ -79,13 +79,11 @@ class FleetServer:
         self._pages = lru_cache(_PAGES_KEPT)(self._pages_of)
 
     def start(self, listener: socket.socket) -> None:
-        """Serve on a bound socket."""
         app = self._app(is_local=is_local(listener))
         policy = content_security_policy(forms=self._mode is PageMode.KEEP)
         self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
-        """Stop serving."""
         if self._serving is not None:
             await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -340,7 +338,6 @@ def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _not_run(name: str, state: WorkspaceState, problem: str) -> str:
-    """Return the page of a workspace of which no cycle has ended."""
     return render(
         "fleet_workspace.html",
         workspace=name,

@@ -48,9 +48,7 @@ class Job(Protocol):
 
     health: Health
 
-    async def run_cycle(self) -> datetime:
-        """Run one cycle, and return when to poll next."""
-        ...
+    async def run_cycle(self) -> datetime: ...
 
 
 class Turns(Protocol):
@@ -66,9 +64,7 @@ class Turns(Protocol):
         """Take a workspace back after its cycle; it is due again after ``delay``."""
         ...
 
-    def hasten(self, workspace: str) -> None:
-        """Make a workspace due now."""
-        ...
+    def hasten(self, workspace: str) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +97,6 @@ class FleetSupervisor:
         max_open: int = MAX_OPEN,
         turns: Turns | None = None,
     ) -> None:
-        """Plan polls in this process, or leave that to ``turns``."""
         self._turns = turns
         self._clock = clock
         self._errors = errors
@@ -134,7 +129,6 @@ class FleetSupervisor:
             entry.ticket = -1
 
     def is_running(self, name: str) -> bool:
-        """Return whether a cycle of this workspace is running."""
         entry = self._entries.get(name)
         return entry is not None and entry.task is not None
 
@@ -216,7 +210,6 @@ class FleetSupervisor:
         return any(entry.task is None for entry in self._entries.values())
 
     def _head(self) -> _Entry | None:
-        """Return the workspace whose poll is due next, or None."""
         while self._heap:
             _, ticket, entry = self._heap[0]
             if entry.ticket == ticket:

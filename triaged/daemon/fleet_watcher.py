@@ -198,7 +198,6 @@ class FleetWatcher:
         return _Look((read.fingerprint, *self._awaited()), times)
 
     def _awaited(self) -> tuple[object, ...]:
-        """Return the state of the files that rejected workspaces wait for."""
         files = tuple(_state(path) for path in self._awaited_files)
         return files, tuple(fingerprint(*paths) for paths in self._awaited_rules)
 

@@ -58,7 +58,6 @@ class Health:
         return None
 
     def reasons_not_ready(self, now: datetime) -> list[str]:
-        """Return all reasons why the daemon is not ready; empty if it is ready."""
         reasons = []
         if self.key_accepted is False:
             reasons.append("LeadLex refuses the API key")
@@ -90,7 +89,6 @@ class Health:
         return reasons
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
-        """Return the readiness as JSON for ``/readyz``."""
         reasons = self.reasons_not_ready(now)
         return {
             "ready": not reasons,

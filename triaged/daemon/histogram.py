@@ -22,11 +22,9 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """The number of observed values."""
         return sum(self.counts)
 
     def observe(self, value: float) -> None:
-        """Count one value."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 

@@ -68,7 +68,6 @@ class ListenError(TriagedError):
         self.why = why
 
     def __str__(self) -> str:
-        """Name the setting, the address and the reason."""
         return f"TRIAGED_LISTEN: {self.address} cannot be bound: {self.why}"
 
 
@@ -132,13 +131,11 @@ class HttpServer:
         self._serving: Serving | None = None
 
     def start(self, listener: socket.socket) -> None:
-        """Serve on a bound socket."""
         policy = content_security_policy(forms=self._mode is PageMode.KEEP)
         app = self._app(is_local=is_local(listener))
         self._serving = Serving(app, listener, policy)
 
     async def stop(self) -> None:
-        """Stop serving."""
         if self._serving is not None:
             await self._serving.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -265,7 +262,6 @@ class Serving:
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
 
     async def stop(self) -> None:
-        """Stop serving."""
         self._server.should_exit = True
         await asyncio.wait({self._task})
 
@@ -287,7 +283,6 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         ListenError: the address cannot be bound.
-
     """
     try:
         return _bound(host, port)

@@ -146,16 +146,13 @@ class Metrics:
         self.request_seconds = {name: Histogram(REQUEST_SECONDS) for name in OPERATIONS}
 
     def rules_loaded(self, at: datetime) -> None:
-        """Record that a rules file was loaded."""
         self._reload_successful = True
         self._reloaded_at = at.timestamp()
 
     def rules_rejected(self) -> None:
-        """Record that the rules file on disk was rejected."""
         self._reload_successful = False
 
     def record_call(self, call: ApiCall) -> None:
-        """Count one call to LeadLex."""
         status = str(call.status) if call.status is not None else "error"
         self._calls[call.operation, status] += 1
         self.request_seconds[call.operation].observe(call.seconds)
@@ -163,11 +160,9 @@ class Metrics:
             self._key_accepted = call.status not in {401, 403}
 
     def record_rate_limited(self, window: str) -> None:
-        """Count one 429 response, by the exceeded window."""
         self._rate_limited[window] += 1
 
     def record_cycle(self, report: CycleReport, *, at: datetime) -> None:
-        """Count one cycle, and record which rules matched in it."""
         self._cycles[report.result] += 1
         self._last_cycle[report.result] = at.timestamp()
         self.cycle_seconds.observe(report.duration_seconds)
@@ -188,7 +183,6 @@ class Metrics:
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
     def cycles(self) -> Mapping[CycleResult, int]:
-        """Return the number of cycles by result."""
         return self._cycles
 
     def summable(self, last_list: CycleReport | None) -> Samples:
@@ -310,7 +304,6 @@ class WorkspaceCollector(Collector):
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        """Return all metrics as of now."""
         return collect([(self._metrics, self._read())])
 
     def describe(self) -> Iterator[Metric]:

@@ -23,7 +23,6 @@ class MetricsFileError(TriagedError):
         self.why = why
 
     def __str__(self) -> str:
-        """Name the file and the reason."""
         return f"{self.file}: the metrics could not be written: {self.why}"
 
 
@@ -40,7 +39,6 @@ def write_metrics_file(
 
     Raises:
         MetricsFileError: the file cannot be written.
-
     """
     now, settings = workspace.clock.now(), workspace.settings
     metrics.rules_loaded(now)

@@ -134,7 +134,6 @@ class Notifier:
         Raises:
             ConfigError: the file of notification URLs is missing, invalid or open to
                 others, or Apprise is not installed.
-
         """
         self._sender.check()
 
@@ -143,7 +142,6 @@ class Notifier:
 
         Raises:
             LedgerError: the ledger cannot be used; the next tick tries again.
-
         """
         if self._attempt is not None:
             self._settle_if_over(self._attempt)
@@ -162,7 +160,6 @@ class Notifier:
 
         Raises:
             LedgerError: the ledger cannot be used.
-
         """
         now = self._clock.now()
         self._send_alerts(condition, now)

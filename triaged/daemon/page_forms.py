@@ -89,11 +89,9 @@ class PageForms:
         ]
 
     async def _veto(self, request: Request) -> Response:
-        """Keep the task that the form names; answer with its page."""
         return await self._answer(request, self._add_veto)
 
     async def _pause(self, request: Request) -> Response:
-        """Pause dismissing; answer with the status page."""
         return await self._answer(request, self._set_pause)
 
     async def _answer(

@@ -54,7 +54,6 @@ async def open_daemon(
     Raises:
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
-
     """
     metrics = Metrics(settings.workspace)
     async with open_workspace(
@@ -137,7 +136,6 @@ class Daemon:
             KeyRejected: the key has not been accepted since the start.
             LedgerError: the ledger can no longer be written, and will not come back.
             ListenError: the address cannot be bound.
-
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with (
@@ -187,7 +185,6 @@ class Daemon:
             await server.stop()
 
     def _log_start(self) -> None:
-        """Log the start, and any reason why nothing may be dismissed."""
         settings = self.workspace.settings
         log.info(
             "daemon.started",
@@ -203,7 +200,6 @@ class Daemon:
         )
 
     async def _run_cycle(self) -> datetime:
-        """Run one cycle and return when to poll next."""
         was_accepted = self.health.key_accepted
         try:
             self._lock.verify()
@@ -249,7 +245,6 @@ class Daemon:
                 await self._check_files()
 
     def _look_at_ledger(self) -> None:
-        """Record the heartbeat and read the quota, unless the ledger is away."""
         try:
             self._lock.heartbeat()
             self._quota = self.workspace.rate_limiter.snapshot()

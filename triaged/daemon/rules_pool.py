@@ -33,7 +33,6 @@ class SharedRules:
 
     @property
     def rules(self) -> CompiledRules:
-        """The rules in force."""
         return self.watcher.rules
 
     @property
@@ -95,7 +94,6 @@ class RulesPool:
                 shared.watcher.poll(now=now)
 
     async def reload(self) -> None:
-        """Load every file that has changed, now."""
         now = self._clock.now()
         async with asyncio.TaskGroup() as group:
             for shared in self._shared.values():

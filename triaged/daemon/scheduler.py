@@ -40,7 +40,6 @@ class Scheduler:
         return self._scheduler.get_job(_POLL) is not None
 
     def close(self) -> None:
-        """Shut down the scheduler."""
         self._scheduler.shutdown(wait=False)
 
     async def _fire(self) -> None:

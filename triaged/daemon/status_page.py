@@ -145,7 +145,6 @@ class StatusPages:
 
         Raises:
             LedgerError: the ledger cannot be read.
-
         """
         with self._open_views() as views:
             found = _stored(views, task_id)
@@ -257,7 +256,6 @@ def _rules(
 
 
 def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
-    """Return the held tasks whose holds end first."""
     found = [
         NextTask(task, task.since + rule.hold)
         for rule in snapshot.ruleset.rules

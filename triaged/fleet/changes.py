@@ -15,7 +15,6 @@ class FleetChanges:
     removed: tuple[FleetWorkspace, ...] = ()
 
     def __bool__(self) -> bool:
-        """Return whether there is anything to do."""
         return bool(self.added or self.changed or self.removed)
 
 

@@ -50,7 +50,6 @@ class Rejection:
     problems: tuple[Problem, ...]
 
     def may_concern(self, workspace: FleetWorkspace) -> bool:
-        """Return whether this may be what has become of a workspace."""
         if self.name is not None:
             return self.name == workspace.name
         return self.file is None or self.file == workspace.file

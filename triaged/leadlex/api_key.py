@@ -50,20 +50,16 @@ def parse_key(text: str) -> ApiKey:
 
     Raises:
         ValueError: it is empty, or not one word of printable ASCII.
-
     """
     key = text.strip()
     if not key:
-        message = "the API key is empty"
-        raise ValueError(message)
+        raise ValueError("the API key is empty")
     if key[0] in _QUOTES or key[-1] in _QUOTES:
-        message = "the API key is in quotation marks; write it without them"
-        raise ValueError(message)
+        raise ValueError("the API key is in quotation marks; write it without them")
     # The HTTP library would put any other character, with the key, into its error
     # message.
     if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
-        message = "the API key must be one word of printable ASCII"
-        raise ValueError(message)
+        raise ValueError("the API key must be one word of printable ASCII")
     return ApiKey(key)
 
 
@@ -138,7 +134,6 @@ def read_private(path: Path, *, what: str, limit: int) -> bytes:
     Raises:
         OSError: it cannot be read.
         ValueError: it is not a regular file, or other users can read or change it.
-
     """
     # Opened first and checked then, so that the checked file is the one that is read.
     # Non-blocking, because opening a pipe would block.

@@ -23,7 +23,6 @@ class LexiApprover:
         Raises:
             LexiError: the subclass tells the cause; after ``NoResponse`` and
                 ``MalformedResponse`` it is unknown whether the task was approved.
-
         """
         path = protocol.approve_path(task_id)
         answer = await self._connection.call(APPROVE, "POST", path)

@@ -45,7 +45,6 @@ class HttpClients:
         return self._clients[kind], proxy
 
     async def close(self) -> None:
-        """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
 

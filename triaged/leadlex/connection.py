@@ -105,7 +105,6 @@ class Connection:
 
         Raises:
             LexiError: the call failed; the subclass tells how (see ``errors``).
-
         """
         started = self._clock.monotonic()
         key = self._key()
@@ -201,7 +200,6 @@ class Connection:
         head: ApiResponse | None,
         sending: Sending,
     ) -> LexiError:
-        """Return the error that a transport failure means for this call."""
         if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
             # The status alone determines the error, even if the body was cut off.
             return self._refusal(operation, head)

@@ -36,7 +36,6 @@ def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
 
     Raises:
         ConfigError: the variable that applies is invalid; its value is not shown.
-
     """
     target = urlsplit(base_url)
     if target.scheme != "https":

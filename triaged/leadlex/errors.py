@@ -49,7 +49,6 @@ class LexiError(TriagedError):
         self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
-        """Format the operation, the response and its request id."""
         status = f" (HTTP {self.status})" if self.status is not None else ""
         detail = ": ".join(part for part in (self.code, self.message) if part)
         tail = f" [request {self.request_id}]" if self.request_id else ""

@@ -46,8 +46,7 @@ _Nothing: TypeAlias = Generator[None, None, None]
 
 def reject_constant(name: str) -> NoReturn:
     """Reject NaN and Infinity, which Python accepts as JSON but RFC 8259 does not."""
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+    raise ValueError(f"{name} is not JSON")
 
 
 class ListDecoder:
@@ -249,7 +248,6 @@ class ListDecoder:
         return self._text[self._at : self._at + 1]
 
     def _scan(self, ends: str) -> _Read | None:
-        """Decode one value; None if it is incomplete or not valid JSON."""
         start = self._at
         try:
             value, self._at = self._json.raw_decode(self._text, start)

@@ -110,16 +110,14 @@ def parse_json(body: bytes) -> Json:
             object_pairs_hook=_unique,
         )
     except RecursionError:
-        message = "nested too deeply"
-        raise ValueError(message) from None
+        raise ValueError("nested too deeply") from None
     return value
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        message = "a key stands twice"
-        raise ValueError(message)
+        raise ValueError("a key stands twice")
     return made
 
 
@@ -130,7 +128,6 @@ def decode_list(body: bytes) -> list[Task]:
 
     Raises:
         ValueError: the response as a whole is not a list of tasks.
-
     """
     decoder = ListDecoder()
     decoder.feed(body)
@@ -162,8 +159,7 @@ def verify_done(answer: ApiResponse) -> None:
             accepted, 203 was changed on the way, 206 is a part.
     """
     if answer.is_cached:
-        message = "a cache gave an earlier answer"
-        raise ValueError(message)
+        raise ValueError("a cache gave an earlier answer")
     if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
         raise ValueError(f"the answer has status {answer.status}")
 
@@ -178,15 +174,13 @@ def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
     data = _member(answer, "data")
     for part in (answer, data):
         if _member(part, "error") or _member(part, "errors"):
-            message = "the answer has an error beside its data"
-            raise ValueError(message)
+            raise ValueError("the answer has an error beside its data")
         denials = [name for name in _DENIED_IF_FALSE if _member(part, name) is False]
         denials += [name for name in _DENIED_IF_TRUE if _member(part, name)]
         if denials:
             raise ValueError(f"the answer says that nothing was done ({denials[0]})")
     if _member(data, "task_id") != task_id or _member(data, "status") != status:
-        message = f"the answer does not say that the task is {status}"
-        raise ValueError(message)
+        raise ValueError(f"the answer does not say that the task is {status}")
 
 
 def error_from_response(
@@ -260,6 +254,5 @@ def _shown(value: Json) -> str:
 
 def _member(value: Json, key: str) -> Json:
     if not isinstance(value, dict):
-        message = f"no object where {key!r} should be"
-        raise ValueError(message)  # noqa: TRY004 - the body is wrong, not the argument
+        raise ValueError(f"no object where {key!r} should be")  # noqa: TRY004 - the body is wrong, not the argument
     return value.get(key)

@@ -19,7 +19,6 @@ class LexiReader:
 
         Raises:
             LexiError: the call failed, or the response is not a list.
-
         """
         path = f"{protocol.TASKS_PATH}?status={status}"
         decoder = ListDecoder(self._connection.redactor)

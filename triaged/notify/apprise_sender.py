@@ -69,7 +69,6 @@ class AppriseSender:
 
         Raises:
             ConfigError: it is not, or the file is missing, open to others or invalid.
-
         """
         for _ in self._services():
             pass
@@ -81,7 +80,6 @@ class AppriseSender:
 
         Raises:
             ConfigError: the file cannot be used; nothing was sent.
-
         """
         services = list(self._services())
         return [
@@ -227,7 +225,6 @@ class _Recorder(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one record."""
         try:
             self.texts.append(record.getMessage())
         except (TypeError, ValueError):

@@ -51,7 +51,6 @@ class Sender(Protocol):
 
         Raises:
             ConfigError: the destinations are missing or invalid.
-
         """
         ...
 
@@ -64,6 +63,5 @@ class Sender(Protocol):
 
         Raises:
             ConfigError: the destinations are missing or invalid; nothing was sent.
-
         """
         ...
