@@ -6,7 +6,6 @@ from typing import Final, Protocol
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from triaged import __version__
 from triaged.daemon.histogram import (
@@ -152,13 +151,3 @@ def _histograms(members: Sequence[Metrics]) -> Iterator[Metric]:
         add_histogram(requests, [operation], summed(seconds, REQUEST_SECONDS))
     yield cycles
     yield requests
-
-
-class Collected(Collector):
-    """Metrics that were collected already."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Sequence[Metric]:
-        return self._metrics

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from triaged import __version__
 from triaged.daemon.banner import Tone
 from triaged.daemon.health import Health
-from triaged.daemon.status_page import content_security_policy, render
+from triaged.daemon.render import content_security_policy, render
 from triaged.quota import QuotaSnapshot
 from triaged.triage.fleet_state import WorkspaceState
 

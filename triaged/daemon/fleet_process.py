@@ -16,8 +16,8 @@ from triaged.daemon.fleet_leases import make_leases
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
 from triaged.daemon.fleet_watcher import FleetWatcher
-from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors, Where
+from triaged.daemon.serving import listen
 from triaged.daemon.signals import signal_events
 from triaged.daemon.start_warnings import warn_if_idle
 from triaged.daemon.systemd import SystemdNotifier

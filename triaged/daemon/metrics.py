@@ -6,7 +6,7 @@ twice. Label sets are closed and exported from the start.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -296,25 +296,27 @@ def _state(snapshot: Snapshot) -> Samples:
         yield "internal_errors_total", (where,), snapshot.errors.get(where, 0)
 
 
-class WorkspaceCollector(Collector):
-    """Collects the metrics of one workspace from a snapshot taken at each scrape."""
-
-    def __init__(self, metrics: Metrics, read: Callable[[], Snapshot]) -> None:
-        self._metrics = metrics
+class _Collector(Collector):
+    def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         self._read = read
 
-    def collect(self) -> Iterator[Metric]:
-        return collect([(self._metrics, self._read())])
+    def collect(self) -> Iterable[Metric]:
+        return self._read()
 
-    def describe(self) -> Iterator[Metric]:
+    def describe(self) -> Iterable[Metric]:
         """Return nothing, because registration must not read the ledger."""
-        return iter(())
+        return ()
 
 
-def make_registry(collector: Collector, *, process: bool) -> CollectorRegistry:
-    """Return a separate registry; ``process`` adds process and Python metrics."""
+def make_registry(
+    read: Callable[[], Iterable[Metric]], *, process: bool
+) -> CollectorRegistry:
+    """Return a separate registry, which reads its metrics at each scrape.
+
+    ``process`` adds process and Python metrics.
+    """
     registry = CollectorRegistry()
-    registry.register(collector)
+    registry.register(_Collector(read))
     if process:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

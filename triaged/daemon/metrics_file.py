@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client import write_to_textfile
 
 from triaged.daemon.health import Health
-from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.metrics import Metrics, collect, make_registry
 from triaged.daemon.snapshot import LiveState, with_totals
 from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views
@@ -61,10 +61,9 @@ def write_metrics_file(
         errors={},
     )
     snapshot = with_totals(live, totals)
-    collector = WorkspaceCollector(metrics, lambda: snapshot)
+    # Without process_*: those would be mistaken for node_exporter's own metrics.
+    registry = make_registry(lambda: collect([(metrics, snapshot)]), process=False)
     try:
-        # Without process_*: those would be mistaken for node_exporter's own metrics.
-        write_to_textfile(str(file), make_registry(collector, process=False))
+        write_to_textfile(str(file), registry)
     except OSError as error:
-        why = os_reason(error)
-        raise MetricsFileError(file, why) from error
+        raise MetricsFileError(file, os_reason(error)) from error

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -23,6 +24,7 @@ from triaged.daemon.request_filter import RequestLimiter, actor, is_same_origin
 from triaged.errors import LedgerUnavailable
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
 
 MAX_FORM_BYTES: Final = 16 * 1024
 FORM_SECONDS: Final = 5.0
@@ -39,6 +41,17 @@ T = TypeVar("T")
 OpenLedger = Callable[[str], AbstractContextManager[Ledger]]
 
 log = structlog.get_logger()
+
+
+def open_for_form(ledger: LedgerLocation, workspace: str) -> Ledger:
+    """Open the ledger of a workspace.
+
+    Raises:
+        LedgerError: it cannot be opened.
+    """
+    return Ledger.open(
+        ledger, workspace=workspace, create=False, busy_seconds=LEDGER_SECONDS
+    )
 
 
 class RefusedForm(Exception):
@@ -84,20 +97,19 @@ class PageForms:
     def routes(self, base: str, middleware: Sequence[Middleware]) -> list[Route]:
         """Return the routes of both forms, below a path; they take POST only."""
         return [
-            Route(f"{base}{path}", endpoint, methods=["POST"], middleware=middleware)
-            for path, endpoint in (("/veto", self._veto), ("/pause", self._pause))
+            Route(
+                f"{base}{path}",
+                partial(self._answer, act),
+                methods=["POST"],
+                middleware=middleware,
+            )
+            for path, act in (("/veto", self._add_veto), ("/pause", self._set_pause))
         ]
-
-    async def _veto(self, request: Request) -> Response:
-        return await self._answer(request, self._add_veto)
-
-    async def _pause(self, request: Request) -> Response:
-        return await self._answer(request, self._set_pause)
 
     async def _answer(
         self,
-        request: Request,
         act: Callable[[str, dict[str, str], str], Awaitable[str]],
+        request: Request,
     ) -> Response:
         """Check a request, act on it, and redirect to a path of this server."""
         name = str(request.path_params.get("name", ""))

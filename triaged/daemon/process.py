@@ -12,12 +12,13 @@ import structlog
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.daemon.health import Health
-from triaged.daemon.http_server import HttpServer, listen
+from triaged.daemon.http_server import HttpServer
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.notifier import condition_of, make_notifier
 from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.daemon.runner import Runner
+from triaged.daemon.serving import listen
 from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
 from triaged.daemon.start_warnings import warn_if_idle
