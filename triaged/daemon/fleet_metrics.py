@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from triaged import __version__
 from triaged.daemon.histogram import (
@@ -22,6 +21,7 @@ from triaged.daemon.metrics import (
     OPERATIONS,
     REQUEST_DURATION,
     Definition,
+    Family,
     Metrics,
     add_histogram,
     new_family,
@@ -54,7 +54,6 @@ _SUMMED: Final = (
     "api_requests_total",
     "api_rate_limited_total",
 )
-_BY_REASON: Final = ("dismissals_total", "observed_total")
 
 
 class LeaseCounts(Protocol):
@@ -86,9 +85,7 @@ class FleetMetrics:
         yield from (workspaces, lost, fenced, config, late)
 
 
-def new_fleet_family(
-    definition: Definition,
-) -> CounterMetricFamily | GaugeMetricFamily:
+def new_fleet_family(definition: Definition) -> Family:
     """Return an empty family without the label of a workspace."""
     return new_family(definition, *definition.labels)
 
@@ -108,37 +105,30 @@ def collect_sums(
                 sums[name][labels] += int(value)
     definitions = {each.name: each for each in DEFINITIONS}
     for name, counted in sums.items():
-        family = new_fleet_family(definitions[name])
-        for labels, number in counted.items():
-            family.add_metric(list(labels), number)
-        yield family
-    for name, counts in zip(
-        _BY_REASON, (totals.dismissals, totals.observed), strict=True
+        yield _filled(new_fleet_family(definitions[name]), counted)
+    for name, counts in (
+        ("dismissals_total", totals.dismissals),
+        ("observed_total", totals.observed),
     ):
+        known = dict.fromkeys((*DOCUMENTED_REASONS, *counts))
         family = new_family(definitions[name], "reason")
-        for reason in dict.fromkeys((*DOCUMENTED_REASONS, *counts)):
-            family.add_metric([reason], counts.get(reason, 0))
-        yield family
-    for name, rows in _single(totals, errors, dry_run=dry_run).items():
-        family = new_fleet_family(definitions[name])
-        for texts, value in rows:
-            family.add_metric(texts, value)
-        yield family
+        yield _filled(family, {(each,): counts.get(each, 0) for each in known})
+    single: dict[str, Mapping[tuple[str, ...], float]] = {
+        "dismissal_attempts_total": {(o,): totals.attempts.get(o, 0) for o in Outcome},
+        "dismissals_unresolved": {(): totals.unresolved},
+        "internal_errors_total": {(where,): errors.get(where, 0) for where in Where},
+        "dry_run": {(): dry_run},
+        "build_info": {(__version__,): 1},
+    }
+    for name, values in single.items():
+        yield _filled(new_fleet_family(definitions[name]), values)
     yield from _histograms([metrics for metrics, _ in members])
 
 
-def _single(
-    totals: FleetTotals, errors: Mapping[Where, int], *, dry_run: bool
-) -> dict[str, list[tuple[list[str], float]]]:
-    return {
-        "dismissal_attempts_total": [
-            ([outcome], totals.attempts.get(outcome, 0)) for outcome in Outcome
-        ],
-        "dismissals_unresolved": [([], totals.unresolved)],
-        "internal_errors_total": [([w], errors.get(w, 0)) for w in Where],
-        "dry_run": [([], dry_run)],
-        "build_info": [([__version__], 1)],
-    }
+def _filled(family: Family, values: Mapping[tuple[str, ...], float]) -> Family:
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
 
 
 def _histograms(members: Sequence[Metrics]) -> Iterator[Metric]:

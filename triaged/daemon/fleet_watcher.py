@@ -52,18 +52,14 @@ class FleetWatcher:
         self._environ = environ
         self._last_seen = _Look()
         self._tried: tuple[object, ...] = ()
-        self._config_sha256 = ""
         self._awaited_files: tuple[Path, ...] = ()
         self._awaited_rules: tuple[tuple[Path, ...], ...] = ()
         self._logged_at: datetime | None = None
+        # The hash of the fleet files that were looked at last.
+        self.config_sha256 = ""
         self.workspaces: Mapping[str, FleetWorkspace] = {}
         self.kept: tuple[FleetWorkspace, ...] = ()
         self.rejections: tuple[Rejection, ...] = ()
-
-    @property
-    def config_sha256(self) -> str:
-        """The hash of the fleet files that were looked at last; empty before that."""
-        return self._config_sha256
 
     def load_initial(self, *, now: datetime) -> FleetChanges:
         """Load the fleet for the first time; all usable workspaces are added.
@@ -159,7 +155,7 @@ class FleetWatcher:
         good = {workspace.name for workspace in loaded.workspaces}
         self.kept = tuple(w for w in after.values() if w.name not in good)
         self._awaited_files = loaded.awaited
-        self._config_sha256 = loaded.fingerprint
+        self.config_sha256 = loaded.fingerprint
         # If a fleet file was written meanwhile, the next looks will detect the change.
         self._tried = (loaded.fingerprint, *self._awaited())
         is_due = self._is_log_due(now)

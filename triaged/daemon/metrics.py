@@ -125,6 +125,7 @@ REQUEST_DURATION: Final = Definition(
 HISTOGRAMS: Final = (CYCLE_DURATION, REQUEST_DURATION)
 
 Samples = Iterator[tuple[str, tuple[str, ...], float]]
+Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Metrics:
@@ -136,7 +137,7 @@ class Metrics:
             {(o, s): 0 for o in OPERATIONS for s in ("200", "429", "error")}
         )
         self._rate_limited = Counter(dict.fromkeys(WINDOWS, 0))
-        self._cycles = Counter(dict.fromkeys(CycleResult, 0))
+        self.cycles = Counter(dict.fromkeys(CycleResult, 0))
         self._last_cycle = dict.fromkeys(CycleResult, 0.0)
         self._last_match: dict[str, float] = {}
         self._key_accepted = False
@@ -163,7 +164,7 @@ class Metrics:
         self._rate_limited[window] += 1
 
     def record_cycle(self, report: CycleReport, *, at: datetime) -> None:
-        self._cycles[report.result] += 1
+        self.cycles[report.result] += 1
         self._last_cycle[report.result] = at.timestamp()
         self.cycle_seconds.observe(report.duration_seconds)
         for rule in report.matched_rules:
@@ -182,9 +183,6 @@ class Metrics:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
-    def cycles(self) -> Mapping[CycleResult, int]:
-        return self._cycles
-
     def summable(self, last_list: CycleReport | None) -> Samples:
         """Yield the samples of which a sum over workspaces means something."""
         yield from self._counted()
@@ -196,7 +194,7 @@ class Metrics:
         for window, number in self._rate_limited.copy().items():
             yield "api_rate_limited_total", (window,), number
         for result in CycleResult:
-            yield "cycles_total", (result,), self._cycles[result]
+            yield "cycles_total", (result,), self.cycles[result]
             yield "last_cycle_timestamp_seconds", (result,), self._last_cycle[result]
         yield "api_key_accepted", (), self._key_accepted
         yield "config_last_reload_successful", (), self._reload_successful
@@ -221,9 +219,7 @@ def collect(parts: Sequence[tuple[Metrics, Snapshot]]) -> Iterator[Metric]:
     yield requests
 
 
-def new_family(
-    definition: Definition, *labels: str
-) -> CounterMetricFamily | GaugeMetricFamily:
+def new_family(definition: Definition, *labels: str) -> Family:
     """Return an empty family with these labels."""
     made = (
         CounterMetricFamily if definition.name.endswith("_total") else GaugeMetricFamily

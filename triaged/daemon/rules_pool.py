@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -24,21 +24,12 @@ Paths: TypeAlias = tuple[Path, ...]
 
 
 @dataclass(slots=True, eq=False)
-class SharedRules:
+class _Shared:
     """The rules of some files, and the metrics of the workspaces that use them."""
 
     watcher: RulesWatcher
-    users: dict[str, Metrics] = field(default_factory=dict)
+    users: dict[str, Metrics]
     is_loaded: bool = False
-
-    @property
-    def rules(self) -> CompiledRules:
-        return self.watcher.rules
-
-    @property
-    def rejected(self) -> str | None:
-        """Why the file as it is now is not in force, or None."""
-        return self.watcher.rejected
 
 
 class RulesPool:
@@ -46,12 +37,12 @@ class RulesPool:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._shared: dict[Paths, SharedRules] = {}
+        self._shared: dict[Paths, _Shared] = {}
         self._compiled: dict[str, tuple[CompiledRules, LoadedRules]] = {}
         self._fingerprints = Fingerprints()
-        self._to_look: deque[SharedRules] = deque()
+        self._to_look: deque[_Shared] = deque()
 
-    def use(self, paths: Paths, name: str, metrics: Metrics) -> SharedRules:
+    def use(self, paths: Paths, name: str, metrics: Metrics) -> RulesWatcher:
         """Return the rules of files for a workspace; load them at the first use.
 
         Raises:
@@ -67,7 +58,7 @@ class RulesPool:
         self._shared[paths] = shared
         shared.users[name] = metrics
         metrics.rules_loaded(self._clock.now())
-        return shared
+        return shared.watcher
 
     def release(self, paths: Paths, name: str) -> None:
         """Forget that a workspace uses a file; one that none uses is forgotten."""
@@ -101,7 +92,7 @@ class RulesPool:
                     shared.watcher.reload(now=now, pause=self._clock.sleep)
                 )
 
-    def _watch(self, paths: Paths) -> SharedRules:
+    def _watch(self, paths: Paths) -> _Shared:
         users: dict[str, Metrics] = {}
 
         def loaded(_: CompiledRules) -> None:
@@ -120,7 +111,7 @@ class RulesPool:
             load=self._load,
             fingerprint=self._fingerprint,
         )
-        return SharedRules(watcher, users)
+        return _Shared(watcher, users)
 
     def _load(self, *paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]:
         """Load files, unless others with the same content were loaded before."""
@@ -137,6 +128,6 @@ class RulesPool:
 
     def _forget_unused(self) -> None:
         self._fingerprints.forget({path for paths in self._shared for path in paths})
-        used = {each.rules.ruleset.sha256 for each in self._shared.values()}
+        used = {each.watcher.rules.ruleset.sha256 for each in self._shared.values()}
         for sha256 in self._compiled.keys() - used:
             del self._compiled[sha256]
