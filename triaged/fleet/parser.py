@@ -27,7 +27,7 @@ from triaged.rulesfile.parser.nodes import Node
 from triaged.rulesfile.parser.scalars import Kind
 from triaged.rulesfile.parser.values import Schema, String
 from triaged.rulesfile.problems import INVALID, Invalid, Location, ProblemCollector
-from triaged.settings import (
+from triaged.setting_values import (
     parse_api_plan,
     parse_api_url,
     parse_count,

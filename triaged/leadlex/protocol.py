@@ -22,9 +22,10 @@ from triaged.leadlex.errors import (
     RateLimited,
     RequestRejected,
     TaskNotFound,
+    malformed_response,
 )
 from triaged.leadlex.list_decoder import ListDecoder, reject_constant
-from triaged.leadlex.models import LIST, ApiResponse
+from triaged.leadlex.models import LIST, ApiResponse, Confirmation
 from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
@@ -151,15 +152,26 @@ def decode_task(body: bytes) -> Task | None:
     return tasks[0] if is_one and tasks[0].raw and "data" not in tasks[0].raw else None
 
 
-def verify_done(answer: ApiResponse) -> None:
-    """Check that LeadLex itself says, and says now, that a change is made.
+def read_confirmation(
+    operation: str, answer: ApiResponse, *, task_id: str, status: str
+) -> Confirmation:
+    """Return what LeadLex itself confirms, and confirms now, of the change of a task.
 
     Raises:
-        ValueError: a cache gave the answer, or its status leaves that open: 202 is only
-            accepted, 203 was changed on the way, 206 is a part.
+        MalformedResponse: the answer leaves open whether the change is made.
     """
+    try:
+        _verify_done(answer)
+        verify_confirmation(answer.body, task_id=task_id, status=status)
+    except ValueError as error:
+        raise malformed_response(operation, answer, error) from error
+    return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)
+
+
+def _verify_done(answer: ApiResponse) -> None:
     if answer.is_cached:
         raise ValueError("a cache gave an earlier answer")
+    # 202 is only accepted, 203 was changed on the way, 206 is a part.
     if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
         raise ValueError(f"the answer has status {answer.status}")
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from triaged.leadlex import protocol
 from triaged.leadlex.connection import Connection
-from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
@@ -31,9 +30,6 @@ class LexiWriter:
         answer = await self._connection.call(
             DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )
-        try:
-            protocol.verify_done(answer)
-            protocol.verify_confirmation(answer.body, task_id=task_id, status=DISMISSED)
-        except ValueError as error:
-            raise malformed_response(DISMISS, answer, error) from error
-        return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)
+        return protocol.read_confirmation(
+            DISMISS, answer, task_id=task_id, status=DISMISSED
+        )
