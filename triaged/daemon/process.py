@@ -139,10 +139,7 @@ class Daemon:
             ListenError: the address cannot be bound.
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
-        with (
-            self._lock,
-            signal_events(loop, self._stop, self._reload_requested),
-        ):
+        with self._lock, signal_events(loop, self._stop, self._reload_requested):
             self.workspace.rate_limiter.take_over()
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
@@ -248,7 +245,7 @@ class Daemon:
     def _look_at_ledger(self) -> None:
         try:
             self._lock.heartbeat()
-            self._quota = self.workspace.rate_limiter.snapshot()
+            self.runner.refresh_quota()
         except LedgerUnavailable as error:
             self._note_ledger(error)
         else:
