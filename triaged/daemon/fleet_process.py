@@ -118,10 +118,7 @@ class FleetDaemon:
             ListenError: the address cannot be bound.
         """
         settings, loop = self.settings, asyncio.get_running_loop()
-        with (
-            self._lock,
-            signal_events(loop, self._stop, self._reload_requested),
-        ):
+        with self._lock, signal_events(loop, self._stop, self._reload_requested):
             self._watcher.load_initial(now=self._clock.now())
             self._describe_files()
             listener = listen(settings.listen_host, settings.listen_port)

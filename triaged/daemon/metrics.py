@@ -105,9 +105,7 @@ DEFINITIONS: Final = (
     ),
     Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
     Definition(
-        "rule_changes_total",
-        "Promotions and demotions of a rule.",
-        ("rule", "change"),
+        "rule_changes_total", "Promotions and demotions of a rule.", ("rule", "change")
     ),
     Definition(
         "notifications_total",

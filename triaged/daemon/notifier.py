@@ -24,12 +24,7 @@ from triaged.notify.render import render_alerts, render_digest
 from triaged.settings import Settings
 from triaged.triage.alerts import Alert, key_alert, retry_at
 from triaged.triage.digest import digest_due, must_break_silence
-from triaged.triage.digest_source import (
-    DIGEST,
-    digest_begins,
-    read_alerts,
-    read_digest,
-)
+from triaged.triage.digest_source import DIGEST, digest_begins, read_alerts, read_digest
 from triaged.workspace import Workspace
 
 CHECK_SECONDS: Final = 10.0
@@ -190,10 +185,7 @@ class Notifier:
         reached = self._reached.get(due[0].name)
         due = [alert for alert in due if self._reached.get(alert.name) == reached]
         message = render_alerts(
-            due,
-            workspace=self._ledger.workspace,
-            at=self._at,
-            page_url=self._page_url,
+            due, workspace=self._ledger.workspace, at=self._at, page_url=self._page_url
         )
         return self._send([alert.name for alert in due], message, now)
 

@@ -15,13 +15,7 @@ from triaged.daemon.render import render
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.ledger.observations import ObservationKind
 from triaged.ledger.rule_changes import RuleChange
-from triaged.ledger.views import (
-    DailyCount,
-    HeldTask,
-    LedgerViews,
-    day_of,
-    next_day,
-)
+from triaged.ledger.views import DailyCount, HeldTask, LedgerViews, day_of, next_day
 from triaged.rules.rule import Mode, Rule
 from triaged.rules.task import HumanDecision, LeaveCause
 from triaged.triage.agreement import Agreement

@@ -19,14 +19,7 @@ from triaged.rulesfile.problems import Location, suggest
 _KEY: Final = re.compile(r"((?:workspaces\[[0-9]+\]|defaults)\.key)(?![\w-])(.*)")
 _AN_API_KEY: Final = re.compile(rf"{KEY_PREFIX}[!-~]+")
 _PLAIN_VALUES: Final = frozenset(
-    {
-        "api_url",
-        "api_plan",
-        "daily_limit",
-        "rate_limit",
-        "poll_interval",
-        "reserve",
-    }
+    {"api_url", "api_plan", "daily_limit", "rate_limit", "poll_interval", "reserve"}
 )
 
 

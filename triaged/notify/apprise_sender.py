@@ -155,8 +155,7 @@ def _load_apprise() -> "ModuleType":
         import apprise  # noqa: PLC0415 - optional, and takes long to import
     except ImportError as error:
         raise ConfigError.of_setting(
-            VARIABLE,
-            "notifications need the package apprise; install triaged[notify]",
+            VARIABLE, "notifications need the package apprise; install triaged[notify]"
         ) from error
     return apprise
 
