@@ -64,7 +64,7 @@ class HttpClients:
             # This program reads the environment itself, to name the variable that is
             # invalid.
             trust_env=False,
-            verify=self._tls_context() if is_secure else _no_ca_context(),
+            verify=self._tls_context(is_secure=is_secure),
             proxy=_proxy_of(proxy),
             transport=self._transport,
             # An unencodable cookie would make all later calls fail, so cookies are
@@ -77,7 +77,10 @@ class HttpClients:
             },
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
+    def _tls_context(self, *, is_secure: bool) -> ssl.SSLContext:
+        if not is_secure:
+            # Plain http to loopback needs no CA certificates.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._tls is None:
             self._tls = create_tls_context(os.environ)
         return self._tls
@@ -89,8 +92,3 @@ def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
     has_auth = proxy.user is not None or proxy.password is not None
     auth = (proxy.user or "", proxy.password or "") if has_auth else None
     return httpx.Proxy(proxy.url, auth=auth)
-
-
-def _no_ca_context() -> ssl.SSLContext:
-    """Return a TLS context without CA certificates, for plain http to loopback."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
