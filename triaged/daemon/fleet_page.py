@@ -113,8 +113,12 @@ def fleet_page(
 ) -> str:
     """Return the page with the part of the table that is asked for."""
     counted = Counter(row.state for row in rows)
-    order = _by_name if query.order == NAME else _by_attention
-    found = sorted(_matching(rows, query.search), key=order)
+    by_name = query.order == NAME
+
+    def place(row: FleetRow) -> tuple[int, str]:
+        return 0 if by_name else _ORDER[row.state], row.name
+
+    found = sorted(_matching(rows, query.search), key=place)
     pages = max(-(-len(found) // ROWS_ON_PAGE), 1)
     page = min(query.page, pages)
     start = (page - 1) * ROWS_ON_PAGE
@@ -151,11 +155,3 @@ def _texts(row: FleetRow) -> Iterable[str]:
     yield str(row.state)
     for key, value in row.labels.items():
         yield f"{key}={value}".casefold()
-
-
-def _by_name(row: FleetRow) -> tuple[int, str]:
-    return 0, row.name
-
-
-def _by_attention(row: FleetRow) -> tuple[int, str]:
-    return _ORDER[row.state], row.name

@@ -8,15 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
 from triaged.errors import ConfigError, Problem, RuleTestsFailed
-from triaged.fleet.changes import FleetChanges, changes_between, keep_last_good
 from triaged.fleet.files import read_fleet_files
 from triaged.fleet.loader import load_fleet
-from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, Rejection
+from triaged.fleet.workspace import (
+    FleetChanges,
+    FleetWorkspace,
+    LoadedFleet,
+    Rejection,
+    changes_between,
+    keep_last_good,
+)
 from triaged.rulesfile.loader import load_rules
 from triaged.rulesfile.sources import fingerprint
 
@@ -28,15 +34,19 @@ RELOAD_LOOKS: Final = 40
 log = structlog.get_logger()
 
 
+# Size, and the times of the content and of the file.
+_State: TypeAlias = tuple[int, int, int]
+
+
 class _Look(NamedTuple):
     """The state of the files at one time.
 
     ``content`` is that of the fleet files and of what rejected workspaces wait for;
-    ``times`` are those of the fleet files, because an editor may still be writing.
+    ``states`` are those of the fleet files: an editor may still be writing.
     """
 
     content: tuple[object, ...] = ()
-    times: tuple[tuple[int, int] | None, ...] = ()
+    states: tuple[_State | None, ...] = ()
 
 
 class FleetWatcher:
@@ -116,7 +126,14 @@ class FleetWatcher:
             return None
         self._awaited_rules = tuple(dict.fromkeys(w.rules for w in unloadable))
         bad = {workspace.name for workspace in unloadable}
-        rejected = [_rejection(*each) for each in unloadable.items()]
+        rejected = [
+            Rejection(
+                file=w.file,
+                name=w.name,
+                problems=tuple(Problem(w.file, w.line, 1, "", line) for line in lines),
+            )
+            for w, lines in unloadable.items()
+        ]
         before = self.rejections
         changes = self._activate(
             replace(
@@ -190,8 +207,8 @@ class FleetWatcher:
 
     def _look(self) -> _Look:
         read = read_fleet_files(self._directory)
-        times = tuple(_time(file.path) for file in read.files)
-        return _Look((read.fingerprint, *self._awaited()), times)
+        states = tuple(_state(file.path) for file in read.files)
+        return _Look((read.fingerprint, *self._awaited()), states)
 
     def _awaited(self) -> tuple[object, ...]:
         files = tuple(_state(path) for path in self._awaited_files)
@@ -207,20 +224,7 @@ def _rules_problems(paths: tuple[Path, ...], now: datetime) -> tuple[str, ...]:
     return ()
 
 
-def _rejection(workspace: FleetWorkspace, lines: tuple[str, ...]) -> Rejection:
-    problems = tuple(Problem(workspace.file, workspace.line, 1, "", s) for s in lines)
-    return Rejection(file=workspace.file, name=workspace.name, problems=problems)
-
-
-def _time(path: Path) -> tuple[int, int] | None:
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_size, seen.st_mtime_ns
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> _State | None:
     """Return what changes when a file is written, replaced, or given another mode."""
     try:
         seen = path.stat()

@@ -63,12 +63,11 @@ class Health:
             reasons.append("LeadLex refuses the API key")
         if self.ledger_problem is not None:
             reasons.append(f"the ledger cannot be used: {self.ledger_problem}")
-        if self.waiting_for_quota_until is not None:
-            until = self.waiting_for_quota_until
-            if now < until:
-                reasons.append(
-                    f"the day's quota is spent; next poll {until:%Y-%m-%d %H:%M:%SZ}"
-                )
+        until = self.waiting_for_quota_until
+        if until is not None and now < until:
+            reasons.append(
+                f"the day's quota is spent; next poll {until:%Y-%m-%d %H:%M:%SZ}"
+            )
         if self.last_success_at is None:
             reasons.append("no cycle has succeeded yet")
         elif abs(now - self.last_success_at) > MAX_MISSED_INTERVALS * self.interval:
@@ -80,12 +79,9 @@ class Health:
         if reasons and self.waiting_for_process is not None:
             who = self.waiting_for_process
             reasons.append(f"waiting for {who}, which is dismissing or stopped")
-        if (
-            reasons
-            and self.last_report is not None
-            and self.last_report.error is not None
-        ):
-            reasons.append(f"last error: {self.last_report.error}")
+        error = self.last_report.error if self.last_report else None
+        if reasons and error is not None:
+            reasons.append(f"last error: {error}")
         return reasons
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
