@@ -162,11 +162,7 @@ class Fleet:
             member.stop()
 
     def states(self, flags: FleetFlags | None = None) -> dict[str, WorkspaceState]:
-        """Return the state of each workspace; ``flags`` if they were read already.
-
-        Raises:
-            LedgerError: the flags cannot be read.
-        """
+        """Return the state of each workspace; ``flags`` if they were read already."""
         flags = flags or FleetViews(self.shared.database).flags()
         now = self.shared.clock.now()
         # What was rejected does not run, unless it has kept an earlier form.
@@ -345,13 +341,7 @@ class Member:
         return self._runner
 
     def _open(self) -> Runner:
-        """Open the workspace.
-
-        Raises:
-            ConfigError: key, rules or settings cannot be used.
-            RuleTestsFailed: a test in the rules fails.
-            LedgerError: the ledger cannot be written.
-        """
+        """Open the workspace; raises what is wrong with its key, rules or settings."""
         fleet, settings = self._fleet, self.settings
         limit = settings.quota.daily_limit
         if limit is not None:

@@ -45,12 +45,9 @@ def open_fleet_daemon(
     notifier: SystemdNotifier,
     errors: InternalErrors | None = None,
 ) -> Iterator["FleetDaemon"]:
-    """Open the ledger, and build the daemon of a fleet.
+    """Open the ledger, or raise ``LedgerError``, and build the daemon of a fleet.
 
     ``settings`` are those of the process, and of workspaces that do not set them.
-
-    Raises:
-        LedgerError: the ledger cannot be opened.
     """
     database = open_database(settings.ledger)
     with contextlib.closing(database):

@@ -143,12 +143,6 @@ class FleetServer:
         return StatusPages(views, base=f"/workspaces/{name}", form_token=self._token)
 
     def _open_ledger(self, name: str) -> Ledger:
-        """Open the ledger of a workspace, for a form.
-
-        Raises:
-            RefusedForm: there is no such workspace.
-            LedgerError: it cannot be opened.
-        """
         if name not in self._fleet.members:
             raise RefusedForm(404, "there is no such workspace")
         return open_for_form(self._ledger, name)

@@ -256,11 +256,7 @@ class FleetSupervisor:
             await self._clock.sleep(TICK_SECONDS)
 
     def _check_clock(self) -> None:
-        """Plan the wake-up again if the wall clock was set, or the wake-up was lost.
-
-        After a step forward, polls that are due by the wall clock are due; after a step
-        back, the remaining waits are preserved.
-        """
+        """Plan the wake-up again if the wall clock was set, or the wake-up was lost."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         ahead = wall_ahead(now, monotonic)
         step, was_set = ahead - self._wall_ahead, False
@@ -274,6 +270,7 @@ class FleetSupervisor:
             self._wake.set()
 
     def _move_polls(self, step: timedelta, monotonic: float) -> None:
+        """Move what is due after a step forward; keep the waits left after one back."""
         for entry in self._entries.values():
             if entry.task is not None:
                 continue

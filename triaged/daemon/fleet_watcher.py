@@ -72,11 +72,7 @@ class FleetWatcher:
         self.rejections: tuple[Rejection, ...] = ()
 
     def load_initial(self, *, now: datetime) -> FleetChanges:
-        """Load the fleet for the first time; all usable workspaces are added.
-
-        Raises:
-            ConfigError: no workspace can be used; carries every problem.
-        """
+        """Load the fleet; ``ConfigError`` with all problems if nothing can be used."""
         loaded = load_fleet(self._directory, self._environ)
         if not loaded.workspaces:
             raise ConfigError(loaded.errors)
@@ -103,10 +99,7 @@ class FleetWatcher:
     async def reload(
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> FleetChanges:
-        """Load the files on request, as soon as two consecutive looks agree.
-
-        Files that keep changing are left to ``poll``.
-        """
+        """Load once two looks agree; what keeps changing is left to ``poll``."""
         self._last_seen = self._look()
         for _ in range(RELOAD_LOOKS):
             await pause(RELOAD_LOOK_SECONDS)

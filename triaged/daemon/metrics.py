@@ -305,10 +305,7 @@ class _Collector(Collector):
 def make_registry(
     read: Callable[[], Iterable[Metric]], *, process: bool
 ) -> CollectorRegistry:
-    """Return a separate registry, which reads its metrics at each scrape.
-
-    ``process`` adds process and Python metrics.
-    """
+    """Return a registry that reads at each scrape; ``process`` adds that of Python."""
     registry = CollectorRegistry()
     registry.register(_Collector(read))
     if process:

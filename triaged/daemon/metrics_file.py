@@ -35,11 +35,7 @@ def write_metrics_file(
     *,
     dry_run: bool,
 ) -> None:
-    """Write the metrics of one cycle; the file is replaced atomically.
-
-    Raises:
-        MetricsFileError: the file cannot be written.
-    """
+    """Replace the file atomically, or raise ``MetricsFileError``."""
     now, settings = workspace.clock.now(), workspace.settings
     metrics.rules_loaded(now)
     metrics.record_cycle(report, at=now)

@@ -124,19 +124,13 @@ class Notifier:
         self._reached: dict[str, frozenset[str]] = {}
 
     def check(self) -> None:
-        """Check that messages can be sent, without sending one.
-
-        Raises:
-            ConfigError: the file of notification URLs is missing, invalid or open to
-                others, or Apprise is not installed.
-        """
+        """Raise ``ConfigError`` if messages cannot be sent; sends none."""
         self._sender.check()
 
     def tick(self, condition: DaemonCondition) -> None:
         """Settle what was sent, or begin to send what is due.
 
-        Raises:
-            LedgerError: the ledger cannot be used; the next tick tries again.
+        After a ``LedgerError`` the next tick tries again.
         """
         if self._attempt is not None:
             self._settle_if_over(self._attempt)
@@ -151,11 +145,7 @@ class Notifier:
             self._send_digest(condition, now)
 
     def send_due(self, condition: DaemonCondition) -> None:
-        """Send whatever is due now, before the process ends.
-
-        Raises:
-            LedgerError: the ledger cannot be used.
-        """
+        """Send what is due before the process ends, or raise ``LedgerError``."""
         now = self._clock.now()
         self._send_alerts(condition, now)
         self._send_digest(condition, now)

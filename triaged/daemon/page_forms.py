@@ -44,11 +44,7 @@ log = structlog.get_logger()
 
 
 def open_for_form(ledger: LedgerLocation, workspace: str) -> Ledger:
-    """Open the ledger of a workspace.
-
-    Raises:
-        LedgerError: it cannot be opened.
-    """
+    """Open the ledger of a workspace, or raise ``LedgerError``."""
     return Ledger.open(
         ledger, workspace=workspace, create=False, busy_seconds=LEDGER_SECONDS
     )
@@ -130,11 +126,7 @@ class PageForms:
         return RedirectResponse(path or "/", _SEE_OTHER)
 
     async def _accept(self, request: Request) -> tuple[dict[str, str], str]:
-        """Return the fields of a form, and who sent it.
-
-        Raises:
-            RefusedForm: it is foreign, too large, too slow or one too many.
-        """
+        """Return the fields of a form, and who sent it."""
         peer = request.client.host if request.client else "an unknown address"
         if not self._limiter.admit(peer, now=self._clock.monotonic()):
             raise RefusedForm(429, "too many requests; try again in a few seconds")
@@ -192,11 +184,7 @@ class PageForms:
         return ""
 
     async def _write(self, step: Callable[[], T]) -> T:
-        """Run a step that writes the ledger in the thread.
-
-        Raises:
-            RefusedForm: another process keeps the ledger busy, or it is away.
-        """
+        """Run a step that writes the ledger in the thread."""
         busy = RefusedForm(
             503,
             "nothing was recorded: the ledger is busy or away;"
@@ -222,11 +210,6 @@ def _about(name: str) -> AbstractContextManager[None]:
 
 
 async def _read_body(request: Request) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        RefusedForm: it is too large, or does not arrive in time.
-    """
     body = b""
     try:
         async with asyncio.timeout(FORM_SECONDS):

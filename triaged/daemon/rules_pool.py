@@ -43,12 +43,7 @@ class RulesPool:
         self._to_look: deque[_Shared] = deque()
 
     def use(self, paths: Paths, name: str, metrics: Metrics) -> RulesWatcher:
-        """Return the rules of files for a workspace; load them at the first use.
-
-        Raises:
-            ConfigError: the file cannot be used.
-            RuleTestsFailed: a test in it fails.
-        """
+        """Return the rules of files; the first use loads them, and may raise."""
         shared = self._shared.get(paths) or self._watch(paths)
         if not shared.is_loaded:
             loaded = shared.watcher.load_initial(now=self._clock.now())
@@ -61,7 +56,7 @@ class RulesPool:
         return shared.watcher
 
     def release(self, paths: Paths, name: str) -> None:
-        """Forget that a workspace uses a file; one that none uses is forgotten."""
+        """Forget that a workspace uses a file, and a file that none uses."""
         shared = self._shared.get(paths)
         if shared is not None:
             shared.users.pop(name, None)
@@ -69,10 +64,7 @@ class RulesPool:
                 del self._shared[paths]
 
     def poll(self) -> None:
-        """Look at a part of the files, so that each has its turn in five seconds.
-
-        To be called every second.
-        """
+        """Look at some files; called every second, at each one every five seconds."""
         if not self._to_look:
             self._forget_unused()
             self._to_look.extend(self._shared.values())

@@ -28,10 +28,7 @@ log = structlog.get_logger()
 
 
 class _Look(NamedTuple):
-    """The state of files at one time: their hash, or why one could not be read.
-
-    ``states`` are the size and time of each.
-    """
+    """Hash, sizes and times of the files; or why one could not be read."""
 
     content: str = ""
     states: tuple[tuple[int, int], ...] = ()
@@ -76,12 +73,7 @@ class RulesWatcher:
         return self._rules
 
     def load_initial(self, *, now: datetime) -> LoadedRules:
-        """Load the rules for the first time.
-
-        Raises:
-            ConfigError: a file cannot be used.
-            RuleTestsFailed: a test in one fails.
-        """
+        """Load the rules, or raise ``ConfigError`` or ``RuleTestsFailed``."""
         self._is_watched = not any(map(_is_pipe, self._paths))
         wait_until_written(self._paths, now=now)
         look = self._look()
@@ -110,10 +102,7 @@ class RulesWatcher:
     async def reload(
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Load the file on request, as soon as two consecutive looks agree.
-
-        A file that keeps changing is left to ``poll``.
-        """
+        """Load once two looks agree; what keeps changing is left to ``poll``."""
         if not self._is_watched:
             log.warning("rules.not_watched", file=self._names)
             return
@@ -126,11 +115,7 @@ class RulesWatcher:
                 return
 
     def _load(self, look: _Look, now: datetime) -> bool:
-        """Load the file; if it is invalid, reject it and keep the rules in force.
-
-        Returns False if the file changed meanwhile: then it was neither loaded nor
-        rejected.
-        """
+        """Load the files, or reject them; False if they changed meanwhile."""
         try:
             rules, _ = self._load_rules(*self._paths, now=now)
         except (ConfigError, RuleTestsFailed) as error:

@@ -194,11 +194,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bind an address; port 0 is any free one.
-
-    Raises:
-        ListenError: the address cannot be bound.
-    """
+    """Bind an address, or raise ``ListenError``; port 0 is any free one."""
     try:
         return _bound(host, port)
     except OSError as error:

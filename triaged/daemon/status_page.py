@@ -89,11 +89,7 @@ class StatusPages:
         self._past: _History | None = None
 
     def status(self, live: LiveState) -> str:
-        """Return the status page, at most a second old.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """Return the status page, at most a second old."""
         if self._page and _is_fresh(self._page[0], live.now, _PAGE_LIFETIME):
             return self._page[1]
         with self._open_views() as views:
@@ -107,11 +103,7 @@ class StatusPages:
         self._page = None
 
     def task(self, task_id: str, live: LiveState) -> HTMLResponse:
-        """Return the page of one task, found by its id or a unique prefix.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """Return the page of one task, found by its id or a unique prefix."""
         with self._open_views() as views:
             found = stored_explanation(views, task_id)
             candidates: list[str] = []

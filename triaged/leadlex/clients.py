@@ -33,11 +33,7 @@ class HttpClients:
         )
 
     def client_for(self, base_url: str) -> tuple[httpx.AsyncClient, ProxyServer | None]:
-        """Return the client for a base URL, and the proxy that it uses.
-
-        Raises:
-            ConfigError: an environment variable for proxies or TLS is invalid.
-        """
+        """Return the client for a URL, and its proxy; ``ConfigError`` of a variable."""
         proxy = None if self._transport else read_proxy(os.environ, base_url)
         kind = base_url.startswith("https:"), proxy
         if kind not in self._clients:

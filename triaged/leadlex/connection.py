@@ -1,7 +1,4 @@
-"""The HTTP connection to LeadLex, based on httpx.
-
-Quota checks and retries are left to the callers.
-"""
+"""The HTTP connection to LeadLex; its callers check the quota, and try again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -233,11 +230,7 @@ class Connection:
 async def _read_body(
     response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
-    """Read a whole body and return it; with ``feed``, a 2xx body is passed on instead.
-
-    Raises:
-        ValueError: it exceeds the size limit, or ``feed`` rejects it.
-    """
+    """Return a whole body; with ``feed``, a 2xx body is passed on instead."""
     # Other encodings, or several layers, may expand one chunk beyond any bound.
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:

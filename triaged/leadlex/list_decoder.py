@@ -81,20 +81,12 @@ class ListDecoder:
         self._reading = self._answer()
 
     def feed(self, piece: bytes) -> None:
-        """Decode the next bytes.
-
-        Raises:
-            ValueError: the response is not a list of tasks, or exceeds a limit.
-        """
+        """Decode the next bytes; ``ValueError`` if they are no list, or too many."""
         for start in range(0, len(piece), _FEED_BYTES):
             self._push(self._utf8.decode(piece[start : start + _FEED_BYTES]))
 
     def close(self) -> list[Task]:
-        """Return the tasks, after all bytes have been fed.
-
-        Raises:
-            ValueError: the response is not a list of tasks, or not complete.
-        """
+        """Return the tasks of all bytes; ``ValueError`` if the list is not complete."""
         self._ended = True
         self._push(self._utf8.decode(b"", final=True))
         if not self._whole:

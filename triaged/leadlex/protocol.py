@@ -101,8 +101,7 @@ def approve_path(task_id: str) -> str:
 def parse_json(body: bytes) -> Json:
     """Parse strict RFC 8259 JSON: UTF-8, no NaN, no duplicate keys in an object.
 
-    Raises:
-        ValueError: it is not valid JSON, or its nesting or a number exceeds the limits.
+    A ``ValueError`` is also raised for nesting and numbers that exceed the limits.
     """
     try:
         value: Json = json.loads(
@@ -123,12 +122,9 @@ def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
 
 
 def decode_list(body: bytes) -> list[Task]:
-    """Parse a list response: ``{"data": {"tasks": [...]}}``.
+    """Parse ``{"data": {"tasks": [...]}}``; ``ValueError`` if it is none as a whole.
 
     An invalid entry becomes a malformed task and does not affect the others.
-
-    Raises:
-        ValueError: the response as a whole is not a list of tasks.
     """
     decoder = ListDecoder()
     decoder.feed(body)
@@ -157,8 +153,7 @@ def read_confirmation(
 ) -> Confirmation:
     """Return what LeadLex itself confirms, and confirms now, of the change of a task.
 
-    Raises:
-        MalformedResponse: the answer leaves open whether the change is made.
+    ``MalformedResponse`` means that it stays open whether the change is made.
     """
     try:
         _verify_done(answer)
@@ -177,11 +172,7 @@ def _verify_done(answer: ApiResponse) -> None:
 
 
 def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
-    """Check that a response confirms the change of this task to this status.
-
-    Raises:
-        ValueError: it confirms anything else or nothing, or also contains an error.
-    """
+    """Raise ``ValueError`` unless a body confirms this change, and no error."""
     answer = parse_json(body)
     data = _member(answer, "data")
     for part in (answer, data):

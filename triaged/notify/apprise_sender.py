@@ -65,22 +65,12 @@ class AppriseSender:
         self._file = file
 
     def check(self) -> None:
-        """Check that Apprise is installed and understands each URL of the file.
-
-        Raises:
-            ConfigError: it is not, or the file is missing, open to others or invalid.
-        """
         for _ in self._services():
             pass
 
     def send(
         self, message: Message, *, skip: frozenset[str] = frozenset()
     ) -> Sequence[Delivery]:
-        """Send to one destination after the other.
-
-        Raises:
-            ConfigError: the file cannot be used; nothing was sent.
-        """
         services = list(self._services())
         return [
             _send_to(destination, service, message)
