@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import Metric
 
 from triaged import __version__
+from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.histogram import (
     CYCLE_SECONDS,
     LATENESS_SECONDS,
@@ -56,19 +57,12 @@ _SUMMED: Final = (
 )
 
 
-class LeaseCounts(Protocol):
-    """What happened to the leases of this process since its start."""
-
-    lost: int
-    fenced: int
-
-
 class FleetMetrics:
     """What the process counts for all workspaces together."""
 
     def __init__(self) -> None:
         self.lateness = Histogram(LATENESS_SECONDS)
-        self.leases: LeaseCounts | None = None
+        self.leases: FleetLeases | None = None
         self.config_sha256 = ""
 
     def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:

@@ -5,15 +5,16 @@ planned by the monotonic clock; the schedule holds one wake-up, for the next of 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from triaged.clock import Clock
 from triaged.daemon import cycle_places, scheduler
 from triaged.daemon.cycle_places import CyclePlaces, YieldingClock
+from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.health import CYCLE_TIMEOUT, HEARTBEAT_TIMEOUT, POLL_GRACE
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.poll_queue import Entry, Job, PollQueue
@@ -38,24 +39,11 @@ _GRID: Final = 0.05
 log = structlog.get_logger()
 
 
-class Turns(Protocol):
-    """Decides which workspaces this process runs now, where several share them."""
-
-    tried_at: float
-
-    def claim(self, free: int) -> Sequence[tuple[str, float]]:
-        """Return workspaces to run now, each with how late it is, in seconds."""
-        ...
-
-    def give(self, workspace: str, delay: timedelta) -> None:
-        """Take a workspace back after its cycle; it is due again after ``delay``."""
-        ...
-
-    def hasten(self, workspace: str) -> None: ...
-
-
 class FleetSupervisor:
-    """Plans and runs the cycles of all workspaces until it is asked to stop."""
+    """Plans and runs the cycles of all workspaces until it is asked to stop.
+
+    Several processes share ``turns``, which then decide what is run now and here.
+    """
 
     def __init__(
         self,
@@ -66,7 +54,7 @@ class FleetSupervisor:
         on_started: Callable[[float], None] = lambda _: None,
         max_working: int = MAX_WORKING,
         max_open: int = MAX_OPEN,
-        turns: Turns | None = None,
+        turns: FleetLeases | None = None,
     ) -> None:
         self._turns = turns
         self._clock = clock
@@ -179,7 +167,7 @@ class FleetSupervisor:
                 return
             self._start(entry, now)
 
-    def _start_claimed(self, turns: Turns, now: float) -> None:
+    def _start_claimed(self, turns: FleetLeases, now: float) -> None:
         if self._places.free <= 0:
             return
         for name, late in turns.claim(self._places.free):

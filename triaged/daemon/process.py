@@ -27,7 +27,6 @@ from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.errors import KeyRejected, LexiError
 from triaged.ledger.opening import make_daemon_lock
-from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.requests import Attempt
 from triaged.workspace import Workspace, open_workspace
@@ -92,7 +91,7 @@ class Daemon:
         self._clock = clock = workspace.clock
         self.rules_watcher = RulesWatcher(
             workspace.settings.rules,
-            on_loaded=self._rules_loaded,
+            on_loaded=lambda: metrics.rules_loaded(clock.now()),
             on_rejected=metrics.rules_rejected,
         )
         self._messages = make_notifier(workspace, errors)
@@ -275,6 +274,3 @@ class Daemon:
         is_idle = self.supervisor.running is None
         if self.runner.has_new_key() and self.health.key_accepted is False and is_idle:
             self.supervisor.plan(now)
-
-    def _rules_loaded(self, _: CompiledRules) -> None:
-        self.metrics.rules_loaded(self._clock.now())

@@ -87,7 +87,7 @@ class RulesPool:
     def _watch(self, paths: Paths) -> _Shared:
         users: dict[str, Metrics] = {}
 
-        def loaded(_: CompiledRules) -> None:
+        def loaded() -> None:
             now = self._clock.now()
             for metrics in users.values():
                 metrics.rules_loaded(now)

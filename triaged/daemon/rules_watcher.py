@@ -47,7 +47,7 @@ class RulesWatcher:
         self,
         paths: Sequence[Path],
         *,
-        on_loaded: Callable[[CompiledRules], None],
+        on_loaded: Callable[[], None],
         on_rejected: Callable[[], None],
         load: LoadRules = load_rules,
         fingerprint: Callable[..., str] = fingerprint,
@@ -142,7 +142,7 @@ class RulesWatcher:
         self._in_force = self._last_tried = look.content
         self.rejected = None
         self._rejection_logged_at = None
-        self._on_loaded(rules)
+        self._on_loaded()
 
     def _is_log_due(self, now: datetime) -> bool:
         since = self._rejection_logged_at

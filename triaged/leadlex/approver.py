@@ -23,7 +23,7 @@ class LexiApprover:
             LexiError: the subclass tells the cause; after ``NoResponse`` and
                 ``MalformedResponse`` it is unknown whether the task was approved.
         """
-        path = protocol.approve_path(task_id)
+        path = protocol.path_of(task_id, APPROVE)
         answer = await self._connection.call(APPROVE, "POST", path)
         return protocol.read_confirmation(
             APPROVE, answer, task_id=task_id, status=APPROVED

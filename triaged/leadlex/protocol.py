@@ -88,14 +88,9 @@ _SETTLED: Final = re.compile(
 _OF_REQUEST: Final = re.compile(r"(?i)\b(?:field|parameter|must|should|body)\b")
 
 
-def dismiss_path(task_id: str) -> str:
-    """Return the path that dismisses a task; the opaque id is escaped."""
-    return f"{TASKS_PATH}/{quote(task_id, safe='')}/dismiss"
-
-
-def approve_path(task_id: str) -> str:
-    """Return the path that approves a task; the opaque id is escaped."""
-    return f"{TASKS_PATH}/{quote(task_id, safe='')}/approve"
+def path_of(task_id: str, operation: str) -> str:
+    """Return the path that dismisses or approves a task; the opaque id is escaped."""
+    return f"{TASKS_PATH}/{quote(task_id, safe='')}/{operation}"
 
 
 def parse_json(body: bytes) -> Json:

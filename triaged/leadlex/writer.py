@@ -26,7 +26,7 @@ class LexiWriter:
             LexiError: the subclass tells the cause; after ``NoResponse`` and
                 ``MalformedResponse`` it is unknown whether the task was dismissed.
         """
-        path = protocol.dismiss_path(task_id)
+        path = protocol.path_of(task_id, DISMISS)
         answer = await self._connection.call(
             DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )

@@ -100,7 +100,9 @@ class AppriseSender:
             if service is None:
                 wrong.append(destination.line)
             else:
-                _let_long_texts_be_split(apprise, service)
+                # A message that is too long for the service would be refused.
+                if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
+                    service.overflow_mode = apprise.OverflowMode.SPLIT
                 yield destination, service
         if wrong:
             lines = f"line{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))}"
@@ -148,13 +150,6 @@ def _load_apprise() -> "ModuleType":
             VARIABLE, "notifications need the package apprise; install triaged[notify]"
         ) from error
     return apprise
-
-
-def _let_long_texts_be_split(apprise: "ModuleType", service: Any) -> None:  # noqa: ANN401 - untyped
-    """Split a message that is too long for a service, which it would refuse."""
-    modes = apprise.OverflowMode
-    if service.overflow_mode == modes.UPSTREAM:
-        service.overflow_mode = modes.SPLIT
 
 
 def _send_to(destination: _Destination, service: Any, message: Message) -> Delivery:  # noqa: ANN401 - untyped
