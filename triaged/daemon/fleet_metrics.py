@@ -24,9 +24,8 @@ from triaged.daemon.metrics import (
     Definition,
     Family,
     Metrics,
-    add_histogram,
+    histogram_family,
     new_family,
-    new_histogram,
 )
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.fleet_views import FleetTotals
@@ -74,9 +73,8 @@ class FleetMetrics:
         # Leases need a shared ledger: with a file there is one daemon.
         lost.add_metric([], self.leases.lost if self.leases else 0)
         fenced.add_metric([], self.leases.fenced if self.leases else 0)
-        late = new_histogram(LATENESS)
-        add_histogram(late, [], self.lateness)
-        yield from (workspaces, lost, fenced, config, late)
+        yield from (workspaces, lost, fenced, config)
+        yield histogram_family(LATENESS, [], [((), self.lateness)])
 
 
 def new_fleet_family(definition: Definition) -> Family:
@@ -126,12 +124,10 @@ def _filled(family: Family, values: Mapping[tuple[str, ...], float]) -> Family:
 
 
 def _histograms(members: Sequence[Metrics]) -> Iterator[Metric]:
-    cycles = new_histogram(CYCLE_DURATION)
-    whole = summed((each.cycle_seconds for each in members), CYCLE_SECONDS)
-    add_histogram(cycles, [], whole)
-    requests = new_histogram(REQUEST_DURATION, "operation")
-    for operation in OPERATIONS:
-        seconds = (each.request_seconds[operation] for each in members)
-        add_histogram(requests, [operation], summed(seconds, REQUEST_SECONDS))
-    yield cycles
-    yield requests
+    cycles = summed((each.cycle_seconds for each in members), CYCLE_SECONDS)
+    yield histogram_family(CYCLE_DURATION, [], [((), cycles)])
+    requests = [
+        ((name,), summed((m.request_seconds[name] for m in members), REQUEST_SECONDS))
+        for name in OPERATIONS
+    ]
+    yield histogram_family(REQUEST_DURATION, ["operation"], requests)

@@ -204,38 +204,38 @@ def collect(parts: Sequence[tuple[Metrics, Snapshot]]) -> Iterator[Metric]:
     families = {
         each.name: new_family(each, "workspace", *each.labels) for each in DEFINITIONS
     }
-    cycles = new_histogram(CYCLE_DURATION, "workspace")
-    requests = new_histogram(REQUEST_DURATION, "workspace", "operation")
     for metrics, snapshot in parts:
         for name, labels, value in metrics.samples(snapshot):
             families[name].add_metric([metrics.workspace, *labels], value)
-        add_histogram(cycles, [metrics.workspace], metrics.cycle_seconds)
-        for operation, seconds in metrics.request_seconds.items():
-            add_histogram(requests, [metrics.workspace, operation], seconds)
     yield from families.values()
-    yield cycles
-    yield requests
+    cycles = [((m.workspace,), m.cycle_seconds) for m, _ in parts]
+    yield histogram_family(CYCLE_DURATION, ["workspace"], cycles)
+    requests = [
+        ((metrics.workspace, operation), seconds)
+        for metrics, _ in parts
+        for operation, seconds in metrics.request_seconds.items()
+    ]
+    yield histogram_family(REQUEST_DURATION, ["workspace", "operation"], requests)
 
 
 def new_family(definition: Definition, *labels: str) -> Family:
     """Return an empty family with these labels."""
-    made = (
-        CounterMetricFamily if definition.name.endswith("_total") else GaugeMetricFamily
-    )
+    is_counter = definition.name.endswith("_total")
+    made = CounterMetricFamily if is_counter else GaugeMetricFamily
     return made(f"triaged_{definition.name}", definition.help, labels=labels)
 
 
-def new_histogram(definition: Definition, *labels: str) -> HistogramMetricFamily:
-    """Return an empty family of histograms with these labels."""
+def histogram_family(
+    definition: Definition,
+    labels: Sequence[str],
+    series: Iterable[tuple[tuple[str, ...], Histogram]],
+) -> HistogramMetricFamily:
+    """Return a family of histograms, each with the values of its labels."""
     name = f"triaged_{definition.name}"
-    return HistogramMetricFamily(name, definition.help, labels=labels)
-
-
-def add_histogram(
-    family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram
-) -> None:
-    """Add the series of a histogram to its family."""
-    family.add_metric(labels, histogram.buckets(), histogram.total)
+    family = HistogramMetricFamily(name, definition.help, labels=labels)
+    for values, histogram in series:
+        family.add_metric(values, histogram.buckets(), histogram.total)
+    return family
 
 
 def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
