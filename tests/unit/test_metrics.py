@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import T0
 from tests.snapshots import a_snapshot
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.metrics import Metrics, collect, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
 from triaged.ledger.location import LedgerLocation

@@ -12,8 +12,9 @@ from starlette.responses import HTMLResponse
 
 from tests.builders import T0, a_task, an_observation
 from triaged.daemon.banner import Tone, banner
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
-from triaged.daemon.metrics import Metrics, collect, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.daemon.status_page import StatusPages
 from triaged.ledger import Ledger

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import Metric
 
 from triaged import __version__
+from triaged.daemon.exposition import Family, histogram_family, new_family
 from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.histogram import (
     CYCLE_SECONDS,
@@ -22,10 +23,7 @@ from triaged.daemon.metrics import (
     OPERATIONS,
     REQUEST_DURATION,
     Definition,
-    Family,
     Metrics,
-    histogram_family,
-    new_family,
 )
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.fleet_views import FleetTotals

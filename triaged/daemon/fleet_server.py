@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.fleet import Fleet, Member
 from triaged.daemon.fleet_metrics import MAX_DETAILED, FleetMetrics, collect_sums
 from triaged.daemon.fleet_page import (
@@ -23,10 +24,10 @@ from triaged.daemon.fleet_page import (
     fleet_page,
 )
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.metrics import Metrics, collect, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.page_forms import PageForms, RefusedForm, open_for_form
 from triaged.daemon.render import render
-from triaged.daemon.serving import Serving, exposition, liveness
+from triaged.daemon.serving import Serving, liveness, metrics_answer
 from triaged.daemon.snapshot import Snapshot, with_totals
 from triaged.daemon.status_page import StatusPages
 from triaged.ledger import Ledger
@@ -103,7 +104,7 @@ class FleetServer:
         if name is not None and member is None:
             return _unknown()
         return await self._serving.answer(
-            Where.METRICS, lambda: exposition(request, self._registry(member))
+            Where.METRICS, lambda: metrics_answer(request, self._registry(member))
         )
 
     async def _index(self, request: Request) -> Response:

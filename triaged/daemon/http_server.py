@@ -7,11 +7,12 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import InternalErrors, Where
-from triaged.daemon.metrics import Metrics, collect, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.page_forms import PageForms, open_for_form
-from triaged.daemon.serving import Serving, exposition, liveness
+from triaged.daemon.serving import Serving, liveness, metrics_answer
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.daemon.status_page import StatusPages
 from triaged.errors import LedgerUnavailable
@@ -79,7 +80,7 @@ class HttpServer:
 
     async def _metrics(self, request: Request) -> Response:
         return await self._serving.answer(
-            Where.METRICS, lambda: exposition(request, self._registry)
+            Where.METRICS, lambda: metrics_answer(request, self._registry)
         )
 
     async def _page(self, _: Request) -> Response:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from prometheus_client import write_to_textfile
 
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
-from triaged.daemon.metrics import Metrics, collect, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.snapshot import LiveState, with_totals
 from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views

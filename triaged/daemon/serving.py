@@ -142,7 +142,7 @@ def liveness(why_not: str | None) -> Response:
     return PlainTextResponse(f"{why_not or 'ok'}\n", 503 if why_not else 200)
 
 
-def exposition(request: Request, registry: CollectorRegistry) -> Response:
+def metrics_answer(request: Request, registry: CollectorRegistry) -> Response:
     """Return metrics in the format that the request accepts."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(registry), media_type=content_type)
