@@ -11,7 +11,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import T0
-from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL
+from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.loader import load_rules
 

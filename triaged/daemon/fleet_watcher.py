@@ -6,12 +6,13 @@ workspace. Before a workspace is given other rules files, they must load once.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL, Looks
 from triaged.errors import ConfigError, Problem, RuleTestsFailed
 from triaged.fleet.files import read_fleet_files
 from triaged.fleet.loader import load_fleet
@@ -25,11 +26,6 @@ from triaged.fleet.workspace import (
 )
 from triaged.rulesfile.loader import load_rules
 from triaged.rulesfile.sources import fingerprint
-
-# As for rules: logged once, it is easily overlooked; logged every minute, it is noise.
-REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
-RELOAD_LOOK_SECONDS: Final = 0.25
-RELOAD_LOOKS: Final = 40
 
 log = structlog.get_logger()
 
@@ -52,15 +48,14 @@ class _Look(NamedTuple):
 class FleetWatcher:
     """Holds the workspaces in force, by name; ``kept`` are those in an earlier form.
 
-    Changed files are loaded if two consecutive looks agree, and a third one after
-    loading does too. A workspace that turns out to be bad keeps its last good form; a
-    rejection is logged at once and then every ten minutes, until it is resolved.
+    A workspace that turns out to be bad keeps its last good form; a rejection is logged
+    at once and then every ten minutes, until it is resolved.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._environ = environ
-        self._last_seen = _Look()
+        self._looks = Looks(self._look)
         self._tried: tuple[object, ...] = ()
         self._awaited_files: tuple[Path, ...] = ()
         self._awaited_rules: tuple[tuple[Path, ...], ...] = ()
@@ -82,8 +77,7 @@ class FleetWatcher:
 
     def poll(self, *, now: datetime) -> FleetChanges:
         """Reload if the files have changed and two consecutive looks agree."""
-        look = self._look()
-        is_stable, self._last_seen = look == self._last_seen, look
+        look, is_stable = self._looks.again()
         is_log_due = self._is_log_due(now)
         # What was rejected is tried again from time to time, because not all that it
         # needs can be watched.
@@ -100,22 +94,18 @@ class FleetWatcher:
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> FleetChanges:
         """Load once two looks agree; what keeps changing is left to ``poll``."""
-        self._last_seen = self._look()
-        for _ in range(RELOAD_LOOKS):
-            await pause(RELOAD_LOOK_SECONDS)
-            look = self._look()
-            is_stable, self._last_seen = look == self._last_seen, look
-            if is_stable and (changes := self._load(look, now)) is not None:
-                self._log_changes(changes)
-                return changes
-        return FleetChanges()
+        changes = await self._looks.until_loaded(
+            lambda look: self._load(look, now), pause
+        )
+        if changes is not None:
+            self._log_changes(changes)
+        return changes or FleetChanges()
 
     def _load(self, look: _Look, now: datetime) -> FleetChanges | None:
         """Load the files; None if they changed meanwhile, so that nothing is known."""
         loaded = load_fleet(self._directory, self._environ)
         unloadable = self._unloadable(loaded, now)
-        self._last_seen = self._look()
-        if self._last_seen != look:
+        if self._looks.again()[0] != look:
             return None
         self._awaited_rules = tuple(dict.fromkeys(w.rules for w in unloadable))
         bad = {workspace.name for workspace in unloadable}
