@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, Self
+from typing import Final
 
 import httpx
 
@@ -42,8 +42,7 @@ class Connection:
     """The HTTP connection of one LeadLex workspace.
 
     The key is sent to the configured base URL only: redirects are not followed, and a
-    proxy from the environment is used for https only. ``clients`` are shared with
-    other workspaces; without them the connection has its own, and closes them.
+    proxy from the environment is used for https only.
 
     Raises:
         ConfigError: an environment variable for proxies or TLS is invalid.
@@ -55,9 +54,8 @@ class Connection:
         base_url: str,
         key: Callable[[], str],
         clock: Clock,
+        clients: HttpClients,
         on_call: Callable[[ApiCall], None] = lambda _: None,
-        clients: HttpClients | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._key = key
@@ -66,23 +64,10 @@ class Connection:
         self.redactor = Redactor()
         self._replays = ReplayDetector()
         self._stale = StaleDetector()
-        self._clients = clients or HttpClients(transport)
-        self._has_own_clients = clients is None
-        self._is_traced = self._clients.is_traced
-        self._http, proxy = self._clients.client_for(base_url)
+        self._is_traced = clients.is_traced
+        self._http, proxy = clients.client_for(base_url)
         if proxy and proxy.password:
             self.redactor.add(proxy.password)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the clients, unless they are shared."""
-        if self._has_own_clients:
-            await self._clients.close()
 
     async def call(
         self,
