@@ -25,7 +25,8 @@ from triaged.daemon.metrics import DEFINITIONS, HISTOGRAMS
 from triaged.fleet.parser import fleet_schema
 from triaged.quota import PLANS
 from triaged.rulesfile.parser.file import json_schema
-from triaged.settings import DEFAULT_URL, SETTINGS, env_name
+from triaged.setting_values import DEFAULT_URL
+from triaged.settings import SETTINGS, env_name
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from triaged.daemon.health import Health
+from triaged.daemon.render import stylesheet
 from triaged.daemon.snapshot import LiveState
-from triaged.daemon.status_page import StatusPages, stylesheet
+from triaged.daemon.status_page import StatusPages
 from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Intent, Outcome, Source
 from triaged.ledger.holds import Hold

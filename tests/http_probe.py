@@ -15,9 +15,10 @@ from tests.clocks import ManualClock
 from tests.e2e.harness import KEY, RULES
 from triaged.clock import Clock
 from triaged.daemon.health import Health
-from triaged.daemon.http_server import HttpServer, listen
+from triaged.daemon.http_server import HttpServer
 from triaged.daemon.internal_errors import InternalErrors
 from triaged.daemon.metrics import Metrics
+from triaged.daemon.serving import listen
 from triaged.daemon.snapshot import LiveState
 from triaged.leadlex.api_key import KeySource, parse_key
 from triaged.quota import QuotaSettings

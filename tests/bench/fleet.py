@@ -182,7 +182,7 @@ async def idle(count: int, tasks: int, seconds: float, url: str | None) -> None:
             stop.set()
             fleet.stop()
             await running
-            ran = sum(sum(m.metrics.cycles().values()) for m in fleet.members.values())
+            ran = sum(sum(m.metrics.cycles.values()) for m in fleet.members.values())
             late = metrics.lateness
             report(
                 start=start,

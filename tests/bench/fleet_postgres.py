@@ -91,7 +91,7 @@ async def work(url: str, directory: Path, seconds: float) -> None:
 
 def cycles(fleet: Fleet) -> int:
     """Count the cycles so far."""
-    return sum(sum(m.metrics.cycles().values()) for m in fleet.members.values())
+    return sum(sum(m.metrics.cycles.values()) for m in fleet.members.values())
 
 
 @contextmanager

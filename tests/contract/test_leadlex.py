@@ -12,9 +12,9 @@ import pytest
 
 from tests.builders import a_task
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from tests.fakes import InMemoryLeadLex
 from tests.sandbox_server import RunningSandbox, running_sandbox
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import KeyRejected, LexiError, NotPending, TaskNotFound
 from triaged.leadlex.models import Confirmation, TaskList
 from triaged.leadlex.reader import LexiReader
@@ -62,7 +62,7 @@ class Factory(Protocol):
 class HttpClient:
     """Reader and writer over one connection."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: OwnConnection) -> None:
         self.list_tasks = LexiReader(connection).list_tasks
         self.dismiss = LexiWriter(connection).dismiss
 
@@ -115,10 +115,12 @@ class PlainServer:
 
 def _connection(
     url: str, *, accepts_key: bool, transport: httpx.AsyncBaseTransport | None = None
-) -> Connection:
+) -> OwnConnection:
     key = KEY if accepts_key else "wbk_wrong"
     clock = ManualClock()
-    return Connection(base_url=url, key=lambda: key, clock=clock, transport=transport)
+    return OwnConnection(
+        base_url=url, key=lambda: key, clock=clock, transport=transport
+    )
 
 
 @asynccontextmanager

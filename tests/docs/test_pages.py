@@ -10,13 +10,9 @@ from docs.generate import DOCS, pages
 from docs.log_events import LOG_EVENTS, log_events
 from tests.docs.blocks import PAGES, ROOT, blocks
 from triaged.clock import SystemClock
-from triaged.daemon.http_server import (
-    IDLE_SECONDS,
-    MAX_CONNECTIONS,
-    MAX_HEADER_BYTES,
-)
 from triaged.daemon.page_forms import FORM_SECONDS, MAX_FORM_BYTES
 from triaged.daemon.request_filter import PER_PEER, TOTAL
+from triaged.daemon.serving import IDLE_SECONDS, MAX_CONNECTIONS, MAX_HEADER_BYTES
 from triaged.leadlex.connection import TOTAL_TIMEOUT
 from triaged.leadlex.list_decoder import (
     MAX_DECODED_CHARS,

@@ -84,6 +84,18 @@ def test_health_readiness_and_metrics(
         assert httpx.post(daemon.url() + "/").status_code == 405
 
 
+def test_calls_of_commands_are_shown_before_the_next_cycle(
+    program: Program,
+) -> None:
+    """What a command spends is gone from the quota that page and metrics show."""
+    with program.daemon("--poll-interval", "1h") as daemon:
+        daemon.wait_for("cycle.finished")
+        before = daemon.metric("triaged_quota_remaining")
+        program.json("plan")
+
+        eventually(lambda: daemon.metric("triaged_quota_remaining") < before)
+
+
 def test_sigterm_drains_the_cycle_in_flight(
     program: Program, sandbox: RunningSandbox
 ) -> None:

@@ -43,7 +43,7 @@ def fuzz_wire(data: bytes) -> None:
     for task in tasks or ():
         assert len(task.content_hash()) == 64
         assert escape_unprintable(task.description or "").isprintable()
-        path = protocol.dismiss_path(task.id or "x")
+        path = protocol.path_of(task.id or "x", "dismiss")
         assert path.count("/") == protocol.TASKS_PATH.count("/") + 2
     assert all(
         text == replace_invalid_unicode(text) for text in protocol.read_error(data)

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from triaged.leadlex.approver import LexiApprover
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import (
     LexiError,
     MalformedResponse,
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 BASE: Final = "https://data.leadlex.com/functions/v1/api-gateway"
 
 
-def connect(server: Callable[[httpx.Request], httpx.Response]) -> Connection:
-    return Connection(
+def connect(server: Callable[[httpx.Request], httpx.Response]) -> OwnConnection:
+    return OwnConnection(
         base_url=BASE,
         key=lambda: "wbk_test",
         clock=ManualClock(),

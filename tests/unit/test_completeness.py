@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from triaged.leadlex.completeness import Doubt, find_doubt
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import MalformedResponse
 from triaged.leadlex.list_decoder import ListDecoder
 from triaged.leadlex.models import TaskList
@@ -226,7 +226,7 @@ def answer(status: int = 200, rows: str = ROWS, **headers: str) -> httpx.Respons
 
 async def lists(*answers: httpx.Response) -> list[TaskList]:
     clock = ManualClock()
-    async with Connection(
+    async with OwnConnection(
         base_url="http://127.0.0.1",
         key=lambda: "wbk_x",
         clock=clock,

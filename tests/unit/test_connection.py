@@ -13,11 +13,11 @@ import pytest
 
 from tests.builders import T0
 from tests.clocks import AutoAdvanceClock, ManualClock
+from tests.connections import OwnConnection
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
 from triaged.leadlex import connection as connection_module
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import (
     KeyRejected,
     LexiError,
@@ -66,11 +66,11 @@ def connect(
     *,
     url: str = BASE,
     trace: Trace | None = None,
-) -> Connection:
+) -> OwnConnection:
     """Return a connection to a function, a transport or the real network."""
     if not (server is None or isinstance(server, httpx.AsyncBaseTransport)):
         server = httpx.MockTransport(server)
-    return Connection(
+    return OwnConnection(
         base_url=url,
         key=lambda: KEY,
         clock=ManualClock(),
@@ -93,14 +93,14 @@ def failing(error: Exception) -> Server:
     return fail
 
 
-async def list_error(connection: Connection) -> LexiError:
+async def list_error(connection: OwnConnection) -> LexiError:
     async with connection:
         with pytest.raises(LexiError) as raised:
             await LexiReader(connection).list_tasks()
     return raised.value
 
 
-async def dismiss_error(connection: Connection, task_id: str = "a") -> LexiError:
+async def dismiss_error(connection: OwnConnection, task_id: str = "a") -> LexiError:
     async with connection:
         with pytest.raises(LexiError) as raised:
             await LexiWriter(connection).dismiss(task_id, "testing")
@@ -160,7 +160,7 @@ async def test_the_key_is_read_for_each_call() -> None:
         seen.append(request.headers["authorization"])
         return httpx.Response(200, content=EMPTY)
 
-    async with Connection(
+    async with OwnConnection(
         base_url=BASE,
         key=lambda: next(keys),
         clock=ManualClock(),
@@ -641,7 +641,7 @@ async def test_a_refusal_whose_body_is_cut(status: int, kind: type[LexiError]) -
     def serve(_: httpx.Request) -> httpx.Response:
         return httpx.Response(status, stream=_CutBody())
 
-    async with Connection(
+    async with OwnConnection(
         base_url="http://127.0.0.1",
         key=lambda: "wbk_x",
         clock=ManualClock(),

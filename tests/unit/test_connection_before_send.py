@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from triaged.errors import TriagedError
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import Unreachable
 from triaged.leadlex.models import ApiCall
 from triaged.leadlex.writer import LexiWriter
@@ -61,8 +61,8 @@ def connect(
     port: int,
     transport: httpx.AsyncBaseTransport | None = None,
     calls: list[ApiCall] | None = None,
-) -> Connection:
-    return Connection(
+) -> OwnConnection:
+    return OwnConnection(
         base_url=f"http://127.0.0.1:{port}",
         key=lambda: "wbk_x",
         clock=ManualClock(),
@@ -156,7 +156,7 @@ async def test_a_tunnel_is_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[bool] = []
     async with raw_server(refused) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        connection = Connection(
+        connection = OwnConnection(
             base_url="https://data.leadlex.com",
             key=lambda: "wbk_x",
             clock=ManualClock(),

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from triaged.errors import ConfigError
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.environment import (
     ProxyServer,
     create_tls_context,
@@ -27,8 +27,8 @@ PASSWORD: Final = "s3cret-p4ss"  # noqa: S105 - it must not be shown
 NAMES: Final = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-def connect(url: str = HTTPS) -> Connection:
-    return Connection(base_url=url, key=lambda: "wbk_x", clock=ManualClock())
+def connect(url: str = HTTPS) -> OwnConnection:
+    return OwnConnection(base_url=url, key=lambda: "wbk_x", clock=ManualClock())
 
 
 @pytest.mark.parametrize(

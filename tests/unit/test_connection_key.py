@@ -9,7 +9,7 @@ import pytest
 
 from tests.builders import T0
 from tests.clocks import ManualClock
-from triaged.leadlex.connection import Connection
+from tests.connections import OwnConnection
 from triaged.leadlex.errors import KeyRejected, LexiError, NoResponse
 from triaged.leadlex.models import ApiCall
 from triaged.leadlex.reader import LexiReader
@@ -25,7 +25,7 @@ async def context(
 ) -> tuple[LexiError, list[ApiCall]]:
     """List on a server that fails; return the error and what was told of the call."""
     exchanges: list[ApiCall] = []
-    async with Connection(
+    async with OwnConnection(
         base_url="https://data.leadlex.com",
         key=lambda: KEY,
         clock=ManualClock(T0),

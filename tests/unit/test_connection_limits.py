@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.clocks import ManualClock
+from tests.connections import OwnConnection
 from triaged.leadlex import protocol
-from triaged.leadlex.connection import Connection
 from triaged.leadlex.errors import (
     LexiError,
     MalformedResponse,
@@ -48,7 +48,7 @@ class Endless(httpx.AsyncBaseTransport):
 async def error_of(
     transport: httpx.AsyncBaseTransport, *, on_list: bool = True
 ) -> LexiError:
-    connection = Connection(
+    connection = OwnConnection(
         base_url=BASE, key=lambda: "wbk_x", clock=ManualClock(), transport=transport
     )
     async with connection:
@@ -176,7 +176,7 @@ async def test_gzip_is_understood() -> None:
     def server(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=packed)
 
-    connection = Connection(
+    connection = OwnConnection(
         base_url=BASE,
         key=lambda: "wbk_x",
         clock=ManualClock(),

@@ -19,8 +19,8 @@ from triaged.daemon.fleet import Fleet
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
 from triaged.daemon.health import Health
-from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors
+from triaged.daemon.serving import listen
 from triaged.daemon.snapshot import LiveState
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName

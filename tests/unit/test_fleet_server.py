@@ -10,7 +10,7 @@ import pytest
 from tests.fleet_rig import Rig, a_fleet
 from triaged.daemon.fleet_metrics import MAX_DETAILED, FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
-from triaged.daemon.http_server import listen
+from triaged.daemon.serving import listen
 
 pytestmark = pytest.mark.anyio
 

@@ -13,11 +13,18 @@ from structlog.testing import capture_logs
 
 from tests.builders import T0
 from triaged.daemon import fleet_watcher
-from triaged.daemon.fleet_watcher import REJECTION_LOG_INTERVAL, FleetWatcher
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL
+from triaged.daemon.fleet_watcher import FleetWatcher
 from triaged.errors import ConfigError, Problem
-from triaged.fleet.changes import FleetChanges, changes_between, keep_last_good
 from triaged.fleet.loader import load_fleet
-from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, Rejection
+from triaged.fleet.workspace import (
+    FleetChanges,
+    FleetWorkspace,
+    LoadedFleet,
+    Rejection,
+    changes_between,
+    keep_last_good,
+)
 from triaged.leadlex.api_key import KeySource
 
 RULES: Final = """version: 1

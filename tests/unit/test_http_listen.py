@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from triaged.daemon.http_server import listen
+from triaged.daemon.serving import listen
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])

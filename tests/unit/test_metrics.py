@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.builders import T0
 from tests.snapshots import a_snapshot
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
 from triaged.ledger.location import LedgerLocation
@@ -74,10 +75,10 @@ def ruleset(text: str = RULES) -> Ruleset:
 
 def exported(metrics: Metrics | None = None, **given: Any) -> CollectorRegistry:
     given.setdefault("ruleset", ruleset())
-    collector = WorkspaceCollector(
-        metrics or Metrics("acme"), lambda: a_snapshot(**given)
+    counted = metrics or Metrics("acme")
+    return make_registry(
+        lambda: collect([(counted, a_snapshot(**given))]), process=True
     )
-    return make_registry(collector, process=True)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from tests.builders import T0, a_task, an_intent
 from tests.clocks import ManualClock
 from tests.http_probe import HttpProbe, form_fields, serving
-from triaged.daemon import http_server
+from triaged.daemon import page_forms
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.page_forms import MAX_FORM_BYTES
 from triaged.ledger import Ledger
@@ -290,7 +290,7 @@ async def test_a_busy_ledger_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another process writes, the answer says that nothing was recorded."""
-    monkeypatch.setattr(http_server, "LEDGER_SECONDS", 0.1)
+    monkeypatch.setattr(page_forms, "LEDGER_SECONDS", 0.1)
     async with serving(tmp_path) as probe:
         visitor = Visitor(probe, ManualClock())
         fields = await visitor.form()

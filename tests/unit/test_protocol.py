@@ -464,7 +464,7 @@ def raw_path(path: str) -> str:
 @pytest.mark.parametrize("task_id", _ODD_IDS)
 def test_an_odd_id_stays_one_segment(task_id: str) -> None:
     """No id changes the path around it, before or after httpx has read the URL."""
-    segment = raw_path(protocol.dismiss_path(task_id)).removeprefix(
+    segment = raw_path(protocol.path_of(task_id, "dismiss")).removeprefix(
         "/functions/v1/api-gateway/v1/lexi/tasks/"
     )
 
@@ -481,7 +481,7 @@ def test_any_id_that_a_list_gives_stays_one_segment(text: str) -> None:
     task_id = parse_task({"id": text}).id
     if task_id is None:
         return
-    url = httpx.URL(BASE + protocol.dismiss_path(task_id))
+    url = httpx.URL(BASE + protocol.path_of(task_id, "dismiss"))
     parts = url.raw_path.decode("ascii").split("/")
 
     assert url.host == "data.leadlex.com"
@@ -492,8 +492,8 @@ def test_any_id_that_a_list_gives_stays_one_segment(text: str) -> None:
 
 def test_approving_is_another_path() -> None:
     """The path for a person's approval differs in its last segment alone."""
-    assert protocol.approve_path("a/b") == "/v1/lexi/tasks/a%2Fb/approve"
-    assert protocol.dismiss_path("a/b") == "/v1/lexi/tasks/a%2Fb/dismiss"
+    assert protocol.path_of("a/b", "approve") == "/v1/lexi/tasks/a%2Fb/approve"
+    assert protocol.path_of("a/b", "dismiss") == "/v1/lexi/tasks/a%2Fb/dismiss"
 
 
 def word(**headers: str) -> RateLimitHeaders:

@@ -11,9 +11,10 @@ import structlog
 from structlog.testing import capture_logs
 
 from tests.builders import T0
-from triaged.daemon.rules_watcher import REJECTION_LOG_INTERVAL, RulesWatcher
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL
+from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.errors import ConfigError, RuleTestsFailed
-from triaged.rulesfile.loader import CompiledRules, load_rules
+from triaged.rulesfile.loader import load_rules
 
 GOOD = """
 version: 1
@@ -40,8 +41,8 @@ class Watch:
             (path,), on_loaded=self._loaded, on_rejected=self._rejected
         )
 
-    def _loaded(self, rules: CompiledRules) -> None:
-        self.loaded.append(rules.source)
+    def _loaded(self) -> None:
+        self.loaded.append(self.watcher.rules.source)
 
     def _rejected(self) -> None:
         self.rejected += 1
@@ -78,8 +79,10 @@ def test_each_of_several_files_is_watched(tmp_path: Path) -> None:
     other = GOOD.replace("name: clutter", "name: other").replace("TEST", "OTHER")
     for path, text in zip(paths, (GOOD, other), strict=True):
         path.write_text(text)
-    loaded: list[CompiledRules] = []
-    watcher = RulesWatcher(paths, on_loaded=loaded.append, on_rejected=lambda: None)
+    loaded: list[str] = []
+    watcher = RulesWatcher(
+        paths, on_loaded=lambda: loaded.append("once"), on_rejected=lambda: None
+    )
 
     def look() -> list[Any]:
         with capture_logs() as logs:

@@ -16,13 +16,12 @@ from triaged import settings as settings_module
 from triaged.errors import ConfigError, Problem
 from triaged.leadlex.api_key import KeySource
 from triaged.quota import QuotaSettings
+from triaged.setting_values import DEFAULT_URL, is_loopback
 from triaged.settings import (
-    DEFAULT_URL,
     SETTINGS,
     PageMode,
     Settings,
     env_name,
-    is_loopback,
     read_settings,
     unknown_variables,
 )

@@ -1,12 +1,15 @@
 """Summarizes the state of the daemon in a word and a sentence: a pure function."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from triaged.daemon.snapshot import Snapshot
 from triaged.quota.limiter import MIN_CALLS_FOR_POLL
 from triaged.rules.rule import Mode
+from triaged.triage.report import CycleReport
 
 
 class Tone(StrEnum):
@@ -28,11 +31,16 @@ class Banner:
     notices: tuple[str, ...]
 
 
+class _State(NamedTuple):
+    word: str
+    tone: Tone
+    sentence: str
+
+
 def banner(snapshot: Snapshot) -> Banner:
     """Return the most important state; the other active ones become notices."""
-    states = list(_states(snapshot))
-    word, tone, sentence = states[0]
-    notices = [f"{other[0].capitalize()}: {other[2]}" for other in states[1:]]
+    active = list(_problems(snapshot)) or [_undisturbed(snapshot)]
+    notices = [f"{other.word.capitalize()}: {other.sentence}" for other in active[1:]]
     if snapshot.health.rules_rejected:
         first = snapshot.health.rules_rejected.splitlines()[0]
         notices.append(
@@ -43,91 +51,70 @@ def banner(snapshot: Snapshot) -> Banner:
         number = snapshot.totals.unresolved
         what = "dismissal has" if number == 1 else "dismissals have"
         notices.append(f"{number:,} {what} no known outcome yet; the next list tells.")
-    return Banner(word, tone, sentence, tuple(notices))
+    return Banner(*active[0], tuple(notices))
 
 
-State = tuple[str, Tone, str]
-
-
-def _states(snapshot: Snapshot) -> list[State]:
-    """Return all active states, the most important first; there is at least one."""
-    held = [state for state in _problems(snapshot) if state is not None]
-    if held:
-        return held
+def _undisturbed(snapshot: Snapshot) -> _State:
     dismissing = [r for r in snapshot.ruleset.rules if r.reason is not None]
-    if not any(rule.mode is Mode.ENFORCE for rule in dismissing):
+    if any(rule.mode is Mode.ENFORCE for rule in dismissing):
+        sentence = "Tasks that the rules match are dismissed; everything else is left."
+        return _State("working", Tone.GOOD, sentence)
+    return _State(
+        "observing",
+        Tone.NEUTRAL,
+        "No rule that dismisses is enforced: what rules would dismiss is recorded,"
+        " and nothing is dismissed.",
+    )
+
+
+def _problems(snapshot: Snapshot) -> Iterator[_State]:
+    """Yield what is not as usual, the most important first."""
+    if snapshot.health.key_accepted is False:
+        yield _State(
+            "key refused",
+            Tone.BAD,
+            "LeadLex refuses the API key. Nothing is listed or dismissed until a new"
+            " key is accepted; the key file is re-read.",
+        )
+    if (paused := snapshot.totals.paused) is not None:
+        by = f" by {paused.set_by}" if paused.set_by else ""
+        note = f": {paused.reason}" if paused.reason else ""
+        yield _State(
+            "paused",
+            Tone.WARNING,
+            f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{by}{note}."
+            " Tasks are still listed and judged; none is dismissed until"
+            " “triaged resume” is run.",
+        )
+    if (breaker := snapshot.totals.breaker) is not None:
         sentence = (
-            "No rule that dismisses is enforced: what rules would dismiss is recorded,"
-            " and nothing is dismissed."
+            f"The rules want too much at once, so nothing goes: {breaker.reason}."
         )
-        return [("observing", Tone.NEUTRAL, sentence)]
-    return [
-        (
-            "working",
-            Tone.GOOD,
-            "Tasks that the rules match are dismissed; everything else is left.",
+        yield _State("breaker open", Tone.BAD, sentence)
+    if (until := _quota_until(snapshot)) is not None:
+        yield _State(
+            "waiting for quota",
+            Tone.WARNING,
+            "The day's share of API calls is spent; polling and dismissing continue at"
+            f" {until:%Y-%m-%d %H:%M} UTC.",
         )
-    ]
+    if snapshot.health.last_report is None:
+        sentence = "The first list of tasks has not been read yet."
+        yield _State("starting", Tone.NEUTRAL, sentence)
+    elif snapshot.health.key_accepted is not False and until is None:
+        yield from _degraded(snapshot, snapshot.health.last_report)
+    if snapshot.dry_run:
+        sentence = "This daemon decides and records, and dismisses nothing."
+        yield _State("dry run", Tone.NEUTRAL, sentence)
 
 
-def _problems(snapshot: Snapshot) -> list[State | None]:
-    return [
-        _key(snapshot),
-        _paused(snapshot),
-        _breaker(snapshot),
-        _quota(snapshot),
-        _degraded(snapshot),
-        _dry_run(snapshot),
-    ]
-
-
-def _key(snapshot: Snapshot) -> State | None:
-    if snapshot.health.key_accepted is not False:
-        return None
-    sentence = (
-        "LeadLex refuses the API key. Nothing is listed or dismissed until a new key"
-        " is accepted; the key file is re-read."
-    )
-    return ("key refused", Tone.BAD, sentence)
-
-
-def _paused(snapshot: Snapshot) -> State | None:
-    paused = snapshot.totals.paused
-    if paused is None:
-        return None
-    by = f" by {paused.set_by}" if paused.set_by else ""
-    note = f": {paused.reason}" if paused.reason else ""
-    sentence = (
-        f"Dismissing was paused at {paused.since:%Y-%m-%d %H:%M} UTC{by}{note}. Tasks"
-        " are still listed and judged; none is dismissed until “triaged resume” is run."
-    )
-    return ("paused", Tone.WARNING, sentence)
-
-
-def _breaker(snapshot: Snapshot) -> State | None:
-    breaker = snapshot.totals.breaker
-    if breaker is None:
-        return None
-    sentence = f"The rules want too much at once, so nothing goes: {breaker.reason}."
-    return ("breaker open", Tone.BAD, sentence)
-
-
-def _dry_run(snapshot: Snapshot) -> State | None:
-    if not snapshot.dry_run:
-        return None
-    sentence = "This daemon decides and records, and dismisses nothing."
-    return ("dry run", Tone.NEUTRAL, sentence)
-
-
-def _quota(snapshot: Snapshot) -> State | None:
-    until = _quota_until(snapshot)
-    if until is None:
-        return None
-    sentence = (
-        "The day's share of API calls is spent; polling and dismissing continue at"
-        f" {until:%Y-%m-%d %H:%M} UTC."
-    )
-    return ("waiting for quota", Tone.WARNING, sentence)
+def _degraded(snapshot: Snapshot, last: CycleReport) -> Iterator[_State]:
+    reasons = snapshot.health.reasons_not_ready(snapshot.now)
+    if not reasons and last.error is not None:
+        reasons = [f"the last cycle was cut short: {last.error}"]
+    if reasons:
+        first = "; ".join(reasons)
+        yield _State("degraded", Tone.BAD, f"{first[0].upper()}{first[1:]}.")
 
 
 def _quota_until(snapshot: Snapshot) -> datetime | None:
@@ -140,20 +127,3 @@ def _quota_until(snapshot: Snapshot) -> datetime | None:
         ends.append(datetime.fromtimestamp(quota.reset_at, UTC))
     ahead = [end for end in ends if end is not None and end > snapshot.now]
     return max(ahead, default=None)
-
-
-def _degraded(snapshot: Snapshot) -> State | None:
-    health = snapshot.health
-    if health.last_report is None:
-        sentence = "The first list of tasks has not been read yet."
-        return ("starting", Tone.NEUTRAL, sentence)
-    if health.key_accepted is False or _quota_until(snapshot) is not None:
-        return None
-    reasons = health.reasons_not_ready(snapshot.now)
-    error = health.last_report.error
-    if not reasons and error is not None:
-        reasons = [f"the last cycle was cut short: {error}"]
-    if not reasons:
-        return None
-    first = "; ".join(reasons)
-    return ("degraded", Tone.BAD, f"{first[0].upper()}{first[1:]}.")

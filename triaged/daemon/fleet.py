@@ -100,7 +100,6 @@ class Fleet:
         )
 
     def follow(self, watcher: FleetWatcher, base: Settings) -> None:
-        """Run the workspaces that the fleet files describe now."""
         self.rejected = watcher.rejections
         self.update(settings_of(each, base) for each in watcher.workspaces.values())
 
@@ -163,11 +162,7 @@ class Fleet:
             member.stop()
 
     def states(self, flags: FleetFlags | None = None) -> dict[str, WorkspaceState]:
-        """Return the state of each workspace; ``flags`` if they were read already.
-
-        Raises:
-            LedgerError: the flags cannot be read.
-        """
+        """Return the state of each workspace; ``flags`` if they were read already."""
         flags = flags or FleetViews(self.shared.database).flags()
         now = self.shared.clock.now()
         # What was rejected does not run, unless it has kept an earlier form.
@@ -234,7 +229,6 @@ class Member:
         self._ran_at = fleet.shared.clock.monotonic()
 
     async def run_cycle(self) -> datetime:
-        """Run one cycle and return when to poll next."""
         fleet = self._fleet
         retry_at = fleet.shared.clock.now() + min(self.health.interval, RETRY_INTERVAL)
         try:
@@ -296,11 +290,9 @@ class Member:
 
     @property
     def is_refused(self) -> bool:
-        """Whether LeadLex refused the key last time."""
         return self.health.key_accepted is False
 
     def has_new_key(self) -> bool:
-        """Return whether the key has changed since the last look."""
         return self._runner is not None and self._runner.has_new_key()
 
     def live_state(self) -> LiveState | None:
@@ -329,7 +321,6 @@ class Member:
         )
 
     def _is_elsewhere(self) -> bool:
-        """Return whether another daemon runs this workspace now."""
         leases, health = self._fleet.shared.leases, self.health
         if leases is None or leases.holds(self.settings.workspace):
             return False
@@ -350,13 +341,7 @@ class Member:
         return self._runner
 
     def _open(self) -> Runner:
-        """Open the workspace.
-
-        Raises:
-            ConfigError: key, rules or settings cannot be used.
-            RuleTestsFailed: a test in the rules fails.
-            LedgerError: the ledger cannot be written.
-        """
+        """Open the workspace; raises what is wrong with its key, rules or settings."""
         fleet, settings = self._fleet, self.settings
         limit = settings.quota.daily_limit
         if limit is not None:

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from triaged import __version__
+from triaged.daemon.exposition import Family, histogram_family, new_family
+from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.histogram import (
     CYCLE_SECONDS,
     LATENESS_SECONDS,
@@ -24,9 +24,6 @@ from triaged.daemon.metrics import (
     REQUEST_DURATION,
     Definition,
     Metrics,
-    add_histogram,
-    new_family,
-    new_histogram,
 )
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.fleet_views import FleetTotals
@@ -55,14 +52,6 @@ _SUMMED: Final = (
     "api_requests_total",
     "api_rate_limited_total",
 )
-_BY_REASON: Final = ("dismissals_total", "observed_total")
-
-
-class LeaseCounts(Protocol):
-    """What happened to the leases of this process since its start."""
-
-    lost: int
-    fenced: int
 
 
 class FleetMetrics:
@@ -70,11 +59,10 @@ class FleetMetrics:
 
     def __init__(self) -> None:
         self.lateness = Histogram(LATENESS_SECONDS)
-        self.leases: LeaseCounts | None = None
+        self.leases: FleetLeases | None = None
         self.config_sha256 = ""
 
     def collect(self, states: Mapping[str, WorkspaceState]) -> Iterator[Metric]:
-        """Yield the metrics that only a fleet has."""
         counted = Counter(states.values())
         workspaces, lost, fenced, config = map(new_fleet_family, FLEET_DEFINITIONS)
         config.add_metric([self.config_sha256], 1)
@@ -83,14 +71,11 @@ class FleetMetrics:
         # Leases need a shared ledger: with a file there is one daemon.
         lost.add_metric([], self.leases.lost if self.leases else 0)
         fenced.add_metric([], self.leases.fenced if self.leases else 0)
-        late = new_histogram(LATENESS)
-        add_histogram(late, [], self.lateness)
-        yield from (workspaces, lost, fenced, config, late)
+        yield from (workspaces, lost, fenced, config)
+        yield histogram_family(LATENESS, [], [((), self.lateness)])
 
 
-def new_fleet_family(
-    definition: Definition,
-) -> CounterMetricFamily | GaugeMetricFamily:
+def new_fleet_family(definition: Definition) -> Family:
     """Return an empty family without the label of a workspace."""
     return new_family(definition, *definition.labels)
 
@@ -110,57 +95,37 @@ def collect_sums(
                 sums[name][labels] += int(value)
     definitions = {each.name: each for each in DEFINITIONS}
     for name, counted in sums.items():
-        family = new_fleet_family(definitions[name])
-        for labels, number in counted.items():
-            family.add_metric(list(labels), number)
-        yield family
-    for name, counts in zip(
-        _BY_REASON, (totals.dismissals, totals.observed), strict=True
+        yield _filled(new_fleet_family(definitions[name]), counted)
+    for name, counts in (
+        ("dismissals_total", totals.dismissals),
+        ("observed_total", totals.observed),
     ):
+        known = dict.fromkeys((*DOCUMENTED_REASONS, *counts))
         family = new_family(definitions[name], "reason")
-        for reason in dict.fromkeys((*DOCUMENTED_REASONS, *counts)):
-            family.add_metric([reason], counts.get(reason, 0))
-        yield family
-    for name, rows in _single(totals, errors, dry_run=dry_run).items():
-        family = new_fleet_family(definitions[name])
-        for texts, value in rows:
-            family.add_metric(texts, value)
-        yield family
+        yield _filled(family, {(each,): counts.get(each, 0) for each in known})
+    single: dict[str, Mapping[tuple[str, ...], float]] = {
+        "dismissal_attempts_total": {(o,): totals.attempts.get(o, 0) for o in Outcome},
+        "dismissals_unresolved": {(): totals.unresolved},
+        "internal_errors_total": {(where,): errors.get(where, 0) for where in Where},
+        "dry_run": {(): dry_run},
+        "build_info": {(__version__,): 1},
+    }
+    for name, values in single.items():
+        yield _filled(new_fleet_family(definitions[name]), values)
     yield from _histograms([metrics for metrics, _ in members])
 
 
-def _single(
-    totals: FleetTotals, errors: Mapping[Where, int], *, dry_run: bool
-) -> dict[str, list[tuple[list[str], float]]]:
-    return {
-        "dismissal_attempts_total": [
-            ([outcome], totals.attempts.get(outcome, 0)) for outcome in Outcome
-        ],
-        "dismissals_unresolved": [([], totals.unresolved)],
-        "internal_errors_total": [([w], errors.get(w, 0)) for w in Where],
-        "dry_run": [([], dry_run)],
-        "build_info": [([__version__], 1)],
-    }
+def _filled(family: Family, values: Mapping[tuple[str, ...], float]) -> Family:
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
 
 
 def _histograms(members: Sequence[Metrics]) -> Iterator[Metric]:
-    cycles = new_histogram(CYCLE_DURATION)
-    whole = summed((each.cycle_seconds for each in members), CYCLE_SECONDS)
-    add_histogram(cycles, [], whole)
-    requests = new_histogram(REQUEST_DURATION, "operation")
-    for operation in OPERATIONS:
-        seconds = (each.request_seconds[operation] for each in members)
-        add_histogram(requests, [operation], summed(seconds, REQUEST_SECONDS))
-    yield cycles
-    yield requests
-
-
-class Collected(Collector):
-    """Metrics that were collected already."""
-
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Sequence[Metric]:
-        """Return them."""
-        return self._metrics
+    cycles = summed((each.cycle_seconds for each in members), CYCLE_SECONDS)
+    yield histogram_family(CYCLE_DURATION, [], [((), cycles)])
+    requests = [
+        ((name,), summed((m.request_seconds[name] for m in members), REQUEST_SECONDS))
+        for name in OPERATIONS
+    ]
+    yield histogram_family(REQUEST_DURATION, ["operation"], requests)

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from triaged import __version__
 from triaged.daemon.banner import Tone
 from triaged.daemon.health import Health
-from triaged.daemon.status_page import content_security_policy, render
+from triaged.daemon.render import content_security_policy, render
 from triaged.quota import QuotaSnapshot
 from triaged.triage.fleet_state import WorkspaceState
 
@@ -54,7 +54,6 @@ class FleetRow:
 
     @property
     def tone(self) -> Tone:
-        """The colour of the state."""
         return _TONES.get(self.state, Tone.NEUTRAL)
 
 
@@ -114,8 +113,12 @@ def fleet_page(
 ) -> str:
     """Return the page with the part of the table that is asked for."""
     counted = Counter(row.state for row in rows)
-    order = _by_name if query.order == NAME else _by_attention
-    found = sorted(_matching(rows, query.search), key=order)
+    by_name = query.order == NAME
+
+    def place(row: FleetRow) -> tuple[int, str]:
+        return 0 if by_name else _ORDER[row.state], row.name
+
+    found = sorted(_matching(rows, query.search), key=place)
     pages = max(-(-len(found) // ROWS_ON_PAGE), 1)
     page = min(query.page, pages)
     start = (page - 1) * ROWS_ON_PAGE
@@ -141,7 +144,6 @@ def fleet_page(
 
 
 def _matching(rows: Iterable[FleetRow], search: str) -> Iterable[FleetRow]:
-    """Return the rows whose name, state or label has the text."""
     wanted = search.casefold()
     if not wanted:
         return rows
@@ -153,11 +155,3 @@ def _texts(row: FleetRow) -> Iterable[str]:
     yield str(row.state)
     for key, value in row.labels.items():
         yield f"{key}={value}".casefold()
-
-
-def _by_name(row: FleetRow) -> tuple[int, str]:
-    return 0, row.name
-
-
-def _by_attention(row: FleetRow) -> tuple[int, str]:
-    return _ORDER[row.state], row.name

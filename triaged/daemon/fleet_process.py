@@ -16,8 +16,8 @@ from triaged.daemon.fleet_leases import make_leases
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
 from triaged.daemon.fleet_watcher import FleetWatcher
-from triaged.daemon.http_server import listen
 from triaged.daemon.internal_errors import InternalErrors, Where
+from triaged.daemon.serving import listen
 from triaged.daemon.signals import signal_events
 from triaged.daemon.start_warnings import warn_if_idle
 from triaged.daemon.systemd import SystemdNotifier
@@ -45,12 +45,9 @@ def open_fleet_daemon(
     notifier: SystemdNotifier,
     errors: InternalErrors | None = None,
 ) -> Iterator["FleetDaemon"]:
-    """Open the ledger, and build the daemon of a fleet.
+    """Open the ledger, or raise ``LedgerError``, and build the daemon of a fleet.
 
     ``settings`` are those of the process, and of workspaces that do not set them.
-
-    Raises:
-        LedgerError: the ledger cannot be opened.
     """
     database = open_database(settings.ledger)
     with contextlib.closing(database):
@@ -116,13 +113,9 @@ class FleetDaemon:
             ConfigError: no workspace of the fleet can be used.
             LedgerError: the ledger can no longer be written.
             ListenError: the address cannot be bound.
-
         """
         settings, loop = self.settings, asyncio.get_running_loop()
-        with (
-            self._lock,
-            signal_events(loop, self._stop, self._reload_requested),
-        ):
+        with self._lock, signal_events(loop, self._stop, self._reload_requested):
             self._watcher.load_initial(now=self._clock.now())
             self._describe_files()
             listener = listen(settings.listen_host, settings.listen_port)
@@ -162,7 +155,6 @@ class FleetDaemon:
             await server.stop()
 
     def _log_start(self) -> None:
-        """Log the start, and any reason why nothing may be dismissed."""
         log.info(
             "daemon.started",
             version=__version__,
@@ -209,7 +201,6 @@ class FleetDaemon:
             self._end_with(error)
 
     def _describe_files(self) -> None:
-        """Let others see which fleet files are in force here."""
         self.metrics.config_sha256 = sha256 = self._watcher.config_sha256
         self._lock.describe(config_sha256=sha256)
 

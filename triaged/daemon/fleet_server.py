@@ -1,33 +1,20 @@
-"""The HTTP server of a fleet: metrics, targets, health and pages.
+"""The HTTP server of a fleet: metrics, targets, health and pages."""
 
-Only the forms of a workspace's pages, where they are enabled, change anything. What
-uses the ledger runs in threads of its own, so that it cannot delay a poll.
-"""
-
-import asyncio
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache, partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
-from prometheus_client.exposition import choose_encoder
-from starlette.applications import Starlette
+from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.fleet import Fleet, Member
-from triaged.daemon.fleet_metrics import (
-    MAX_DETAILED,
-    Collected,
-    FleetMetrics,
-    collect_sums,
-)
+from triaged.daemon.fleet_metrics import MAX_DETAILED, FleetMetrics, collect_sums
 from triaged.daemon.fleet_page import (
     FLEET_SECURITY_POLICY,
     FleetQuery,
@@ -36,17 +23,13 @@ from triaged.daemon.fleet_page import (
     first_line,
     fleet_page,
 )
-from triaged.daemon.http_server import Serving, guard, is_local
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.metrics import Metrics, collect
-from triaged.daemon.page_forms import LEDGER_SECONDS, PageForms, RefusedForm
+from triaged.daemon.metrics import Metrics
+from triaged.daemon.page_forms import PageForms, RefusedForm, open_for_form
+from triaged.daemon.render import render
+from triaged.daemon.serving import Serving, liveness, metrics_answer
 from triaged.daemon.snapshot import Snapshot, with_totals
-from triaged.daemon.status_page import (
-    StatusPages,
-    content_security_policy,
-    render,
-    stylesheet,
-)
+from triaged.daemon.status_page import StatusPages
 from triaged.ledger import Ledger
 from triaged.ledger.fleet_views import open_fleet_views
 from triaged.ledger.views import open_views
@@ -56,8 +39,6 @@ from triaged.triage.fleet_state import WorkspaceState
 _PAGES_KEPT: Final = 64
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-\[\]:]{1,255}")
 
-T = TypeVar("T")
-
 
 class FleetServer:
     """Serves the state of a fleet within the loop of its daemon."""
@@ -66,68 +47,43 @@ class FleetServer:
         self._fleet = fleet
         self._metrics = metrics
         self._ledger = settings.ledger
-        self._mode = settings.page
-        self._forms = PageForms(
+        forms = PageForms(
             self._open_ledger,
             fleet.shared.clock,
             user_header=settings.page_user_header,
             errors=fleet.shared.errors,
             forget_page=self._forget_page,
         )
-        self._thread = ThreadPoolExecutor(1, "http")
-        self._serving: Serving | None = None
+        self._token = forms.token if settings.page is PageMode.KEEP else None
         self._pages = lru_cache(_PAGES_KEPT)(self._pages_of)
+        self._serving = Serving(settings.page, forms, fleet.shared.errors)
+        self.stop = self._serving.stop
 
     def start(self, listener: socket.socket) -> None:
-        """Serve on a bound socket."""
-        app = self._app(is_local=is_local(listener))
-        policy = content_security_policy(forms=self._mode is PageMode.KEEP)
-        self._serving = Serving(app, listener, policy)
-
-    async def stop(self) -> None:
-        """Stop serving."""
-        if self._serving is not None:
-            await self._serving.stop()
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._forms.close()
-
-    def _app(self, *, is_local: bool) -> Starlette:
-        guarded = guard(is_local=is_local)
         one = "/workspaces/{name}"
-        routes = [
-            Route("/metrics", self._serve_metrics),
-            Route("/sd", self._targets, middleware=guarded),
-            Route("/healthz", self._healthz),
-            Route("/readyz", self._readyz),
-        ]
-        if self._mode is not PageMode.OFF:
-            task = f"{one}/tasks/{{task_id:task_id}}"
-            routes += [
-                Route("/style.css", self._style),
-                Route("/", self._index, middleware=guarded),
-                Route(one, self._workspace, middleware=guarded),
-                Route(task, self._task, middleware=guarded),
-            ]
-        if self._mode is PageMode.KEEP:
-            routes += self._forms.routes(one, guarded)
-        app = Starlette(routes=routes)
-        # A redirect would contain the untrusted host name of the request.
-        app.router.redirect_slashes = False
-        return app
+        self._serving.start(
+            listener,
+            {
+                "/metrics": self._serve_metrics,
+                "/healthz": self._healthz,
+                "/readyz": self._readyz,
+            },
+            guarded={"/sd": self._targets},
+            pages={
+                "/": self._index,
+                one: self._workspace,
+                f"{one}/tasks/{{task_id:task_id}}": self._task,
+            },
+            forms_below=one,
+        )
 
     async def _healthz(self, _: Request) -> Response:
-        why = self._fleet.supervisor.why_not_alive(self._fleet.shared.clock.monotonic())
-        return PlainTextResponse(f"{why or 'ok'}\n", 503 if why else 200)
+        monotonic = self._fleet.shared.clock.monotonic()
+        return liveness(self._fleet.supervisor.why_not_alive(monotonic))
 
     async def _readyz(self, _: Request) -> Response:
         """Say whether any workspace works; one that fails does not stop the others."""
-        document = await self._in_thread(Where.PAGE, self._readiness)
-        if document is None:
-            return _failed()
-        return JSONResponse(document, 200 if document["ready"] else 503)
-
-    async def _style(self, _: Request) -> Response:
-        return Response(stylesheet(), media_type="text/css")
+        return await self._serving.answer(Where.PAGE, self._readiness)
 
     async def _targets(self, request: Request) -> Response:
         """Return a target for each workspace, as Prometheus' http_sd reads them."""
@@ -143,30 +99,20 @@ class FleetServer:
         )
 
     async def _serve_metrics(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
         name = request.query_params.get("workspace")
         member = self._fleet.members.get(name or "")
         if name is not None and member is None:
-            return PlainTextResponse("there is no such workspace\n", 404)
-
-        def work() -> bytes:
-            return encode(self._registry(member))
-
-        body = await self._in_thread(Where.METRICS, work)
-        if body is None:
-            return _failed()
-        return Response(body, media_type=content_type)
+            return _unknown()
+        return await self._serving.answer(
+            Where.METRICS, lambda: metrics_answer(request, self._registry(member))
+        )
 
     async def _index(self, request: Request) -> Response:
         members = list(self._fleet.members.values())
         if len(members) == 1 and not self._fleet.rejected:
             return await self._page_of(members[0])
         query = FleetQuery.of(request.query_params)
-        page = await self._in_thread(Where.PAGE, lambda: self._fleet_page(query))
-        if page is None:
-            return _failed()
-        headers = {"Content-Security-Policy": FLEET_SECURITY_POLICY}
-        return HTMLResponse(page, headers=headers)
+        return await self._serving.answer(Where.PAGE, lambda: self._fleet_page(query))
 
     async def _workspace(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -179,8 +125,9 @@ class FleetServer:
         return HTMLResponse(_not_run(name, WorkspaceState.UNUSABLE, problem))
 
     async def _page_of(self, member: Member) -> Response:
-        page = await self._in_thread(Where.PAGE, lambda: self._status_page(member))
-        return _failed() if page is None else HTMLResponse(page)
+        return await self._serving.answer(
+            Where.PAGE, lambda: HTMLResponse(self._status_page(member))
+        )
 
     async def _task(self, request: Request) -> Response:
         member = self._fleet.members.get(request.path_params["name"])
@@ -190,32 +137,20 @@ class FleetServer:
         if live is None:
             return await self._page_of(member)
         task_id, pages = request.path_params["task_id"], self._pages(live.workspace)
-        found = await self._in_thread(Where.PAGE, lambda: pages.task(task_id, live))
-        if found is None:
-            return _failed()
-        return HTMLResponse(found.html, found.status)
+        return await self._serving.answer(Where.PAGE, lambda: pages.task(task_id, live))
 
     def _pages_of(self, name: str) -> StatusPages:
         views = partial(open_views, self._ledger, name)
-        token = self._forms.token if self._mode is PageMode.KEEP else None
-        return StatusPages(views, base=f"/workspaces/{name}", form_token=token)
+        return StatusPages(views, base=f"/workspaces/{name}", form_token=self._token)
 
     def _open_ledger(self, name: str) -> Ledger:
-        """Open the ledger of a workspace, for a form.
-
-        Raises:
-            RefusedForm: there is no such workspace.
-            LedgerError: it cannot be opened.
-        """
         if name not in self._fleet.members:
             raise RefusedForm(404, "there is no such workspace")
-        return Ledger.open(
-            self._ledger, workspace=name, create=False, busy_seconds=LEDGER_SECONDS
-        )
+        return open_for_form(self._ledger, name)
 
     async def _forget_page(self, name: str) -> None:
         """Drop the page in memory, after any that is being made in the thread."""
-        await self._in_thread(Where.PAGE, lambda: self._pages(name).forget())
+        await self._serving.in_thread(Where.PAGE, lambda: self._pages(name).forget())
 
     def _status_page(self, member: Member) -> str:
         live = member.live_state()
@@ -228,28 +163,30 @@ class FleetServer:
         with open_fleet_views(self._ledger) as views:
             return self._fleet.states(views.flags())
 
-    def _readiness(self) -> dict[str, Any]:
+    def _readiness(self) -> Response:
         states = self._fleet_states()
         now = self._fleet.shared.clock.now()
         members = list(self._fleet.members.values())
         ready = sum(not each.health.reasons_not_ready(now) for each in members)
         # A daemon whose workspaces are all run by others is there to take over.
         is_spare = set(states.values()) <= {WorkspaceState.ELSEWHERE}
-        return {
-            "ready": ready > 0 or is_spare,
+        is_ready = ready > 0 or is_spare
+        document = {
+            "ready": is_ready,
             "workspaces": len(members),
             "workspaces_ready": ready,
             "states": dict(sorted(Counter(states.values()).items())),
         }
+        return JSONResponse(document, 200 if is_ready else 503)
 
-    def _fleet_page(self, query: FleetQuery) -> str:
+    def _fleet_page(self, query: FleetQuery) -> Response:
         with open_fleet_views(self._ledger) as views:
             flags = views.flags()
         states = self._fleet.states(flags)
         now = self._fleet.shared.clock.now()
         problems = self._fleet.problems()
         rows = [self._row(name, state, problems, now) for name, state in states.items()]
-        return fleet_page(
+        page = fleet_page(
             rows,
             query,
             now=now,
@@ -262,6 +199,8 @@ class FleetServer:
             ],
             dry_run=self._fleet.shared.dry_run,
         )
+        headers = {"Content-Security-Policy": FLEET_SECURITY_POLICY}
+        return HTMLResponse(page, headers=headers)
 
     def _row(
         self,
@@ -288,10 +227,9 @@ class FleetServer:
 
     def _registry(self, member: Member | None) -> CollectorRegistry:
         """Return what a scrape gets: one workspace, all of a few, or the sums."""
-        registry = CollectorRegistry()
         if member is not None:
-            registry.register(Collected(list(collect(self._parts([member])))))
-            return registry
+            parts = self._parts([member])
+            return make_registry(lambda: collect(parts), process=False)
         members = list(self._fleet.members.values())
         with open_fleet_views(self._ledger) as views:
             flags, totals = views.flags(), views.totals()
@@ -305,10 +243,7 @@ class FleetServer:
                 self._fleet.shared.errors.counts(),
                 dry_run=self._fleet.shared.dry_run,
             )
-        registry.register(Collected(found))
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        return registry
+        return make_registry(lambda: found, process=True)
 
     def _parts(self, members: list[Member]) -> list[tuple[Metrics, Snapshot]]:
         """Return metrics and snapshot of each workspace that has been opened."""
@@ -319,15 +254,6 @@ class FleetServer:
                 with open_views(self._ledger, live.workspace) as views:
                     parts.append((member.metrics, with_totals(live, views.totals())))
         return parts
-
-    async def _in_thread(self, where: Where, work: Callable[[], T]) -> T | None:
-        """Run a function in the thread; return None if it raised, which is counted."""
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self._thread, work)
-        except Exception as error:  # noqa: BLE001 - fails this request only
-            self._fleet.shared.errors.record(where, error)
-            return None
 
 
 def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -340,17 +266,12 @@ def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _not_run(name: str, state: WorkspaceState, problem: str) -> str:
-    """Return the page of a workspace of which no cycle has ended."""
     return render(
         "fleet_workspace.html",
         workspace=name,
         state=state,
         problem=problem.splitlines(),
     )
-
-
-def _failed() -> Response:
-    return PlainTextResponse("internal error; see the log\n", 500)
 
 
 def _unknown() -> Response:

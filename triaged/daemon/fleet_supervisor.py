@@ -5,21 +5,19 @@ planned by the monotonic clock; the schedule holds one wake-up, for the next of 
 """
 
 import asyncio
-import contextlib
-import heapq
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from itertools import count
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from triaged.clock import Clock
-from triaged.daemon import scheduler
-from triaged.daemon.health import CYCLE_TIMEOUT, HEARTBEAT_TIMEOUT, POLL_GRACE, Health
+from triaged.daemon import cycle_places, scheduler
+from triaged.daemon.cycle_places import CyclePlaces, YieldingClock
+from triaged.daemon.fleet_leases import FleetLeases
+from triaged.daemon.health import CYCLE_TIMEOUT, HEARTBEAT_TIMEOUT, POLL_GRACE
 from triaged.daemon.internal_errors import InternalErrors, Where
+from triaged.daemon.poll_queue import Entry, Job, PollQueue
 from triaged.daemon.supervisor import (
     CLOCK_STEP,
     DRAIN_SECONDS,
@@ -35,60 +33,17 @@ MAX_WORKING: Final = 32
 MAX_OPEN: Final = 512
 # How often due workspaces are claimed, where several processes share them.
 CLAIM_SECONDS: Final = 0.5
-# Shorter waits keep the place of a cycle.
-_SHORT_WAIT: Final = 0.02
 # Polls that are due within this are started together, seconds.
 _GRID: Final = 0.05
 
 log = structlog.get_logger()
 
 
-class Job(Protocol):
-    """A workspace whose cycles are to be run."""
-
-    health: Health
-
-    async def run_cycle(self) -> datetime:
-        """Run one cycle, and return when to poll next."""
-        ...
-
-
-class Turns(Protocol):
-    """Decides which workspaces this process runs now, where several share them."""
-
-    tried_at: float
-
-    def claim(self, free: int) -> Sequence[tuple[str, float]]:
-        """Return workspaces to run now, each with how late it is, in seconds."""
-        ...
-
-    def give(self, workspace: str, delay: timedelta) -> None:
-        """Take a workspace back after its cycle; it is due again after ``delay``."""
-        ...
-
-    def hasten(self, workspace: str) -> None:
-        """Make a workspace due now."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """A workspace, when its next poll is due, and its running cycle if there is one."""
-
-    name: str
-    job: Job
-    due: float = 0.0
-    ticket: int = -1
-    task: asyncio.Task[datetime] | None = None
-    waits: int = 0
-    is_cancelled: bool = False
-
-
-_current: ContextVar[_Entry | None] = ContextVar("cycle", default=None)
-
-
 class FleetSupervisor:
-    """Plans and runs the cycles of all workspaces until it is asked to stop."""
+    """Plans and runs the cycles of all workspaces until it is asked to stop.
+
+    Several processes share ``turns``, which then decide what is run now and here.
+    """
 
     def __init__(
         self,
@@ -99,32 +54,29 @@ class FleetSupervisor:
         on_started: Callable[[float], None] = lambda _: None,
         max_working: int = MAX_WORKING,
         max_open: int = MAX_OPEN,
-        turns: Turns | None = None,
+        turns: FleetLeases | None = None,
     ) -> None:
-        """Plan polls in this process, or leave that to ``turns``."""
         self._turns = turns
         self._clock = clock
         self._errors = errors
         self._tick = tick
         self._on_started = on_started
-        self._max_working = max_working
-        self._max_open = max_open
-        self._entries: dict[str, _Entry] = {}
-        self._heap: list[tuple[float, int, _Entry]] = []
-        self._tickets = count()
-        self._running: set[_Entry] = set()
-        self._working = 0
+        self._entries: dict[str, Entry] = {}
+        self._queue = PollQueue()
         self._wake = asyncio.Event()
+        self._places = CyclePlaces(
+            working=max_working, opened=max_open, on_free=self._wake.set
+        )
         self._schedule = scheduler.Scheduler(self._fire)
         self._planned: float | None = None
         self._wall_ahead = wall_ahead(clock.now(), clock.monotonic())
         self._heartbeat_at = clock.monotonic()
         self._is_ending = False
-        self.cycle_clock: Clock = _YieldingClock(clock, self)
+        self.cycle_clock: Clock = YieldingClock(clock, self._places)
 
     def add(self, name: str, job: Job, at: datetime) -> None:
         """Add a workspace, whose first poll is at the given time."""
-        self._entries[name] = _Entry(name, job)
+        self._entries[name] = Entry(name, job)
         self.plan(name, at)
 
     def remove(self, name: str) -> None:
@@ -132,11 +84,6 @@ class FleetSupervisor:
         entry = self._entries.pop(name, None)
         if entry is not None:
             entry.ticket = -1
-
-    def is_running(self, name: str) -> bool:
-        """Return whether a cycle of this workspace is running."""
-        entry = self._entries.get(name)
-        return entry is not None and entry.task is not None
 
     def plan(self, name: str, at: datetime) -> None:
         """Plan the next poll of a workspace; a running cycle plans it itself."""
@@ -153,14 +100,15 @@ class FleetSupervisor:
         """Return why cycles are no longer run, or None; LeadLex does not matter."""
         if monotonic - self._heartbeat_at > HEARTBEAT_TIMEOUT:
             return "the event loop is stuck"
-        if self._is_full():
+        if self._places.free <= 0:
             return None
         if self._turns is not None:
             is_late = monotonic - self._turns.tried_at > POLL_GRACE
             return "no workspaces are being claimed" if is_late else None
-        head = self._head()
+        head = self._queue.head()
         if head is None:
-            return "no poll is planned" if self._has_idle() else None
+            has_idle = any(entry.task is None for entry in self._entries.values())
+            return "no poll is planned" if has_idle else None
         return (
             "a planned poll is overdue" if monotonic - head.due > POLL_GRACE else None
         )
@@ -195,7 +143,7 @@ class FleetSupervisor:
             log.error("cycle.drain_timed_out", timeout_seconds=DRAIN_SECONDS)
 
     def _tasks(self) -> list[asyncio.Task[datetime]]:
-        return [entry.task for entry in self._running if entry.task is not None]
+        return [entry.task for entry in self._places.running if entry.task is not None]
 
     async def _poll(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -208,41 +156,21 @@ class FleetSupervisor:
         self._planned = None
         self._wake.set()
 
-    def _is_full(self) -> bool:
-        is_busy = self._working >= self._max_working
-        return is_busy or len(self._running) >= self._max_open
-
-    def _has_idle(self) -> bool:
-        return any(entry.task is None for entry in self._entries.values())
-
-    def _head(self) -> _Entry | None:
-        """Return the workspace whose poll is due next, or None."""
-        while self._heap:
-            _, ticket, entry = self._heap[0]
-            if entry.ticket == ticket:
-                return entry
-            heapq.heappop(self._heap)
-        return None
-
     def _start_due(self) -> None:
         now = self._clock.monotonic()
         if self._turns is not None:
             self._start_claimed(self._turns, now)
             return
-        while not self._is_full():
-            entry = self._head()
+        while self._places.free > 0:
+            entry = self._queue.head()
             if entry is None or entry.due > now:
                 return
-            heapq.heappop(self._heap)
             self._start(entry, now)
 
-    def _start_claimed(self, turns: Turns, now: float) -> None:
-        free = min(
-            self._max_working - self._working, self._max_open - len(self._running)
-        )
-        if free <= 0:
+    def _start_claimed(self, turns: FleetLeases, now: float) -> None:
+        if self._places.free <= 0:
             return
-        for name, late in turns.claim(free):
+        for name, late in turns.claim(self._places.free):
             entry = self._entries.get(name)
             if entry is None or entry.task is not None:
                 turns.give(name, timedelta(0))
@@ -250,28 +178,24 @@ class FleetSupervisor:
             entry.due = now - late
             self._start(entry, now)
 
-    def _start(self, entry: _Entry, now: float) -> None:
+    def _start(self, entry: Entry, now: float) -> None:
         entry.ticket, entry.waits, entry.is_cancelled = -1, 0, False
         entry.job.health.cycle_since = now
         entry.job.health.poll_due = None
-        self._running.add(entry)
-        self._working += 1
+        self._places.take(entry)
         entry.task = asyncio.create_task(self._run(entry))
         entry.task.add_done_callback(lambda task: self._end(entry, task))
         with self._errors.survived(Where.METRICS):
             self._on_started(max(now - entry.due, 0.0))
 
-    async def _run(self, entry: _Entry) -> datetime:
-        # A task has its own context, so this is seen in this cycle alone.
-        _current.set(entry)
+    async def _run(self, entry: Entry) -> datetime:
+        cycle_places.current.set(entry)
         structlog.contextvars.bind_contextvars(workspace=entry.name)
         return await entry.job.run_cycle()
 
-    def _end(self, entry: _Entry, task: asyncio.Task[datetime]) -> None:
+    def _end(self, entry: Entry, task: asyncio.Task[datetime]) -> None:
         """Plan the next poll after a cycle, however it ended."""
-        self._running.discard(entry)
-        if entry.waits == 0:
-            self._working -= 1
+        self._places.give_back(entry)
         entry.task = None
         health = entry.job.health
         health.cycle_since = None
@@ -291,13 +215,10 @@ class FleetSupervisor:
             self._plan(entry, next_at)
         self._wake.set()
 
-    def _plan(self, entry: _Entry, at: datetime) -> None:
+    def _plan(self, entry: Entry, at: datetime) -> None:
         now, monotonic = self._clock.now(), self._clock.monotonic()
-        entry.due = monotonic + max((at - now).total_seconds(), 0.0)
-        entry.ticket = next(self._tickets)
-        heapq.heappush(self._heap, (entry.due, entry.ticket, entry))
+        self._queue.put(entry, monotonic + max((at - now).total_seconds(), 0.0))
         entry.job.health.next_poll_at = at
-        entry.job.health.poll_due = entry.due
 
     def _plan_wakeup(self) -> None:
         """Plan the one wake-up, unless the end of a cycle comes first."""
@@ -305,8 +226,8 @@ class FleetSupervisor:
             at = self._clock.now() + timedelta(seconds=CLAIM_SECONDS)
             self._schedule.plan(at)
             return
-        head = None if self._is_full() else self._head()
-        if head is None:
+        head = self._queue.head()
+        if head is None or self._places.free <= 0:
             return
         if self._planned is not None and 0 <= head.due - self._planned < _GRID:
             return
@@ -323,87 +244,37 @@ class FleetSupervisor:
             await self._clock.sleep(TICK_SECONDS)
 
     def _check_clock(self) -> None:
-        """Plan the wake-up again if the wall clock was set, or the wake-up was lost.
-
-        After a step forward, polls that are due by the wall clock are due; after a step
-        back, the remaining waits are preserved.
-        """
+        """Plan the wake-up again if the wall clock was set, or the wake-up was lost."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         ahead = wall_ahead(now, monotonic)
         step, was_set = ahead - self._wall_ahead, False
         if abs(step) > CLOCK_STEP:
             self._wall_ahead, was_set = ahead, True
             self._move_polls(step, monotonic)
-        head = self._head()
+        head = self._queue.head()
         is_lost = head is not None and monotonic - head.due > FIRING_SECONDS
         if was_set or is_lost:
             self._planned = None
             self._wake.set()
 
     def _move_polls(self, step: timedelta, monotonic: float) -> None:
+        """Move what is due after a step forward; keep the waits left after one back."""
         for entry in self._entries.values():
             if entry.task is not None:
                 continue
             if step > timedelta(0):
-                entry.due = max(entry.due - step.total_seconds(), monotonic)
-                entry.ticket = next(self._tickets)
-                heapq.heappush(self._heap, (entry.due, entry.ticket, entry))
-                entry.job.health.poll_due = entry.due
+                due = max(entry.due - step.total_seconds(), monotonic)
+                self._queue.put(entry, due)
             elif entry.job.health.next_poll_at is not None:
                 entry.job.health.next_poll_at += step
 
     def _check_running(self) -> None:
         """Cancel cycles that are stuck, so that they do not keep their places."""
         now = self._clock.monotonic()
-        for entry in self._running:
+        for entry in self._places.running:
             since = entry.job.health.cycle_since
             is_stuck = since is not None and now - since > CYCLE_TIMEOUT
             if is_stuck and entry.task is not None and not entry.is_cancelled:
                 entry.is_cancelled = True
                 log.error("cycle.cancelled", workspace=entry.name)
                 entry.task.cancel()
-
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Give the place of the current cycle to another one during the block.
-
-        Afterwards it continues at once: it does not wait with its lock held.
-        """
-        entry = _current.get()
-        if entry is None or entry.task is None:
-            yield
-            return
-        task = entry.task
-        if not entry.waits:
-            self._working -= 1
-            self._wake.set()
-        entry.waits += 1
-        try:
-            yield
-        finally:
-            # A step of an earlier cycle may end late.
-            if entry.task is task:
-                entry.waits -= 1
-                if not entry.waits:
-                    self._working += 1
-
-
-class _YieldingClock:
-    """A clock whose longer waits give the place of a cycle to another workspace."""
-
-    def __init__(self, clock: Clock, supervisor: FleetSupervisor) -> None:
-        self._clock = clock
-        self._supervisor = supervisor
-
-    def now(self) -> datetime:
-        return self._clock.now()
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds < _SHORT_WAIT:
-            await self._clock.sleep(seconds)
-            return
-        with self._supervisor.waiting():
-            await self._clock.sleep(seconds)

@@ -6,71 +6,68 @@ workspace. Before a workspace is given other rules files, they must load once.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL, Looks
 from triaged.errors import ConfigError, Problem, RuleTestsFailed
-from triaged.fleet.changes import FleetChanges, changes_between, keep_last_good
 from triaged.fleet.files import read_fleet_files
 from triaged.fleet.loader import load_fleet
-from triaged.fleet.workspace import FleetWorkspace, LoadedFleet, Rejection
+from triaged.fleet.workspace import (
+    FleetChanges,
+    FleetWorkspace,
+    LoadedFleet,
+    Rejection,
+    changes_between,
+    keep_last_good,
+)
 from triaged.rulesfile.loader import load_rules
 from triaged.rulesfile.sources import fingerprint
 
-# As for rules: logged once, it is easily overlooked; logged every minute, it is noise.
-REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
-RELOAD_LOOK_SECONDS: Final = 0.25
-RELOAD_LOOKS: Final = 40
-
 log = structlog.get_logger()
+
+
+# Size, and the times of the content and of the file.
+_State: TypeAlias = tuple[int, int, int]
 
 
 class _Look(NamedTuple):
     """The state of the files at one time.
 
     ``content`` is that of the fleet files and of what rejected workspaces wait for;
-    ``times`` are those of the fleet files, because an editor may still be writing.
+    ``states`` are those of the fleet files: an editor may still be writing.
     """
 
     content: tuple[object, ...] = ()
-    times: tuple[tuple[int, int] | None, ...] = ()
+    states: tuple[_State | None, ...] = ()
 
 
 class FleetWatcher:
     """Holds the workspaces in force, by name; ``kept`` are those in an earlier form.
 
-    Changed files are loaded if two consecutive looks agree, and a third one after
-    loading does too. A workspace that turns out to be bad keeps its last good form; a
-    rejection is logged at once and then every ten minutes, until it is resolved.
+    A workspace that turns out to be bad keeps its last good form; a rejection is logged
+    at once and then every ten minutes, until it is resolved.
     """
 
     def __init__(self, directory: Path, environ: Mapping[str, str]) -> None:
         self._directory = directory
         self._environ = environ
-        self._last_seen = _Look()
+        self._looks = Looks(self._look)
         self._tried: tuple[object, ...] = ()
-        self._config_sha256 = ""
         self._awaited_files: tuple[Path, ...] = ()
         self._awaited_rules: tuple[tuple[Path, ...], ...] = ()
         self._logged_at: datetime | None = None
+        # The hash of the fleet files that were looked at last.
+        self.config_sha256 = ""
         self.workspaces: Mapping[str, FleetWorkspace] = {}
         self.kept: tuple[FleetWorkspace, ...] = ()
         self.rejections: tuple[Rejection, ...] = ()
 
-    @property
-    def config_sha256(self) -> str:
-        """The hash of the fleet files that were looked at last; empty before that."""
-        return self._config_sha256
-
     def load_initial(self, *, now: datetime) -> FleetChanges:
-        """Load the fleet for the first time; all usable workspaces are added.
-
-        Raises:
-            ConfigError: no workspace can be used; carries every problem.
-        """
+        """Load the fleet; ``ConfigError`` with all problems if nothing can be used."""
         loaded = load_fleet(self._directory, self._environ)
         if not loaded.workspaces:
             raise ConfigError(loaded.errors)
@@ -80,8 +77,7 @@ class FleetWatcher:
 
     def poll(self, *, now: datetime) -> FleetChanges:
         """Reload if the files have changed and two consecutive looks agree."""
-        look = self._look()
-        is_stable, self._last_seen = look == self._last_seen, look
+        look, is_stable = self._looks.again()
         is_log_due = self._is_log_due(now)
         # What was rejected is tried again from time to time, because not all that it
         # needs can be watched.
@@ -97,30 +93,30 @@ class FleetWatcher:
     async def reload(
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> FleetChanges:
-        """Load the files on request, as soon as two consecutive looks agree.
-
-        Files that keep changing are left to ``poll``.
-        """
-        self._last_seen = self._look()
-        for _ in range(RELOAD_LOOKS):
-            await pause(RELOAD_LOOK_SECONDS)
-            look = self._look()
-            is_stable, self._last_seen = look == self._last_seen, look
-            if is_stable and (changes := self._load(look, now)) is not None:
-                self._log_changes(changes)
-                return changes
-        return FleetChanges()
+        """Load once two looks agree; what keeps changing is left to ``poll``."""
+        changes = await self._looks.until_loaded(
+            lambda look: self._load(look, now), pause
+        )
+        if changes is not None:
+            self._log_changes(changes)
+        return changes or FleetChanges()
 
     def _load(self, look: _Look, now: datetime) -> FleetChanges | None:
         """Load the files; None if they changed meanwhile, so that nothing is known."""
         loaded = load_fleet(self._directory, self._environ)
         unloadable = self._unloadable(loaded, now)
-        self._last_seen = self._look()
-        if self._last_seen != look:
+        if self._looks.again()[0] != look:
             return None
         self._awaited_rules = tuple(dict.fromkeys(w.rules for w in unloadable))
         bad = {workspace.name for workspace in unloadable}
-        rejected = [_rejection(*each) for each in unloadable.items()]
+        rejected = [
+            Rejection(
+                file=w.file,
+                name=w.name,
+                problems=tuple(Problem(w.file, w.line, 1, "", line) for line in lines),
+            )
+            for w, lines in unloadable.items()
+        ]
         before = self.rejections
         changes = self._activate(
             replace(
@@ -159,7 +155,7 @@ class FleetWatcher:
         good = {workspace.name for workspace in loaded.workspaces}
         self.kept = tuple(w for w in after.values() if w.name not in good)
         self._awaited_files = loaded.awaited
-        self._config_sha256 = loaded.fingerprint
+        self.config_sha256 = loaded.fingerprint
         # If a fleet file was written meanwhile, the next looks will detect the change.
         self._tried = (loaded.fingerprint, *self._awaited())
         is_due = self._is_log_due(now)
@@ -194,11 +190,10 @@ class FleetWatcher:
 
     def _look(self) -> _Look:
         read = read_fleet_files(self._directory)
-        times = tuple(_time(file.path) for file in read.files)
-        return _Look((read.fingerprint, *self._awaited()), times)
+        states = tuple(_state(file.path) for file in read.files)
+        return _Look((read.fingerprint, *self._awaited()), states)
 
     def _awaited(self) -> tuple[object, ...]:
-        """Return the state of the files that rejected workspaces wait for."""
         files = tuple(_state(path) for path in self._awaited_files)
         return files, tuple(fingerprint(*paths) for paths in self._awaited_rules)
 
@@ -212,20 +207,7 @@ def _rules_problems(paths: tuple[Path, ...], now: datetime) -> tuple[str, ...]:
     return ()
 
 
-def _rejection(workspace: FleetWorkspace, lines: tuple[str, ...]) -> Rejection:
-    problems = tuple(Problem(workspace.file, workspace.line, 1, "", s) for s in lines)
-    return Rejection(file=workspace.file, name=workspace.name, problems=problems)
-
-
-def _time(path: Path) -> tuple[int, int] | None:
-    try:
-        seen = path.stat()
-    except OSError:
-        return None
-    return seen.st_size, seen.st_mtime_ns
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
+def _state(path: Path) -> _State | None:
     """Return what changes when a file is written, replaced, or given another mode."""
     try:
         seen = path.stat()

@@ -58,18 +58,16 @@ class Health:
         return None
 
     def reasons_not_ready(self, now: datetime) -> list[str]:
-        """Return all reasons why the daemon is not ready; empty if it is ready."""
         reasons = []
         if self.key_accepted is False:
             reasons.append("LeadLex refuses the API key")
         if self.ledger_problem is not None:
             reasons.append(f"the ledger cannot be used: {self.ledger_problem}")
-        if self.waiting_for_quota_until is not None:
-            until = self.waiting_for_quota_until
-            if now < until:
-                reasons.append(
-                    f"the day's quota is spent; next poll {until:%Y-%m-%d %H:%M:%SZ}"
-                )
+        until = self.waiting_for_quota_until
+        if until is not None and now < until:
+            reasons.append(
+                f"the day's quota is spent; next poll {until:%Y-%m-%d %H:%M:%SZ}"
+            )
         if self.last_success_at is None:
             reasons.append("no cycle has succeeded yet")
         elif abs(now - self.last_success_at) > MAX_MISSED_INTERVALS * self.interval:
@@ -81,16 +79,12 @@ class Health:
         if reasons and self.waiting_for_process is not None:
             who = self.waiting_for_process
             reasons.append(f"waiting for {who}, which is dismissing or stopped")
-        if (
-            reasons
-            and self.last_report is not None
-            and self.last_report.error is not None
-        ):
-            reasons.append(f"last error: {self.last_report.error}")
+        error = self.last_report.error if self.last_report else None
+        if reasons and error is not None:
+            reasons.append(f"last error: {error}")
         return reasons
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
-        """Return the readiness as JSON for ``/readyz``."""
         reasons = self.reasons_not_ready(now)
         return {
             "ready": not reasons,

@@ -22,11 +22,9 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """The number of observed values."""
         return sum(self.counts)
 
     def observe(self, value: float) -> None:
-        """Count one value."""
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
@@ -40,12 +38,9 @@ class Histogram:
         counted, found = 0, []
         for bound, number in zip((*self._bounds, inf), self.counts, strict=True):
             counted += number
-            found.append((_written(bound), float(counted)))
+            written = "+Inf" if bound == inf else str(float(bound))
+            found.append((written, float(counted)))
         return found
-
-
-def _written(bound: float) -> str:
-    return "+Inf" if bound == inf else str(float(bound))
 
 
 def summed(histograms: Iterable[Histogram], bounds: tuple[float, ...]) -> Histogram:

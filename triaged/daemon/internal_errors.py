@@ -29,12 +29,10 @@ class InternalErrors:
         self._counts = Counter(dict.fromkeys(Where, 0))
 
     def count(self, where: Where) -> None:
-        """Count one error."""
         with self._lock:
             self._counts[where] += 1
 
     def counts(self) -> Mapping[Where, int]:
-        """Return the numbers of errors since the start."""
         with self._lock:
             return dict(self._counts)
 

@@ -6,23 +6,9 @@ twice. Label sets are closed and exported from the start.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
-
-from prometheus_client import (
-    CollectorRegistry,
-    Metric,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-)
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
-from prometheus_client.registry import Collector
 
 from triaged import __version__
 from triaged.daemon.histogram import CYCLE_SECONDS, REQUEST_SECONDS, Histogram
@@ -39,9 +25,6 @@ from triaged.triage.report import CycleReport, CycleResult
 OTHER: Final = "other"
 OPERATIONS: Final = ("list", "dismiss")
 WINDOWS: Final = ("minute", "day")
-
-# Totals are older than the process, so its creation timestamps would be wrong.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Definition(NamedTuple):
@@ -105,9 +88,7 @@ DEFINITIONS: Final = (
     ),
     Definition("rule_mode", "1 for the mode in force.", ("rule", "mode")),
     Definition(
-        "rule_changes_total",
-        "Promotions and demotions of a rule.",
-        ("rule", "change"),
+        "rule_changes_total", "Promotions and demotions of a rule.", ("rule", "change")
     ),
     Definition(
         "notifications_total",
@@ -136,7 +117,7 @@ class Metrics:
             {(o, s): 0 for o in OPERATIONS for s in ("200", "429", "error")}
         )
         self._rate_limited = Counter(dict.fromkeys(WINDOWS, 0))
-        self._cycles = Counter(dict.fromkeys(CycleResult, 0))
+        self.cycles = Counter(dict.fromkeys(CycleResult, 0))
         self._last_cycle = dict.fromkeys(CycleResult, 0.0)
         self._last_match: dict[str, float] = {}
         self._key_accepted = False
@@ -146,16 +127,13 @@ class Metrics:
         self.request_seconds = {name: Histogram(REQUEST_SECONDS) for name in OPERATIONS}
 
     def rules_loaded(self, at: datetime) -> None:
-        """Record that a rules file was loaded."""
         self._reload_successful = True
         self._reloaded_at = at.timestamp()
 
     def rules_rejected(self) -> None:
-        """Record that the rules file on disk was rejected."""
         self._reload_successful = False
 
     def record_call(self, call: ApiCall) -> None:
-        """Count one call to LeadLex."""
         status = str(call.status) if call.status is not None else "error"
         self._calls[call.operation, status] += 1
         self.request_seconds[call.operation].observe(call.seconds)
@@ -163,12 +141,10 @@ class Metrics:
             self._key_accepted = call.status not in {401, 403}
 
     def record_rate_limited(self, window: str) -> None:
-        """Count one 429 response, by the exceeded window."""
         self._rate_limited[window] += 1
 
     def record_cycle(self, report: CycleReport, *, at: datetime) -> None:
-        """Count one cycle, and record which rules matched in it."""
-        self._cycles[report.result] += 1
+        self.cycles[report.result] += 1
         self._last_cycle[report.result] = at.timestamp()
         self.cycle_seconds.observe(report.duration_seconds)
         for rule in report.matched_rules:
@@ -187,10 +163,6 @@ class Metrics:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
 
-    def cycles(self) -> Mapping[CycleResult, int]:
-        """Return the number of cycles by result."""
-        return self._cycles
-
     def summable(self, last_list: CycleReport | None) -> Samples:
         """Yield the samples of which a sum over workspaces means something."""
         yield from self._counted()
@@ -202,52 +174,11 @@ class Metrics:
         for window, number in self._rate_limited.copy().items():
             yield "api_rate_limited_total", (window,), number
         for result in CycleResult:
-            yield "cycles_total", (result,), self._cycles[result]
+            yield "cycles_total", (result,), self.cycles[result]
             yield "last_cycle_timestamp_seconds", (result,), self._last_cycle[result]
         yield "api_key_accepted", (), self._key_accepted
         yield "config_last_reload_successful", (), self._reload_successful
         yield "config_last_reload_success_timestamp_seconds", (), self._reloaded_at
-
-
-def collect(parts: Sequence[tuple[Metrics, Snapshot]]) -> Iterator[Metric]:
-    """Yield every metric of the table, and the histograms, of some workspaces."""
-    families = {
-        each.name: new_family(each, "workspace", *each.labels) for each in DEFINITIONS
-    }
-    cycles = new_histogram(CYCLE_DURATION, "workspace")
-    requests = new_histogram(REQUEST_DURATION, "workspace", "operation")
-    for metrics, snapshot in parts:
-        for name, labels, value in metrics.samples(snapshot):
-            families[name].add_metric([metrics.workspace, *labels], value)
-        add_histogram(cycles, [metrics.workspace], metrics.cycle_seconds)
-        for operation, seconds in metrics.request_seconds.items():
-            add_histogram(requests, [metrics.workspace, operation], seconds)
-    yield from families.values()
-    yield cycles
-    yield requests
-
-
-def new_family(
-    definition: Definition, *labels: str
-) -> CounterMetricFamily | GaugeMetricFamily:
-    """Return an empty family with these labels."""
-    made = (
-        CounterMetricFamily if definition.name.endswith("_total") else GaugeMetricFamily
-    )
-    return made(f"triaged_{definition.name}", definition.help, labels=labels)
-
-
-def new_histogram(definition: Definition, *labels: str) -> HistogramMetricFamily:
-    """Return an empty family of histograms with these labels."""
-    name = f"triaged_{definition.name}"
-    return HistogramMetricFamily(name, definition.help, labels=labels)
-
-
-def add_histogram(
-    family: HistogramMetricFamily, labels: Sequence[str], histogram: Histogram
-) -> None:
-    """Add the series of a histogram to its family."""
-    family.add_metric(labels, histogram.buckets(), histogram.total)
 
 
 def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
@@ -300,29 +231,3 @@ def _state(snapshot: Snapshot) -> Samples:
     yield "build_info", (__version__,), 1
     for where in Where:
         yield "internal_errors_total", (where,), snapshot.errors.get(where, 0)
-
-
-class WorkspaceCollector(Collector):
-    """Collects the metrics of one workspace from a snapshot taken at each scrape."""
-
-    def __init__(self, metrics: Metrics, read: Callable[[], Snapshot]) -> None:
-        self._metrics = metrics
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        """Return all metrics as of now."""
-        return collect([(self._metrics, self._read())])
-
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing, because registration must not read the ledger."""
-        return iter(())
-
-
-def make_registry(collector: Collector, *, process: bool) -> CollectorRegistry:
-    """Return a separate registry; ``process`` adds process and Python metrics."""
-    registry = CollectorRegistry()
-    registry.register(collector)
-    if process:
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-    return registry

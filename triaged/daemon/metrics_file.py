@@ -4,8 +4,9 @@ from pathlib import Path
 
 from prometheus_client import write_to_textfile
 
+from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
-from triaged.daemon.metrics import Metrics, WorkspaceCollector, make_registry
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.snapshot import LiveState, with_totals
 from triaged.errors import TriagedError, os_reason
 from triaged.ledger.views import open_views
@@ -23,7 +24,6 @@ class MetricsFileError(TriagedError):
         self.why = why
 
     def __str__(self) -> str:
-        """Name the file and the reason."""
         return f"{self.file}: the metrics could not be written: {self.why}"
 
 
@@ -36,12 +36,7 @@ def write_metrics_file(
     *,
     dry_run: bool,
 ) -> None:
-    """Write the metrics of one cycle; the file is replaced atomically.
-
-    Raises:
-        MetricsFileError: the file cannot be written.
-
-    """
+    """Replace the file atomically, or raise ``MetricsFileError``."""
     now, settings = workspace.clock.now(), workspace.settings
     metrics.rules_loaded(now)
     metrics.record_cycle(report, at=now)
@@ -63,10 +58,9 @@ def write_metrics_file(
         errors={},
     )
     snapshot = with_totals(live, totals)
-    collector = WorkspaceCollector(metrics, lambda: snapshot)
+    # Without process_*: those would be mistaken for node_exporter's own metrics.
+    registry = make_registry(lambda: collect([(metrics, snapshot)]), process=False)
     try:
-        # Without process_*: those would be mistaken for node_exporter's own metrics.
-        write_to_textfile(str(file), make_registry(collector, process=False))
+        write_to_textfile(str(file), registry)
     except OSError as error:
-        why = os_reason(error)
-        raise MetricsFileError(file, why) from error
+        raise MetricsFileError(file, os_reason(error)) from error

@@ -24,12 +24,7 @@ from triaged.notify.render import render_alerts, render_digest
 from triaged.settings import Settings
 from triaged.triage.alerts import Alert, key_alert, retry_at
 from triaged.triage.digest import digest_due, must_break_silence
-from triaged.triage.digest_source import (
-    DIGEST,
-    digest_begins,
-    read_alerts,
-    read_digest,
-)
+from triaged.triage.digest_source import DIGEST, digest_begins, read_alerts, read_digest
 from triaged.workspace import Workspace
 
 CHECK_SECONDS: Final = 10.0
@@ -129,21 +124,13 @@ class Notifier:
         self._reached: dict[str, frozenset[str]] = {}
 
     def check(self) -> None:
-        """Check that messages can be sent, without sending one.
-
-        Raises:
-            ConfigError: the file of notification URLs is missing, invalid or open to
-                others, or Apprise is not installed.
-
-        """
+        """Raise ``ConfigError`` if messages cannot be sent; sends none."""
         self._sender.check()
 
     def tick(self, condition: DaemonCondition) -> None:
         """Settle what was sent, or begin to send what is due.
 
-        Raises:
-            LedgerError: the ledger cannot be used; the next tick tries again.
-
+        After a ``LedgerError`` the next tick tries again.
         """
         if self._attempt is not None:
             self._settle_if_over(self._attempt)
@@ -158,12 +145,7 @@ class Notifier:
             self._send_digest(condition, now)
 
     def send_due(self, condition: DaemonCondition) -> None:
-        """Send whatever is due now, before the process ends.
-
-        Raises:
-            LedgerError: the ledger cannot be used.
-
-        """
+        """Send what is due before the process ends, or raise ``LedgerError``."""
         now = self._clock.now()
         self._send_alerts(condition, now)
         self._send_digest(condition, now)
@@ -193,10 +175,7 @@ class Notifier:
         reached = self._reached.get(due[0].name)
         due = [alert for alert in due if self._reached.get(alert.name) == reached]
         message = render_alerts(
-            due,
-            workspace=self._ledger.workspace,
-            at=self._at,
-            page_url=self._page_url,
+            due, workspace=self._ledger.workspace, at=self._at, page_url=self._page_url
         )
         return self._send([alert.name for alert in due], message, now)
 

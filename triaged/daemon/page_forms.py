@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -23,6 +24,7 @@ from triaged.daemon.request_filter import RequestLimiter, actor, is_same_origin
 from triaged.errors import LedgerUnavailable
 from triaged.ledger import Ledger
 from triaged.ledger.flags import FlagName
+from triaged.ledger.location import LedgerLocation
 
 MAX_FORM_BYTES: Final = 16 * 1024
 FORM_SECONDS: Final = 5.0
@@ -39,6 +41,13 @@ T = TypeVar("T")
 OpenLedger = Callable[[str], AbstractContextManager[Ledger]]
 
 log = structlog.get_logger()
+
+
+def open_for_form(ledger: LedgerLocation, workspace: str) -> Ledger:
+    """Open the ledger of a workspace, or raise ``LedgerError``."""
+    return Ledger.open(
+        ledger, workspace=workspace, create=False, busy_seconds=LEDGER_SECONDS
+    )
 
 
 class RefusedForm(Exception):
@@ -84,22 +93,19 @@ class PageForms:
     def routes(self, base: str, middleware: Sequence[Middleware]) -> list[Route]:
         """Return the routes of both forms, below a path; they take POST only."""
         return [
-            Route(f"{base}{path}", endpoint, methods=["POST"], middleware=middleware)
-            for path, endpoint in (("/veto", self._veto), ("/pause", self._pause))
+            Route(
+                f"{base}{path}",
+                partial(self._answer, act),
+                methods=["POST"],
+                middleware=middleware,
+            )
+            for path, act in (("/veto", self._add_veto), ("/pause", self._set_pause))
         ]
-
-    async def _veto(self, request: Request) -> Response:
-        """Keep the task that the form names; answer with its page."""
-        return await self._answer(request, self._add_veto)
-
-    async def _pause(self, request: Request) -> Response:
-        """Pause dismissing; answer with the status page."""
-        return await self._answer(request, self._set_pause)
 
     async def _answer(
         self,
-        request: Request,
         act: Callable[[str, dict[str, str], str], Awaitable[str]],
+        request: Request,
     ) -> Response:
         """Check a request, act on it, and redirect to a path of this server."""
         name = str(request.path_params.get("name", ""))
@@ -120,11 +126,7 @@ class PageForms:
         return RedirectResponse(path or "/", _SEE_OTHER)
 
     async def _accept(self, request: Request) -> tuple[dict[str, str], str]:
-        """Return the fields of a form, and who sent it.
-
-        Raises:
-            RefusedForm: it is foreign, too large, too slow or one too many.
-        """
+        """Return the fields of a form, and who sent it."""
         peer = request.client.host if request.client else "an unknown address"
         if not self._limiter.admit(peer, now=self._clock.monotonic()):
             raise RefusedForm(429, "too many requests; try again in a few seconds")
@@ -182,11 +184,7 @@ class PageForms:
         return ""
 
     async def _write(self, step: Callable[[], T]) -> T:
-        """Run a step that writes the ledger in the thread.
-
-        Raises:
-            RefusedForm: another process keeps the ledger busy, or it is away.
-        """
+        """Run a step that writes the ledger in the thread."""
         busy = RefusedForm(
             503,
             "nothing was recorded: the ledger is busy or away;"
@@ -212,11 +210,6 @@ def _about(name: str) -> AbstractContextManager[None]:
 
 
 async def _read_body(request: Request) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        RefusedForm: it is too large, or does not arrive in time.
-    """
     body = b""
     try:
         async with asyncio.timeout(FORM_SECONDS):

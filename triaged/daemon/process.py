@@ -12,12 +12,13 @@ import structlog
 from triaged import __version__
 from triaged.clock import Clock
 from triaged.daemon.health import Health
-from triaged.daemon.http_server import HttpServer, listen
+from triaged.daemon.http_server import HttpServer
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.notifier import condition_of, make_notifier
 from triaged.daemon.rules_watcher import RulesWatcher
 from triaged.daemon.runner import Runner
+from triaged.daemon.serving import listen
 from triaged.daemon.signals import signal_events
 from triaged.daemon.snapshot import LiveState
 from triaged.daemon.start_warnings import warn_if_idle
@@ -26,7 +27,6 @@ from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.errors import KeyRejected, LexiError
 from triaged.ledger.opening import make_daemon_lock
-from triaged.rulesfile.loader import CompiledRules
 from triaged.settings import Settings
 from triaged.triage.requests import Attempt
 from triaged.workspace import Workspace, open_workspace
@@ -54,7 +54,6 @@ async def open_daemon(
     Raises:
         ConfigError: there is no usable key.
         LedgerError: the ledger cannot be opened.
-
     """
     metrics = Metrics(settings.workspace)
     async with open_workspace(
@@ -92,7 +91,7 @@ class Daemon:
         self._clock = clock = workspace.clock
         self.rules_watcher = RulesWatcher(
             workspace.settings.rules,
-            on_loaded=self._rules_loaded,
+            on_loaded=lambda: metrics.rules_loaded(clock.now()),
             on_rejected=metrics.rules_rejected,
         )
         self._messages = make_notifier(workspace, errors)
@@ -137,13 +136,9 @@ class Daemon:
             KeyRejected: the key has not been accepted since the start.
             LedgerError: the ledger can no longer be written, and will not come back.
             ListenError: the address cannot be bound.
-
         """
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
-        with (
-            self._lock,
-            signal_events(loop, self._stop, self._reload_requested),
-        ):
+        with self._lock, signal_events(loop, self._stop, self._reload_requested):
             self.workspace.rate_limiter.take_over()
             loaded = self.rules_watcher.load_initial(now=self._clock.now())
             for warning in loaded.warnings:
@@ -187,7 +182,6 @@ class Daemon:
             await server.stop()
 
     def _log_start(self) -> None:
-        """Log the start, and any reason why nothing may be dismissed."""
         settings = self.workspace.settings
         log.info(
             "daemon.started",
@@ -203,7 +197,6 @@ class Daemon:
         )
 
     async def _run_cycle(self) -> datetime:
-        """Run one cycle and return when to poll next."""
         was_accepted = self.health.key_accepted
         try:
             self._lock.verify()
@@ -249,10 +242,9 @@ class Daemon:
                 await self._check_files()
 
     def _look_at_ledger(self) -> None:
-        """Record the heartbeat and read the quota, unless the ledger is away."""
         try:
             self._lock.heartbeat()
-            self._quota = self.workspace.rate_limiter.snapshot()
+            self.runner.refresh_quota()
         except LedgerUnavailable as error:
             self._note_ledger(error)
         else:
@@ -282,6 +274,3 @@ class Daemon:
         is_idle = self.supervisor.running is None
         if self.runner.has_new_key() and self.health.key_accepted is False and is_idle:
             self.supervisor.plan(now)
-
-    def _rules_loaded(self, _: CompiledRules) -> None:
-        self.metrics.rules_loaded(self._clock.now())

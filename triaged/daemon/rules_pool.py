@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -24,22 +24,12 @@ Paths: TypeAlias = tuple[Path, ...]
 
 
 @dataclass(slots=True, eq=False)
-class SharedRules:
+class _Shared:
     """The rules of some files, and the metrics of the workspaces that use them."""
 
     watcher: RulesWatcher
-    users: dict[str, Metrics] = field(default_factory=dict)
+    users: dict[str, Metrics]
     is_loaded: bool = False
-
-    @property
-    def rules(self) -> CompiledRules:
-        """The rules in force."""
-        return self.watcher.rules
-
-    @property
-    def rejected(self) -> str | None:
-        """Why the file as it is now is not in force, or None."""
-        return self.watcher.rejected
 
 
 class RulesPool:
@@ -47,18 +37,13 @@ class RulesPool:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._shared: dict[Paths, SharedRules] = {}
+        self._shared: dict[Paths, _Shared] = {}
         self._compiled: dict[str, tuple[CompiledRules, LoadedRules]] = {}
         self._fingerprints = Fingerprints()
-        self._to_look: deque[SharedRules] = deque()
+        self._to_look: deque[_Shared] = deque()
 
-    def use(self, paths: Paths, name: str, metrics: Metrics) -> SharedRules:
-        """Return the rules of files for a workspace; load them at the first use.
-
-        Raises:
-            ConfigError: the file cannot be used.
-            RuleTestsFailed: a test in it fails.
-        """
+    def use(self, paths: Paths, name: str, metrics: Metrics) -> RulesWatcher:
+        """Return the rules of files; the first use loads them, and may raise."""
         shared = self._shared.get(paths) or self._watch(paths)
         if not shared.is_loaded:
             loaded = shared.watcher.load_initial(now=self._clock.now())
@@ -68,10 +53,10 @@ class RulesPool:
         self._shared[paths] = shared
         shared.users[name] = metrics
         metrics.rules_loaded(self._clock.now())
-        return shared
+        return shared.watcher
 
     def release(self, paths: Paths, name: str) -> None:
-        """Forget that a workspace uses a file; one that none uses is forgotten."""
+        """Forget that a workspace uses a file, and a file that none uses."""
         shared = self._shared.get(paths)
         if shared is not None:
             shared.users.pop(name, None)
@@ -79,10 +64,7 @@ class RulesPool:
                 del self._shared[paths]
 
     def poll(self) -> None:
-        """Look at a part of the files, so that each has its turn in five seconds.
-
-        To be called every second.
-        """
+        """Look at some files; called every second, at each one every five seconds."""
         if not self._to_look:
             self._forget_unused()
             self._to_look.extend(self._shared.values())
@@ -95,7 +77,6 @@ class RulesPool:
                 shared.watcher.poll(now=now)
 
     async def reload(self) -> None:
-        """Load every file that has changed, now."""
         now = self._clock.now()
         async with asyncio.TaskGroup() as group:
             for shared in self._shared.values():
@@ -103,10 +84,10 @@ class RulesPool:
                     shared.watcher.reload(now=now, pause=self._clock.sleep)
                 )
 
-    def _watch(self, paths: Paths) -> SharedRules:
+    def _watch(self, paths: Paths) -> _Shared:
         users: dict[str, Metrics] = {}
 
-        def loaded(_: CompiledRules) -> None:
+        def loaded() -> None:
             now = self._clock.now()
             for metrics in users.values():
                 metrics.rules_loaded(now)
@@ -122,7 +103,7 @@ class RulesPool:
             load=self._load,
             fingerprint=self._fingerprint,
         )
-        return SharedRules(watcher, users)
+        return _Shared(watcher, users)
 
     def _load(self, *paths: Path, now: datetime) -> tuple[CompiledRules, LoadedRules]:
         """Load files, unless others with the same content were loaded before."""
@@ -139,6 +120,6 @@ class RulesPool:
 
     def _forget_unused(self) -> None:
         self._fingerprints.forget({path for paths in self._shared for path in paths})
-        used = {each.rules.ruleset.sha256 for each in self._shared.values()}
+        used = {each.watcher.rules.ruleset.sha256 for each in self._shared.values()}
         for sha256 in self._compiled.keys() - used:
             del self._compiled[sha256]

@@ -2,24 +2,17 @@
 
 import stat
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import structlog
 
+from triaged.daemon.file_looks import REJECTION_LOG_INTERVAL, Looks
 from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.rulesfile.being_written import wait_until_written
 from triaged.rulesfile.loader import CompiledRules, LoadedRules, load_rules
 from triaged.rulesfile.sources import fingerprint
-
-# Logged once, a rejection is easily overlooked; logged every minute, it is noise.
-REJECTION_LOG_INTERVAL: Final = timedelta(minutes=10)
-
-# On SIGHUP: the time between two looks at the file, and the number of looks at a file
-# that keeps changing before the regular watch continues.
-RELOAD_LOOK_SECONDS: Final = 0.25
-RELOAD_LOOKS: Final = 40
 
 # Loads rules files and runs their tests, as ``load_rules`` does.
 LoadRules: TypeAlias = Callable[..., tuple[CompiledRules, LoadedRules]]
@@ -28,10 +21,7 @@ log = structlog.get_logger()
 
 
 class _Look(NamedTuple):
-    """The state of files at one time: their hash, or why one could not be read.
-
-    ``states`` are the size and time of each.
-    """
+    """Hash, sizes and times of the files; or why one could not be read."""
 
     content: str = ""
     states: tuple[tuple[int, int], ...] = ()
@@ -40,17 +30,16 @@ class _Look(NamedTuple):
 class RulesWatcher:
     """Holds the rules in force and watches their files.
 
-    They are loaded if two consecutive looks see the same time, size and content, and a
-    third one after loading does too, because an editor may still be writing. The
-    content is compared because a ConfigMap changes behind a symbolic link. Anything but
-    a regular file, such as a pipe, can be read only once; then none is watched.
+    Looks compare time, size and content, because a ConfigMap changes behind a symbolic
+    link. Anything but a regular file, such as a pipe, can be read only once; then none
+    is watched.
     """
 
     def __init__(
         self,
         paths: Sequence[Path],
         *,
-        on_loaded: Callable[[CompiledRules], None],
+        on_loaded: Callable[[], None],
         on_rejected: Callable[[], None],
         load: LoadRules = load_rules,
         fingerprint: Callable[..., str] = fingerprint,
@@ -62,7 +51,7 @@ class RulesWatcher:
         self._fingerprint = fingerprint
         self._rules: CompiledRules | None = None
         self._is_watched = True
-        self._last_seen = _Look()
+        self._looks = Looks(self._look)
         self._in_force = ""
         self._last_tried = ""
         self._rejection_logged_at: datetime | None = None
@@ -76,12 +65,7 @@ class RulesWatcher:
         return self._rules
 
     def load_initial(self, *, now: datetime) -> LoadedRules:
-        """Load the rules for the first time.
-
-        Raises:
-            ConfigError: a file cannot be used.
-            RuleTestsFailed: a test in one fails.
-        """
+        """Load the rules, or raise ``ConfigError`` or ``RuleTestsFailed``."""
         self._is_watched = not any(map(_is_pipe, self._paths))
         wait_until_written(self._paths, now=now)
         look = self._look()
@@ -96,8 +80,7 @@ class RulesWatcher:
         """Reload if the file has changed and two consecutive looks agree."""
         if not self._is_watched:
             return
-        look = self._look()
-        is_stable, self._last_seen = look == self._last_seen, look
+        look, is_stable = self._looks.again()
         if is_stable and look.content not in {self._in_force, self._last_tried}:
             self._load(look, now)
         elif is_stable and look.content == self._in_force and self.rejected:
@@ -110,54 +93,37 @@ class RulesWatcher:
     async def reload(
         self, *, now: datetime, pause: Callable[[float], Awaitable[None]]
     ) -> None:
-        """Load the file on request, as soon as two consecutive looks agree.
-
-        A file that keeps changing is left to ``poll``.
-        """
+        """Load once two looks agree; what keeps changing is left to ``poll``."""
         if not self._is_watched:
             log.warning("rules.not_watched", file=self._names)
             return
-        self._last_seen = self._look()
-        for _ in range(RELOAD_LOOKS):
-            await pause(RELOAD_LOOK_SECONDS)
-            look = self._look()
-            is_stable, self._last_seen = look == self._last_seen, look
-            if is_stable and self._load(look, now):
-                return
+        await self._looks.until_loaded(lambda look: self._load(look, now), pause)
 
-    def _load(self, look: _Look, now: datetime) -> bool:
-        """Load the file; if it is invalid, reject it and keep the rules in force.
-
-        Returns False if the file changed meanwhile: then it was neither loaded nor
-        rejected.
-        """
+    def _load(self, look: _Look, now: datetime) -> bool | None:
+        """Load the files, or reject them; None if they changed meanwhile."""
         try:
             rules, _ = self._load_rules(*self._paths, now=now)
         except (ConfigError, RuleTestsFailed) as error:
-            if self._changed_since(look):
-                return False
+            if self._looks.again()[0] != look:
+                return None
             self._last_tried = look.content
             self.rejected = str(error)
             self._on_rejected()
             self._log_rejection(now)
-            return True
-        if self._changed_since(look):
             return False
+        if self._looks.again()[0] != look:
+            return None
         # Activated before logging, so that readers of the log can rely on it.
         self._activate(rules, look)
         log.info("rules.reloaded", sha256=rules.ruleset.sha256)
         return True
-
-    def _changed_since(self, look: _Look) -> bool:
-        self._last_seen = self._look()
-        return self._last_seen != look
 
     def _activate(self, rules: CompiledRules, look: _Look) -> None:
         self._rules = rules
         self._in_force = self._last_tried = look.content
         self.rejected = None
         self._rejection_logged_at = None
-        self._on_loaded(rules)
+        self._on_loaded()
 
     def _is_log_due(self, now: datetime) -> bool:
         since = self._rejection_logged_at

@@ -1,7 +1,4 @@
-"""The daemon's schedule: when the next poll is due.
-
-APScheduler uses the wall clock; the supervisor plans again after clock changes.
-"""
+"""When the next poll is due, by the wall clock; the supervisor watches that clock."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -40,7 +37,6 @@ class Scheduler:
         return self._scheduler.get_job(_POLL) is not None
 
     def close(self) -> None:
-        """Shut down the scheduler."""
         self._scheduler.shutdown(wait=False)
 
     async def _fire(self) -> None:

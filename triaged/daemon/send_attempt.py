@@ -55,7 +55,6 @@ class SendAttempt:
         }
 
     def outcome(self) -> NotificationOutcome:
-        """Return what became of the message as a whole."""
         if self.refused is not None:
             return NotificationOutcome.FAILED
         if self.error is not None:

@@ -1,52 +1,26 @@
-"""The status pages: HTML without scripts or remote content.
-
-They show neither the key nor metadata that no condition read, and all external text is
-escaped.
-"""
+"""The pages of one workspace; they show no key and no metadata that no rule read."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from starlette.responses import HTMLResponse
 
 from triaged import __version__
 from triaged.daemon import charts
 from triaged.daemon.banner import banner
-from triaged.daemon.page_words import (
-    cause_words,
-    minute,
-    outcome_words,
-    short_id,
-    shorten,
-    state_words,
-    stored_utc,
-    utc,
-    when,
-)
+from triaged.daemon.render import render
 from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
 from triaged.ledger.observations import ObservationKind
 from triaged.ledger.rule_changes import RuleChange
-from triaged.ledger.views import (
-    DailyCount,
-    HeldTask,
-    LedgerViews,
-    day_of,
-    next_day,
-)
+from triaged.ledger.views import DailyCount, HeldTask, LedgerViews, day_of, next_day
 from triaged.rules.rule import Mode, Rule
 from triaged.rules.task import HumanDecision, LeaveCause
-from triaged.text import escape_unprintable
 from triaged.triage.agreement import Agreement
 from triaged.triage.stored_explanation import stored_explanation
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 _LISTED: Final = 12
 _CANDIDATES: Final = 10
 _SHORTEST_PREFIX: Final = 8
@@ -66,14 +40,6 @@ _WAITING: Final = frozenset(
 )
 
 OpenViews = Callable[[], AbstractContextManager[LedgerViews]]
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPage:
-    """A page about one task, and its HTTP status."""
-
-    html: str
-    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +89,7 @@ class StatusPages:
         self._past: _History | None = None
 
     def status(self, live: LiveState) -> str:
-        """Return the status page, at most a second old.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-        """
+        """Return the status page, at most a second old."""
         if self._page and _is_fresh(self._page[0], live.now, _PAGE_LIFETIME):
             return self._page[1]
         with self._open_views() as views:
@@ -140,20 +102,15 @@ class StatusPages:
         """Drop the page in memory: the next one shows what has just changed."""
         self._page = None
 
-    def task(self, task_id: str, live: LiveState) -> TaskPage:
-        """Return the page of one task, found by its id or a unique prefix.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-
-        """
+    def task(self, task_id: str, live: LiveState) -> HTMLResponse:
+        """Return the page of one task, found by its id or a unique prefix."""
         with self._open_views() as views:
-            found = _stored(views, task_id)
+            found = stored_explanation(views, task_id)
             candidates: list[str] = []
             if found is None and len(task_id) >= _SHORTEST_PREFIX:
                 candidates = views.task_ids(task_id, _CANDIDATES)
             if len(candidates) == 1:
-                found = _stored(views, candidates[0])
+                found = stored_explanation(views, candidates[0])
             veto = views.veto(found["task_id"]) if found else None
             paused = views.paused()
         page = render(
@@ -167,7 +124,7 @@ class StatusPages:
             paused=paused,
             form_token=self._form_token,
         )
-        return TaskPage(page, 200 if found else 404)
+        return HTMLResponse(page, 200 if found else 404)
 
     def _facts(self, snapshot: Snapshot, views: LedgerViews) -> dict[str, Any]:
         history = self._history(snapshot.now, views)
@@ -215,10 +172,6 @@ class StatusPages:
         return known
 
 
-def _stored(views: LedgerViews, task_id: str) -> dict[str, Any] | None:
-    return stored_explanation(views, task_id)
-
-
 def _is_fresh(made_at: datetime, now: datetime, lifetime: timedelta) -> bool:
     return timedelta(0) <= now - made_at < lifetime
 
@@ -257,7 +210,6 @@ def _rules(
 
 
 def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
-    """Return the held tasks whose holds end first."""
     found = [
         NextTask(task, task.since + rule.hold)
         for rule in snapshot.ruleset.rules
@@ -265,57 +217,3 @@ def _next(snapshot: Snapshot, views: LedgerViews) -> list[NextTask]:
         for task in views.held(rule.name, _LISTED)
     ]
     return sorted(found, key=lambda one: (one.due, one.task.task_id))[:_LISTED]
-
-
-def content_security_policy(*, forms: bool) -> str:
-    """Return the policy of all pages; ``forms`` allows those of the page itself."""
-    target = "'self'" if forms else "'none'"
-    return (
-        "default-src 'none'; style-src 'self'; base-uri 'none';"
-        f" form-action {target}; frame-ancestors 'none'"
-    )
-
-
-@cache
-def stylesheet() -> str:
-    """Return the one stylesheet of all pages."""
-    return (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-
-
-def render(template: str, **facts: Any) -> str:  # noqa: ANN401 - whatever is shown
-    """Render a template of this package; text from outside is escaped."""
-    return _environment().get_template(template).render(**facts)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_printable,
-    )
-    environment.filters |= {
-        "cause": cause_words,
-        "outcome": outcome_words,
-        "day": lambda moment: f"{moment:%Y-%m-%d}",
-        "minute": minute,
-        "short_id": short_id,
-        "shorten": shorten,
-        "state": state_words,
-        "stored_utc": stored_utc,
-        "utc": utc,
-        "when": when,
-        "number": lambda value: f"{value:,}",
-        "quote": lambda text: quote(text, safe=""),
-    }
-    return environment
-
-
-def _printable(value: object) -> object:
-    """Escape control characters in every string that a template prints."""
-    if isinstance(value, str) and not isinstance(value, Markup):
-        return escape_unprintable(value)
-    return value

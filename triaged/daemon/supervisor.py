@@ -90,7 +90,6 @@ class Supervisor:
                 self.plan(at)
 
     async def _run_cycle(self) -> datetime:
-        """Run one cycle in a separate task, and return when to poll next."""
         self._health.cycle_since = self._clock.monotonic()
         self._health.poll_due = None
         self.running = asyncio.ensure_future(self._cycle())

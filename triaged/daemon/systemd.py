@@ -22,20 +22,16 @@ class SystemdNotifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self) -> None:
-        """Report that the daemon is ready."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Report the state of the daemon in one line."""
         # A line break would begin another assignment in the message.
         self._send(f"STATUS={escape_unprintable(text)}")
 
     def watchdog(self) -> None:
-        """Reset the watchdog timer."""
         self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
-        """Report that the daemon is shutting down."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:

@@ -19,14 +19,7 @@ from triaged.rulesfile.problems import Location, suggest
 _KEY: Final = re.compile(r"((?:workspaces\[[0-9]+\]|defaults)\.key)(?![\w-])(.*)")
 _AN_API_KEY: Final = re.compile(rf"{KEY_PREFIX}[!-~]+")
 _PLAIN_VALUES: Final = frozenset(
-    {
-        "api_url",
-        "api_plan",
-        "daily_limit",
-        "rate_limit",
-        "poll_interval",
-        "reserve",
-    }
+    {"api_url", "api_plan", "daily_limit", "rate_limit", "poll_interval", "reserve"}
 )
 
 
@@ -127,7 +120,7 @@ class Surroundings:
         if key is None:
             return None
         try:
-            source = self._key_in_file(key) if key.in_file else self._key_in_env(key)
+            source = self._key_source(key)
             value = source.read().reveal()
         except (OSError, RuntimeError) as error:
             # The name is not shown, since it may be the key itself.
@@ -144,12 +137,11 @@ class Surroundings:
             found.files = (self.directory / key.text,) if key.in_file else ()
         return None
 
-    def _key_in_file(self, key: KeyPlace) -> KeySource:
-        path = self.directory / key.text
-        path.stat()
-        return KeySource(file=path)
-
-    def _key_in_env(self, key: KeyPlace) -> KeySource:
+    def _key_source(self, key: KeyPlace) -> KeySource:
+        if key.in_file:
+            path = self.directory / key.text
+            path.stat()
+            return KeySource(file=path)
         value = self.environ.get(key.text)
         if not value:
             # The name is not shown, since it may be the key itself.

@@ -28,7 +28,7 @@ from triaged.rulesfile.problems import (
     ProblemCollector,
     quote_for_message,
 )
-from triaged.settings import parse_poll_interval
+from triaged.setting_values import parse_poll_interval
 
 MAX_LABEL: Final = 200
 

@@ -40,7 +40,6 @@ class FleetFiles:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names and content of all files."""
         digest = hashlib.sha256(self.error.encode())
         for file in self.files:
             digest.update(b"\0" + os.fsencode(file.path.name) + b"\0")

@@ -27,7 +27,7 @@ from triaged.rulesfile.parser.nodes import Node
 from triaged.rulesfile.parser.scalars import Kind
 from triaged.rulesfile.parser.values import Schema, String
 from triaged.rulesfile.problems import INVALID, Invalid, Location, ProblemCollector
-from triaged.settings import (
+from triaged.setting_values import (
     parse_api_plan,
     parse_api_url,
     parse_count,
@@ -41,10 +41,7 @@ START: Final = "version: 1 and workspaces:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A workspace as far as it could be read, and the place of each of its values.
-
-    ``index`` is its position in the file.
-    """
+    """A workspace as far as it could be read, and the places of its values."""
 
     index: int
     values: Mapping[str, Any]
@@ -216,8 +213,7 @@ _NO_DEFAULTS: Final = Entry(-1, {}, {}, Location(0, 0))
 def read_fleet_file(node: Node, report: ProblemCollector) -> FleetDocument:
     """Read a fleet file as far as possible; the report has the problems.
 
-    Raises:
-        ConfigError: it is not a fleet file, or has another format version.
+    A ``ConfigError`` means that it is none, or of another version.
     """
     check_version(node, report)
     given = _FILE.read_partly(node, report)

@@ -46,24 +46,16 @@ class ApiKey:
 
 
 def parse_key(text: str) -> ApiKey:
-    """Parse an API key; the error message never contains the text.
-
-    Raises:
-        ValueError: it is empty, or not one word of printable ASCII.
-
-    """
+    """Parse an API key; no message of a ``ValueError`` contains the text."""
     key = text.strip()
     if not key:
-        message = "the API key is empty"
-        raise ValueError(message)
+        raise ValueError("the API key is empty")
     if key[0] in _QUOTES or key[-1] in _QUOTES:
-        message = "the API key is in quotation marks; write it without them"
-        raise ValueError(message)
+        raise ValueError("the API key is in quotation marks; write it without them")
     # The HTTP library would put any other character, with the key, into its error
     # message.
     if not re.fullmatch(r"[!-~]+", key) or len(key) > _MAX_KEY_BYTES:
-        message = "the API key must be one word of printable ASCII"
-        raise ValueError(message)
+        raise ValueError("the API key must be one word of printable ASCII")
     return ApiKey(key)
 
 
@@ -75,12 +67,7 @@ class KeySource:
     file: Path | None = None
 
     def read(self) -> ApiKey:
-        """Return the key.
-
-        Raises:
-            ConfigError: the key is missing or invalid, or others
-                can read or change it.
-        """
+        """Return the key; raise ``ConfigError`` if it is invalid or not private."""
         if self.value is not None:
             return self.value
         if self.file is None:
@@ -130,15 +117,13 @@ class ApiKeyProvider:
 
 
 def read_private(path: Path, *, what: str, limit: int) -> bytes:
-    """Read at most ``limit`` bytes of a regular file that is private.
+    """Read at most ``limit`` bytes of a file that others can neither read nor change.
 
-    No other user can read or change such a file; ``what`` names its content in the
-    messages.
+    ``what`` names its content in the messages.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not a regular file, or other users can read or change it.
-
+        ValueError: it is not a regular file, or not private.
     """
     # Opened first and checked then, so that the checked file is the one that is read.
     # Non-blocking, because opening a pipe would block.

@@ -4,7 +4,6 @@ from typing import Final
 
 from triaged.leadlex import protocol
 from triaged.leadlex.connection import Connection
-from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import Confirmation
 
 APPROVE: Final = "approve"
@@ -23,13 +22,9 @@ class LexiApprover:
         Raises:
             LexiError: the subclass tells the cause; after ``NoResponse`` and
                 ``MalformedResponse`` it is unknown whether the task was approved.
-
         """
-        path = protocol.approve_path(task_id)
+        path = protocol.path_of(task_id, APPROVE)
         answer = await self._connection.call(APPROVE, "POST", path)
-        try:
-            protocol.verify_done(answer)
-            protocol.verify_confirmation(answer.body, task_id=task_id, status=APPROVED)
-        except ValueError as error:
-            raise malformed_response(APPROVE, answer, error) from error
-        return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)
+        return protocol.read_confirmation(
+            APPROVE, answer, task_id=task_id, status=APPROVED
+        )

@@ -33,11 +33,7 @@ class HttpClients:
         )
 
     def client_for(self, base_url: str) -> tuple[httpx.AsyncClient, ProxyServer | None]:
-        """Return the client for a base URL, and the proxy that it uses.
-
-        Raises:
-            ConfigError: an environment variable for proxies or TLS is invalid.
-        """
+        """Return the client for a URL, and its proxy; ``ConfigError`` of a variable."""
         proxy = None if self._transport else read_proxy(os.environ, base_url)
         kind = base_url.startswith("https:"), proxy
         if kind not in self._clients:
@@ -45,7 +41,6 @@ class HttpClients:
         return self._clients[kind], proxy
 
     async def close(self) -> None:
-        """Close all connections."""
         for client in self._clients.values():
             await client.aclose()
 
@@ -65,7 +60,7 @@ class HttpClients:
             # This program reads the environment itself, to name the variable that is
             # invalid.
             trust_env=False,
-            verify=self._tls_context() if is_secure else _no_ca_context(),
+            verify=self._tls_context(is_secure=is_secure),
             proxy=_proxy_of(proxy),
             transport=self._transport,
             # An unencodable cookie would make all later calls fail, so cookies are
@@ -78,7 +73,10 @@ class HttpClients:
             },
         )
 
-    def _tls_context(self) -> ssl.SSLContext:
+    def _tls_context(self, *, is_secure: bool) -> ssl.SSLContext:
+        if not is_secure:
+            # Plain http to loopback needs no CA certificates.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._tls is None:
             self._tls = create_tls_context(os.environ)
         return self._tls
@@ -90,8 +88,3 @@ def _proxy_of(proxy: ProxyServer | None) -> httpx.Proxy | None:
     has_auth = proxy.user is not None or proxy.password is not None
     auth = (proxy.user or "", proxy.password or "") if has_auth else None
     return httpx.Proxy(proxy.url, auth=auth)
-
-
-def _no_ca_context() -> ssl.SSLContext:
-    """Return a TLS context without CA certificates, for plain http to loopback."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

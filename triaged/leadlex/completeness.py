@@ -150,7 +150,6 @@ def _json_of(text: str) -> Json:
 
 
 def _page(name: str, value: Json, rows: int) -> str | None:
-    """Return why one member hints at further pages, or None."""
     number = _number(value)
     if name in _TOTALS and isinstance(value, float) and number is None:
         return "its total cannot be read"

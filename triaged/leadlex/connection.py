@@ -1,14 +1,11 @@
-"""The HTTP connection to LeadLex, based on httpx.
-
-Quota checks and retries are left to the callers.
-"""
+"""The HTTP connection to LeadLex; its callers check the quota, and try again."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Final, Self
+from typing import Final
 
 import httpx
 
@@ -47,8 +44,7 @@ class Connection:
     """The HTTP connection of one LeadLex workspace.
 
     The key is sent to the configured base URL only: redirects are not followed, and a
-    proxy from the environment is used for https only. ``clients`` are shared with
-    other workspaces; without them the connection has its own, and closes them.
+    proxy from the environment is used for https only.
 
     Raises:
         ConfigError: an environment variable for proxies or TLS is invalid.
@@ -60,9 +56,8 @@ class Connection:
         base_url: str,
         key: Callable[[], str],
         clock: Clock,
+        clients: HttpClients,
         on_call: Callable[[ApiCall], None] = lambda _: None,
-        clients: HttpClients | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._key = key
@@ -71,23 +66,10 @@ class Connection:
         self.redactor = Redactor()
         self._replays = ReplayDetector()
         self._stale = StaleDetector()
-        self._clients = clients or HttpClients(transport)
-        self._has_own_clients = clients is None
-        self._is_traced = self._clients.is_traced
-        self._http, proxy = self._clients.client_for(base_url)
+        self._is_traced = clients.is_traced
+        self._http, proxy = clients.client_for(base_url)
         if proxy and proxy.password:
             self.redactor.add(proxy.password)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the clients, unless they are shared."""
-        if self._has_own_clients:
-            await self._clients.close()
 
     async def call(
         self,
@@ -107,7 +89,6 @@ class Connection:
 
         Raises:
             LexiError: the call failed; the subclass tells how (see ``errors``).
-
         """
         started = self._clock.monotonic()
         key = self._key()
@@ -203,7 +184,6 @@ class Connection:
         head: ApiResponse | None,
         sending: Sending,
     ) -> LexiError:
-        """Return the error that a transport failure means for this call."""
         if head is not None and head.status == HTTPStatus.TOO_MANY_REQUESTS:
             # The status alone determines the error, even if the body was cut off.
             return self._refusal(operation, head)
@@ -237,11 +217,7 @@ class Connection:
 async def _read_body(
     response: httpx.Response, feed: Callable[[bytes], None] | None
 ) -> bytes:
-    """Read a whole body and return it; with ``feed``, a 2xx body is passed on instead.
-
-    Raises:
-        ValueError: it exceeds the size limit, or ``feed`` rejects it.
-    """
+    """Return a whole body; with ``feed``, a 2xx body is passed on instead."""
     # Other encodings, or several layers, may expand one chunk beyond any bound.
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:

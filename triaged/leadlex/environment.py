@@ -34,9 +34,7 @@ class ProxyServer:
 def read_proxy(environ: Mapping[str, str], base_url: str) -> ProxyServer | None:
     """Return the proxy to the API; plain http stays on loopback and needs none.
 
-    Raises:
-        ConfigError: the variable that applies is invalid; its value is not shown.
-
+    A ``ConfigError`` names the variable that is invalid, and not its value.
     """
     target = urlsplit(base_url)
     if target.scheme != "https":
@@ -60,10 +58,9 @@ def is_bypassed(host: str, port: int, no_proxy: str) -> bool:
 
 
 def create_tls_context(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a context that verifies the server, using OpenSSL's variables.
+    """Return a context that verifies the server, by OpenSSL's variables.
 
-    Raises:
-        ConfigError: one of these variables is invalid.
+    A ``ConfigError`` names the variable that is invalid.
     """
     if file := environ.get("SSL_CERT_FILE"):
         try:
@@ -103,11 +100,7 @@ def _first_set(environ: Mapping[str, str], *names: str) -> str | None:
 
 
 def _parse_proxy(text: str) -> ProxyServer:
-    """Parse a proxy URL; error messages show at most a well-known scheme.
-
-    Raises:
-        ValueError: it is not a supported proxy URL.
-    """
+    """Parse a proxy URL; error messages show at most a well-known scheme."""
     scheme = text.partition("://")[0].lower()
     if scheme in _OTHER_PROXIES:
         raise ValueError(f"a {scheme} proxy cannot be used; {_EXPECTED}")

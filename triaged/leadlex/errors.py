@@ -1,16 +1,4 @@
-"""Errors of LeadLex calls, one class for each consequence.
-
-LexiError          what was asked of LeadLex did not come about
-├─ Unreachable     nothing was sent: may be retried
-├─ NoResponse      sent, no usable response: the outcome of a write is unknown
-├─ MalformedResponse  invalid response: the outcome of a write is unknown
-├─ RateLimited     429: no calls before the quota allows them
-├─ KeyRejected     401, 403: the key or its permissions
-├─ TaskNotFound    404: an outcome of a dismissal
-├─ NotPending      400 validation_error: an outcome of a dismissal
-└─ RequestRejected any other rejection
-
-"""
+"""Errors of LeadLex calls, one class for each consequence."""
 
 from http import HTTPStatus
 from typing import Any
@@ -49,7 +37,6 @@ class LexiError(TriagedError):
         self.rate_limit = rate_limit or RateLimitHeaders()
 
     def __str__(self) -> str:
-        """Format the operation, the response and its request id."""
         status = f" (HTTP {self.status})" if self.status is not None else ""
         detail = ": ".join(part for part in (self.code, self.message) if part)
         tail = f" [request {self.request_id}]" if self.request_id else ""
@@ -58,25 +45,25 @@ class LexiError(TriagedError):
 
 
 class Unreachable(LexiError):
-    """Nothing was sent, because no connection could be established."""
+    """Nothing was sent, because there was no connection: may be retried."""
 
     summary = "LeadLex cannot be reached"
 
 
 class NoResponse(LexiError):
-    """The request was sent without a usable response: a timeout, a reset or a 5xx."""
+    """Sent; a timeout, a reset or a 5xx: the outcome of a write is unknown."""
 
     summary = "LeadLex gave no usable answer"
 
 
 class MalformedResponse(LexiError):
-    """The response does not conform to the protocol."""
+    """The response is not of the protocol: the outcome of a write is unknown."""
 
     summary = "LeadLex answered something that the protocol does not know"
 
 
 class RateLimited(LexiError):
-    """The server rejected the call because of its rate limit (429)."""
+    """429: no calls before the quota allows them."""
 
     summary = "LeadLex refused: rate limit"
 
@@ -98,13 +85,13 @@ class KeyRejected(LexiError):
 
 
 class TaskNotFound(LexiError):
-    """The task does not exist, or no longer."""
+    """The task does not exist, or no longer (404): an outcome of a dismissal."""
 
     summary = "LeadLex does not know the task"
 
 
 class NotPending(LexiError):
-    """The task is no longer pending."""
+    """The task is no longer pending (400): an outcome of a dismissal."""
 
     summary = "the task is not pending any more"
 

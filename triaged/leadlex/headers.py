@@ -16,6 +16,7 @@ _TIMED_HIT: Final = re.compile(r"(?i)cache[^,]*desc\s*=\s*\"?hit")
 # fwd=stale, which says that the origin was asked.
 _NOT_OF_RESPONSE: Final = frozenset({"cache-control", "x-cache-lookup"})
 _HIT: Final = re.compile(r"(?i)(?<![a-z])(?<!fwd=)(hit|stale|updating)\b")
+_A_COUNT: Final = re.compile(r"[1-9]")
 _LONGEST_WAIT: Final = timedelta(days=7)
 _SECONDS: Final = re.compile(
     r"[\"+]?([0-9]+(?:\.[0-9]+)?)\s*(?:s|secs?|seconds?)?\"?", re.ASCII
@@ -41,14 +42,10 @@ def is_from_cache(headers: Mapping[str, str]) -> bool:
     if _TIMED_HIT.search(headers.get("server-timing", "")):
         return True
     return any(
-        _counts_hits(value) if name.lower().endswith("-hits") else _HIT.search(value)
+        (_A_COUNT if name.lower().endswith("-hits") else _HIT).search(value)
         for name, value in headers.items()
         if "cache" in name.lower() and name.lower() not in _NOT_OF_RESPONSE
     )
-
-
-def _counts_hits(value: str) -> bool:
-    return bool(re.search(r"[1-9]", value))
 
 
 def read_rate_limit(

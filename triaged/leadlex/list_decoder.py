@@ -46,8 +46,7 @@ _Nothing: TypeAlias = Generator[None, None, None]
 
 def reject_constant(name: str) -> NoReturn:
     """Reject NaN and Infinity, which Python accepts as JSON but RFC 8259 does not."""
-    message = f"{name} is not JSON"
-    raise ValueError(message)
+    raise ValueError(f"{name} is not JSON")
 
 
 class ListDecoder:
@@ -82,20 +81,12 @@ class ListDecoder:
         self._reading = self._answer()
 
     def feed(self, piece: bytes) -> None:
-        """Decode the next bytes.
-
-        Raises:
-            ValueError: the response is not a list of tasks, or exceeds a limit.
-        """
+        """Decode the next bytes; ``ValueError`` if they are no list, or too many."""
         for start in range(0, len(piece), _FEED_BYTES):
             self._push(self._utf8.decode(piece[start : start + _FEED_BYTES]))
 
     def close(self) -> list[Task]:
-        """Return the tasks, after all bytes have been fed.
-
-        Raises:
-            ValueError: the response is not a list of tasks, or not complete.
-        """
+        """Return the tasks of all bytes; ``ValueError`` if the list is not complete."""
         self._ended = True
         self._push(self._utf8.decode(b"", final=True))
         if not self._whole:
@@ -249,7 +240,6 @@ class ListDecoder:
         return self._text[self._at : self._at + 1]
 
     def _scan(self, ends: str) -> _Read | None:
-        """Decode one value; None if it is incomplete or not valid JSON."""
         start = self._at
         try:
             value, self._at = self._json.raw_decode(self._text, start)

@@ -22,9 +22,10 @@ from triaged.leadlex.errors import (
     RateLimited,
     RequestRejected,
     TaskNotFound,
+    malformed_response,
 )
 from triaged.leadlex.list_decoder import ListDecoder, reject_constant
-from triaged.leadlex.models import LIST, ApiResponse
+from triaged.leadlex.models import LIST, ApiResponse, Confirmation
 from triaged.rules.task import Json, Task, replace_invalid_unicode
 
 TASKS_PATH: Final = "/v1/lexi/tasks"
@@ -87,21 +88,15 @@ _SETTLED: Final = re.compile(
 _OF_REQUEST: Final = re.compile(r"(?i)\b(?:field|parameter|must|should|body)\b")
 
 
-def dismiss_path(task_id: str) -> str:
-    """Return the path that dismisses a task; the opaque id is escaped."""
-    return f"{TASKS_PATH}/{quote(task_id, safe='')}/dismiss"
-
-
-def approve_path(task_id: str) -> str:
-    """Return the path that approves a task; the opaque id is escaped."""
-    return f"{TASKS_PATH}/{quote(task_id, safe='')}/approve"
+def path_of(task_id: str, operation: str) -> str:
+    """Return the path that dismisses or approves a task; the opaque id is escaped."""
+    return f"{TASKS_PATH}/{quote(task_id, safe='')}/{operation}"
 
 
 def parse_json(body: bytes) -> Json:
     """Parse strict RFC 8259 JSON: UTF-8, no NaN, no duplicate keys in an object.
 
-    Raises:
-        ValueError: it is not valid JSON, or its nesting or a number exceeds the limits.
+    A ``ValueError`` is also raised for nesting and numbers that exceed the limits.
     """
     try:
         value: Json = json.loads(
@@ -110,27 +105,21 @@ def parse_json(body: bytes) -> Json:
             object_pairs_hook=_unique,
         )
     except RecursionError:
-        message = "nested too deeply"
-        raise ValueError(message) from None
+        raise ValueError("nested too deeply") from None
     return value
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        message = "a key stands twice"
-        raise ValueError(message)
+        raise ValueError("a key stands twice")
     return made
 
 
 def decode_list(body: bytes) -> list[Task]:
-    """Parse a list response: ``{"data": {"tasks": [...]}}``.
+    """Parse ``{"data": {"tasks": [...]}}``; ``ValueError`` if it is none as a whole.
 
     An invalid entry becomes a malformed task and does not affect the others.
-
-    Raises:
-        ValueError: the response as a whole is not a list of tasks.
-
     """
     decoder = ListDecoder()
     decoder.feed(body)
@@ -154,39 +143,42 @@ def decode_task(body: bytes) -> Task | None:
     return tasks[0] if is_one and tasks[0].raw and "data" not in tasks[0].raw else None
 
 
-def verify_done(answer: ApiResponse) -> None:
-    """Check that LeadLex itself says, and says now, that a change is made.
+def read_confirmation(
+    operation: str, answer: ApiResponse, *, task_id: str, status: str
+) -> Confirmation:
+    """Return what LeadLex itself confirms, and confirms now, of the change of a task.
 
-    Raises:
-        ValueError: a cache gave the answer, or its status leaves that open: 202 is only
-            accepted, 203 was changed on the way, 206 is a part.
+    ``MalformedResponse`` means that it stays open whether the change is made.
     """
+    try:
+        _verify_done(answer)
+        verify_confirmation(answer.body, task_id=task_id, status=status)
+    except ValueError as error:
+        raise malformed_response(operation, answer, error) from error
+    return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)
+
+
+def _verify_done(answer: ApiResponse) -> None:
     if answer.is_cached:
-        message = "a cache gave an earlier answer"
-        raise ValueError(message)
+        raise ValueError("a cache gave an earlier answer")
+    # 202 is only accepted, 203 was changed on the way, 206 is a part.
     if answer.status not in {HTTPStatus.OK, HTTPStatus.CREATED}:
         raise ValueError(f"the answer has status {answer.status}")
 
 
 def verify_confirmation(body: bytes, *, task_id: str, status: str) -> None:
-    """Check that a response confirms the change of this task to this status.
-
-    Raises:
-        ValueError: it confirms anything else or nothing, or also contains an error.
-    """
+    """Raise ``ValueError`` unless a body confirms this change, and no error."""
     answer = parse_json(body)
     data = _member(answer, "data")
     for part in (answer, data):
         if _member(part, "error") or _member(part, "errors"):
-            message = "the answer has an error beside its data"
-            raise ValueError(message)
+            raise ValueError("the answer has an error beside its data")
         denials = [name for name in _DENIED_IF_FALSE if _member(part, name) is False]
         denials += [name for name in _DENIED_IF_TRUE if _member(part, name)]
         if denials:
             raise ValueError(f"the answer says that nothing was done ({denials[0]})")
     if _member(data, "task_id") != task_id or _member(data, "status") != status:
-        message = f"the answer does not say that the task is {status}"
-        raise ValueError(message)
+        raise ValueError(f"the answer does not say that the task is {status}")
 
 
 def error_from_response(
@@ -260,6 +252,5 @@ def _shown(value: Json) -> str:
 
 def _member(value: Json, key: str) -> Json:
     if not isinstance(value, dict):
-        message = f"no object where {key!r} should be"
-        raise ValueError(message)  # noqa: TRY004 - the body is wrong, not the argument
+        raise ValueError(f"no object where {key!r} should be")  # noqa: TRY004 - the body is wrong, not the argument
     return value.get(key)

@@ -15,12 +15,7 @@ class LexiReader:
         self._connection = connection
 
     async def list_tasks(self, status: str = PENDING) -> TaskList:
-        """List the tasks of one status, with one call.
-
-        Raises:
-            LexiError: the call failed, or the response is not a list.
-
-        """
+        """List the tasks of one status, with one call, or raise a ``LexiError``."""
         path = f"{protocol.TASKS_PATH}?status={status}"
         decoder = ListDecoder(self._connection.redactor)
         try:

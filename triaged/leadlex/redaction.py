@@ -193,7 +193,6 @@ def _in_base64(secret: str) -> Iterable[str]:
 
 
 def _unescape(text: str) -> str:
-    """Replace escaped characters, including those that are escaped repeatedly."""
     for _ in range(_MAX_ROUNDS):
         before, text = text, _ESCAPE.sub(_character, text)
         if text == before:
@@ -211,7 +210,6 @@ def _character(found: re.Match[str]) -> str:
 
 
 def _common(one: str, other: str) -> int:
-    """Return the length of the common prefix of two texts."""
     for count, (left, right) in enumerate(zip(one, other, strict=False)):
         if left != right:
             return count

@@ -31,7 +31,6 @@ class Sending:
         self.has_started = True
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Handle an event of httpcore's ``trace`` extension."""
         # A proxy tunnel is opened by a separate CONNECT request with the same
         # extensions.
         if event == _SEND_EVENT and info["request"].method != b"CONNECT":

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from triaged.leadlex import protocol
 from triaged.leadlex.connection import Connection
-from triaged.leadlex.errors import malformed_response
 from triaged.leadlex.models import DISMISS, DISMISSED, Confirmation
 
 
@@ -27,13 +26,10 @@ class LexiWriter:
             LexiError: the subclass tells the cause; after ``NoResponse`` and
                 ``MalformedResponse`` it is unknown whether the task was dismissed.
         """
-        path = protocol.dismiss_path(task_id)
+        path = protocol.path_of(task_id, DISMISS)
         answer = await self._connection.call(
             DISMISS, "POST", path, json={"reason": reason}, before_send=before_send
         )
-        try:
-            protocol.verify_done(answer)
-            protocol.verify_confirmation(answer.body, task_id=task_id, status=DISMISSED)
-        except ValueError as error:
-            raise malformed_response(DISMISS, answer, error) from error
-        return Confirmation(rate_limit=answer.rate_limit, request_id=answer.request_id)
+        return protocol.read_confirmation(
+            DISMISS, answer, task_id=task_id, status=DISMISSED
+        )

@@ -65,24 +65,12 @@ class AppriseSender:
         self._file = file
 
     def check(self) -> None:
-        """Check that Apprise is installed and understands each URL of the file.
-
-        Raises:
-            ConfigError: it is not, or the file is missing, open to others or invalid.
-
-        """
         for _ in self._services():
             pass
 
     def send(
         self, message: Message, *, skip: frozenset[str] = frozenset()
     ) -> Sequence[Delivery]:
-        """Send to one destination after the other.
-
-        Raises:
-            ConfigError: the file cannot be used; nothing was sent.
-
-        """
         services = list(self._services())
         return [
             _send_to(destination, service, message)
@@ -112,7 +100,9 @@ class AppriseSender:
             if service is None:
                 wrong.append(destination.line)
             else:
-                _let_long_texts_be_split(apprise, service)
+                # A message that is too long for the service would be refused.
+                if service.overflow_mode == apprise.OverflowMode.UPSTREAM:
+                    service.overflow_mode = apprise.OverflowMode.SPLIT
                 yield destination, service
         if wrong:
             lines = f"line{'s' * (len(wrong) > 1)} {', '.join(map(str, wrong))}"
@@ -157,17 +147,9 @@ def _load_apprise() -> "ModuleType":
         import apprise  # noqa: PLC0415 - optional, and takes long to import
     except ImportError as error:
         raise ConfigError.of_setting(
-            VARIABLE,
-            "notifications need the package apprise; install triaged[notify]",
+            VARIABLE, "notifications need the package apprise; install triaged[notify]"
         ) from error
     return apprise
-
-
-def _let_long_texts_be_split(apprise: "ModuleType", service: Any) -> None:  # noqa: ANN401 - untyped
-    """Split a message that is too long for a service, which it would refuse."""
-    modes = apprise.OverflowMode
-    if service.overflow_mode == modes.UPSTREAM:
-        service.overflow_mode = modes.SPLIT
 
 
 def _send_to(destination: _Destination, service: Any, message: Message) -> Delivery:  # noqa: ANN401 - untyped
@@ -227,7 +209,6 @@ class _Recorder(logging.Handler):
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one record."""
         try:
             self.texts.append(record.getMessage())
         except (TypeError, ValueError):

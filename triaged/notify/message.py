@@ -47,23 +47,14 @@ class Sender(Protocol):
     """Sends messages to all destinations."""
 
     def check(self) -> None:
-        """Check that messages can be sent, without sending one.
-
-        Raises:
-            ConfigError: the destinations are missing or invalid.
-
-        """
+        """Raise ``ConfigError`` if destinations are missing or invalid."""
         ...
 
     def send(
         self, message: Message, *, skip: frozenset[str] = frozenset()
     ) -> Sequence[Delivery]:
-        """Send to all destinations except those whose keys are in ``skip``.
+        """Send to all destinations except ``skip``; this may block for some minutes.
 
-        Blocks while it sends, for up to some minutes.
-
-        Raises:
-            ConfigError: the destinations are missing or invalid; nothing was sent.
-
+        A ``ConfigError`` means that nothing was sent.
         """
         ...

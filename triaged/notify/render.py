@@ -5,6 +5,7 @@ and nowhere else.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -27,44 +28,33 @@ _PROBLEM_LENGTH: Final = 400
 
 def render_digest(digest: Digest, *, at: DailyTime, page_url: str | None) -> Message:
     """Render the digest, with times in the zone of the setting."""
-    facts = {"digest": digest, "zone": at.zone, "page_url": page_url}
-    return Message(
-        subject=_digest_subject(digest),
-        text=_render("digest.txt", at, page_url, facts),
-        html=_render("digest.html", at, page_url, facts),
-    )
+    return _message("digest", _digest_subject(digest), at, page_url, digest=digest)
 
 
 def render_alerts(
     alerts: Sequence[Alert], *, workspace: str, at: DailyTime, page_url: str | None
 ) -> Message:
     """Render one or more events as one message."""
-    facts = {
-        "alerts": sorted(alerts, key=lambda alert: (alert.at, alert.name)),
-        "headline": headline,
-        "workspace": workspace,
-        "zone": at.zone,
-        "page_url": page_url,
-    }
     what = headline(alerts[0]) if len(alerts) == 1 else f"{len(alerts)} events"
-    return Message(
-        subject=f"triaged {workspace}: {what}",
-        text=_render("alerts.txt", at, page_url, facts),
-        html=_render("alerts.html", at, page_url, facts),
-        is_warning=any(alert.kind is not AlertKind.PROMOTED for alert in alerts),
+    message = _message(
+        "alerts",
+        f"triaged {workspace}: {what}",
+        at,
+        page_url,
+        alerts=sorted(alerts, key=lambda alert: (alert.at, alert.name)),
+        headline=headline,
+        workspace=workspace,
     )
+    is_warning = any(alert.kind is not AlertKind.PROMOTED for alert in alerts)
+    return replace(message, is_warning=is_warning)
 
 
 def render_test(
     *, workspace: str, now: datetime, at: DailyTime, page_url: str | None
 ) -> Message:
     """Render the message of ``triaged notify --test``."""
-    facts = {"workspace": workspace, "now": now, "zone": at.zone, "at": at}
-    return Message(
-        subject=f"triaged {workspace}: test message",
-        text=_render("test.txt", at, page_url, facts),
-        html=_render("test.html", at, page_url, facts),
-    )
+    subject = f"triaged {workspace}: test message"
+    return _message("test", subject, at, page_url, workspace=workspace, now=now, at=at)
 
 
 def headline(alert: Alert) -> str:
@@ -81,27 +71,33 @@ def headline(alert: Alert) -> str:
 
 
 def _digest_subject(digest: Digest) -> str:
-    parts = []
-    if digest.problems:
-        number = len(digest.problems)
-        parts.append("1 problem" if number == 1 else f"{number} problems")
-    if digest.dismissed_total:
-        parts.append(f"{digest.dismissed_total:,} dismissed")
-    if digest.planned_total:
-        parts.append(f"{digest.planned_total:,} planned")
-    if digest.observed_total:
-        parts.append(f"{digest.observed_total:,} observed")
-    if digest.changes:
-        number = len(digest.changes)
-        parts.append("1 rule changed" if number == 1 else f"{number} rules changed")
-    return f"triaged {digest.workspace}: {', '.join(parts) or 'nothing happened'}"
+    problems, changes = len(digest.problems), len(digest.changes)
+    parts = (
+        (problems, "1 problem" if problems == 1 else f"{problems} problems"),
+        (digest.dismissed_total, f"{digest.dismissed_total:,} dismissed"),
+        (digest.planned_total, f"{digest.planned_total:,} planned"),
+        (digest.observed_total, f"{digest.observed_total:,} observed"),
+        (changes, "1 rule changed" if changes == 1 else f"{changes} rules changed"),
+    )
+    said = ", ".join(text for number, text in parts if number)
+    return f"triaged {digest.workspace}: {said or 'nothing happened'}"
 
 
-def _render(
-    template: str, at: DailyTime, page_url: str | None, facts: dict[str, object]
-) -> str:
-    environment = _environment(at, page_url, is_plain=template.endswith(".txt"))
-    return environment.get_template(template).render(**facts)
+def _message(
+    template: str,
+    subject: str,
+    at: DailyTime,
+    page_url: str | None,
+    /,
+    **facts: object,
+) -> Message:
+    facts |= {"zone": at.zone, "page_url": page_url}
+
+    def rendered(ending: str) -> str:
+        environment = _environment(at, page_url, is_plain=ending == "txt")
+        return environment.get_template(f"{template}.{ending}").render(**facts)
+
+    return Message(subject=subject, text=rendered("txt"), html=rendered("html"))
 
 
 @lru_cache(maxsize=8)
