@@ -200,7 +200,7 @@ async def test_a_long_list_is_decoded_in_pieces(encoding: str) -> None:
         headers = {"Content-Encoding": encoding}
         return httpx.Response(200, headers=headers, content=packed)
 
-    connection = Connection(
+    connection = OwnConnection(
         base_url=BASE,
         key=lambda: "wbk_x",
         clock=ManualClock(),
