@@ -11,7 +11,7 @@ from datetime import datetime
 from zlib import crc32
 
 from triaged.clock import Clock, read_boot_id
-from triaged.leadlex.api_key import ApiKeyProvider
+from triaged.leadlex.api_key import ApiKey, ApiKeyProvider
 from triaged.leadlex.clients import HttpClients
 from triaged.leadlex.connection import Connection
 from triaged.leadlex.models import ApiCall
@@ -154,17 +154,20 @@ def build_workspace(
     *,
     ledger: Ledger,
     clients: HttpClients,
+    check_key: Callable[[ApiKey], None] = lambda _: None,
     on_call: Callable[[ApiCall], None] = lambda _: None,
     on_refused: Callable[[str], None] = lambda _: None,
     on_lock_wait: Callable[[str], None] = lambda _: None,
 ) -> Workspace:
     """Build the parts of a workspace on a ledger and clients that others may share.
 
+    ``check_key`` raises ``ConfigError`` for a key that another workspace has.
+
     Raises:
         ConfigError: there is no usable key, or the ledger belongs to another API URL.
         LedgerError: the ledger cannot be written.
     """
-    key = ApiKeyProvider(settings.key)
+    key = ApiKeyProvider(settings.key, check=check_key)
     ledger.bind(settings.api_url, at=clock.now())
     rate_limiter = RateLimiter(
         settings.quota,

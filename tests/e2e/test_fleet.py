@@ -308,3 +308,20 @@ def test_a_fleet_with_unusable_notifications_does_not_start(
 
     assert done.returncode == 78
     assert "chmod 600" in done.stderr
+
+
+def test_a_key_that_is_copied_to_another_workspace(fleet: FleetProgram) -> None:
+    """It keeps its own: no workspace lists or dismisses in the account of another."""
+    with fleet.program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=3)
+        fleet.program.run("pause", "--workspace", "acme")
+        fleet.write_key("bolt", "wbk_fleet_1")
+        fleet.add(0, "acme-1")
+        fleet.add(1, "bolt-1")
+        problem = daemon.wait_for("api_key.unreadable")["problem"]
+        eventually(lambda: fleet.dismissed(1) == ["bolt-1"])
+        fleet.write_key("bolt", "wbk_fleet_2")
+        assert daemon.end() == 0
+
+    assert "it holds the key of workspace acme" in problem
+    assert fleet.dismissed(0) == []

@@ -11,6 +11,7 @@ from zlib import crc32
 import structlog
 
 from triaged.clock import Clock
+from triaged.daemon.fleet_keys import FleetKeys
 from triaged.daemon.fleet_leases import FleetLeases
 from triaged.daemon.fleet_supervisor import FleetSupervisor
 from triaged.daemon.fleet_watcher import FleetWatcher
@@ -86,6 +87,7 @@ class Fleet:
     ) -> None:
         self.shared = shared
         self.rules = RulesPool(shared.clock)
+        self.keys = FleetKeys()
         self.members: dict[str, Member] = {}
         self._refused: deque[Member] = deque()
         self._states: dict[str, tuple[Mapping[str, Any], datetime]] = {}
@@ -101,6 +103,7 @@ class Fleet:
 
     def follow(self, watcher: FleetWatcher, base: Settings) -> None:
         self.rejected = watcher.rejections
+        self.keys.follow(watcher.workspaces)
         self.update(settings_of(each, base) for each in watcher.workspaces.values())
 
     def problems(self) -> dict[str, str]:
@@ -354,6 +357,7 @@ class Member:
             fleet.supervisor.cycle_clock,
             ledger=Ledger(fleet.shared.database, settings.workspace),
             clients=fleet.shared.clients,
+            check_key=partial(fleet.keys.check, settings.workspace),
             on_call=self.metrics.record_call,
             on_refused=self.metrics.record_rate_limited,
         )

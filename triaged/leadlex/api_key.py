@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -92,17 +93,27 @@ class KeySource:
 
 
 class ApiKeyProvider:
-    """The current key of the file, or the last valid one while it is unusable."""
+    """The current key of the file, or the last valid one while it is unusable.
 
-    def __init__(self, source: KeySource) -> None:
+    ``check`` raises ``ConfigError`` if a key must not be used here.
+    """
+
+    def __init__(
+        self, source: KeySource, *, check: Callable[[ApiKey], None] = lambda _: None
+    ) -> None:
         self._source = source
+        self._check = check
         self._last = source.read()
+        check(self._last)
         self._unusable = ""
 
     def reveal(self) -> str:
         """Return the key for one request; log once if the file becomes unusable."""
         try:
-            self._last = self._source.read()
+            key = self._source.read()
+            if key.reveal() != self._last.reveal():
+                self._check(key)
+                self._last = key
         except ConfigError as error:
             if self._unusable != str(error):
                 self._unusable = str(error)
