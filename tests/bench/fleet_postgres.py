@@ -66,7 +66,7 @@ async def work(url: str, directory: Path, seconds: float) -> None:
                 dry_run=False,
                 verify=lock.verify,
                 on_fatal=failures.append,
-                leases=make_leases(database, lock, clock),
+                leases=make_leases(database, lock, clock, on_fatal=failures.append),
             ),
             tick=tick,
             on_started=metrics.lateness.observe,

@@ -1,6 +1,6 @@
 """Which workspaces a daemon claims, where several share a ledger."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -10,11 +10,14 @@ from structlog.testing import capture_logs
 from tests.clocks import ManualClock
 from tests.postgres import PostgresServer
 from triaged.daemon.fleet_leases import (
+    ENROL_SECONDS,
     PROBE_SECONDS,
+    REBALANCE_SECONDS,
     RENEW_SECONDS,
     UNREACHABLE_CYCLES,
     FleetLeases,
 )
+from triaged.errors import LedgerError
 from triaged.ledger.postgres import PostgresDatabase
 
 HOUR = timedelta(hours=1)
@@ -40,6 +43,26 @@ def register(database: PostgresDatabase, *daemons: str) -> None:
         )
 
 
+def a_daemon(
+    database: PostgresDatabase,
+    name: str,
+    clock: ManualClock,
+    on_fatal: Callable[[LedgerError], None] | None = None,
+) -> FleetLeases:
+    return FleetLeases(database, name, clock, on_fatal=on_fatal or _fail)
+
+
+def _fail(error: LedgerError) -> None:
+    pytest.fail(str(error))
+
+
+def enrolled(database: PostgresDatabase) -> list[str]:
+    rows = database.rows(
+        "SELECT workspace FROM lease WHERE is_enrolled ORDER BY workspace"
+    )
+    return [row["workspace"] for row in rows]
+
+
 def claimed(leases: FleetLeases, free: int = 9) -> list[str]:
     return sorted(turn.workspace for turn in leases.claim(free))
 
@@ -49,7 +72,7 @@ def test_a_workspace_is_run_by_one_and_comes_back(
 ) -> None:
     """What is claimed is no longer due; given back, it is due when that was asked."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a", "b"])
     first, again = claimed(leases), claimed(leases)
     is_held = database.has_lease("a")
@@ -66,7 +89,7 @@ def test_a_workspace_of_other_files_is_given_back(
 ) -> None:
     """A daemon whose files lack a workspace leaves it to one that knows it."""
     register(database, "old", "new")
-    new, old = FleetLeases(database, "new", clock), FleetLeases(database, "old", clock)
+    new, old = a_daemon(database, "new", clock), a_daemon(database, "old", clock)
     new.follow(["a", "b"])
     old.follow(["a"])
     new.claim(0)
@@ -80,7 +103,7 @@ def test_out_of_reach_it_leaves_to_others_and_probes(
 ) -> None:
     """After so many failures in a row it tries one workspace now and then."""
     register(database, "one", "two")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a", "b", "c"])
     with capture_logs() as logs:
         leases.claim(0)
@@ -102,7 +125,7 @@ def test_out_of_reach_it_leaves_to_others_and_probes(
 def test_alone_it_goes_on(database: PostgresDatabase, clock: ManualClock) -> None:
     """Without another daemon there is no one to leave workspaces to."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a", "b"])
     leases.claim(0)
     for _ in range(UNREACHABLE_CYCLES):
@@ -116,7 +139,7 @@ def test_a_long_cycle_keeps_its_lease_until_it_is_lost(
 ) -> None:
     """It is renewed now and then; one that has ended is counted once."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a"])
     leases.claim(1)
     clock.advance(timedelta(seconds=RENEW_SECONDS))
@@ -135,7 +158,7 @@ def test_without_the_database_nothing_is_claimed(
 ) -> None:
     """It is told once that it is away, and once that it is back."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a"])
     with capture_logs() as logs:
         with postgres.away():
@@ -153,7 +176,7 @@ def test_what_ended_meanwhile_is_given_back_later(
 ) -> None:
     """A cycle that ends while the database is away is due again after its delay."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a", "b"])
     leases.claim(2)
     with postgres.away():
@@ -177,7 +200,7 @@ def test_what_has_just_ended_can_be_made_due(
 ) -> None:
     """Changed settings are used at once, although the cycle has just ended."""
     register(database, "one")
-    leases = FleetLeases(database, "one", clock)
+    leases = a_daemon(database, "one", clock)
     leases.follow(["a"])
     leases.claim(1)
     leases.give("a", HOUR)
@@ -191,10 +214,93 @@ def test_at_a_shutdown_everything_is_left(
 ) -> None:
     """Another daemon may take it at once."""
     register(database, "one", "two")
-    one, two = FleetLeases(database, "one", clock), FleetLeases(database, "two", clock)
+    one, two = a_daemon(database, "one", clock), a_daemon(database, "two", clock)
     one.follow(["a"])
     two.follow(["a"])
     one.claim(1)
     one.leave()
 
     assert claimed(two) == ["a"]
+
+
+def test_older_files_hold_up_no_workspace(
+    database: PostgresDatabase, clock: ManualClock
+) -> None:
+    """What only new files have is left to the other daemon at once, and for good."""
+    register(database, "old", "new")
+    old, new = a_daemon(database, "old", clock), a_daemon(database, "new", clock)
+    new.follow(["a", "b", "c"])
+    old.follow(["a"])
+    new.claim(0)
+    first = claimed(old, 1)
+    found = claimed(new)
+    for workspace in found:
+        new.give(workspace, timedelta(0))
+    new.claim(0)
+    again = claimed(old)
+
+    assert first == ["a"]
+    assert (found, again) == (["b", "c"], [])
+
+
+def test_a_removed_workspace_is_no_longer_shared(
+    database: PostgresDatabase, clock: ManualClock
+) -> None:
+    """Nor counted; a daemon that still has it in its files enrols it again."""
+    register(database, "one", "two")
+    one, two = a_daemon(database, "one", clock), a_daemon(database, "two", clock)
+    for daemon in (one, two):
+        daemon.follow(["a", "b"])
+        daemon.claim(0)
+    one.follow(["a"])
+    clock.advance(timedelta(seconds=REBALANCE_SECONDS))
+    one.claim(0)
+    after_one = enrolled(database)
+    clock.advance(timedelta(seconds=ENROL_SECONDS))
+    two.claim(0)
+    meanwhile = enrolled(database)
+    two.follow(["a"])
+    clock.advance(timedelta(seconds=REBALANCE_SECONDS))
+    two.claim(0)
+
+    assert (after_one, meanwhile, enrolled(database)) == (["a"], ["a", "b"], ["a"])
+
+
+@pytest.mark.parametrize("has_same_files", [True, False])
+def test_what_no_daemon_knows_is_retired(
+    database: PostgresDatabase, clock: ManualClock, *, has_same_files: bool
+) -> None:
+    """Left over from earlier files; another daemon's files may still have it."""
+    register(database, "one")
+    if not has_same_files:
+        register(database, "two")
+        database.statement(
+            "UPDATE triaged.daemon SET config_sha256 = 'x' WHERE name = 'two'"
+        )
+    one = a_daemon(database, "one", clock)
+    one.follow(["a", *(f"old{n}" for n in range(70))])
+    one.claim(0)
+    restarted = a_daemon(database, "one", clock)
+    restarted.follow(["a"])
+    found = claimed(restarted, 4)
+    clock.advance(timedelta(seconds=REBALANCE_SECONDS))
+    restarted.claim(0)
+
+    assert found == ["a"]
+    assert len(enrolled(database)) == (1 if has_same_files else 71)
+
+
+def test_what_does_not_pass_ends_the_daemon(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """Without the right to claim it runs nothing, and must not seem well."""
+    url = postgres.empty_ledger()
+    fatal: list[LedgerError] = []
+    with closing(PostgresDatabase(url)) as database:
+        leases = a_daemon(database, "one", clock, fatal.append)
+        leases.follow(["a"])
+        database.statement("ALTER TABLE triaged.lease RENAME TO elsewhere")
+        found = leases.claim(1)
+        database.statement("ALTER TABLE triaged.elsewhere RENAME TO lease")
+
+    assert (found, len(fatal)) == ([], 1)

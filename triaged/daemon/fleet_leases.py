@@ -5,16 +5,16 @@ the database nothing is claimed, and what was claimed ends with its lease.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
 from triaged.clock import Clock
-from triaged.errors import LeaseLost, LedgerUnavailable
+from triaged.errors import LeaseLost, LedgerError, LedgerUnavailable
 from triaged.ledger.database import Database
-from triaged.ledger.leases import Lease, Leases
+from triaged.ledger.leases import Lease, Leases, Standing
 from triaged.ledger.locks import DaemonLock
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ log = structlog.get_logger()
 
 
 def make_leases(
-    database: Database, lock: DaemonLock, clock: Clock
+    database: Database,
+    lock: DaemonLock,
+    clock: Clock,
+    *,
+    on_fatal: Callable[[LedgerError], None],
 ) -> "FleetLeases | None":
     """Return the leases of a daemon; None on a file, where there is one daemon."""
     name = getattr(lock, "name", None)
@@ -41,7 +45,7 @@ def make_leases(
     from triaged.ledger.postgres import PostgresDatabase  # noqa: PLC0415 - rare
 
     return (
-        FleetLeases(database, name, clock)
+        FleetLeases(database, name, clock, on_fatal=on_fatal)
         if isinstance(database, PostgresDatabase)
         else None
     )
@@ -57,14 +61,28 @@ class Turn(NamedTuple):
 class FleetLeases:
     """The leases that one daemon of a fleet holds."""
 
-    def __init__(self, database: "PostgresDatabase", holder: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: "PostgresDatabase",
+        holder: str,
+        clock: Clock,
+        *,
+        on_fatal: Callable[[LedgerError], None],
+    ) -> None:
+        """Hold leases by this name; ``on_fatal`` is told what will not pass."""
         self._database = database
+        self._on_fatal = on_fatal
         self._leases = Leases(database, holder)
         self._clock = clock
         self._wanted: frozenset[str] = frozenset()
         self._held: dict[str, tuple[Lease, float]] = {}
         # What has ended here, and when it is due again by the monotonic clock.
         self._given: list[tuple[Lease, float]] = []
+        # What was claimed here although the files lack it; of that, what has not been
+        # looked into; and what to retire.
+        self._unknown: set[str] = set()
+        self._unexplained: set[str] = set()
+        self._removed: set[str] = set()
         self._rebalance_at = self._enrol_at = self._probe_at = 0.0
         self._unreachable = 0
         self._has_others = False
@@ -75,7 +93,12 @@ class FleetLeases:
 
     def follow(self, workspaces: Iterable[str]) -> None:
         """Take part in running these workspaces, and in no others."""
-        self._wanted = frozenset(workspaces)
+        wanted = frozenset(workspaces)
+        self._removed |= self._wanted - wanted
+        self._removed -= wanted
+        self._wanted = wanted
+        self._unknown.clear()
+        self._unexplained.clear()
         self._enrol_at = 0.0
 
     def claim(self, free: int) -> list[Turn]:
@@ -84,21 +107,37 @@ class FleetLeases:
         try:
             self._give_all()
             self._keep_up(now)
-            found = self._leases.claim(self._allowed(free, now))
+            found = self._claim(self._allowed(free, now))
         except LedgerUnavailable as error:
             self._note_away(error)
             return []
+        except LedgerError as error:
+            self._on_fatal(error)
+            return []
         self._note_away(None)
-        turns = []
         for lease in found:
-            if lease.workspace not in self._wanted:
-                # Another daemon has newer fleet files, or older ones.
-                self._given.append((lease, now))
-                continue
             self._held[lease.workspace] = lease, now
             self._database.use_lease(lease)
-            turns.append(Turn(lease.workspace, lease.late))
-        return turns
+        return [Turn(lease.workspace, lease.late) for lease in found]
+
+    def _claim(self, free: int) -> list[Lease]:
+        """Claim what is due and in the files here.
+
+        Another daemon may have newer files, or older ones: what only those have is left
+        to it, and not claimed again until the files change.
+        """
+        found: list[Lease] = []
+        while True:
+            claimed = self._leases.claim(free - len(found), unknown=self._unknown)
+            found += [each for each in claimed if each.workspace in self._wanted]
+            foreign = [each for each in claimed if each.workspace not in self._wanted]
+            if not foreign:
+                return found
+            names = [lease.workspace for lease in foreign]
+            self._unknown.update(names)
+            self._unexplained.update(names)
+            self._leases.give_all([(lease, None) for lease in foreign])
+            self._leases.disown(names)
 
     def give(self, workspace: str, delay: timedelta) -> None:
         """Give a workspace back after its cycle, to be due again after ``delay``.
@@ -163,8 +202,10 @@ class FleetLeases:
             self._leases.enrol(sorted(self._wanted))
             self._enrol_at = now + ENROL_SECONDS
         if now >= self._rebalance_at:
-            self._has_others = self._leases.rebalance().alive > 1
+            standing = self._leases.rebalance()
+            self._has_others = standing.alive > 1
             self._rebalance_at = now + REBALANCE_SECONDS
+            self._retire(standing)
         for workspace, (lease, since) in list(self._held.items()):
             if now - since < RENEW_SECONDS:
                 continue
@@ -176,6 +217,19 @@ class FleetLeases:
                 self._held[workspace] = lease, float("inf")
             else:
                 self._held[workspace] = lease, now
+
+    def _retire(self, standing: Standing) -> None:
+        """Let no daemon claim what is no longer in the files of any of them.
+
+        A daemon that still has one in its files enrols it again.
+        """
+        if standing.has_same_files:
+            # Once only: another daemon may run one in its last good form.
+            self._removed |= self._unexplained
+            self._unexplained.clear()
+        if self._removed:
+            self._leases.retire(sorted(self._removed))
+            self._removed.clear()
 
     def _give_all(self) -> None:
         """Give back what ended here; without the database, at the next attempt."""

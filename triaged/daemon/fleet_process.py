@@ -89,7 +89,9 @@ class FleetDaemon:
         self._fatal_error: LedgerError | None = None
         self._lock = make_daemon_lock(settings.ledger, workspace="", since=clock.now())
         # Daemons on one file exclude each other, those on a database share the work.
-        self.metrics.leases = self._leases = make_leases(database, self._lock, clock)
+        self.metrics.leases = self._leases = make_leases(
+            database, self._lock, clock, on_fatal=self._end_with
+        )
         self.fleet = Fleet(
             Shared(
                 clock=clock,

@@ -8,7 +8,7 @@ stopped beyond its lease writes nothing when it wakes. Only the database's clock
 import math
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -36,17 +36,17 @@ _CLAIM: Final = """
 WITH own AS (
     SELECT workspace, due_at, affinity FROM triaged.lease
     WHERE is_enrolled AND due_at <= now() AND until <= now()
-        AND affinity = %(holder)s
+        AND affinity = %(holder)s AND workspace <> ALL(%(unknown)s)
     ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
 ), shared AS (
     SELECT workspace, due_at, affinity FROM triaged.lease
     WHERE is_enrolled AND due_at <= now() AND until <= now()
-        AND affinity <> %(holder)s
+        AND affinity <> %(holder)s AND workspace <> ALL(%(unknown)s)
         AND (affinity = '' OR due_at <= now() - %(shared)s * interval '1 second')
     ORDER BY due_at LIMIT %(room)s FOR UPDATE SKIP LOCKED
 ), late AS (
     SELECT workspace, due_at, affinity FROM triaged.lease
-    WHERE is_enrolled AND until <= now()
+    WHERE is_enrolled AND until <= now() AND workspace <> ALL(%(unknown)s)
         AND due_at <= now() - %(late)s * interval '1 second'
     ORDER BY due_at LIMIT %(free)s FOR UPDATE SKIP LOCKED
 ), due AS (
@@ -95,9 +95,13 @@ UPDATE triaged.lease SET affinity = '' WHERE workspace IN (
 )
 """
 _STANDING: Final = """
+WITH fleet AS (
+    SELECT config_sha256 FROM triaged.daemon WHERE workspace = '' AND NOT once
+        AND seen_at > now() - %(alive)s * interval '1 second'
+)
 SELECT count(*) AS workspaces, count(*) FILTER (WHERE affinity = %(holder)s) AS own,
-    (SELECT count(*) FROM triaged.daemon WHERE workspace = '' AND NOT once
-        AND seen_at > now() - %(alive)s * interval '1 second') AS alive
+    (SELECT count(*) FROM fleet) AS alive,
+    (SELECT count(DISTINCT config_sha256) FROM fleet) <= 1 AS has_same_files
 FROM triaged.lease WHERE is_enrolled
 """
 
@@ -150,11 +154,15 @@ class LeaseDatabase(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How many workspaces there are, how many a daemon has, and its equal share."""
+    """How many workspaces there are, how many a daemon has, and its equal share.
+
+    ``has_same_files``: no daemon that is alive has other fleet files.
+    """
 
     workspaces: int
     own: int
     alive: int
+    has_same_files: bool = True
 
     @property
     def cap(self) -> int:
@@ -211,17 +219,17 @@ class Leases:
         rows = self._database.statement(
             _STANDING, {"holder": self.holder, "alive": ALIVE_SECONDS}
         ).fetchall()
-        self._standing = standing = Standing(
-            rows[0]["workspaces"], rows[0]["own"], rows[0]["alive"]
-        )
+        self._standing = standing = Standing(**rows[0])
         if standing.own > standing.cap:
             surplus = standing.own - standing.cap
             self._database.statement(_SHED, {"holder": self.holder, "surplus": surplus})
-            self._standing = Standing(standing.workspaces, standing.cap, standing.alive)
+            self._standing = replace(standing, own=standing.cap)
         return self._standing
 
-    def claim(self, free: int) -> list[Lease]:
+    def claim(self, free: int, *, unknown: Collection[str] = ()) -> list[Lease]:
         """Claim at most ``free`` workspaces that are due, the longest due first.
+
+        None of those that are ``unknown`` to the holder.
 
         Those that this holder ran last; up to an equal share of all, those of no
         holder and after 15 s those of others; beyond it, those that are very late.
@@ -233,6 +241,7 @@ class Leases:
             _CLAIM,
             {
                 "free": free,
+                "unknown": list(unknown),
                 "room": min(free, max(standing.cap - standing.own, 0)),
                 "holder": self.holder,
                 "seconds": self._seconds,
@@ -301,6 +310,14 @@ class Leases:
             "UPDATE triaged.lease SET due_at = now()"
             " WHERE workspace = %s AND is_enrolled AND due_at > now()",
             (workspace,),
+        )
+
+    def disown(self, workspaces: Sequence[str]) -> None:
+        """Leave some workspaces of this holder to the others, from now on."""
+        self._database.statement(
+            "UPDATE triaged.lease SET affinity = ''"
+            " WHERE workspace = ANY(%s) AND affinity = %s",
+            (list(workspaces), self.holder),
         )
 
     def leave(self) -> None:
