@@ -1,5 +1,7 @@
 """Tests of the ledger in PostgreSQL where it differs from a file."""
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -38,9 +40,45 @@ def beside(url: str) -> Iterator[PostgresDatabase]:
 
 def cut_off(store: PostgresDatabase, beside: PostgresDatabase) -> None:
     """End the store's session, as an administrator or a restart does."""
+    beside.rows("SELECT pg_terminate_backend(?)", (backend_of(store),))
+
+
+def test_a_server_that_no_longer_answers_is_left(url: str) -> None:
+    """The wait of a daemon ends although the connection lives; later all is well."""
+    with closing(PostgresDatabase(url, answer_seconds=1.0)) as store:
+        frozen = backend_of(store)
+        with pytest.raises(LedgerUnavailable), store.transaction("a"):
+            freeze_and_ask(store, frozen)
+
+        assert backend_of(store) != frozen
+
+
+def freeze_and_ask(store: PostgresDatabase, backend: int) -> None:
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        store.row("SELECT 1 AS one")
+    finally:
+        os.kill(backend, signal.SIGCONT)
+
+
+def test_a_long_lock_is_no_lost_connection(store: PostgresDatabase, url: str) -> None:
+    """The server answers, that another process writes."""
+    with (
+        closing(PostgresDatabase(url, busy_seconds=1.2, answer_seconds=2.5)) as waiting,
+        store.exclusive(),
+    ):
+        before = backend_of(waiting)
+        with pytest.raises(LedgerBusy), waiting.transaction("a"):
+            pass
+
+        assert backend_of(waiting) == before
+
+
+def backend_of(store: PostgresDatabase) -> int:
     row = store.row("SELECT pg_backend_pid() AS pid")
     assert row is not None
-    beside.rows("SELECT pg_terminate_backend(?)", (row["pid"],))
+    pid: int = row["pid"]
+    return pid
 
 
 def test_transactions_of_a_workspace_run_one_by_one(url: str) -> None:

@@ -18,6 +18,7 @@ from psycopg import pq
 from psycopg.rows import DictRow
 
 from triaged.errors import LeaseLost, LedgerError, LedgerUnavailable
+from triaged.ledger.answer_limit import AnswerLimit
 from triaged.ledger.database import BUSY_SECONDS, decoding_rows, storable
 from triaged.ledger.leases import Lease
 from triaged.ledger.location import describe_url
@@ -31,6 +32,9 @@ from triaged.ledger.postgres_schema import TABLES, check_version
 RECONNECT_SECONDS: Final = 5.0
 # A process that is stopped inside a transaction must not block the others for longer.
 IDLE_SECONDS: Final = 20.0
+# All waits are in the event loop: for a lock, and beyond it for any answer at all.
+LOCK_SECONDS: Final = 25.0
+ANSWER_SECONDS: Final = 30.0
 _DAMAGED: Final = "restore a backup of the database"
 
 # One round trip. An answer to COMMIT must mean that the row is on disk, whatever the
@@ -78,6 +82,7 @@ class PostgresDatabase:
         *,
         busy_seconds: float = BUSY_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
+        answer_seconds: float = ANSWER_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect, and check that the tables are of a version that this program knows.
@@ -89,10 +94,11 @@ class PostgresDatabase:
         """
         self.location = describe_url(url)
         self._url = url
-        self._busy_seconds = busy_seconds
+        self._busy_seconds = min(busy_seconds, LOCK_SECONDS)
         self._idle_seconds = idle_seconds
         self._monotonic = monotonic
         self._owner = TransactionOwner()
+        self._answer_limit = AnswerLimit(answer_seconds)
         self._leases: dict[str, Lease] = {}
         self._connection: psycopg.Connection[DictRow] | None = None
         self._down: tuple[float, LedgerUnavailable] | None = None
@@ -100,6 +106,10 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the connection."""
+        self._answer_limit.close()
+        self._drop_connection()
+
+    def _drop_connection(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -275,7 +285,7 @@ class PostgresDatabase:
             connection.execute(b"ROLLBACK")
         except psycopg.Error:
             # What cannot be rolled back must not be joined: the server does the rest.
-            self.close()
+            self._drop_connection()
 
     def _run(self, statement: str, values: Sequence[Any]) -> psycopg.Cursor[DictRow]:
         return self._run_native(_translated(statement), storable(values))
@@ -335,8 +345,15 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
         self._owner.check()
+        connection = self._connection
+        limit = (
+            contextlib.nullcontext()
+            if connection is None
+            else self._answer_limit.waiting(connection.fileno)
+        )
         try:
-            yield
+            with limit:
+                yield
         except psycopg.Error as error:
             if self._connection is not None and self._connection.closed:
                 # Also in a transaction: its statements must not go on in another one.
