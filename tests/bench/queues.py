@@ -41,8 +41,8 @@ INTERVAL: Final = 300.0
 CYCLE: Final = 0.05
 AT_ONCE: Final = 100
 # Until the first is due, when all workers have started; and from then on.
-LEAD_SECONDS: Final = 6.0
-WARM_UP_SECONDS: Final = 6.0
+LEAD_SECONDS: Final = 10.0
+WARM_UP_SECONDS: Final = 8.0
 # Of the runs in which a worker is stopped or killed: cycles are long, so that some are
 # open then, and those that run last run again soon.
 LONG_CYCLE: Final = 2.0
