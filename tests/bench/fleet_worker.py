@@ -5,6 +5,7 @@ cycle that begins when it does and how late. LeadLex is a transport in the proce
 """
 
 import asyncio
+import logging
 import signal
 import sys
 import time
@@ -38,6 +39,7 @@ def _started(late: float) -> None:
 async def work(url: str, directory: Path, workspaces: int, interval: float) -> None:
     """Run a daemon's part of the fleet."""
     structlog.configure(processors=[_drop])
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # as the daemon does
     clock, place = SystemClock(), LedgerLocation(directory, url)
     database = open_database(place)
     failures: list[BaseException] = []

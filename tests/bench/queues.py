@@ -226,8 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "engine | workers | late p50 / p99 ms | cycles/s | PostgreSQL CPU % |"
             " commits/s | CPU % / RSS MB a worker | saturated cycles/s | load"
         )
-        for plan in plans:
-            for number in (1, 4):
+        for number in (1, 4):
+            for plan in plans:  # side by side, as the machine may get busier
                 print(costs(server, plan, number, given.seconds), flush=True)
         print(
             f"\none of two stopped beyond {given.lease:g} s, then woken:"
