@@ -37,8 +37,8 @@ TAKEOVER_SECONDS: Final = 130.0
 
 MIN_CYCLES_PER_SECOND: Final = 60.0
 MAX_LATE_SECONDS: Final = 1.0
-# What ran ends with its lease, and is claimed within a second.
-MAX_TAKEOVER_SECONDS: Final = LEASE_SECONDS + 1
+# What ran ends with its lease, and is claimed soon afterwards.
+MAX_TAKEOVER_SECONDS: Final = LEASE_SECONDS + 2
 
 # Each has had a cycle; and the last that ran a workspace has it as its own.
 _SETTLED: Final = """

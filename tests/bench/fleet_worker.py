@@ -24,8 +24,12 @@ from triaged.daemon.internal_errors import InternalErrors
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.opening import make_daemon_lock, open_database
+from triaged.quota import QuotaSettings
 
 TASKS: Final = 30
+# So much that no poll is put off for it.
+DAILY_LIMIT: Final = 100_000_000
+QUOTA: Final = QuotaSettings(minute_limit=100_000, daily_limit=DAILY_LIMIT)
 
 
 def _drop(*_: object) -> Any:
@@ -44,7 +48,7 @@ async def work(url: str, directory: Path, workspaces: int, interval: float) -> N
     database = open_database(place)
     failures: list[BaseException] = []
     with make_daemon_lock(place, workspace="", since=clock.now()) as lock:
-        clients = HttpClients(FakeApi(a_list(TASKS)))
+        clients = HttpClients(FakeApi(a_list(TASKS), limit=DAILY_LIMIT))
 
         async def tick() -> None:
             lock.heartbeat()
@@ -69,7 +73,7 @@ async def work(url: str, directory: Path, workspaces: int, interval: float) -> N
         )
         given = settings_for(workspaces, directory, "http://127.0.0.1:1")
         every = timedelta(seconds=interval)
-        fleet.update(replace(settings, poll_interval=every) for settings in given)
+        fleet.update(replace(s, poll_interval=every, quota=QUOTA) for s in given)
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         await fleet.supervisor.run(stop)
