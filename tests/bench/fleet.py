@@ -78,25 +78,28 @@ def a_list(count: int) -> bytes:
 class FakeApi(httpx.AsyncBaseTransport):
     """Answers each list with the same tasks, as LeadLex does."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, *, limit: int = 10_000) -> None:
+        self._limit = limit
         self._body = body
         self._calls = 0
 
     async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
         self._calls += 1
         await asyncio.sleep(0)  # noqa: TID251 - lets others run, no time passes
-        return httpx.Response(200, headers=headers(self._calls), content=self._body)
+        return httpx.Response(
+            200, headers=headers(self._calls, self._limit), content=self._body
+        )
 
 
-def headers(number: int) -> dict[str, str]:
+def headers(number: int, limit: int = 10_000) -> dict[str, str]:
     """Return the headers of an answer."""
     now = datetime.now(UTC)  # noqa: TID251 - the server's own clock
     return {
         "Content-Type": "application/json",
         "Date": format_datetime(now, usegmt=True),
         "X-Request-ID": f"req_{number:012d}",
-        "X-RateLimit-Limit": "10000",
-        "X-RateLimit-Remaining": "9000",
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(limit * 9 // 10),
     }
 
 

@@ -136,7 +136,7 @@ def work(url: str, name: str, *, interval: float, seconds: float) -> None:
         while time.monotonic() < until:
             if time.monotonic() >= beat:
                 beat = time.monotonic() + 1
-                _register(database, name)
+                register(database, name)
                 leases.rebalance()
             claimed = leases.claim(BATCH)
             late += _lateness(database, claimed)
@@ -148,7 +148,8 @@ def work(url: str, name: str, *, interval: float, seconds: float) -> None:
     print(*(f"{each:.1f}" for each in late))
 
 
-def _register(database: PostgresDatabase, name: str) -> None:
+def register(database: PostgresDatabase, name: str) -> None:
+    """Tell that this process is alive, as a daemon does."""
     database.statement(
         "INSERT INTO triaged.daemon"
         " VALUES (%s, '', '1', 'h', 1, false, now(), now(), '')"
