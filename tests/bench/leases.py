@@ -101,7 +101,9 @@ def run(
     """Let processes share workspaces for a while; return how late each cycle began."""
     url = server.url(server.new_database(), tcp=True)
     with closing(PostgresDatabase(url)) as database:
-        Leases(database, "bench").enrol([f"w{n:05}" for n in range(workspaces)])
+        Leases(database, "bench").enrol(
+            {f"w{n:05}": timedelta(0) for n in range(workspaces)}
+        )
         database.statement(
             "UPDATE triaged.lease SET due_at = clock_timestamp()"
             " + random() * %s * interval '1 second'",

@@ -97,7 +97,7 @@ def _writes(
 
 async def _enrol_leases(url: str, dues: Mapping[str, float]) -> None:
     with closing(PostgresDatabase(url)) as database:
-        Leases(database, "bench").enrol(list(dues))
+        Leases(database, "bench").enrol(dict.fromkeys(dues, timedelta(0)))
         database.statement(
             "UPDATE triaged.lease SET due_at = to_timestamp(due)"
             " FROM unnest(%s::text[], %s::float8[]) AS given (name, due)"

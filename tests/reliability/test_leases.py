@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -107,7 +108,9 @@ def ledger(postgres: PostgresServer) -> str:
     url = postgres.url(name)
     postgres.run(TABLES, database=name)
     database = PostgresDatabase(url)
-    Leases(database, "test").enrol([f"w{n:02}" for n in range(WORKSPACES)])
+    Leases(database, "test").enrol(
+        {f"w{n:02}": timedelta(0) for n in range(WORKSPACES)}
+    )
     database.close()
     return url
 

@@ -1,6 +1,6 @@
 """Which workspaces a daemon claims, where several share a ledger."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -52,6 +52,10 @@ def a_daemon(
     return FleetLeases(database, name, clock, on_fatal=on_fatal or _fail)
 
 
+def due(names: Iterable[str]) -> dict[str, timedelta]:
+    return dict.fromkeys(names, timedelta(0))
+
+
 def _fail(error: LedgerError) -> None:
     pytest.fail(str(error))
 
@@ -73,7 +77,7 @@ def test_a_workspace_is_run_by_one_and_comes_back(
     """What is claimed is no longer due; given back, it is due when that was asked."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a", "b"])
+    leases.follow(due(["a", "b"]))
     first, again = claimed(leases), claimed(leases)
     is_held = database.has_lease("a")
     leases.give("a", timedelta(0))
@@ -90,8 +94,8 @@ def test_a_workspace_of_other_files_is_given_back(
     """A daemon whose files lack a workspace leaves it to one that knows it."""
     register(database, "old", "new")
     new, old = a_daemon(database, "new", clock), a_daemon(database, "old", clock)
-    new.follow(["a", "b"])
-    old.follow(["a"])
+    new.follow(due(["a", "b"]))
+    old.follow(due(["a"]))
     new.claim(0)
 
     assert claimed(old) == ["a"]
@@ -104,7 +108,7 @@ def test_out_of_reach_it_leaves_to_others_and_probes(
     """After so many failures in a row it tries one workspace now and then."""
     register(database, "one", "two")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a", "b", "c"])
+    leases.follow(due(["a", "b", "c"]))
     with capture_logs() as logs:
         leases.claim(0)
         for _ in range(UNREACHABLE_CYCLES):
@@ -126,7 +130,7 @@ def test_alone_it_goes_on(database: PostgresDatabase, clock: ManualClock) -> Non
     """Without another daemon there is no one to leave workspaces to."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a", "b"])
+    leases.follow(due(["a", "b"]))
     leases.claim(0)
     for _ in range(UNREACHABLE_CYCLES):
         leases.note_reached(is_reached=False)
@@ -140,7 +144,7 @@ def test_a_long_cycle_keeps_its_lease_until_it_is_lost(
     """It is renewed now and then; one that has ended is counted once."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a"])
+    leases.follow(due(["a"]))
     leases.claim(1)
     clock.advance(timedelta(seconds=RENEW_SECONDS))
     leases.claim(0)
@@ -159,7 +163,7 @@ def test_without_the_database_nothing_is_claimed(
     """It is told once that it is away, and once that it is back."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a"])
+    leases.follow(due(["a"]))
     with capture_logs() as logs:
         with postgres.away():
             away = [leases.claim(1), leases.claim(1)]
@@ -177,7 +181,7 @@ def test_what_ended_meanwhile_is_given_back_later(
     """A cycle that ends while the database is away is due again after its delay."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a", "b"])
+    leases.follow(due(["a", "b"]))
     leases.claim(2)
     with postgres.away():
         leases.give("a", timedelta(0))
@@ -201,7 +205,7 @@ def test_what_has_just_ended_can_be_made_due(
     """Changed settings are used at once, although the cycle has just ended."""
     register(database, "one")
     leases = a_daemon(database, "one", clock)
-    leases.follow(["a"])
+    leases.follow(due(["a"]))
     leases.claim(1)
     leases.give("a", HOUR)
     leases.hasten("a")
@@ -215,12 +219,24 @@ def test_at_a_shutdown_everything_is_left(
     """Another daemon may take it at once."""
     register(database, "one", "two")
     one, two = a_daemon(database, "one", clock), a_daemon(database, "two", clock)
-    one.follow(["a"])
-    two.follow(["a"])
+    one.follow(due(["a"]))
+    two.follow(due(["a"]))
     one.claim(1)
     one.leave()
 
     assert claimed(two) == ["a"]
+
+
+def test_first_polls_are_spread(database: PostgresDatabase, clock: ManualClock) -> None:
+    """A new workspace is due after its delay; one that is known, when it was before."""
+    register(database, "one")
+    leases = a_daemon(database, "one", clock)
+    leases.follow(due(["a"]))
+    leases.claim(0)
+    leases.follow({"a": HOUR, "b": HOUR})
+
+    assert claimed(leases) == ["a"]
+    assert enrolled(database) == ["a", "b"]
 
 
 def test_older_files_hold_up_no_workspace(
@@ -229,8 +245,8 @@ def test_older_files_hold_up_no_workspace(
     """What only new files have is left to the other daemon at once, and for good."""
     register(database, "old", "new")
     old, new = a_daemon(database, "old", clock), a_daemon(database, "new", clock)
-    new.follow(["a", "b", "c"])
-    old.follow(["a"])
+    new.follow(due(["a", "b", "c"]))
+    old.follow(due(["a"]))
     new.claim(0)
     first = claimed(old, 1)
     found = claimed(new)
@@ -250,16 +266,16 @@ def test_a_removed_workspace_is_no_longer_shared(
     register(database, "one", "two")
     one, two = a_daemon(database, "one", clock), a_daemon(database, "two", clock)
     for daemon in (one, two):
-        daemon.follow(["a", "b"])
+        daemon.follow(due(["a", "b"]))
         daemon.claim(0)
-    one.follow(["a"])
+    one.follow(due(["a"]))
     clock.advance(timedelta(seconds=REBALANCE_SECONDS))
     one.claim(0)
     after_one = enrolled(database)
     clock.advance(timedelta(seconds=ENROL_SECONDS))
     two.claim(0)
     meanwhile = enrolled(database)
-    two.follow(["a"])
+    two.follow(due(["a"]))
     clock.advance(timedelta(seconds=REBALANCE_SECONDS))
     two.claim(0)
 
@@ -278,10 +294,10 @@ def test_what_no_daemon_knows_is_retired(
             "UPDATE triaged.daemon SET config_sha256 = 'x' WHERE name = 'two'"
         )
     one = a_daemon(database, "one", clock)
-    one.follow(["a", *(f"old{n}" for n in range(70))])
+    one.follow(due(["a", *(f"old{n}" for n in range(70))]))
     one.claim(0)
     restarted = a_daemon(database, "one", clock)
-    restarted.follow(["a"])
+    restarted.follow(due(["a"]))
     found = claimed(restarted, 4)
     clock.advance(timedelta(seconds=REBALANCE_SECONDS))
     restarted.claim(0)
@@ -298,7 +314,7 @@ def test_what_does_not_pass_ends_the_daemon(
     fatal: list[LedgerError] = []
     with closing(PostgresDatabase(url)) as database:
         leases = a_daemon(database, "one", clock, fatal.append)
-        leases.follow(["a"])
+        leases.follow(due(["a"]))
         database.statement("ALTER TABLE triaged.lease RENAME TO elsewhere")
         found = leases.claim(1)
         database.statement("ALTER TABLE triaged.elsewhere RENAME TO lease")

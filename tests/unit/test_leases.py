@@ -73,7 +73,7 @@ def fleet(database: PostgresDatabase, number: int, *daemons: str) -> list[Leases
     """Enrol workspaces that are due, and daemons that know of each other."""
     register(database, *daemons)
     found = [Leases(database, name) for name in daemons]
-    found[0].enrol([f"w{n:02}" for n in range(number)])
+    found[0].enrol({f"w{n:02}": NOW for n in range(number)})
     for leases in found:
         leases.rebalance()
     return found
@@ -148,7 +148,7 @@ def test_a_dismissal_leaves_only_if_the_lease_outlasts_it(
     lease = leases.claim_one("a")
     assert lease is not None
     database.use_lease(lease)
-    age(other, 29)
+    age(other, 24)
     ledger.verify()
     age(other, 2)
     with pytest.raises(LeaseLost):
@@ -191,7 +191,7 @@ def test_enrolling_again_changes_nothing(database: PostgresDatabase) -> None:
     """A daemon that starts takes nothing from those that run."""
     (leases,) = fleet(database, 2, "us")
     held = leases.claim(2)
-    Leases(database, "them").enrol(["w00", "w01"])
+    Leases(database, "them").enrol({"w00": NOW, "w01": NOW})
     for lease in held:
         leases.renew(lease)
 

@@ -100,7 +100,7 @@ async def test_a_cycle_whose_lease_ends_sends_nothing(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("seconds", "leaves"), [(25, True), (35, False), (95, False)])
+@pytest.mark.parametrize(("seconds", "leaves"), [(20, True), (30, False), (95, False)])
 async def test_a_dismissal_needs_a_lease_that_outlasts_it(
     harness: TriageHarness,
     later: Callable[[float], None],

@@ -120,8 +120,6 @@ class Fleet:
         What a workspace that was removed or changed has not sent yet is not sent.
         """
         wanted = {settings.workspace: settings for settings in workspaces}
-        if self.shared.leases is not None:
-            self.shared.leases.follow(wanted)
         for name in [name for name in self.members if name not in wanted]:
             self.supervisor.remove(name)
             self.members.pop(name).close()
@@ -129,14 +127,18 @@ class Fleet:
         new = [settings for name, settings in wanted.items() if self._is_new(settings)]
         # By a hash: names in a row often share a server.
         new.sort(key=lambda settings: crc32(settings.workspace.encode()))
+        offsets = dict.fromkeys(wanted, timedelta(0))
         for number, settings in enumerate(new):
             spread = len(new) * _FIRST_POLL_SPACING
             offset = min(spread, settings.poll_interval) * number / len(new)
+            offsets[settings.workspace] = offset
             member = Member(self, settings)
             self.members[settings.workspace] = member
             self.supervisor.add(
                 settings.workspace, member, self.shared.clock.now() + offset
             )
+        if self.shared.leases is not None:
+            self.shared.leases.follow(offsets)
 
     def save_state(self, name: str, state: Mapping[str, Any], at: datetime) -> None:
         """Keep what a workspace has to show until ``store_states``."""

@@ -5,7 +5,7 @@ the database nothing is claimed, and what was claimed ends with its lease.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -74,7 +74,7 @@ class FleetLeases:
         self._on_fatal = on_fatal
         self._leases = Leases(database, holder)
         self._clock = clock
-        self._wanted: frozenset[str] = frozenset()
+        self._wanted: Mapping[str, timedelta] = {}
         self._held: dict[str, tuple[Lease, float]] = {}
         # What has ended here, and when it is due again by the monotonic clock.
         self._given: list[tuple[Lease, float]] = []
@@ -91,12 +91,14 @@ class FleetLeases:
         self.lost = 0
         self.fenced = 0
 
-    def follow(self, workspaces: Iterable[str]) -> None:
-        """Take part in running these workspaces, and in no others."""
-        wanted = frozenset(workspaces)
-        self._removed |= self._wanted - wanted
-        self._removed -= wanted
-        self._wanted = wanted
+    def follow(self, workspaces: Mapping[str, timedelta]) -> None:
+        """Take part in running these workspaces, and in no others.
+
+        One that no daemon has had yet is first polled after its delay.
+        """
+        self._removed |= self._wanted.keys() - workspaces.keys()
+        self._removed -= workspaces.keys()
+        self._wanted = dict(workspaces)
         self._unknown.clear()
         self._unexplained.clear()
         self._enrol_at = 0.0
@@ -199,7 +201,7 @@ class FleetLeases:
     def _keep_up(self, now: float) -> None:
         """Enrol what is new, count the daemons, and renew the leases of long cycles."""
         if now >= self._enrol_at:
-            self._leases.enrol(sorted(self._wanted))
+            self._leases.enrol(self._wanted)
             self._enrol_at = now + ENROL_SECONDS
         if now >= self._rebalance_at:
             standing = self._leases.rebalance()
