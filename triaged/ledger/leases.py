@@ -29,7 +29,7 @@ AFFINITY_SECONDS: Final = 15.0
 # A workspace that is later than this is taken by any daemon, however many it has.
 LATE_SECONDS: Final = 60.0
 # A daemon that was not seen for this long does not count.
-ALIVE_SECONDS: Final = 45.0
+ALIVE_SECONDS: Final = 25.0
 
 # Of those that this holder may have, the longest due first: a daemon with much to do
 # never puts off the others' workspaces for its own.
