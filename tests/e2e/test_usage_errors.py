@@ -273,8 +273,10 @@ def test_wrong_rules_stop_what_would_use_them(command: CommandLine, use: str) ->
 def test_an_empty_state_directory_is_nothing_to_fear(command: CommandLine) -> None:
     """What only reads says that there is nothing yet, and makes nothing."""
     history = command.run("history", "--format", "json")
+    observed = command.run("history", "--observed", "--format", "csv")
     budget = command.run("budget", "--format", "json")
 
+    assert observed.out.startswith("task_id,rule,reason,kind,observed_at,")
     assert (history.code, history.json) == (0, [])
     assert "no ledger in state yet" in history.err
     assert (budget.code, budget.json["now"]) == (0, None)

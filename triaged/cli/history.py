@@ -104,7 +104,7 @@ def history(
     moment = _parse_since(since)
     if not settings.ledger.may_exist():
         notice(f"no ledger in {settings.state_dir} yet")
-        _print([], form, _FIELDS, lambda: echo("0 dismissals."))
+        _print_nothing(form, observed=observed)
         return
     with open_ledger(settings) as ledger:
         task_id = None if task is None else _whole_id(task, ledger)
@@ -133,6 +133,14 @@ def _show_apart(
     from triaged.cli.history_holds import show_held  # noqa: PLC0415
 
     show_held(settings, as_json=as_json)
+
+
+def _print_nothing(form: Format, *, observed: bool) -> None:
+    from triaged.cli import history_observed  # noqa: PLC0415 - starts are faster
+
+    columns: Collection[str] = history_observed.COLUMNS if observed else _FIELDS
+    what = "observations" if observed else "dismissals"
+    _print([], form, columns, lambda: echo(f"0 {what}."))
 
 
 def _show_observed(

@@ -100,7 +100,7 @@ async def _review(
                 listed_at=listed.requested_at or now,
                 while_paused=while_paused,
             ),
-            followed().ruleset.sha256,
+            rules.ruleset.sha256,
         )
         with cbreak_mode():
             await session.go(_from_mark(workspace, pending))
