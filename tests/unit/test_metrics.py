@@ -222,9 +222,9 @@ def test_a_reload_is_shown(*, good: bool) -> None:
     """A refused file shows at once, and the time of the last good one stays."""
     metrics = Metrics("acme")
     metrics.rules_loaded(T0)
-    if not good:
-        metrics.rules_rejected()
-    registry = exported(metrics)
+    health = a_snapshot().health
+    health.rules_rejected = None if good else "rules.yaml:1:1: wrong"
+    registry = exported(metrics, health=health)
 
     at = "triaged_config_last_reload_success_timestamp_seconds"
     assert value(registry, "triaged_config_last_reload_successful") == good
