@@ -37,6 +37,25 @@ def cut(proxy: TcpProxy) -> None:
     proxy.cut()
 
 
+def test_a_ledger_that_is_away_is_asked_seldom(
+    tmp_path: Path, postgres: PostgresServer, proxy: TcpProxy
+) -> None:
+    """An attempt can take long, so the next requests do without; then it is found."""
+    name, clock = postgres.new_database(), ManualClock()
+    url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{name}"
+    reader = FleetReader(LedgerLocation(tmp_path, url), clock)
+    proxy.accepts = False
+    reader.read()
+    proxy.accepts = True
+    reader.read()
+    soon = reader.problem
+    clock.advance(timedelta(seconds=5))
+    reader.read()
+
+    assert soon is not None
+    assert reader.problem is None
+
+
 def test_what_was_read_last_is_kept(
     tmp_path: Path, postgres: PostgresServer, proxy: TcpProxy
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
+from typing import Final
 
 from triaged.clock import Clock
 from triaged.daemon.snapshot import LiveState, with_totals
@@ -10,6 +11,9 @@ from triaged.ledger.fleet_views import FleetFlags, FleetTotals, FleetViews
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.opening import open_read_only
 from triaged.ledger.views import LedgerTotals, LedgerViews
+
+# An attempt may take seconds, in which all other requests wait.
+_AGAIN_SECONDS: Final = 5.0
 
 
 class FleetReader:
@@ -25,7 +29,7 @@ class FleetReader:
         )
         self.sums: FleetTotals | None = None
         self._totals: dict[str, LedgerTotals] = {}
-        self._read_at = float("-inf")
+        self._read_at = self._again_at = float("-inf")
         self._place = place
         self._clock = clock
 
@@ -37,8 +41,10 @@ class FleetReader:
     def read(self, workspaces: Iterable[str] = (), *, sums: bool = False) -> None:
         """Read the flags, and the totals of some workspaces or the sums of all.
 
-        One connection for all of it: each attempt may take seconds.
+        One connection for all of it, and no other soon after one that failed.
         """
+        if self._clock.monotonic() < self._again_at:
+            return
         try:
             with contextlib.closing(open_read_only(self._place)) as database:
                 views = FleetViews(database)
@@ -49,6 +55,7 @@ class FleetReader:
                     self._totals[name] = LedgerViews(database, name).totals()
         except LedgerUnavailable as error:
             self.problem = str(error)
+            self._again_at = self._clock.monotonic() + _AGAIN_SECONDS
             return
         self.problem, self._read_at = None, self._clock.monotonic()
 
