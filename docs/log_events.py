@@ -53,7 +53,7 @@ LOG_EVENTS: Final = {
     "rules.rejected": "The changed rules file is wrong; the old rules stay.",
     "rules.reloaded": "The changed rules file is in force.",
     "rules.restored": "The rules file is again the one in force.",
-    "rules.warning": "A warning about the rules file, at the start.",
+    "rules.warning": "A warning about the rules file, when it is first loaded.",
     "task.dismissed": "LeadLex confirmed a dismissal.",
     "task.vetoed": "A person kept a task on the page; `by` tells who.",
     "workspace.changed": "The settings of a workspace of the fleet have changed.",

@@ -69,7 +69,7 @@ STATES: Final = {
         "Tasks that the rules match",
         "good",
         broken_rules=True,
-        notice="The rules file on disk was rejected",
+        notice="A file on disk was rejected",
     ),
     "paused-dry-run": State(
         "paused",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import RULES, Program, a_listed, eventually
+from tests.e2e.harness import RULES, Program, RunningDaemon, a_listed, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from tests.webhook_server import webhook_server
 from triaged.sandbox.settings import SandboxSettings
@@ -169,6 +169,45 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
         assert "workspace corp" in paused.stdout
         assert unknown.returncode == 78
         assert daemon.end() == 0
+
+
+def test_files_that_are_not_in_force_raise_the_alarm(fleet: FleetProgram) -> None:
+    """The daemon goes on, and metric, readiness and commands say why and for whom."""
+    with fleet.program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=3)
+        eventually(lambda: set(fleet.states().values()) == {"working"})
+        good = reloaded(daemon)
+        (fleet.directory / "fleet.yaml").write_text("")
+        daemon.wait_for("fleet.rejected")
+        empty, ready = reloaded(daemon), daemon.get("/readyz")
+        table, rows = fleet.program.run("workspaces"), fleet.program.json("workspaces")
+        page = daemon.get("/workspaces/acme").text
+        fleet.write_fleet(*NAMES)
+        daemon.wait_for("fleet.restored")
+        restored = reloaded(daemon)
+        (fleet.directory / "rules.yaml").write_text("version: 7")
+        daemon.wait_for("rules.rejected")
+        wrong, told = reloaded(daemon), fleet.program.json("workspaces")
+
+        assert (good, empty, restored, wrong) == ({1}, {0}, {1}, {0})
+        assert ready.status_code == 200
+        assert "fleet.yaml:1:1" in ready.json()["rules_rejected"]
+        assert table.returncode == 0
+        assert "3 workspaces: 3 working. 3 in an earlier form" in table.stdout
+        for row in rows:
+            assert (row["state"], row["error"]) == ("working", row["rejected"])
+            assert "fleet.yaml:1:1" in row["error"]
+        assert "fleet.yaml:1:1" in page
+        for row in told:
+            assert row["state"] == "working"
+            assert "rules.yaml:1:" in row["error"]
+        assert daemon.end() == 0
+
+
+def reloaded(daemon: RunningDaemon) -> set[float]:
+    """Return whether the files of the workspaces are in force as they are now."""
+    name = "triaged_config_last_reload_successful"
+    return {daemon.metric(name, workspace=workspace) for workspace in NAMES}
 
 
 def test_the_fleet_changes_while_it_runs(fleet: FleetProgram) -> None:

@@ -12,6 +12,7 @@ from tests.e2e.harness import Program, RunningDaemon, a_listed, eventually
 from tests.postgres import PostgresServer
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.sandbox.settings import SandboxSettings
+from triaged.triage.fleet_state import WorkspaceState
 
 COUNT = 12
 SETTINGS = SandboxSettings(
@@ -136,6 +137,50 @@ def test_a_pause_of_all_reaches_every_daemon(
 
     assert done.returncode == 0, done.stderr
     assert asked(sandbox) == {}
+
+
+def test_a_daemon_outlives_its_database(
+    program: Program, sandbox: RunningSandbox, postgres: PostgresServer
+) -> None:
+    """While it is away metrics go on, all else says so, and no error is counted."""
+    counted = {"workspace": "w1", "rule": "clutter"}
+    with program.daemon() as daemon:
+        add_everywhere(sandbox, "a")
+        eventually(lambda: pending(sandbox) == 0)
+        eventually(lambda: daemon.get("/readyz").status_code == 200)
+        before = daemon.metric("triaged_dismissals_total", **counted)
+        with postgres.away():
+            daemon.wait_for("ledger.unavailable")
+            ready, alive = daemon.get("/readyz"), daemon.get("/healthz").status_code
+            meanwhile = daemon.metric("triaged_dismissals_total", **counted)
+            states = states_of(daemon)
+            own = daemon.get("/metrics?workspace=w1")
+            pages = [daemon.get(path) for path in ("/", "/workspaces/w1")]
+        daemon.wait_for("ledger.available")
+        add_everywhere(sandbox, "b")
+        eventually(lambda: pending(sandbox) == 0, 60)
+        eventually(lambda: daemon.get("/readyz").status_code == 200)
+        errors = daemon.metric("triaged_internal_errors_total", where="page")
+        survived = daemon.named("internal_error.survived")
+        code = daemon.end()
+
+    assert ready.status_code == 503
+    assert "the ledger cannot be used" in ready.json()["reasons"][0]
+    assert (alive, own.status_code, meanwhile) == (200, 200, before)
+    assert before == 1
+    assert states == {"failing": COUNT}
+    for page in pages:
+        assert (page.status_code, page.text[:25]) == (503, "the ledger cannot be used")
+    assert (errors, survived, code) == (0, [], 0)
+
+
+def states_of(daemon: RunningDaemon) -> dict[str, float]:
+    """Return how many workspaces are in each state of which there are any."""
+    counted = {
+        state: daemon.metric("triaged_workspaces", state=state)
+        for state in WorkspaceState
+    }
+    return {state: number for state, number in counted.items() if number}
 
 
 def test_commands_show_who_runs_what(program: Program) -> None:

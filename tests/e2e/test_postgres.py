@@ -35,13 +35,18 @@ def test_a_daemon_outlives_its_database(
             away = daemon.get("/readyz")
             alive = daemon.get("/healthz").status_code
             metrics = daemon.metric("triaged_dismissals_total", rule="clutter")
+            page = daemon.get("/")
             meanwhile = sandbox.world.call_counts.total(), dismissed(sandbox)
         daemon.wait_for("ledger.available")
         eventually(lambda: dismissed(sandbox) == 3)
         eventually(lambda: daemon.get("/readyz").status_code == 200)
+        survived = daemon.named("internal_error.survived")
         code = daemon.end()
 
     assert away.status_code == 503
+    assert page.status_code == 503
+    assert "the ledger cannot be used" in page.text
+    assert survived == []
     assert "the ledger cannot be used" in away.json()["reasons"][0]
     assert (alive, metrics, meanwhile) == (200, before, (calls, 1))
     assert code == 0

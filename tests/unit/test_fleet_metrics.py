@@ -57,7 +57,9 @@ def a_workspace(name: str, *, cycles: int) -> tuple[Metrics, CycleReport]:
 def test_sums_are_those_of_all_workspaces() -> None:
     """Counters, tasks and histograms add up; no series names a workspace or a rule."""
     members = [a_workspace("a", cycles=1), a_workspace("b", cycles=3)]
-    found = values(collect_sums(members, TOTALS, {Where.LOG: 2}, dry_run=False))
+    found = values(
+        collect_sums(members, TOTALS, {Where.LOG: 2}, dry_run=False, is_rejected=False)
+    )
 
     assert found["triaged_cycles_total", (("result", "ok"),)] == 4
     assert found["triaged_tasks_pending", (("type", "prospect_search"),)] == 6
@@ -71,6 +73,7 @@ def test_sums_are_those_of_all_workspaces() -> None:
     assert found["triaged_dismissals_total", (("reason", "testing"),)] == 7
     assert found["triaged_dismissals_unresolved", ()] == 1
     assert found["triaged_internal_errors_total", (("where", "log"),)] == 2
+    assert found["triaged_config_last_reload_successful", ()] == 1
     labels = {label for _, pairs in found for label, _ in pairs}
     assert labels.isdisjoint({"workspace", "rule"})
 
@@ -82,7 +85,7 @@ def test_an_empty_fleet_has_all_series() -> None:
     fleet.lateness.observe(0.3)
     late = values(fleet.collect({}))
     none = replace(TOTALS, attempts={}, dismissals={})
-    sums = values(collect_sums([], none, {}, dry_run=True))
+    sums = values(collect_sums([], none, {}, dry_run=True, is_rejected=False))
 
     for state in WorkspaceState:
         expected = 1 if state is WorkspaceState.PAUSED else 0
@@ -95,3 +98,21 @@ def test_an_empty_fleet_has_all_series() -> None:
     assert sums["triaged_dismissal_attempts_total", (("outcome", "confirmed"),)] == 0
     assert sums["triaged_dismissals_total", (("reason", "not_relevant"),)] == 0
     assert sums["triaged_dry_run", ()] == 1
+
+
+def test_sums_without_the_ledger() -> None:
+    """Its counters are left out, rather than set to zero; all else goes on."""
+    members = [a_workspace("a", cycles=1)]
+    found = values(collect_sums(members, None, {}, dry_run=False, is_rejected=True))
+
+    names = {name for name, _ in found}
+    assert found["triaged_cycles_total", (("result", "ok"),)] == 1
+    assert found["triaged_config_last_reload_successful", ()] == 0
+    assert names.isdisjoint(
+        {
+            "triaged_dismissals_total",
+            "triaged_observed_total",
+            "triaged_dismissal_attempts_total",
+            "triaged_dismissals_unresolved",
+        }
+    )

@@ -61,6 +61,25 @@ async def test_many_have_sums(tmp_path: Path) -> None:
     assert "w002" not in idle
 
 
+async def test_files_that_are_not_in_force(tmp_path: Path) -> None:
+    """The sum, one's own series and readiness tell; what runs goes on."""
+    name = "triaged_config_last_reload_successful"
+    async with served(tmp_path, MAX_DETAILED + 1) as (rig, url):
+        good = (await get(f"{url}/metrics")).text
+        rig.fleet.members["w001"].files_rejected = "fleet.yaml:1:1: wrong\nmore"
+        summed = (await get(f"{url}/metrics")).text
+        own = (await get(f"{url}/metrics?workspace=w001")).text
+        ready = await get(f"{url}/readyz")
+        page = (await get(f"{url}/?q=w001")).text
+
+    assert f"{name} 1.0" in good
+    assert f"{name} 0.0" in summed
+    assert f'{name}{{workspace="w001"}} 0.0' in own
+    assert (ready.status_code, ready.json()["reasons"]) == (200, [])
+    assert ready.json()["rules_rejected"] == "fleet.yaml:1:1: wrong\nmore"
+    assert "fleet.yaml:1:1: wrong" in page
+
+
 async def test_pages_of_many(tmp_path: Path) -> None:
     """The table is paged; each workspace has a page, also before its first cycle."""
     async with served(tmp_path, 101) as (_, url):

@@ -1,6 +1,7 @@
 """The workspaces in force: changes are taken, and what is bad replaces nothing."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -229,6 +230,60 @@ def test_a_bad_file_keeps_its_workspaces(
 
     assert watch.look() == ([], ["gamma"], [])
     assert watch.running == ["acme", "beta", "gamma"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "concerned"),
+    [
+        ("", ["acme", "beta"]),
+        ("version: 1\0", ["acme", "beta"]),
+        (None, ["acme", "beta", "gamma"]),
+        (GOOD + "  - nonsense\n", ["acme", "beta"]),
+        (
+            fleet(entry("acme", ", api_url: 'http://x.example'"), entry("beta")),
+            ["acme"],
+        ),
+        (fleet(entry("acme", ", rules: [none.yaml]"), entry("beta")), ["acme"]),
+        (fleet(entry("acme"), entry("acme"), entry("beta")), ["acme"]),
+        (
+            fleet(entry("acme"), "  - {name: beta, key: {env: ACME_KEY}}\n"),
+            ["acme", "beta"],
+        ),
+    ],
+    ids=["empty", "nul", "gone", "entry", "url", "rules", "name", "key"],
+)
+def test_what_is_not_in_force_is_known_by_name(
+    watch: Watch, bad: str | None, concerned: list[str]
+) -> None:
+    """Each workspace that may be meant is told, with file, line and column."""
+    watch.write(fleet(entry("gamma")), "gamma.fleet.yaml")
+    watch.look()
+    before = watch.watcher.not_in_force()
+    if bad is None:
+        for path in watch.directory.glob("*fleet.yaml"):
+            path.unlink()
+    else:
+        watch.write(bad)
+    watch.look()
+    told = watch.watcher.not_in_force()
+    logged = [line for each in watch.events for line in each.get("problems", ())]
+
+    assert before == dict.fromkeys(["acme", "beta", "gamma"])
+    assert sorted(name for name, problem in told.items() if problem) == concerned
+    assert logged
+    for line in [*logged, *(told[name] for name in concerned)]:
+        assert bad is None or re.match(r".*fleet\.yaml:\d+:\d+: \S", str(line))
+
+
+def test_a_new_file_that_is_wrong_concerns_all(watch: Watch) -> None:
+    """It is not known whom it describes, and somebody has to be told."""
+    watch.write("version: 7\n", "new.fleet.yaml")
+    watch.look()
+
+    assert all(
+        "new.fleet.yaml" in str(p) for p in watch.watcher.not_in_force().values()
+    )
+    assert len(watch.watcher.not_in_force()) == 2
 
 
 def test_a_file_that_is_deleted_ends_its_workspaces(watch: Watch) -> None:

@@ -13,6 +13,7 @@ from triaged.daemon.exposition import collect, make_registry
 from triaged.daemon.health import Health
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics
+from triaged.daemon.snapshot import LiveState
 from triaged.leadlex.models import ApiCall
 from triaged.ledger import Ledger
 from triaged.ledger.location import LedgerLocation
@@ -222,10 +223,23 @@ def test_a_reload_is_shown(*, good: bool) -> None:
     """A refused file shows at once, and the time of the last good one stays."""
     metrics = Metrics("acme")
     metrics.rules_loaded(T0)
-    if not good:
-        metrics.rules_rejected()
-    registry = exported(metrics)
+    health = a_snapshot().health
+    health.rules_rejected = None if good else "rules.yaml:1:1: wrong"
+    registry = exported(metrics, health=health)
 
     at = "triaged_config_last_reload_success_timestamp_seconds"
     assert value(registry, "triaged_config_last_reload_successful") == good
     assert value(registry, at) == T0.timestamp()
+
+
+def test_without_the_ledger_its_series_are_left_out() -> None:
+    """A counter that fell to zero would look like events once the ledger is back."""
+    known = a_snapshot(ruleset=ruleset())
+    names = LiveState.__dataclass_fields__
+    live = LiveState(**{name: getattr(known, name) for name in names})
+    registry = make_registry(lambda: collect([(Metrics("acme"), live)]), process=False)
+
+    assert value(registry, "triaged_quota_limit") == 100
+    assert value(registry, "triaged_cycles_total", result="ok") == 0
+    for name in ("dismissals_unresolved", "paused", "breaker_open"):
+        assert value(registry, f"triaged_{name}") is None

@@ -404,7 +404,7 @@ def test_the_condition_of_a_daemon_is_in_sentences() -> None:
         problems=[
             "Not ready: LeadLex refuses the API key.",
             "Not ready: no cycle has succeeded yet.",
-            "The changed rules file was rejected, and the old rules stay: a: no b: no",
+            "A changed file was rejected; what was loaded before stays: a: no b: no",
         ],
     )
     assert condition_of(health, SEVEN, monotonic=50.0).is_cycle_due

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.clocks import ManualClock
 from triaged.daemon import rules_pool
@@ -92,6 +93,31 @@ def test_a_file_that_cannot_be_used_costs_its_users(pool: Pool) -> None:
 
     assert shared.rules.ruleset.rules[0].name == "clutter"
     assert shared.rejected is not None
+
+
+def test_log_lines_name_the_files_and_no_workspace(pool: Pool) -> None:
+    """Rules are shared, so what is wrong with them is no single workspace's."""
+    paths = pool.file("a.yaml")
+    contextvars = structlog.contextvars
+    with structlog.testing.capture_logs([contextvars.merge_contextvars]) as logs:
+        with contextvars.bound_contextvars(workspace="one", cycle="c"):
+            pool.pool.use(paths, "one", Metrics("one"))
+        pool.file("a.yaml", RULES.replace("observe", "'off'"))
+        pool.look(3 * LOOK_SECONDS)
+        pool.file("a.yaml", "version: 2")
+        pool.look(3 * LOOK_SECONDS)
+        pool.file("a.yaml", RULES.replace("observe", "'off'"))
+        pool.look(3 * LOOK_SECONDS)
+
+    assert list(dict.fromkeys(event["event"] for event in logs)) == [
+        "rules.warning",
+        "rules.reloaded",
+        "rules.rejected",
+        "rules.restored",
+    ]
+    for event in logs:
+        assert event["file"] == str(paths[0])
+        assert not {"workspace", "cycle"} & event.keys()
 
 
 def test_what_none_uses_is_forgotten(pool: Pool) -> None:

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +16,8 @@ from triaged.cli.fleet_choice import fleet_directory, has_labels, parse_labels
 from triaged.cli.options import Format, with_format, with_settings
 from triaged.cli.output import echo, echo_json, print_table
 from triaged.clock import SystemClock
+from triaged.daemon.health import MAX_MISSED_INTERVALS, POLL_GRACE
+from triaged.errors import ConfigError, RuleTestsFailed
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import LoadedFleet
 from triaged.ledger import Ledger
@@ -23,6 +27,8 @@ from triaged.ledger.fleet_views import FleetFlags
 from triaged.ledger.location import LedgerLocation
 from triaged.ledger.opening import serving_daemons
 from triaged.rules.task import parse_timestamp
+from triaged.rulesfile.loader import load_rules
+from triaged.rulesfile.sources import fingerprint
 from triaged.settings import Settings
 from triaged.triage.fleet_state import WorkspaceFacts, WorkspaceState, state_of
 
@@ -53,6 +59,8 @@ def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> 
         echo_json(rows)
     else:
         _print(rows)
+        for problem in _of_no_workspace(fleet):
+            echo(problem)
     needed = any(row["state"].needs_attention for row in rows)
     sys.exit(exit_codes.FAILED if needed else exit_codes.OK)
 
@@ -82,7 +90,9 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
         if counted[state]
     )
     word = "workspace" if len(rows) == 1 else "workspaces"
-    echo(f"{len(rows):,} {word}{': ' if states else ''}{states}.")
+    rejected = sum(row["rejected"] is not None for row in rows)
+    earlier = f" {rejected:,} in an earlier form: files are wrong." if rejected else ""
+    echo(f"{len(rows):,} {word}{': ' if states else ''}{states}.{earlier}")
 
 
 def words(state: WorkspaceState) -> str:
@@ -123,31 +133,64 @@ def read_rows(
             states, flags = views.daemon_states(), views.flags()
     serving = serving_daemons(place)
     rejected = {
-        each.name: "; ".join(map(str, each.problems))
+        each.name: _joined(each.problems)
         for each in fleet.rejections
         if each.name is not None
     }
-    labels = {each.name: dict(each.labels) for each in fleet.workspaces}
+    of_files = _joined(_of_no_workspace(fleet)) or None
+    loaded = {each.name: each for each in fleet.workspaces}
+    rules_problem = cache(_rules_problem)
     # Those that a daemon runs in an earlier form, since their file cannot be read now.
     kept = {
-        name: None
+        name: of_files
         for name, saved in states.items()
         if serving.wrote(saved) and len(fleet.rejections)
     }
-    rows = [
-        _row(
-            name,
-            labels.get(name, {}),
-            rejected.get(name) if name not in labels else None,
-            states.get(name, {}),
-            flags,
-            serving=serving,
-            now=now,
+    rows = []
+    for name, rejection in (kept | rejected | dict.fromkeys(loaded)).items():
+        workspace, saved = loaded.get(name), states.get(name, {})
+        if workspace is not None and serving.wrote(saved):
+            in_force = saved.get("rules_sha256")
+            rejection = rules_problem(workspace.rules, in_force, now)  # noqa: PLW2901
+        labels = {} if workspace is None else workspace.labels
+        rows.append(
+            _row(name, labels, rejection, saved, flags, serving=serving, now=now)
         )
-        for name in {**labels, **rejected, **kept}
-    ]
     ranks = list(WorkspaceState)
     return sorted(rows, key=lambda row: (ranks.index(row["state"]), row["workspace"]))
+
+
+def _joined(problems: Iterable[object]) -> str:
+    return "; ".join(map(str, problems))
+
+
+def _of_no_workspace(fleet: LoadedFleet) -> list[str]:
+    """Return what is wrong with fleet files and names no workspace."""
+    return [_joined(each.problems) for each in fleet.rejections if each.name is None]
+
+
+def _rules_problem(
+    paths: tuple[Path, ...], in_force: str | None, now: datetime
+) -> str | None:
+    """Return why rules files are not in force as they are now, or None."""
+    if in_force in {None, fingerprint(*paths)}:
+        return None
+    try:
+        load_rules(*paths, now=now)
+    except (ConfigError, RuleTestsFailed) as error:
+        return "; ".join(str(error).splitlines())
+    return None
+
+
+def _silence(saved: Mapping[str, Any], now: datetime) -> str | None:
+    """Return since when no cycle has succeeded, if that is too long ago."""
+    last_ok = parse_timestamp(saved.get("last_ok_at"))
+    interval = saved.get("poll_interval_seconds")
+    if last_ok is None or interval is None:
+        return None
+    longest = timedelta(seconds=MAX_MISSED_INTERVALS * interval + POLL_GRACE)
+    is_late = abs(now - last_ok) > longest
+    return f"no cycle has succeeded since {last_ok:%H:%M:%SZ}" if is_late else None
 
 
 def _row(
@@ -166,13 +209,14 @@ def _row(
     problem = ours.get("problem") or (None if ours.get("last_cycle") else rejection)
     waiting = parse_timestamp(ours.get("waiting_until"))
     last = saved.get("last_cycle")
+    silence = _silence(ours, now)
     state = state_of(
         WorkspaceFacts(
             is_served=is_served,
             problem=problem,
             has_run=bool(ours.get("last_cycle")),
             key_accepted=ours.get("key_accepted"),
-            is_ready=bool(ours.get("ready")),
+            is_ready=bool(ours.get("ready")) and silence is None,
             is_waiting=waiting is not None and now < waiting,
             is_paused=flags.is_paused(name),
             has_breaker=name in flags.breaker,
@@ -191,9 +235,11 @@ def _row(
         "quota_left": saved.get("quota_left"),
         "quota_limit": saved.get("quota_limit"),
         "last_cycle": last,
+        "rejected": rejection if problem is None else None,
         "error": problem
         or rejection
         or ours.get("not_ready_reason")
+        or silence
         or (last or {}).get("error")
         or None,
     }

@@ -44,8 +44,8 @@ def banner(snapshot: Snapshot) -> Banner:
     if snapshot.health.rules_rejected:
         first = snapshot.health.rules_rejected.splitlines()[0]
         notices.append(
-            "The rules file on disk was rejected; the rules loaded before it stay in"
-            f" force. {first}"
+            "A file on disk was rejected; what was loaded before stays in force."
+            f" {first}"
         )
     if snapshot.totals.unresolved:
         number = snapshot.totals.unresolved

@@ -24,7 +24,7 @@ from triaged.daemon.metrics import (
     Definition,
     Metrics,
 )
-from triaged.daemon.snapshot import Snapshot
+from triaged.daemon.snapshot import LiveState
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
@@ -32,13 +32,13 @@ Family = CounterMetricFamily | GaugeMetricFamily
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-def collect(parts: Sequence[tuple[Metrics, Snapshot]]) -> Iterator[Metric]:
+def collect(parts: Sequence[tuple[Metrics, LiveState]]) -> Iterator[Metric]:
     """Yield every metric of the table, and the histograms, of some workspaces."""
     families = {
         each.name: new_family(each, "workspace", *each.labels) for each in DEFINITIONS
     }
-    for metrics, snapshot in parts:
-        for name, labels, value in metrics.samples(snapshot):
+    for metrics, state in parts:
+        for name, labels, value in metrics.samples(state):
             families[name].add_metric([metrics.workspace, *labels], value)
     yield from families.values()
     cycles = [((m.workspace,), m.cycle_seconds) for m, _ in parts]

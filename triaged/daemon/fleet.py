@@ -52,7 +52,7 @@ _KEYS_LOOKED_AT: Final = 200
 _FIRST_POLL_SPACING: Final = timedelta(milliseconds=30)
 
 # A workspace that was not run here for its interval and this long is run elsewhere.
-_TAKEOVER_SECONDS: Final = 30.0
+_TAKEOVER: Final = timedelta(seconds=30)
 
 log = structlog.get_logger()
 
@@ -105,9 +105,11 @@ class Fleet:
         self.rejected = watcher.rejections
         self.keys.follow(watcher.workspaces)
         self.update(settings_of(each, base) for each in watcher.workspaces.values())
+        for name, problem in watcher.not_in_force().items():
+            self.members[name].files_rejected = problem
 
     def problems(self) -> dict[str, str]:
-        """Return why the files of a workspace are not in force as they are, by name."""
+        """Return what was rejected of the workspaces that the fleet files name."""
         return {
             each.name: "\n".join(map(str, each.problems))
             for each in self.rejected
@@ -166,8 +168,13 @@ class Fleet:
         for member in self.members.values():
             member.stop()
 
-    def states(self, flags: FleetFlags | None = None) -> dict[str, WorkspaceState]:
-        """Return the state of each workspace; ``flags`` if they were read already."""
+    def states(
+        self, flags: FleetFlags | None = None, *, away_since: float | None = None
+    ) -> dict[str, WorkspaceState]:
+        """Return the state of each workspace; ``flags`` if they were read already.
+
+        ``away_since``: when they were read, if the ledger has been away since then.
+        """
         flags = flags or FleetViews(self.shared.database).flags()
         now = self.shared.clock.now()
         # What was rejected does not run, unless it has kept an earlier form.
@@ -178,6 +185,7 @@ class Fleet:
                     now,
                     is_paused=flags.is_paused(name),
                     has_breaker=name in flags.breaker,
+                    away_since=away_since,
                 )
             )
             for name, member in list(self.members.items())
@@ -224,9 +232,13 @@ class Member:
         self.settings = settings
         self.metrics = Metrics(settings.workspace)
         self.health = Health(
-            heartbeat_at=fleet.shared.clock.monotonic(), interval=settings.poll_interval
+            heartbeat_at=fleet.shared.clock.monotonic(),
+            interval=settings.poll_interval,
+            takeover=timedelta(0) if fleet.shared.leases is None else _TAKEOVER,
         )
         self.problem: str | None = None
+        # Why its fleet files as they are now are not in force.
+        self.files_rejected: str | None = None
         self._fleet = fleet
         self._runner: Runner | None = None
         self._messages: Notifier | None = None
@@ -272,6 +284,7 @@ class Member:
             return
         shared = self._fleet.shared
         with shared.errors.survived(Where.NOTIFY):
+            self.health.rules_rejected = self.rejected
             now, monotonic = shared.clock.now(), shared.clock.monotonic()
             condition = condition_of(self.health, now, monotonic)
             self._messages.tick(replace(condition, is_cycle_due=False))
@@ -294,6 +307,12 @@ class Member:
             self._runner.stop.set()
 
     @property
+    def rejected(self) -> str | None:
+        """Why its files as they are now are not in force, or None."""
+        rules = None if self._runner is None else self._runner.rules.rejected
+        return self.files_rejected or rules
+
+    @property
     def is_refused(self) -> bool:
         return self.health.key_accepted is False
 
@@ -305,34 +324,42 @@ class Member:
         runner = self._runner
         if runner is None:
             return None
-        self.health.rules_rejected = runner.rules.rejected
+        self.health.rules_rejected = self.rejected
         return runner.live_state()
 
     def facts(
-        self, now: datetime, *, is_paused: bool, has_breaker: bool
+        self,
+        now: datetime,
+        *,
+        is_paused: bool,
+        has_breaker: bool,
+        away_since: float | None = None,
     ) -> WorkspaceFacts:
-        """Return what its state depends on, with two flags of the ledger."""
+        """Return what its state depends on, with what is known of the ledger."""
         until = self.health.waiting_for_quota_until
         return WorkspaceFacts(
             is_served=True,
             problem=self.problem,
             has_run=self.health.last_report is not None,
             key_accepted=self.health.key_accepted,
-            is_ready=not self.health.reasons_not_ready(now),
+            is_ready=away_since is None and not self.health.reasons_not_ready(now),
             is_waiting=until is not None and now < until,
             is_paused=is_paused,
             has_breaker=has_breaker,
-            is_elsewhere=self._is_elsewhere(),
+            is_elsewhere=self._is_elsewhere(away_since),
         )
 
-    def _is_elsewhere(self) -> bool:
+    def _is_elsewhere(self, away_since: float | None) -> bool:
         leases, health = self._fleet.shared.leases, self.health
         if leases is None or leases.holds(self.settings.workspace):
             return False
-        passed = self._fleet.shared.clock.monotonic() - self._ran_at
-        has_run = health.last_report is not None
-        interval = health.interval.total_seconds() * 2 if has_run else 0.0
-        return passed > interval + _TAKEOVER_SECONDS
+        # While the ledger is away, nobody takes over.
+        now = self._fleet.shared.clock.monotonic() if away_since is None else away_since
+        silence = _TAKEOVER
+        if health.last_report is not None:
+            # Earlier than the workspace would count as failing.
+            silence += 2 * health.interval
+        return now - self._ran_at > silence.total_seconds()
 
     def _opened(self) -> Runner | None:
         """Return the runner; None if settings, key or rules cannot be used."""

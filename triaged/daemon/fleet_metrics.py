@@ -82,12 +82,17 @@ def new_fleet_family(definition: Definition) -> Family:
 
 def collect_sums(
     members: Sequence[tuple[Metrics, CycleReport | None]],
-    totals: FleetTotals,
+    totals: FleetTotals | None,
     errors: Mapping[Where, int],
     *,
     dry_run: bool,
+    is_rejected: bool,
 ) -> Iterator[Metric]:
-    """Yield the sums over all workspaces, each with its last cycle that had a list."""
+    """Yield the sums over all workspaces, each with its last cycle that had a list.
+
+    Without the totals of the ledger, what comes from it is left out. ``is_rejected``:
+    some files as they are now are not in force.
+    """
     sums = {name: Counter[tuple[str, ...]]() for name in _SUMMED}
     for metrics, last_list in members:
         for name, labels, value in metrics.summable(last_list):
@@ -96,16 +101,10 @@ def collect_sums(
     definitions = {each.name: each for each in DEFINITIONS}
     for name, counted in sums.items():
         yield _filled(new_fleet_family(definitions[name]), counted)
-    for name, counts in (
-        ("dismissals_total", totals.dismissals),
-        ("observed_total", totals.observed),
-    ):
-        known = dict.fromkeys((*DOCUMENTED_REASONS, *counts))
-        family = new_family(definitions[name], "reason")
-        yield _filled(family, {(each,): counts.get(each, 0) for each in known})
+    if totals is not None:
+        yield from _totals(totals, definitions)
     single: dict[str, Mapping[tuple[str, ...], float]] = {
-        "dismissal_attempts_total": {(o,): totals.attempts.get(o, 0) for o in Outcome},
-        "dismissals_unresolved": {(): totals.unresolved},
+        "config_last_reload_successful": {(): not is_rejected},
         "internal_errors_total": {(where,): errors.get(where, 0) for where in Where},
         "dry_run": {(): dry_run},
         "build_info": {(__version__,): 1},
@@ -113,6 +112,24 @@ def collect_sums(
     for name, values in single.items():
         yield _filled(new_fleet_family(definitions[name]), values)
     yield from _histograms([metrics for metrics, _ in members])
+
+
+def _totals(
+    totals: FleetTotals, definitions: Mapping[str, Definition]
+) -> Iterator[Metric]:
+    for name, counts in (
+        ("dismissals_total", totals.dismissals),
+        ("observed_total", totals.observed),
+    ):
+        known = dict.fromkeys((*DOCUMENTED_REASONS, *counts))
+        family = new_family(definitions[name], "reason")
+        yield _filled(family, {(each,): counts.get(each, 0) for each in known})
+    attempts, unresolved = (
+        new_fleet_family(definitions[name])
+        for name in ("dismissal_attempts_total", "dismissals_unresolved")
+    )
+    yield _filled(attempts, {(each,): totals.attempts.get(each, 0) for each in Outcome})
+    yield _filled(unresolved, {(): totals.unresolved})
 
 
 def _filled(family: Family, values: Mapping[tuple[str, ...], float]) -> Family:

@@ -87,7 +87,7 @@ def detail_of(
         return first_line(problem)
     if health.rules_rejected:
         first = health.rules_rejected.splitlines()[0]
-        return f"the changed rules are not in force: {first}"
+        return f"the changed file is not in force: {first}"
     if state is WorkspaceState.BREAKER and health.last_report is not None:
         return health.last_report.breaker or ""
     if state is WorkspaceState.ELSEWHERE:

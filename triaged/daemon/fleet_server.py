@@ -23,12 +23,13 @@ from triaged.daemon.fleet_page import (
     first_line,
     fleet_page,
 )
+from triaged.daemon.fleet_reader import FleetReader
 from triaged.daemon.internal_errors import Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.page_forms import PageForms, RefusedForm, open_for_form
 from triaged.daemon.render import render
-from triaged.daemon.serving import Serving, liveness, metrics_answer
-from triaged.daemon.snapshot import Snapshot, with_totals
+from triaged.daemon.serving import Serving, ledger_away, liveness, metrics_answer
+from triaged.daemon.snapshot import LiveState
 from triaged.daemon.status_page import StatusPages
 from triaged.ledger import Ledger
 from triaged.ledger.fleet_views import open_fleet_views
@@ -37,6 +38,8 @@ from triaged.settings import PageMode, Settings
 from triaged.triage.fleet_state import WorkspaceState
 
 _PAGES_KEPT: Final = 64
+# Readiness tells so many problems of files; `triaged check` tells all.
+_PROBLEMS_TOLD: Final = 10
 _HOST: Final = re.compile(r"[A-Za-z0-9._\-\[\]:]{1,255}")
 
 
@@ -47,6 +50,7 @@ class FleetServer:
         self._fleet = fleet
         self._metrics = metrics
         self._ledger = settings.ledger
+        self._reader = FleetReader(settings.ledger, fleet.shared.clock)
         forms = PageForms(
             self._open_ledger,
             fleet.shared.clock,
@@ -157,27 +161,45 @@ class FleetServer:
         if live is not None and live.health.last_report is not None:
             return self._pages(live.workspace).status(live)
         name = member.settings.workspace
-        return _not_run(name, self._fleet_states()[name], member.problem or "")
-
-    def _fleet_states(self) -> dict[str, WorkspaceState]:
         with open_fleet_views(self._ledger) as views:
-            return self._fleet.states(views.flags())
+            state = self._fleet.states(views.flags())[name]
+        return _not_run(name, state, member.problem or "")
+
+    def _known_states(self) -> dict[str, WorkspaceState]:
+        reader = self._reader
+        return self._fleet.states(reader.flags, away_since=reader.away_since)
 
     def _readiness(self) -> Response:
-        states = self._fleet_states()
+        self._reader.read()
+        states = self._known_states()
         now = self._fleet.shared.clock.now()
         members = list(self._fleet.members.values())
         ready = sum(not each.health.reasons_not_ready(now) for each in members)
         # A daemon whose workspaces are all run by others is there to take over.
         is_spare = set(states.values()) <= {WorkspaceState.ELSEWHERE}
-        is_ready = ready > 0 or is_spare
+        reasons = []
+        if self._reader.problem is not None:
+            ready = 0
+            reasons.append(ledger_away(self._reader.problem))
+        elif not ready and not is_spare:
+            reasons.append("no workspace is ready")
+        is_ready = not reasons
         document = {
             "ready": is_ready,
+            "reasons": reasons,
+            "rules_rejected": self._rejected_files(),
             "workspaces": len(members),
             "workspaces_ready": ready,
             "states": dict(sorted(Counter(states.values()).items())),
         }
         return JSONResponse(document, 200 if is_ready else 503)
+
+    def _rejected_files(self) -> str | None:
+        """Return what is wrong with files that are not in force as they are now."""
+        texts = [*self._fleet.problems().values()]
+        texts += [each.rejected or "" for each in list(self._fleet.members.values())]
+        lines = dict.fromkeys(line for text in texts for line in text.splitlines())
+        return "\n".join(list(lines)[:_PROBLEMS_TOLD]) or None
 
     def _fleet_page(self, query: FleetQuery) -> Response:
         with open_fleet_views(self._ledger) as views:
@@ -227,33 +249,32 @@ class FleetServer:
 
     def _registry(self, member: Member | None) -> CollectorRegistry:
         """Return what a scrape gets: one workspace, all of a few, or the sums."""
+        reader, shared = self._reader, self._fleet.shared
         if member is not None:
             parts = self._parts([member])
             return make_registry(lambda: collect(parts), process=False)
         members = list(self._fleet.members.values())
-        with open_fleet_views(self._ledger) as views:
-            flags, totals = views.flags(), views.totals()
-        found = list(self._metrics.collect(self._fleet.states(flags)))
         if len(members) <= MAX_DETAILED:
-            found += collect(self._parts(members))
+            found = list(collect(self._parts(members)))
         else:
-            found += collect_sums(
-                [(each.metrics, each.health.last_list) for each in members],
-                totals,
-                self._fleet.shared.errors.counts(),
-                dry_run=self._fleet.shared.dry_run,
+            reader.read(sums=True)
+            found = list(
+                collect_sums(
+                    [(each.metrics, each.health.last_list) for each in members],
+                    reader.sums,
+                    shared.errors.counts(),
+                    dry_run=shared.dry_run,
+                    is_rejected=self._rejected_files() is not None,
+                )
             )
+        found += self._metrics.collect(self._known_states())
         return make_registry(lambda: found, process=True)
 
-    def _parts(self, members: list[Member]) -> list[tuple[Metrics, Snapshot]]:
-        """Return metrics and snapshot of each workspace that has been opened."""
-        parts = []
-        for member in members:
-            live = member.live_state()
-            if live is not None:
-                with open_views(self._ledger, live.workspace) as views:
-                    parts.append((member.metrics, with_totals(live, views.totals())))
-        return parts
+    def _parts(self, members: list[Member]) -> list[tuple[Metrics, LiveState]]:
+        """Return metrics and state of each workspace that has been opened."""
+        live = [(m.metrics, state) for m in members if (state := m.live_state())]
+        self._reader.read(state.workspace for _, state in live)
+        return [(metrics, self._reader.with_totals(state)) for metrics, state in live]
 
 
 def _labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:

@@ -75,6 +75,24 @@ class FleetWatcher:
             log.warning("fleet.warning", problem=str(warning))
         return self._activate(loaded, now)
 
+    def not_in_force(self) -> dict[str, str | None]:
+        """Return why the files of each workspace in force are not so as they are now.
+
+        What names no workspace concerns all of its file; of no such file, all.
+        """
+        found: dict[str, list[Problem]] = {name: [] for name in self.workspaces}
+        by_file: dict[str, list[str]] = {}
+        for name, workspace in self.workspaces.items():
+            by_file.setdefault(workspace.file, []).append(name)
+        for each in self.rejections:
+            if each.name is None:
+                concerned = by_file.get(each.file or "", list(found))
+            else:
+                concerned = [each.name] if each.name in found else []
+            for name in concerned:
+                found[name] += each.problems
+        return {name: "\n".join(map(str, some)) or None for name, some in found.items()}
+
     def poll(self, *, now: datetime) -> FleetChanges:
         """Reload if the files have changed and two consecutive looks agree."""
         look, is_stable = self._looks.again()

@@ -39,6 +39,8 @@ class Health:
     waiting_for_quota_until: datetime | None = None
     waiting_for_process: str | None = None
     ledger_problem: str | None = None
+    # How long another daemon that shares the ledger may take to take over.
+    takeover: timedelta = timedelta(0)
 
     def why_not_alive(self, monotonic: float) -> str | None:
         """Return why the main loop is not alive, or None; LeadLex does not matter here.
@@ -70,7 +72,7 @@ class Health:
             )
         if self.last_success_at is None:
             reasons.append("no cycle has succeeded yet")
-        elif abs(now - self.last_success_at) > MAX_MISSED_INTERVALS * self.interval:
+        elif abs(now - self.last_success_at) > self._longest_silence:
             # A time in the future (the clock was set back) is treated like one long
             # ago.
             reasons.append(
@@ -83,6 +85,10 @@ class Health:
         if reasons and error is not None:
             reasons.append(f"last error: {error}")
         return reasons
+
+    @property
+    def _longest_silence(self) -> timedelta:
+        return MAX_MISSED_INTERVALS * self.interval + self.takeover
 
     def to_dict(self, now: datetime) -> dict[str, Any]:
         reasons = self.reasons_not_ready(now)

@@ -1,5 +1,6 @@
 """The HTTP server of the daemon of one workspace: metrics, health and status page."""
 
+import contextlib
 import socket
 from functools import partial
 from typing import Protocol
@@ -13,7 +14,7 @@ from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.metrics import Metrics
 from triaged.daemon.page_forms import PageForms, open_for_form
 from triaged.daemon.serving import Serving, liveness, metrics_answer
-from triaged.daemon.snapshot import LiveState, Snapshot, with_totals
+from triaged.daemon.snapshot import LiveState, with_totals
 from triaged.daemon.status_page import StatusPages
 from triaged.errors import LedgerUnavailable
 from triaged.ledger.views import LedgerTotals, open_views
@@ -99,12 +100,9 @@ class HttpServer:
         """Drop the page in memory, after any that is being made in the thread."""
         await self._serving.in_thread(Where.PAGE, self._pages.forget)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> LiveState:
         """Return state and totals: the last known ones while the ledger is away."""
-        try:
-            with self._open_views() as views:
-                self._totals = views.totals()
-        except LedgerUnavailable:
-            if self._totals is None:
-                raise
-        return with_totals(self._daemon.live_state(), self._totals)
+        with contextlib.suppress(LedgerUnavailable), self._open_views() as views:
+            self._totals = views.totals()
+        live = self._daemon.live_state()
+        return live if self._totals is None else with_totals(live, self._totals)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from triaged import __version__
 from triaged.daemon.histogram import CYCLE_SECONDS, REQUEST_SECONDS, Histogram
 from triaged.daemon.internal_errors import Where
-from triaged.daemon.snapshot import Snapshot
+from triaged.daemon.snapshot import LiveState, Snapshot
 from triaged.leadlex.models import ApiCall
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.notifications import NotificationResult
@@ -66,7 +66,8 @@ DEFINITIONS: Final = (
     Definition("minute_limit", "Calls a minute allowed, given or learned."),
     Definition("poll_interval_seconds", "The poll interval in force now."),
     Definition(
-        "config_last_reload_successful", "Whether the last rules file was loaded."
+        "config_last_reload_successful",
+        "Whether rules, and fleet files, are in force as they are now.",
     ),
     Definition(
         "config_last_reload_success_timestamp_seconds", "When rules were last loaded."
@@ -121,17 +122,12 @@ class Metrics:
         self._last_cycle = dict.fromkeys(CycleResult, 0.0)
         self._last_match: dict[str, float] = {}
         self._key_accepted = False
-        self._reload_successful = False
         self._reloaded_at = 0.0
         self.cycle_seconds = Histogram(CYCLE_SECONDS)
         self.request_seconds = {name: Histogram(REQUEST_SECONDS) for name in OPERATIONS}
 
     def rules_loaded(self, at: datetime) -> None:
-        self._reload_successful = True
         self._reloaded_at = at.timestamp()
-
-    def rules_rejected(self) -> None:
-        self._reload_successful = False
 
     def record_call(self, call: ApiCall) -> None:
         status = str(call.status) if call.status is not None else "error"
@@ -150,15 +146,17 @@ class Metrics:
         for rule in report.matched_rules:
             self._last_match[rule] = at.timestamp()
 
-    def samples(self, snapshot: Snapshot) -> Samples:
-        """Yield name, labels and value of every counter and gauge."""
+    def samples(self, state: LiveState) -> Samples:
+        """Yield name, labels and value of every counter and gauge.
+
+        Those of the ledger are left out while its totals are not known.
+        """
         yield from self._counted()
-        yield from _totals(snapshot.ruleset, snapshot.totals)
-        yield from _last_list(snapshot.health.last_list)
-        yield from _state(snapshot)
-        for rule in snapshot.ruleset.rules:
-            for mode in Mode:
-                yield "rule_mode", (rule.name, mode), float(rule.mode is mode)
+        if isinstance(state, Snapshot):
+            yield from _totals(state.ruleset, state.totals)
+        yield from _last_list(state.health.last_list)
+        yield from _state(state)
+        for rule in state.ruleset.rules:
             if rule.reason is not None:
                 last = self._last_match.get(rule.name, 0.0)
                 yield "rule_last_match_timestamp_seconds", (rule.name,), last
@@ -177,7 +175,6 @@ class Metrics:
             yield "cycles_total", (result,), self.cycles[result]
             yield "last_cycle_timestamp_seconds", (result,), self._last_cycle[result]
         yield "api_key_accepted", (), self._key_accepted
-        yield "config_last_reload_successful", (), self._reload_successful
         yield "config_last_reload_success_timestamp_seconds", (), self._reloaded_at
 
 
@@ -185,6 +182,8 @@ def _totals(ruleset: Ruleset, totals: LedgerTotals) -> Samples:
     for outcome in Outcome:
         yield "dismissal_attempts_total", (outcome,), totals.attempts.get(outcome, 0)
     for rule in ruleset.rules:
+        for mode in Mode:
+            yield "rule_mode", (rule.name, mode), float(rule.mode is mode)
         if rule.reason is not None:
             key = (rule.name, rule.reason)
             yield "dismissals_total", key, totals.dismissals.get(key, 0)
@@ -217,17 +216,19 @@ def _last_list(report: CycleReport | None) -> Samples:
     yield "oldest_pending_timestamp_seconds", (), seconds
 
 
-def _state(snapshot: Snapshot) -> Samples:
-    quota = snapshot.quota
+def _state(state: LiveState) -> Samples:
+    quota = state.quota
+    is_in_force = state.health.rules_rejected is None
+    yield "config_last_reload_successful", (), is_in_force
     yield "quota_limit", (), quota.daily_limit
     yield "quota_remaining", (), quota.remaining
     yield "quota_reserved", (), quota.reserved
     yield "quota_reset_timestamp_seconds", (), quota.reset_at
     yield "minute_limit", (), quota.minute_limit
-    yield "poll_interval_seconds", (), snapshot.health.interval.total_seconds()
-    yield "clock_skew_seconds", (), snapshot.clock_skew.total_seconds()
-    yield "dry_run", (), snapshot.dry_run
-    yield "config_info", (snapshot.ruleset.sha256,), 1
+    yield "poll_interval_seconds", (), state.health.interval.total_seconds()
+    yield "clock_skew_seconds", (), state.clock_skew.total_seconds()
+    yield "dry_run", (), state.dry_run
+    yield "config_info", (state.ruleset.sha256,), 1
     yield "build_info", (__version__,), 1
     for where in Where:
-        yield "internal_errors_total", (where,), snapshot.errors.get(where, 0)
+        yield "internal_errors_total", (where,), state.errors.get(where, 0)

@@ -82,7 +82,7 @@ def condition_of(health: Health, now: datetime, monotonic: float) -> DaemonCondi
     if health.rules_rejected is not None:
         why = " ".join(health.rules_rejected.split())
         problems.append(
-            f"The changed rules file was rejected, and the old rules stay: {why}"
+            f"A changed file was rejected; what was loaded before stays: {why}"
         )
     return DaemonCondition(
         is_cycle_due=due is None or due <= monotonic,

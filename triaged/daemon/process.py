@@ -92,7 +92,6 @@ class Daemon:
         self.rules_watcher = RulesWatcher(
             workspace.settings.rules,
             on_loaded=lambda: metrics.rules_loaded(clock.now()),
-            on_rejected=metrics.rules_rejected,
         )
         self._messages = make_notifier(workspace, errors)
         self.runner = Runner(
@@ -140,9 +139,7 @@ class Daemon:
         settings, loop = self.workspace.settings, asyncio.get_running_loop()
         with self._lock, signal_events(loop, self._stop, self._reload_requested):
             self.workspace.rate_limiter.take_over()
-            loaded = self.rules_watcher.load_initial(now=self._clock.now())
-            for warning in loaded.warnings:
-                log.warning("rules.warning", problem=str(warning))
+            self.rules_watcher.load_initial(now=self._clock.now())
             if self._messages is not None:
                 self._messages.check()
             # Bound first, so that an occupied port ends the start before any dismissal.

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import deque
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeAlias
-
-import structlog
 
 from triaged.clock import Clock
 from triaged.daemon.metrics import Metrics
@@ -17,8 +16,6 @@ from triaged.rulesfile.sources import Fingerprints, fingerprint
 
 # A change is in force after two looks that agree: within 15 seconds.
 LOOK_SECONDS: Final = 5.0
-
-log = structlog.get_logger()
 
 Paths: TypeAlias = tuple[Path, ...]
 
@@ -46,10 +43,10 @@ class RulesPool:
         """Return the rules of files; the first use loads them, and may raise."""
         shared = self._shared.get(paths) or self._watch(paths)
         if not shared.is_loaded:
-            loaded = shared.watcher.load_initial(now=self._clock.now())
+            # Logged without the workspace whose cycle this is: others share the rules.
+            load = shared.watcher.load_initial
+            Context().run(load, now=self._clock.now())
             shared.is_loaded = True
-            for warning in loaded.warnings:
-                log.warning("rules.warning", problem=str(warning))
         self._shared[paths] = shared
         shared.users[name] = metrics
         metrics.rules_loaded(self._clock.now())
@@ -92,14 +89,9 @@ class RulesPool:
             for metrics in users.values():
                 metrics.rules_loaded(now)
 
-        def rejected() -> None:
-            for metrics in users.values():
-                metrics.rules_rejected()
-
         watcher = RulesWatcher(
             paths,
             on_loaded=loaded,
-            on_rejected=rejected,
             load=self._load,
             fingerprint=self._fingerprint,
         )

@@ -40,13 +40,11 @@ class RulesWatcher:
         paths: Sequence[Path],
         *,
         on_loaded: Callable[[], None],
-        on_rejected: Callable[[], None],
         load: LoadRules = load_rules,
         fingerprint: Callable[..., str] = fingerprint,
     ) -> None:
         self._paths = tuple(paths)
         self._on_loaded = on_loaded
-        self._on_rejected = on_rejected
         self._load_rules = load
         self._fingerprint = fingerprint
         self._rules: CompiledRules | None = None
@@ -64,7 +62,7 @@ class RulesWatcher:
             raise RuntimeError("no rules have been loaded yet")
         return self._rules
 
-    def load_initial(self, *, now: datetime) -> LoadedRules:
+    def load_initial(self, *, now: datetime) -> None:
         """Load the rules, or raise ``ConfigError`` or ``RuleTestsFailed``."""
         self._is_watched = not any(map(_is_pipe, self._paths))
         wait_until_written(self._paths, now=now)
@@ -72,9 +70,10 @@ class RulesWatcher:
         rules, loaded = self._load_rules(*self._paths, now=now)
         # If the file was written meanwhile, the next looks will detect the change.
         self._activate(rules, look)
+        for warning in loaded.warnings:
+            log.warning("rules.warning", file=self._names, problem=str(warning))
         if not self._is_watched:
             log.warning("rules.not_watched", file=self._names)
-        return loaded
 
     def poll(self, *, now: datetime) -> None:
         """Reload if the file has changed and two consecutive looks agree."""
@@ -86,7 +85,8 @@ class RulesWatcher:
         elif is_stable and look.content == self._in_force and self.rejected:
             # The file was restored, so it is identical to the rules in force again.
             self._activate(self.rules, look)
-            log.info("rules.restored", sha256=self.rules.ruleset.sha256)
+            sha256 = self.rules.ruleset.sha256
+            log.info("rules.restored", file=self._names, sha256=sha256)
         elif self._is_log_due(now):
             self._log_rejection(now)
 
@@ -108,14 +108,13 @@ class RulesWatcher:
                 return None
             self._last_tried = look.content
             self.rejected = str(error)
-            self._on_rejected()
             self._log_rejection(now)
             return False
         if self._looks.again()[0] != look:
             return None
         # Activated before logging, so that readers of the log can rely on it.
         self._activate(rules, look)
-        log.info("rules.reloaded", sha256=rules.ruleset.sha256)
+        log.info("rules.reloaded", file=self._names, sha256=rules.ruleset.sha256)
         return True
 
     def _activate(self, rules: CompiledRules, look: _Look) -> None:

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from triaged.daemon.internal_errors import InternalErrors, Where
 from triaged.daemon.page_forms import PageForms
 from triaged.daemon.render import content_security_policy, stylesheet
-from triaged.errors import TriagedError, os_reason
+from triaged.errors import LedgerUnavailable, TriagedError, os_reason
 from triaged.settings import PageMode
 
 MAX_CONNECTIONS: Final = 1000
@@ -130,11 +130,26 @@ class Serving:
             return None
 
     async def answer(self, where: Where, work: Callable[[], Response]) -> Response:
-        """Return the answer that a function in the thread makes."""
-        answer = await self.in_thread(where, work)
+        """Return the answer that a function in the thread makes.
+
+        That the ledger is away for now is no error of the program.
+        """
+
+        def answer_or_away() -> Response:
+            try:
+                return work()
+            except LedgerUnavailable as error:
+                return PlainTextResponse(f"{ledger_away(error)}\n", 503)
+
+        answer = await self.in_thread(where, answer_or_away)
         if answer is None:
             return PlainTextResponse("internal error; see the log\n", 500)
         return answer
+
+
+def ledger_away(error: object) -> str:
+    """Return in words that the ledger cannot be used for now."""
+    return f"the ledger cannot be used: {error}"
 
 
 def liveness(why_not: str | None) -> Response:
