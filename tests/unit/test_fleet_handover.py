@@ -55,7 +55,7 @@ async def a_fleet(
             dry_run=False,
             verify=lambda: None,
             on_fatal=fatal,
-            leases=FleetLeases(database, "one", clock),
+            leases=FleetLeases(database, "one", clock, on_fatal=fatal),
         ),
         tick=no_tick,
     )
