@@ -7,7 +7,8 @@ from pathlib import Path
 from tests.e2e.harness import RULES, a_listed
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from triaged.clock import SystemClock
-from triaged.daemon.fleet import Fleet, Member, Shared
+from triaged.daemon.fleet import Fleet
+from triaged.daemon.fleet_member import Member, Shared
 from triaged.daemon.internal_errors import InternalErrors
 from triaged.errors import LedgerError
 from triaged.leadlex.api_key import KeySource, parse_key

@@ -26,7 +26,8 @@ import httpx
 import structlog
 
 from triaged.clock import SystemClock
-from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet import Fleet
+from triaged.daemon.fleet_member import Shared
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_supervisor import MAX_WORKING
 from triaged.daemon.internal_errors import InternalErrors

@@ -18,8 +18,9 @@ import structlog
 
 from tests.bench.fleet import FakeApi, a_list, settings_for
 from triaged.clock import SystemClock
-from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet import Fleet
 from triaged.daemon.fleet_leases import make_leases
+from triaged.daemon.fleet_member import Shared
 from triaged.daemon.internal_errors import InternalErrors
 from triaged.leadlex.clients import HttpClients
 from triaged.ledger.location import LedgerLocation

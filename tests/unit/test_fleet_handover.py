@@ -9,8 +9,9 @@ import pytest
 
 from tests.clocks import ManualClock
 from tests.postgres import PostgresServer
-from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet import Fleet
 from triaged.daemon.fleet_leases import FleetLeases
+from triaged.daemon.fleet_member import Shared
 from triaged.daemon.internal_errors import InternalErrors
 from triaged.errors import LedgerError
 from triaged.leadlex.api_key import KeySource, parse_key

@@ -11,7 +11,8 @@ from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs
 from triaged.cli.run import exit_code_of
 from triaged.clock import SystemClock
-from triaged.daemon.fleet import Fleet, Member, Shared
+from triaged.daemon.fleet import Fleet
+from triaged.daemon.fleet_member import Member, Shared
 from triaged.daemon.fleet_process import open_fleet_daemon
 from triaged.daemon.fleet_supervisor import MAX_WORKING
 from triaged.daemon.fleet_watcher import FleetWatcher

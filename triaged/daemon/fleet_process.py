@@ -11,8 +11,9 @@ import structlog
 
 from triaged import __version__
 from triaged.clock import Clock
-from triaged.daemon.fleet import Fleet, Shared
+from triaged.daemon.fleet import Fleet
 from triaged.daemon.fleet_leases import make_leases
+from triaged.daemon.fleet_member import Shared
 from triaged.daemon.fleet_metrics import FleetMetrics
 from triaged.daemon.fleet_server import FleetServer
 from triaged.daemon.fleet_watcher import FleetWatcher

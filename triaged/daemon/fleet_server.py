@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from triaged.daemon.exposition import collect, make_registry
-from triaged.daemon.fleet import Fleet, Member
+from triaged.daemon.fleet import Fleet
+from triaged.daemon.fleet_member import Member
 from triaged.daemon.fleet_metrics import MAX_DETAILED, FleetMetrics, collect_sums
 from triaged.daemon.fleet_page import (
     FLEET_SECURITY_POLICY,
