@@ -219,6 +219,31 @@ def test_the_stop_of_all(fleet: FleetProgram) -> None:
         assert daemon.end() == 0
 
 
+def test_a_command_outside_the_fleet_does_not_touch_its_ledger(
+    fleet: FleetProgram,
+) -> None:
+    """It would write a workspace that nobody runs, and then seem to pause it."""
+    alone = dict(fleet.program.settings)
+    del alone["TRIAGED_FLEET"]
+    key = fleet.directory / "keys" / "acme"
+    others = Program(fleet.directory, fleet.sandbox.api_url, settings=alone)
+    others.settings |= {"TRIAGED_API_KEY_FILE": str(key)}
+    with fleet.program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=3)
+        refused = [others.run("plan"), others.run("pause"), others.run("veto", "t-1")]
+        paused = others.run("pause", "--all")
+        states = fleet.states()
+        assert daemon.end() == 0
+    refused += [others.run("run", "--once"), others.run("pause")]
+    named = fleet.program.run("run", "--once", "--workspace", "bolt")
+
+    assert [each.returncode for each in refused] == [78] * 5
+    assert all("set TRIAGED_FLEET" in each.stderr for each in refused)
+    assert (paused.returncode, named.returncode) == (0, 0)
+    assert states == dict.fromkeys(NAMES, "paused")
+    assert set(fleet.states()) == set(NAMES)
+
+
 def test_once(fleet: FleetProgram) -> None:
     """For cron: one cycle of each workspace, or of the one that is named."""
     for number in range(3):

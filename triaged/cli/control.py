@@ -32,7 +32,7 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger.open_own(
         settings.ledger,
         workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
+        is_of_fleet=settings.is_of_fleet,
     )
 
 
@@ -43,7 +43,7 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
         lambda: Ledger.open_existing(
             settings.ledger,
             workspace=WHOLE_FLEET if whole_fleet else settings.workspace,
-            is_of_fleet=whole_fleet or settings.fleet is not None,
+            is_of_fleet=whole_fleet or settings.is_of_fleet,
             busy_seconds=_NOTICE_SECONDS,
         ),
     )

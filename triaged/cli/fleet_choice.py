@@ -53,8 +53,6 @@ def run(
     if choice.is_all or choice.labels:
         return _run_for_each(command, chosen, given)
     (one,) = chosen
-    if use is FleetUse.WHOLE:
-        one = replace(one, fleet=None)
     return command(settings=one, **given)
 
 
@@ -99,7 +97,7 @@ def _choose_to_control(settings: Settings, choice: Choice) -> list[Settings]:
     except ConfigError:
         if choice.name is None or not _has_run(settings, choice.name):
             raise
-        return [replace(settings, workspace=choice.name, fleet=None)]
+        return [replace(settings, workspace=choice.name, fleet=None, is_of_fleet=True)]
 
 
 def _has_run(settings: Settings, name: str) -> bool:
@@ -118,7 +116,7 @@ def choose(settings: Settings, choice: Choice) -> list[Settings]:
     """
     fleet = load_fleet(fleet_directory(settings), os.environ)
     found = sorted(_chosen(fleet, settings, choice), key=lambda each: each.name)
-    return [replace(settings_of(one, settings), fleet=settings.fleet) for one in found]
+    return [settings_of(one, settings) for one in found]
 
 
 def _chosen(

@@ -59,6 +59,6 @@ def _read(settings: Settings) -> dict[str, Any]:
     with Ledger.open_existing(
         settings.ledger,
         workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
+        is_of_fleet=settings.is_of_fleet,
     ) as ledger:
         return read_status(ledger, settings, SystemClock())

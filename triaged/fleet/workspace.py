@@ -134,6 +134,7 @@ def settings_of(workspace: FleetWorkspace, base: Settings) -> Settings:
         key=workspace.key,
         rules=workspace.rules,
         fleet=None,
+        is_of_fleet=True,
         labels=workspace.labels,
         page_url=base.page_url and f"{base.page_url}/workspaces/{workspace.name}",
         api_url=base.api_url if workspace.api_url is None else workspace.api_url,

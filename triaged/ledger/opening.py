@@ -211,13 +211,15 @@ def exclude_daemons(place: LedgerLocation, *, now: datetime) -> Iterator[None]:
 def served_workspace(place: Path | LedgerLocation) -> str | None:
     """Return the only workspace that can be served here now; None: any.
 
-    A daemon on a SQLite ledger serves the workspace that its lock names.
+    A daemon on a SQLite ledger serves the workspace that its lock names, which is empty
+    for a fleet.
     """
     location = _location(place)
     if location.url is not None:
         return None
     owner = FileDaemonLock.owner(location.directory)
-    return owner.workspace if owner else None
+    # Without a process id, the lock has not been written yet.
+    return owner.workspace if owner and owner.pid else None
 
 
 def prepare_postgres(url: str, *, create: bool, role: str | None) -> "Prepared":
