@@ -27,7 +27,12 @@ from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
 from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
-from triaged.ledger.opening import make_dispatch_lock, open_database, served_workspace
+from triaged.ledger.opening import (
+    close_database,
+    make_dispatch_lock,
+    open_database,
+    served_workspace,
+)
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
@@ -89,7 +94,7 @@ class Ledger:
 
         """
         database = open_database(place, create=create, busy_seconds=busy_seconds)
-        return cls(database, workspace, on_close=database.close)
+        return cls(database, workspace, on_close=lambda: close_database(database))
 
     @classmethod
     def open_existing(
