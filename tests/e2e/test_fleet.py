@@ -150,6 +150,10 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
         daemon.wait_for("task.dismissed")
         kept = {row["workspace"]: row for row in fleet.program.json("workspaces")}
         named = fleet.program.run("status", "--workspace", "corp")
+        labelled = fleet.program.run("pause", "-l", "region=us")
+        fleet.add(2, "c-2")
+        finished = len(daemon.named("cycle.finished"))
+        daemon.wait_for("cycle.finished", times=finished + 6)
         page = daemon.get("/").text
         (fleet.directory / "fleet.yaml").write_text("version: 1")
         daemon.wait_for("fleet.rejected", times=2)
@@ -160,10 +164,13 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
 
         assert kept["corp"]["state"] == "working"
         assert "poll_intervall" in kept["corp"]["error"]
-        assert named.returncode == 78
+        assert named.returncode == 0
+        assert labelled.returncode == 0
+        assert "workspace corp" in labelled.stdout
+        assert fleet.dismissed(2) == ["c-1"]
         assert "poll_intervall" in named.stderr
         assert "poll_intervall" in page
-        assert listed == dict.fromkeys(NAMES, "working")
+        assert listed == {"acme": "working", "bolt": "paused", "corp": "paused"}
         assert "workspaces" in broken
         assert paused.returncode == 0
         assert "workspace corp" in paused.stdout

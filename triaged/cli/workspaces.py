@@ -12,7 +12,7 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.fleet_choice import fleet_directory, has_labels, parse_labels
 from triaged.cli.options import Format, with_format, with_settings
-from triaged.cli.output import echo, echo_json, print_table
+from triaged.cli.output import echo, echo_json, notice, print_table
 from triaged.clock import SystemClock
 from triaged.fleet.loader import load_fleet
 from triaged.fleet.workspace import LoadedFleet
@@ -44,17 +44,23 @@ def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> 
     """Print a row for each workspace, those that need attention first."""
     wanted = parse_labels(labels)
     fleet = load_fleet(fleet_directory(settings), os.environ)
-    rows = [
-        row
-        for row in read_rows(fleet, settings.ledger, SystemClock().now())
-        if has_labels(row["labels"], wanted)
-    ]
+    found = read_rows(fleet, settings.ledger, SystemClock().now())
+    rows = [row for row in found if has_labels(row["labels"], wanted)]
+    if wanted:
+        _tell_left_out(fleet, found)
     if form is Format.JSON:
         echo_json(rows)
     else:
         _print(rows)
     needed = any(row["state"].needs_attention for row in rows)
     sys.exit(exit_codes.FAILED if needed else exit_codes.OK)
+
+
+def _tell_left_out(fleet: LoadedFleet, rows: Sequence[Mapping[str, Any]]) -> None:
+    told: set[str | None] = {each.name for each in fleet.workspaces}
+    told |= {each.name for each in fleet.rejections if each.labels is not None}
+    if left := [r["workspace"] for r in rows if r["workspace"] not in told]:
+        notice(f"left out, since their labels cannot be read: {', '.join(left)}")
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -127,7 +133,8 @@ def read_rows(
         for each in fleet.rejections
         if each.name is not None
     }
-    labels = {each.name: dict(each.labels) for each in fleet.workspaces}
+    labels = {each.name: each.labels for each in fleet.workspaces}
+    known = {each.name: each.labels or {} for each in fleet.rejections if each.name}
     # Those that a daemon runs in an earlier form, since their file cannot be read now.
     kept = {
         name: None
@@ -137,7 +144,7 @@ def read_rows(
     rows = [
         _row(
             name,
-            labels.get(name, {}),
+            labels.get(name) or known.get(name) or {},
             rejected.get(name) if name not in labels else None,
             states.get(name, {}),
             flags,

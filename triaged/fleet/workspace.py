@@ -42,12 +42,14 @@ class Rejection:
     """What cannot be used, and why; everything else of the fleet can.
 
     It is the workspace ``name`` of ``file``; without a name, any workspace of the file
-    may be meant, and without a file, any of the fleet.
+    may be meant, and without a file, any of the fleet. ``labels`` are None if they
+    cannot be told.
     """
 
     file: str | None
     name: str | None
     problems: tuple[Problem, ...]
+    labels: Mapping[str, str] | None = field(default=None, hash=False)
 
     def may_concern(self, workspace: FleetWorkspace) -> bool:
         if self.name is not None:
