@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from docs.log_events import OF_A_DAEMON
 from tests.e2e.harness import RULES, Program, a_listed, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from tests.webhook_server import webhook_server
@@ -106,6 +108,9 @@ def test_one_process_runs_all(fleet: FleetProgram) -> None:
         assert daemon.metric("triaged_dismissal_attempts_total", **confirmed) == 1
         assert daemon.get("/healthz").text == "ok\n"
         assert daemon.end() == 0
+        for event in daemon.events:
+            is_of_all = any(fnmatch(event["event"], each) for each in OF_A_DAEMON)
+            assert "workspace" in event or is_of_all, event
     assert fleet.states() == dict.fromkeys(NAMES, "stopped")
 
 
