@@ -71,6 +71,24 @@ def fleet(
     return FleetLine(command, place)
 
 
+def test_the_only_usable_workspace_is_not_the_only_one(fleet: FleetLine) -> None:
+    """A stop without a name would end with 0, and the other ones would go on."""
+    fleet.entries = {name: fleet.entries[name] for name in ("acme", "corp")}
+    fleet.key("corp").chmod(0o644)
+    fleet.write()
+    of_two = fleet.run("pause")
+    fleet.write(corp="name: CORP, key: {file: keys/corp}")
+    nameless = fleet.run("pause")
+    del fleet.entries["acme"]
+    fleet.write()
+    of_one = fleet.run("pause")
+
+    assert (of_two.code, nameless.code, of_one.code) == (2, 2, 0)
+    assert "2 workspaces (acme, corp); name one" in of_two.err
+    assert "a workspace (acme), and others whose names" in nameless.err
+    assert fleet.paused() == {"corp"}
+
+
 def _open_key(fleet: FleetLine) -> None:
     fleet.key("corp").chmod(0o644)
 

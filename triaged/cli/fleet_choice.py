@@ -40,7 +40,7 @@ def run(
     choice: Choice,
     use: FleetUse,
 ) -> Any:  # noqa: ANN401 - whatever the command returns
-    """Run a command for the chosen workspaces, or raise as ``choose`` does."""
+    """Run a command for the chosen workspaces; raise if it is not clear which."""
     if sum(map(bool, (choice.name, choice.labels, choice.is_all))) > 1:
         raise click.UsageError("give one of --workspace, -l and --all")
     if use.is_listed and choice.is_all:
@@ -138,13 +138,7 @@ def _choose_one(
         UsageError: none is named, and there are several.
     """
     if name is None:
-        if len(fleet.workspaces) == 1:
-            return settings_of(fleet.workspaces[0], settings)
-        names = [each.name for each in fleet.workspaces]
-        raise click.UsageError(
-            f"{settings.fleet} describes {_several(names)}; name one with --workspace"
-            " (some commands also take -l and --all)"
-        )
+        name = _only_name(fleet, settings)
     for each in fleet.workspaces:
         if each.name == name:
             return settings_of(each, settings)
@@ -161,6 +155,20 @@ def _choose_one(
     hint = suggest(name, [each.name for each in fleet.workspaces])
     raise ConfigError.of_setting(
         "TRIAGED_WORKSPACE", f"there is no workspace {name!r} in {settings.fleet}{hint}"
+    )
+
+
+def _only_name(fleet: LoadedFleet, settings: Settings) -> str:
+    """Return the name of the only workspace, whether its entry is usable or not."""
+    names = [each.name for each in fleet.workspaces]
+    rejected = [each.name for each in fleet.rejections]
+    names += dict.fromkeys(filter(None, rejected))
+    if len(names) == 1 and None not in rejected:
+        return names[0]
+    others = ", and others whose names cannot be read" if None in rejected else ""
+    raise click.UsageError(
+        f"{settings.fleet} describes {_several(names)}{others}; name one with"
+        " --workspace (some commands also take -l and --all)"
     )
 
 
@@ -198,5 +206,7 @@ def fleet_directory(settings: Settings) -> Path:
 def _several(names: Sequence[str]) -> str:
     if not names:
         return "no workspace that can be used"
+    if len(names) == 1:
+        return f"a workspace ({names[0]})"
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     return f"{len(names):,} workspaces ({', '.join(names[:_SHOWN])}{more})"
