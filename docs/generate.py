@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from docs.log_events import LOG_EVENTS, log_events
+from docs.log_events import LOG_EVENTS, OF_A_DAEMON, log_events
 from docs.page_picture import page_picture
 from docs.plan_picture import plan_picture
 from triaged.cli import COMMAND_MODULES, app, exit_codes
@@ -308,7 +308,9 @@ def log_events_page() -> str:
         "Log events",
         "Logs are events on stderr: JSON, or lines for people on a terminal. Every"
         " event has `event`, `level`, `timestamp` and `workspace`; those of a cycle"
-        " have `cycle` too. Texts and metadata of tasks are not logged.",
+        " have `cycle` too. In a fleet, what concerns the whole daemon, or rules that"
+        f" workspaces share, has no `workspace`: {', '.join(map(_code, OF_A_DAEMON))}."
+        " Texts and metadata of tasks are not logged.",
         _table(("event", "level", "keys", "meaning"), rows),
     )
 

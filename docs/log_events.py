@@ -8,6 +8,15 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
+# Of a whole daemon: in a fleet they name no workspace, except for those of a cycle.
+OF_A_DAEMON: Final = (
+    "daemon.*",
+    "fleet.*",
+    "http.listening",
+    "internal_error.survived",
+    "ledger.*",
+    "rules.*",
+)
 LOG_EVENTS: Final = {
     "api_key.rotated": "The key's file holds another key now; it is in use.",
     "api_key.unreadable": "The key's file cannot be used; the last good key stays.",

@@ -17,7 +17,8 @@ from typing import Final
 import psycopg
 import pytest
 
-from triaged.ledger.postgres_schema import TABLES, migrate
+from triaged.ledger.postgres_admin import migrate
+from triaged.ledger.postgres_schema import TABLES
 
 # In CI a missing server is a failure, elsewhere a reason to skip.
 REQUIRED: Final = "REQUIRE_POSTGRES"

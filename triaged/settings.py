@@ -89,13 +89,15 @@ class Settings:
     """All settings outside the rules files.
 
     ``rules`` are one file or several that are used as one, in order; ``labels`` are
-    those of a workspace of a fleet. ``fleet`` is the directory of a fleet's files.
+    those of a workspace of a fleet. ``fleet`` is the directory of a fleet's files, and
+    ``is_of_fleet`` tells that the settings are those of one workspace of it.
     """
 
     key: KeySource = field(default_factory=KeySource)
     api_url: str = DEFAULT_URL
     rules: tuple[Path, ...] = (Path("rules.yaml"),)
     fleet: Path | None = None
+    is_of_fleet: bool = False
     workspace: str = "default"
     quota: QuotaSettings
     poll_interval: timedelta = timedelta(minutes=5)

@@ -132,7 +132,7 @@ async def open_workspace(
     with Ledger.open_own(
         settings.ledger,
         workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
+        is_of_fleet=settings.is_of_fleet,
     ) as ledger:
         try:
             yield build_workspace(

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from docs.log_events import OF_A_DAEMON
 from tests.e2e.harness import RULES, Program, RunningDaemon, a_listed, eventually
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from tests.webhook_server import webhook_server
@@ -106,6 +108,9 @@ def test_one_process_runs_all(fleet: FleetProgram) -> None:
         assert daemon.metric("triaged_dismissal_attempts_total", **confirmed) == 1
         assert daemon.get("/healthz").text == "ok\n"
         assert daemon.end() == 0
+        for event in daemon.events:
+            is_of_all = any(fnmatch(event["event"], each) for each in OF_A_DAEMON)
+            assert "workspace" in event or is_of_all, event
     assert fleet.states() == dict.fromkeys(NAMES, "stopped")
 
 
@@ -150,6 +155,10 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
         daemon.wait_for("task.dismissed")
         kept = {row["workspace"]: row for row in fleet.program.json("workspaces")}
         named = fleet.program.run("status", "--workspace", "corp")
+        labelled = fleet.program.run("pause", "-l", "region=us")
+        fleet.add(2, "c-2")
+        finished = len(daemon.named("cycle.finished"))
+        daemon.wait_for("cycle.finished", times=finished + 6)
         page = daemon.get("/").text
         (fleet.directory / "fleet.yaml").write_text("version: 1")
         daemon.wait_for("fleet.rejected", times=2)
@@ -160,10 +169,13 @@ def test_a_file_that_cannot_be_read_costs_nothing_else(fleet: FleetProgram) -> N
 
         assert kept["corp"]["state"] == "working"
         assert "poll_intervall" in kept["corp"]["error"]
-        assert named.returncode == 78
+        assert named.returncode == 0
+        assert labelled.returncode == 0
+        assert "workspace corp" in labelled.stdout
+        assert fleet.dismissed(2) == ["c-1"]
         assert "poll_intervall" in named.stderr
         assert "poll_intervall" in page
-        assert listed == dict.fromkeys(NAMES, "working")
+        assert listed == {"acme": "working", "bolt": "paused", "corp": "paused"}
         assert "workspaces" in broken
         assert paused.returncode == 0
         assert "workspace corp" in paused.stdout
@@ -256,6 +268,31 @@ def test_the_stop_of_all(fleet: FleetProgram) -> None:
         assert "paused for the whole fleet" in page
         assert "the whole fleet is paused" in own.stderr
         assert daemon.end() == 0
+
+
+def test_a_command_outside_the_fleet_does_not_touch_its_ledger(
+    fleet: FleetProgram,
+) -> None:
+    """It would write a workspace that nobody runs, and then seem to pause it."""
+    alone = dict(fleet.program.settings)
+    del alone["TRIAGED_FLEET"]
+    key = fleet.directory / "keys" / "acme"
+    others = Program(fleet.directory, fleet.sandbox.api_url, settings=alone)
+    others.settings |= {"TRIAGED_API_KEY_FILE": str(key)}
+    with fleet.program.daemon() as daemon:
+        daemon.wait_for("cycle.finished", times=3)
+        refused = [others.run("plan"), others.run("pause"), others.run("veto", "t-1")]
+        paused = others.run("pause", "--all")
+        states = fleet.states()
+        assert daemon.end() == 0
+    refused += [others.run("run", "--once"), others.run("pause")]
+    named = fleet.program.run("run", "--once", "--workspace", "bolt")
+
+    assert [each.returncode for each in refused] == [78] * 5
+    assert all("set TRIAGED_FLEET" in each.stderr for each in refused)
+    assert (paused.returncode, named.returncode) == (0, 0)
+    assert states == dict.fromkeys(NAMES, "paused")
+    assert set(fleet.states()) == set(NAMES)
 
 
 def test_once(fleet: FleetProgram) -> None:

@@ -64,8 +64,6 @@ def _become_next() -> None:
     from triaged.ledger import postgres_schema as schema  # noqa: PLC0415 - only here
 
     migrations = (*schema.MIGRATIONS, (_NEXT_CHANGE, schema.VERSION))
-    defaults = {"migrations": migrations}
-    schema.migrate.__kwdefaults__.update(defaults)  # type: ignore[union-attr]
     known = {"known": len(migrations)}
     schema.check_version.__kwdefaults__.update(known)  # type: ignore[union-attr]
     _replace(schema, MIGRATIONS=migrations, VERSION=len(migrations))

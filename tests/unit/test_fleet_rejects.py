@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from triaged.fleet.files import MAX_BYTES
 from triaged.fleet.loader import load_fleet
 
 REJECTS: Final = Path(__file__).parents[1] / "rejects_fleet"
@@ -45,3 +46,23 @@ def test_each_mistake_is_answered(
     assert text == expected.read_text()
     assert "0123456789" not in text
     assert fleet.errors
+
+
+def test_a_file_may_have_eight_mebibytes(tmp_path: Path) -> None:
+    """Enough for tens of thousands of workspaces; the advice is to use several."""
+    copied(REJECTS / "limits", tmp_path / "fleet")
+    file = tmp_path / "fleet" / "fleet.yaml"
+    text = file.read_bytes()
+    filled = text + b"#" * (MAX_BYTES - len(text) - 1) + b"\n"
+    file.write_bytes(filled)
+
+    assert [w.name for w in load_fleet(file.parent, ENVIRON).workspaces] == ["good"]
+    file.write_bytes(filled + b"\n")
+    fleet = load_fleet(file.parent, ENVIRON)
+    assert fleet.workspaces == ()
+    assert [problem.message for problem in fleet.problems] == [
+        (
+            "the file is larger than 8 MiB (8,388,608 bytes);"
+            " divide it into several files, named NAME.fleet.yaml"
+        )
+    ]

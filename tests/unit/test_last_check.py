@@ -1,6 +1,6 @@
 """Tests of the last check: what is decided early may be forbidden when it is sent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ from triaged.ledger import Ledger
 from triaged.ledger.dismissals import Outcome
 from triaged.ledger.flags import FlagName
 from triaged.ledger.location import FILE
+from triaged.ledger.opening import make_daemon_lock
 from triaged.quota import RateLimitHeaders
 from triaged.rules.task import LeaveCause
 from triaged.triage.dispatcher import MAX_CONCURRENT
@@ -283,5 +284,24 @@ def test_a_ledger_of_many_workspaces_takes_another(tmp_path: Path) -> None:
         with Ledger.open(tmp_path, workspace=name) as ledger:
             ledger.bind("http://127.0.0.1:1/a", at=T0)
 
-    with Ledger.open_own(tmp_path, workspace="new") as ledger:
+    with Ledger.open_own(tmp_path, workspace="new", is_of_fleet=True) as ledger:
         assert ledger.workspace == "new"
+
+
+@pytest.mark.parametrize("opened", [Ledger.open_own, Ledger.open_existing])
+def test_the_ledger_of_a_fleet_is_for_commands_of_a_fleet(
+    tmp_path: Path, opened: Callable[..., Ledger]
+) -> None:
+    """Without TRIAGED_FLEET a command would act on a workspace that nobody runs."""
+    for name in ("acme", "beta"):
+        with Ledger.open(tmp_path, workspace=name) as ledger:
+            ledger.bind("http://127.0.0.1:1/a", at=T0)
+
+    with pytest.raises(ConfigError, match=r"a fleet \(acme, beta\); set TRIAGED_FLEET"):
+        opened(tmp_path, workspace="default")
+    opened(tmp_path, workspace="acme").close()
+    with (
+        make_daemon_lock(tmp_path, workspace="", since=T0),
+        pytest.raises(ConfigError, match="set TRIAGED_FLEET"),
+    ):
+        opened(tmp_path, workspace="acme")

@@ -42,6 +42,27 @@ def test_a_ledger_is_made_and_upgraded(command: CommandLine, url: str) -> None:
     ]
 
 
+def test_a_newer_ledger_is_left_as_it_is(
+    command: CommandLine, postgres: PostgresServer
+) -> None:
+    """An upgrade by an older program says so, and claims no change."""
+    name = postgres.new_database()
+    command.settings["TRIAGED_LEDGER_URL"] = url = postgres.url(name)
+    postgres.run(
+        "UPDATE triaged.schema_version SET version = 99, compatible = 1", database=name
+    )
+    done = command.run("ledger", "upgrade")
+
+    assert done.code == 0
+    assert done.out == (
+        f"{url}: of version 99, which is newer than this program's version 1;"
+        " its tables were not changed.\n"
+    )
+    assert command.run("ledger", "init").out == (
+        f"{url}: there is a ledger already, of version 99.\n"
+    )
+
+
 @pytest.mark.parametrize("arguments", [("ledger", "upgrade"), ("status",), ("pause",)])
 def test_nothing_is_made_by_the_way(
     command: CommandLine, url: str, arguments: tuple[str, ...]

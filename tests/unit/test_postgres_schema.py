@@ -11,8 +11,8 @@ from tests.postgres import PostgresServer
 from triaged.errors import LedgerError
 from triaged.ledger import Ledger
 from triaged.ledger.postgres import PostgresDatabase
-from triaged.ledger.postgres_admin import prepare
-from triaged.ledger.postgres_schema import MIGRATIONS, TABLES, migrate
+from triaged.ledger.postgres_admin import migrate, prepare
+from triaged.ledger.postgres_schema import MIGRATIONS, TABLES
 from triaged.ledger.schema import table_shapes
 
 
@@ -167,6 +167,49 @@ def test_texts_must_be_unicode(postgres: PostgresServer) -> None:
     with connect(postgres.url(name)) as connection:
         found = connection.execute("SELECT to_regnamespace('triaged') AS it").fetchone()
     assert found == {"it": None}
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "users (id int)",
+        "state (id int)",
+        "schema_version (version text)",
+        "schema_version (version text, compatible text)",
+    ],
+)
+def test_tables_of_another_program_are_left_alone(
+    postgres: PostgresServer, table: str
+) -> None:
+    """Nothing is made beside them, and every command says whose they seem to be."""
+    url = postgres.url(name := postgres.new_database(template="template0"))
+    postgres.run(f"CREATE SCHEMA triaged CREATE TABLE {table}", database=name)
+    postgres.run(
+        "INSERT INTO triaged." + table.partition(" ")[0] + " DEFAULT VALUES",
+        database=name,
+    )
+    for attempt in (
+        lambda: prepare(url, create=True),
+        lambda: prepare(url, create=False),
+        lambda: PostgresDatabase(url),
+    ):
+        with pytest.raises(LedgerError, match="holds tables of another program"):
+            attempt()
+
+    with connect(url) as connection:
+        tables = connection.execute(
+            "SELECT count(*) AS n FROM pg_tables WHERE schemaname = 'triaged'"
+        ).fetchone()
+    assert tables == {"n": 1}
+
+
+def test_an_empty_schema_is_used(postgres: PostgresServer) -> None:
+    """Where only the administrator may make schemas, it was made before."""
+    url = postgres.url(name := postgres.new_database(template="template0"))
+    postgres.run("CREATE SCHEMA triaged", database=name)
+
+    assert prepare(url, create=True).before == 0
+    PostgresDatabase(url).close()
 
 
 def test_a_role_has_the_rights_that_it_needs_and_no_more(

@@ -96,6 +96,43 @@ def test_everything_adds_up_in_order() -> None:
     assert loaded.file == "base.yaml + acme.yaml"
 
 
+PROTECTION: Final = r"""version: 1
+protect:
+  - description: '(?i)\bacme\b'
+tests:
+  - name: acme is protected
+    task: {type: contact_update, description: '[TEST] Acme'}
+    expect: {decision: leave, cause: protected}
+"""
+
+
+@pytest.mark.parametrize("texts", [(BASE, PROTECTION), (PROTECTION, BASE)])
+def test_a_file_may_only_protect(texts: tuple[str, str]) -> None:
+    """What one client adds to common rules is often nothing but protection."""
+    loaded = composed(*texts)
+
+    assert [rule.name for rule in loaded.ruleset.rules] == ["clutter"]
+    assert len(loaded.ruleset.protect) == 2
+    assert loaded.warnings == ()
+
+
+def test_a_whole_without_any_rule_is_refused() -> None:
+    """Each file says what it lacks, as one alone does; so does one that is cut off."""
+    missing = "missing key 'rules': The rules, in order"
+
+    assert all(missing in line for line in problems(PROTECTION, PROTECTION))
+    assert len(problems(PROTECTION)) == 1
+    (cut_off,) = problems(BASE, "version: 1\n")
+    assert cut_off.startswith("acme.yaml:1:1: missing key 'rules'")
+
+
+def test_a_file_that_only_protects_is_not_blamed_for_another() -> None:
+    """Whether there are rules is not known while one of the files cannot be read."""
+    (problem,) = problems("version: [", PROTECTION)
+
+    assert problem.startswith("base.yaml")
+
+
 def test_the_order_of_the_files_is_that_of_the_rules() -> None:
     """What is named first decides first; a name may be declared in a later file."""
     loaded = composed(ACME, BASE)

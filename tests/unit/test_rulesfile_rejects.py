@@ -70,7 +70,7 @@ def test_a_file_may_have_a_mebibyte() -> None:
     filled = EXAMPLE + b"#" * (MAX_BYTES - len(EXAMPLE) - 1) + b"\n"
 
     assert parse(filled, "rules.yaml").ruleset.rules
-    with pytest.raises(ConfigError, match=r"1048577 bytes; at most 1048576 \(1 MiB\)"):
+    with pytest.raises(ConfigError, match=r"larger than 1 MiB \(1,048,576 bytes\)$"):
         parse(filled + b"\n", "rules.yaml")
 
 

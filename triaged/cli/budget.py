@@ -14,6 +14,7 @@ from triaged.cli.control import open_ledger
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
+    FleetUse,
     Format,
     with_format,
     with_settings,
@@ -41,7 +42,7 @@ _DONE: Final = frozenset({LeaveCause.NOT_PENDING, LeaveCause.MALFORMED})
 
 @click.command
 @with_format
-@with_settings("rules", *QUOTA_OPTIONS, *LEDGER_OPTIONS)
+@with_settings("rules", *QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def budget(*, settings: Settings, form: Format) -> None:
     """Divide a day's calls between polls, dismissals and the reserve."""
     known = _known(settings)

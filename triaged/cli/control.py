@@ -2,14 +2,14 @@
 
 import os
 import pwd
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from triaged.cli.output import notice
 from triaged.errors import LedgerBusy, TriagedError
 from triaged.ledger import Ledger
 from triaged.ledger.flags import WHOLE_FLEET, Flag, FlagName
-from triaged.ledger.opening import daemon_owner
+from triaged.ledger.opening import daemon_owner, daemons_of
 from triaged.settings import Settings
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def open_ledger(settings: Settings) -> Ledger:
     return Ledger.open_own(
         settings.ledger,
         workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
+        is_of_fleet=settings.is_of_fleet,
     )
 
 
@@ -43,7 +43,7 @@ def open_control(settings: Settings, *, whole_fleet: bool = False) -> Ledger:
         lambda: Ledger.open_existing(
             settings.ledger,
             workspace=WHOLE_FLEET if whole_fleet else settings.workspace,
-            is_of_fleet=whole_fleet or settings.fleet is not None,
+            is_of_fleet=whole_fleet or settings.is_of_fleet,
             busy_seconds=_NOTICE_SECONDS,
         ),
     )
@@ -66,11 +66,24 @@ def insist(settings: Settings, step: Callable[[], T]) -> T:
 
 
 def whose(ledger: Ledger, settings: Settings) -> str:
-    """Name workspace and ledger, and the daemon that uses it."""
-    owner = daemon_owner(settings.ledger, settings.workspace)
-    daemon = f"used by the daemon, {owner}" if owner else "no daemon runs on it"
-    who = f"workspace {ledger.workspace}" if ledger.workspace else "all workspaces"
-    return f"{who}, ledger {ledger.location}, {daemon}"
+    """Name workspace and ledger, and the daemon or daemons that use it."""
+    if ledger.workspace:
+        who = f"workspace {ledger.workspace}"
+        owner = daemon_owner(settings.ledger, ledger.workspace)
+        daemons = [str(owner)] if owner else []
+    else:
+        who = "all workspaces"
+        found = daemons_of(settings.ledger)
+        daemons = [f"process {d.pid} on {d.host}" for d in found if d.is_alive]
+    return f"{who}, ledger {ledger.location}, {_used_by(daemons)}"
+
+
+def _used_by(daemons: Sequence[str]) -> str:
+    if not daemons:
+        return "no daemon runs on it"
+    if len(daemons) == 1:
+        return f"used by the daemon, {daemons[0]}"
+    return f"used by {len(daemons)} daemons, one of them {daemons[0]}"
 
 
 def refuse_while_paused(ledger: Ledger) -> None:

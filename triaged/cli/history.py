@@ -71,7 +71,7 @@ _FIELDS: Final[Mapping[str, Callable[[DismissalRecord], object]]] = {
     "--refresh", is_flag=True, help="With --agreement: ask the API in any case."
 )
 @with_format_of(Format.TABLE, Format.JSON, Format.CSV)
-@with_settings(*CALL_OPTIONS, fleet=FleetUse.EACH)
+@with_settings(*CALL_OPTIONS, fleet=FleetUse.RECORDED)
 def history(
     *,
     settings: Settings,

@@ -61,7 +61,12 @@ def upgrade(*, settings: Settings, grant: str | None) -> None:
     from triaged.ledger.opening import prepare_postgres  # noqa: PLC0415 - rare
 
     done = prepare_postgres(_url(settings), create=False, role=grant)
-    if done.before == done.after:
+    if done.after > done.known:
+        echo(
+            f"{done.location}: of version {done.after}, which is newer than this"
+            f" program's version {done.known}; its tables were not changed."
+        )
+    elif done.before == done.after:
         echo(f"{done.location}: already of version {done.after}.")
     else:
         echo(f"{done.location}: from version {done.before} to {done.after}.")

@@ -89,7 +89,11 @@ def _test(settings: Settings, *, as_json: bool) -> int:
 
 def _preview(settings: Settings, html_file: Path | None, *, as_json: bool) -> None:
     now = SystemClock().now()
-    with Ledger.open_existing(settings.ledger, workspace=settings.workspace) as ledger:
+    with Ledger.open_existing(
+        settings.ledger,
+        workspace=settings.workspace,
+        is_of_fleet=settings.is_of_fleet,
+    ) as ledger:
         digest = read_digest(
             ledger,
             since=digest_begins(ledger, now),

@@ -104,13 +104,31 @@ class FleetUse(Enum):
 
     ONE: it is for the one that ``--workspace`` names. WHOLE: for that, or for the fleet
     as a whole. EACH: ``-l`` and ``--all`` run it for several, one after the other.
-    LISTED: it gets all of them as ``chosen``, which is None for the whole fleet.
+    RECORDED: so too, and it needs the ledger alone, so that workspaces whose entry
+    cannot be used are among them. LISTED: as that, but it gets all of them as
+    ``chosen``, which is None for the whole fleet. STOPPING: as that, with those that
+    may be meant.
     """
 
     ONE = auto()
     WHOLE = auto()
     EACH = auto()
+    RECORDED = auto()
     LISTED = auto()
+    STOPPING = auto()
+
+    @property
+    def is_listed(self) -> bool:
+        return self in {FleetUse.LISTED, FleetUse.STOPPING}
+
+    @property
+    def needs_entry(self) -> bool:
+        """Whether the command needs more of a workspace than its name."""
+        return self in {FleetUse.ONE, FleetUse.WHOLE, FleetUse.EACH}
+
+
+class NotHere(click.BadParameter):
+    """An argument that means nothing in this workspace, but may in others."""
 
 
 _every = click.option(
@@ -132,7 +150,7 @@ def with_settings(
     """Add the flags of these settings; the command receives ``settings``."""
     if "workspace" in names and "fleet" not in names:
         names = (*names, "fleet")
-    is_several = fleet in {FleetUse.EACH, FleetUse.LISTED}
+    is_several = fleet not in {FleetUse.ONE, FleetUse.WHOLE}
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
@@ -146,7 +164,7 @@ def with_settings(
             settings = read_settings(os.environ, flags)
             is_one = settings.fleet is None and not (labels or is_all)
             if is_one or "workspace" not in names:
-                own = {"chosen": [settings]} if fleet is FleetUse.LISTED else {}
+                own = {"chosen": [settings]} if fleet.is_listed else {}
                 return command(settings=settings, **own, **given)
             from triaged.cli import fleet_choice  # noqa: PLC0415 - reads YAML
 

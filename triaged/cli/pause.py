@@ -11,6 +11,7 @@ from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
 from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger.flags import FlagName
+from triaged.ledger.opening import shared_databases
 from triaged.settings import Settings
 
 _SHOWN: Final = 5
@@ -18,7 +19,7 @@ _SHOWN: Final = 5
 
 @click.command
 @click.option("--note", default="", metavar="T", help="Why; shown with the status.")
-@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.LISTED)
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.STOPPING)
 def pause(*, settings: Settings, chosen: Sequence[Settings] | None, note: str) -> None:
     """Set the flag that every dismissal checks before it is sent."""
     _for_each(settings, chosen, partial(_pause, note=note))
@@ -37,10 +38,11 @@ def _for_each(
     if chosen is None:
         step(settings, whole_fleet=True)
         return
-    for one in chosen:
-        if len(chosen) > 1:
-            echo(one.workspace, bold=True)
-        step(one)
+    with shared_databases():
+        for one in chosen:
+            if len(chosen) > 1:
+                echo(one.workspace, bold=True)
+            step(one)
 
 
 def _pause(settings: Settings, *, note: str, whole_fleet: bool = False) -> None:

@@ -3,7 +3,7 @@
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, with_settings
+from triaged.cli.options import LEDGER_OPTIONS, FleetUse, NotHere, with_settings
 from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger
@@ -30,7 +30,7 @@ def promote(*, settings: Settings, name: str) -> None:
 
 @click.command
 @click.argument("name", metavar="RULE")
-@with_settings("rules", *LEDGER_OPTIONS)
+@with_settings("rules", *LEDGER_OPTIONS, fleet=FleetUse.EACH)
 def demote(*, settings: Settings, name: str) -> None:
     """Let an acting rule only observe."""
     if _change(settings, name, Change.DEMOTED) is not None:
@@ -99,4 +99,4 @@ def _rule(ruleset: Ruleset, name: str) -> Rule:
         why = f"{name} is off; set its mode in the rules file"
     else:
         return rule
-    raise click.BadParameter(why, param_hint="RULE")
+    raise NotHere(why, param_hint="RULE")

@@ -31,7 +31,7 @@ _REDRAW: Final = "\x1b[H\x1b[J"
 @click.command
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
 @with_format
-@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.EACH)
+@with_settings(*QUOTA_OPTIONS, *LEDGER_OPTIONS, fleet=FleetUse.RECORDED)
 def status(*, settings: Settings, watch: bool, form: Format) -> None:
     """Print the status, once or again and again."""
     try:
@@ -59,6 +59,6 @@ def _read(settings: Settings) -> dict[str, Any]:
     with Ledger.open_existing(
         settings.ledger,
         workspace=settings.workspace,
-        is_of_fleet=settings.fleet is not None,
+        is_of_fleet=settings.is_of_fleet,
     ) as ledger:
         return read_status(ledger, settings, SystemClock())

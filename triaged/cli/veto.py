@@ -26,7 +26,7 @@ from triaged.settings import Settings
 @click.option("--remove", is_flag=True, help="Remove the veto of TASK_ID.")
 @click.option("--list", "listing", is_flag=True, help="Show every veto.")
 @with_format
-@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.EACH)
+@with_settings(*LEDGER_OPTIONS, fleet=FleetUse.RECORDED)
 def veto(
     *,
     settings: Settings,

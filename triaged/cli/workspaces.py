@@ -14,7 +14,7 @@ import click
 from triaged.cli import exit_codes
 from triaged.cli.fleet_choice import fleet_directory, has_labels, parse_labels
 from triaged.cli.options import Format, with_format, with_settings
-from triaged.cli.output import echo, echo_json, print_table
+from triaged.cli.output import echo, echo_json, notice, print_table
 from triaged.clock import SystemClock
 from triaged.daemon.health import MAX_MISSED_INTERVALS, POLL_GRACE
 from triaged.errors import ConfigError, RuleTestsFailed
@@ -50,11 +50,10 @@ def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> 
     """Print a row for each workspace, those that need attention first."""
     wanted = parse_labels(labels)
     fleet = load_fleet(fleet_directory(settings), os.environ)
-    rows = [
-        row
-        for row in read_rows(fleet, settings.ledger, SystemClock().now())
-        if has_labels(row["labels"], wanted)
-    ]
+    found = read_rows(fleet, settings.ledger, SystemClock().now())
+    rows = [row for row in found if has_labels(row["labels"], wanted)]
+    if wanted:
+        _tell_left_out(fleet, found)
     if form is Format.JSON:
         echo_json(rows)
     else:
@@ -63,6 +62,13 @@ def workspaces(*, settings: Settings, labels: tuple[str, ...], form: Format) -> 
             echo(problem)
     needed = any(row["state"].needs_attention for row in rows)
     sys.exit(exit_codes.FAILED if needed else exit_codes.OK)
+
+
+def _tell_left_out(fleet: LoadedFleet, rows: Sequence[Mapping[str, Any]]) -> None:
+    told: set[str | None] = {each.name for each in fleet.workspaces}
+    told |= {each.name for each in fleet.rejections if each.labels is not None}
+    if left := [r["workspace"] for r in rows if r["workspace"] not in told]:
+        notice(f"left out, since their labels cannot be read: {', '.join(left)}")
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,6 +145,7 @@ def read_rows(
     }
     of_files = _joined(_of_no_workspace(fleet)) or None
     loaded = {each.name: each for each in fleet.workspaces}
+    known = {each.name: each.labels or {} for each in fleet.rejections if each.name}
     rules_problem = cache(_rules_problem)
     # Those that a daemon runs in an earlier form, since their file cannot be read now.
     kept = {
@@ -152,7 +159,7 @@ def read_rows(
         if workspace is not None and serving.wrote(saved):
             in_force = saved.get("rules_sha256")
             rejection = rules_problem(workspace.rules, in_force, now)  # noqa: PLW2901
-        labels = {} if workspace is None else workspace.labels
+        labels = known.get(name, {}) if workspace is None else workspace.labels
         rows.append(
             _row(name, labels, rejection, saved, flags, serving=serving, now=now)
         )

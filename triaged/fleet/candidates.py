@@ -11,12 +11,14 @@ from typing import Any, Final
 from triaged.errors import ConfigError, Problem
 from triaged.fleet.fields import KeyPlace, RulesPath
 from triaged.fleet.files import is_fleet_file
-from triaged.fleet.parser import Entry
+from triaged.fleet.parser import KEYS, Entry
 from triaged.fleet.workspace import FleetWorkspace, Rejection
 from triaged.leadlex.api_key import KEY_PREFIX, KeySource, parse_key
 from triaged.rulesfile.problems import Location, suggest
 
 _KEY: Final = re.compile(r"((?:workspaces\[[0-9]+\]|defaults)\.key)(?![\w-])(.*)")
+# Its labels, or one of its keys, which have the path of the whole.
+_LABELS: Final = re.compile(r"workspaces\[[0-9]+\](\.labels(?![\w-]).*)?")
 _AN_API_KEY: Final = re.compile(rf"{KEY_PREFIX}[!-~]+")
 _PLAIN_VALUES: Final = frozenset(
     {"api_url", "api_plan", "daily_limit", "rate_limit", "poll_interval", "reserve"}
@@ -35,6 +37,7 @@ class Candidate:
     name: str | None
     places: Mapping[str, Location]
     problems: list[Problem]
+    labels: Mapping[str, str] | None = None
     workspace: FleetWorkspace | None = None
     key_hash: str = ""
     rules: tuple[Path, ...] = ()
@@ -47,7 +50,12 @@ class Candidate:
 
     def rejection(self) -> Rejection:
         problems = sorted(self.problems, key=lambda p: (p.line, p.column, p.path))
-        return Rejection(file=self.file, name=self.name, problems=tuple(problems))
+        return Rejection(
+            file=self.file,
+            name=self.name,
+            problems=tuple(problems),
+            labels=self.labels,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,8 @@ class Surroundings:
     ) -> Candidate:
         """Build the workspace of an entry and the defaults, or find why not."""
         values, places = _with_defaults(entry, defaults)
-        found = Candidate(file, entry.values.get("name"), places, problems)
+        labels = _labels(entry, defaults, problems)
+        found = Candidate(file, entry.values.get("name"), places, problems, labels)
         rules: tuple[RulesPath, ...] = values.get("rules", ())
         for name in ("rules", "key"):
             if name not in places:
@@ -90,7 +99,7 @@ class Surroundings:
             key=key,
             key_hash=found.key_hash,
             key_name=f"file {key.file}" if key.file else f"env {values['key'].text}",
-            labels=_labels(defaults) | _labels(entry),
+            labels=labels or {},
             file=file,
             line=entry.place.line,
             **{name: value for name, value in values.items() if name in _PLAIN_VALUES},
@@ -157,9 +166,17 @@ def _with_defaults(
     return {**filled, **entry.values}, {**defaults.places, **entry.places}
 
 
-def _labels(entry: Entry) -> dict[str, str]:
-    labels: dict[str, str] = entry.values.get("labels", {})
-    return labels
+def _labels(
+    entry: Entry, defaults: Entry, problems: Iterable[Problem]
+) -> dict[str, str] | None:
+    """Return the labels; None if they are wrong, or may stand under a wrong key."""
+    unknown = entry.places.keys() - KEYS
+    is_misspelled = bool(unknown) and "labels" not in entry.places
+    about = (p for p in problems if _LABELS.fullmatch(p.path))
+    if is_misspelled or any(not p.message.startswith("unknown key") for p in about):
+        return None
+    labels: dict[str, str] = defaults.values.get("labels", {})
+    return {**labels, **entry.values.get("labels", {})}
 
 
 def refuse_shared(candidates: Sequence[Candidate]) -> None:

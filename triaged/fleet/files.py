@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Final
 
 from triaged.errors import Problem, Severity, os_reason
-from triaged.rulesfile.parser.nodes import MAX_BYTES
 
 _FLEET_FILE: Final = re.compile(r"fleet\.yaml|[^.].*\.fleet\.yaml")
 _LIKE_A_FLEET_FILE: Final = re.compile(
     r"(?:[^.].*[._-])?fleet\.ya?ml(?:\.ya?ml)?", re.IGNORECASE
 )
+# About 50,000 workspaces.
+MAX_BYTES: Final = 8 << 20
 _NONE: Final = "there is neither a fleet.yaml nor a NAME.fleet.yaml in it"
 
 

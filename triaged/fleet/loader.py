@@ -13,12 +13,13 @@ from typing import Final
 
 from triaged.errors import ConfigError, Problem
 from triaged.fleet.candidates import Candidate, Surroundings, refuse_shared, without_key
-from triaged.fleet.files import FleetFile, read_fleet_files
+from triaged.fleet.files import MAX_BYTES, FleetFile, read_fleet_files
 from triaged.fleet.parser import START, FleetDocument, read_fleet_file
 from triaged.fleet.workspace import LoadedFleet, Rejection
 from triaged.rulesfile.parser.nodes import compose
 from triaged.rulesfile.problems import ProblemCollector
 
+_IF_LARGER: Final = "; divide it into several files, named NAME.fleet.yaml"
 _OF_A_WORKSPACE: Final = re.compile(r"workspaces\[([0-9]+)\]")
 
 
@@ -71,7 +72,10 @@ def _load_file(
     document: FleetDocument | None = None
     # The report keeps the problems.
     with contextlib.suppress(ConfigError):
-        document = read_fleet_file(compose(file.data, report, start=START), report)
+        root = compose(
+            file.data, report, start=START, most=MAX_BYTES, if_larger=_IF_LARGER
+        )
+        document = read_fleet_file(root, report)
     problems = [without_key(each) for each in report.in_order(report.problems)]
     of_entry: dict[int, list[Problem]] = defaultdict(list)
     for problem in problems:

@@ -164,6 +164,8 @@ _WORKSPACE: Final = Record(
     advice="write {name: acme, key: {file: keys/acme}}",
     synonyms=_SYNONYMS,
 )
+# The keys of a workspace.
+KEYS: Final = frozenset(known.name for known in _WORKSPACE.fields)
 
 
 class _Entry:

@@ -42,12 +42,14 @@ class Rejection:
     """What cannot be used, and why; everything else of the fleet can.
 
     It is the workspace ``name`` of ``file``; without a name, any workspace of the file
-    may be meant, and without a file, any of the fleet.
+    may be meant, and without a file, any of the fleet. ``labels`` are None if they
+    cannot be told.
     """
 
     file: str | None
     name: str | None
     problems: tuple[Problem, ...]
+    labels: Mapping[str, str] | None = field(default=None, hash=False)
 
     def may_concern(self, workspace: FleetWorkspace) -> bool:
         if self.name is not None:
@@ -134,6 +136,7 @@ def settings_of(workspace: FleetWorkspace, base: Settings) -> Settings:
         key=workspace.key,
         rules=workspace.rules,
         fleet=None,
+        is_of_fleet=True,
         labels=workspace.labels,
         page_url=base.page_url and f"{base.page_url}/workspaces/{workspace.name}",
         api_url=base.api_url if workspace.api_url is None else workspace.api_url,

@@ -27,7 +27,12 @@ from triaged.ledger.location import LedgerLocation
 from triaged.ledger.locks import DispatchLock
 from triaged.ledger.notifications import Notifications
 from triaged.ledger.observations import Observations
-from triaged.ledger.opening import make_dispatch_lock, open_database, served_workspace
+from triaged.ledger.opening import (
+    close_database,
+    make_dispatch_lock,
+    open_database,
+    served_workspace,
+)
 from triaged.ledger.rule_changes import RuleChanges
 from triaged.ledger.rulesets import Rulesets
 from triaged.ledger.state import StateStore
@@ -89,7 +94,7 @@ class Ledger:
 
         """
         database = open_database(place, create=create, busy_seconds=busy_seconds)
-        return cls(database, workspace, on_close=database.close)
+        return cls(database, workspace, on_close=lambda: close_database(database))
 
     @classmethod
     def open_existing(
@@ -109,17 +114,13 @@ class Ledger:
         Raises:
             LedgerError: there is no ledger here, or it cannot be opened.
             ConfigError: the ledger does not know this workspace, or the daemon that
-                runs on it serves another one.
+                runs on it serves another one, or a fleet.
         """
         ledger = cls.open(
             place, workspace=workspace, create=False, busy_seconds=busy_seconds
         )
-        if is_of_fleet:
-            return ledger
-        known = ledger.workspaces()
-        served = served_workspace(place)
-        if served not in {None, "", workspace} or (known and workspace not in known):
-            raise _refusal(ledger, served or _named(known))
+        if not is_of_fleet:
+            _refuse_another(ledger, place)
         return ledger
 
     @classmethod
@@ -137,19 +138,14 @@ class Ledger:
 
         Raises:
             LedgerError: it cannot be opened; the message tells what to do.
-            ConfigError: it belongs to one other workspace, or the daemon that runs on
-                it serves another one.
+            ConfigError: it belongs to other workspaces, or the daemon that runs on it
+                serves another one, or a fleet.
         """
         ledger = cls.open(place, workspace=workspace)
-        # A database, and the directory of a fleet, hold many workspaces.
+        # Processes with nothing in common may share a database.
         is_shared = isinstance(place, LedgerLocation) and place.url is not None
-        if is_of_fleet or is_shared:
-            return ledger
-        known = ledger.workspaces()
-        served = served_workspace(place)
-        is_of_other = len(known) == 1 and workspace not in known
-        if served not in {None, "", workspace} or is_of_other:
-            raise _refusal(ledger, served or _named(known))
+        if not (is_of_fleet or is_shared):
+            _refuse_another(ledger, place)
         return ledger
 
     def bind(self, api_url: str, *, at: datetime) -> None:
@@ -242,12 +238,24 @@ def _named(known: Iterable[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def _refusal(ledger: Ledger, whose: str) -> ConfigError:
-    """Close a ledger of another workspace, and return the error that says so."""
+def _refuse_another(ledger: Ledger, place: Path | LedgerLocation) -> None:
+    """Close a ledger of another workspace, or of a fleet, and raise."""
+    known, served = ledger.workspaces(), served_workspace(place)
+    is_free = served in {None, ledger.workspace}
+    if is_free and (not known or ledger.workspace in known):
+        return
     ledger.close()
-    return ConfigError.of_setting(
+    own = "or another TRIAGED_STATE_DIR for a workspace of its own"
+    if served == "" or (is_free and len(known) > 1):
+        names = f" ({_named(known)})" if known else ""
+        raise ConfigError.of_setting(
+            "TRIAGED_FLEET",
+            f"the ledger {ledger.location} belongs to a fleet{names};"
+            f" set TRIAGED_FLEET to the directory of its files, {own}",
+        )
+    raise ConfigError.of_setting(
         "TRIAGED_WORKSPACE",
-        f"the ledger {ledger.location} belongs to workspace {whose}, not to"
-        f" {ledger.workspace}; set TRIAGED_WORKSPACE or --workspace, or another"
-        " TRIAGED_STATE_DIR for a workspace of its own",
+        f"the ledger {ledger.location} belongs to workspace"
+        f" {_named(known) if is_free else served}, not to {ledger.workspace};"
+        f" set TRIAGED_WORKSPACE or --workspace, {own}",
     )

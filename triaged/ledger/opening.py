@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from triaged.ledger.postgres import PostgresDatabase
     from triaged.ledger.postgres_admin import Prepared
 
+_shared: ContextVar[dict[tuple[LedgerLocation, float], Database] | None] = ContextVar(
+    "shared", default=None
+)
+
 
 def open_database(
     place: Path | LedgerLocation,
@@ -44,9 +49,40 @@ def open_database(
 
     """
     location = _location(place)
+    shared = _shared.get()
+    if shared is not None and (location, busy_seconds) in shared:
+        return shared[location, busy_seconds]
+    opened: Database
     if location.url is not None:
-        return _postgres(location.url, busy_seconds)
-    return SqliteDatabase(location.directory, create=create, busy_seconds=busy_seconds)
+        opened = _postgres(location.url, busy_seconds)
+    else:
+        directory = location.directory
+        opened = SqliteDatabase(directory, create=create, busy_seconds=busy_seconds)
+    if shared is not None:
+        shared[location, busy_seconds] = opened
+    return opened
+
+
+def close_database(database: Database) -> None:
+    """Close what ``open_database`` returned, unless it is shared."""
+    if database not in (_shared.get() or {}).values():
+        database.close()
+
+
+@contextlib.contextmanager
+def shared_databases() -> Iterator[None]:
+    """Open each database only once in the body, for commands on many workspaces.
+
+    Opening one takes longer than most of what is asked of it.
+    """
+    shared: dict[tuple[LedgerLocation, float], Database] = {}
+    token = _shared.set(shared)
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+        for database in shared.values():
+            database.close()
 
 
 def open_read_only(place: Path | LedgerLocation) -> Database:
@@ -118,11 +154,12 @@ def daemon_owner(place: Path | LedgerLocation, workspace: str) -> LockOwner | No
         return FileDaemonLock.owner(location.directory)
     from triaged.ledger.daemons import find_owner  # noqa: PLC0415 - rare
 
-    database = _postgres(location.url, BUSY_SECONDS)
+    # The only other store; asking for its type would load its library.
+    database = cast("PostgresDatabase", open_database(location))
     try:
         return find_owner(database, workspace)
     finally:
-        database.close()
+        close_database(database)
 
 
 def daemons_of(place: LedgerLocation) -> list[DaemonRecord]:
@@ -211,13 +248,15 @@ def exclude_daemons(place: LedgerLocation, *, now: datetime) -> Iterator[None]:
 def served_workspace(place: Path | LedgerLocation) -> str | None:
     """Return the only workspace that can be served here now; None: any.
 
-    A daemon on a SQLite ledger serves the workspace that its lock names.
+    A daemon on a SQLite ledger serves the workspace that its lock names, which is empty
+    for a fleet.
     """
     location = _location(place)
     if location.url is not None:
         return None
     owner = FileDaemonLock.owner(location.directory)
-    return owner.workspace if owner else None
+    # Without a process id, the lock has not been written yet.
+    return owner.workspace if owner and owner.pid else None
 
 
 def prepare_postgres(url: str, *, create: bool, role: str | None) -> "Prepared":

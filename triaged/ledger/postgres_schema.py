@@ -4,11 +4,9 @@ A version only adds, so that daemons of the version before can go on while one a
 other is replaced. ``compatible`` is the oldest version that may still use the tables.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 import psycopg
-from psycopg import sql
 from psycopg.rows import DictRow
 
 from triaged.errors import LedgerError
@@ -201,9 +199,19 @@ CREATE TABLE triaged.daemon (
 MIGRATIONS: Final = ((_V1, 1),)
 VERSION: Final = len(MIGRATIONS)
 
-# "triaged" in ASCII: only one process at a time changes the tables. Of the transaction,
-# not of the session, so that a pooler cannot hand it to another client.
-_ADVISORY_LOCK: Final = 0x74726961676564
+# The tables of a schema that has no table of versions as we make it.
+_FOREIGN: Final = """
+WITH here AS (
+    SELECT c.oid, c.relname AS name FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'triaged' AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S'))
+SELECT name FROM here WHERE NOT EXISTS (
+    SELECT 1 FROM here AS h WHERE h.name = 'schema_version' AND 2 = (
+        SELECT count(*) FROM pg_catalog.pg_attribute AS a
+        WHERE a.attrelid = h.oid AND a.attname IN ('version', 'compatible')
+        AND a.atttypid = 'pg_catalog.int8'::regtype))
+ORDER BY name LIMIT 1
+"""
 
 
 def check_version(
@@ -212,10 +220,12 @@ def check_version(
     """Return the version of the tables; raise unless this program may use them.
 
     Raises:
-        LedgerError: they are missing, too old or too new, or texts are not Unicode.
+        LedgerError: they are missing, too old or too new, or of another program, or
+            texts are not Unicode.
 
     """
     check_encoding(connection, location)
+    check_ownership(connection, location)
     try:
         row = connection.execute(
             "SELECT version, compatible FROM triaged.schema_version"
@@ -261,72 +271,18 @@ def check_encoding(connection: psycopg.Connection[DictRow], location: str) -> No
         )
 
 
-def migrate(
-    connection: psycopg.Connection[DictRow],
-    *,
-    create: bool,
-    migrations: Sequence[tuple[str, int]] = MIGRATIONS,
-) -> int:
-    """Make the tables, or bring them to this version, in one transaction.
-
-    Returns the version before; 0 if there were none. Daemons of the version before may
-    go on meanwhile.
+def check_ownership(connection: psycopg.Connection[DictRow], location: str) -> None:
+    """Check that the schema ``triaged`` is missing, empty, or holds a ledger.
 
     Raises:
-        psycopg.Error: a step failed; nothing was changed.
-        LookupError: there are no tables, and ``create`` is not set.
+        LedgerError: another program has its tables there.
 
     """
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
-        before = _version(connection)
-        if before == 0:
-            if not create:
-                raise LookupError("no tables")
-            connection.execute("CREATE SCHEMA IF NOT EXISTS triaged")
-            connection.execute(
-                "CREATE TABLE triaged.schema_version"
-                " (version bigint NOT NULL, compatible bigint NOT NULL)"
-            )
-            connection.execute("INSERT INTO triaged.schema_version VALUES (0, 0)")
-        for change, compatible in migrations[before:]:
-            connection.execute(change.encode())
-            connection.execute(
-                "UPDATE triaged.schema_version"
-                " SET version = version + 1, compatible = %s",
-                (compatible,),
-            )
-    return before
-
-
-def grant(connection: psycopg.Connection[DictRow], role: str) -> None:
-    """Give a role what a daemon needs and no more: it can neither change nor drop.
-
-    Raises:
-        psycopg.Error: there is no such role, or this one may not grant.
-
-    """
-    name = sql.Identifier(role)
-    tables = sql.SQL(", ").join(
-        sql.Identifier("triaged", table) for table in (*TABLES, "lease", "daemon")
-    )
-    with connection.transaction():
-        connection.execute(sql.SQL("GRANT USAGE ON SCHEMA triaged TO {}").format(name))
-        connection.execute(
-            sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(
-                tables, name
-            )
+    found = connection.execute(_FOREIGN).fetchone()
+    if found is not None:
+        raise LedgerError(
+            location,
+            f"its schema triaged holds tables of another program ({found['name']});"
+            " nothing was changed",
+            "give a database whose schema triaged is empty or missing",
         )
-        connection.execute(
-            sql.SQL("GRANT SELECT ON triaged.schema_version TO {}").format(name)
-        )
-
-
-def _version(connection: psycopg.Connection[DictRow]) -> int:
-    found = connection.execute(
-        "SELECT to_regclass('triaged.schema_version') AS name"
-    ).fetchone()
-    if found is None or found["name"] is None:
-        return 0
-    row = connection.execute("SELECT version FROM triaged.schema_version").fetchone()
-    return 0 if row is None else int(row["version"])

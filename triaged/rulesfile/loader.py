@@ -23,7 +23,7 @@ from triaged.rulesfile import test_runner as rule_tests
 from triaged.rulesfile.document import RulesDocument, RuleTest, combine
 from triaged.rulesfile.lint.checks import find_errors, find_warnings
 from triaged.rulesfile.lists import ListContent, ListFileError, parse_list
-from triaged.rulesfile.parser.file import declare_names, read_file
+from triaged.rulesfile.parser.file import declare_names, keys_of, read_file
 from triaged.rulesfile.parser.nodes import Node, compose
 from triaged.rulesfile.problems import ProblemCollector
 from triaged.rulesfile.sources import (
@@ -138,11 +138,14 @@ def _read_documents(
     declare_names([root for _, root in roots], report)
     if len(roots) < len(report.files):
         report.declared_names.update(dict.fromkeys(report.declared_names))
+    with_rules = len(roots) < len(report.files) or any(
+        "rules" in keys_of(root) for _, root in roots
+    )
     documents: list[RulesDocument] = []
     for file, root in roots:
         report.begin(file.name)
         with contextlib.suppress(ConfigError):
-            documents.append(read_file(root, report))
+            documents.append(read_file(root, report, with_rules=with_rules))
         if report.is_full:
             break
     return documents

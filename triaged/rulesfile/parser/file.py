@@ -1,6 +1,7 @@
 """The type of the whole rules file, and its JSON Schema for editors."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final, TypeGuard
 
 from triaged.rules.conditions import Condition
@@ -159,6 +160,12 @@ _FILE: Final = Record(
     ),
     advice="write version: 1 and rules:",
 )
+# A file that others with rules are used with, for one client's protection, say.
+_PART: Final = Record(
+    _FILE.what,
+    tuple(replace(each, required=each is VERSION_FIELD) for each in _FILE.fields),
+    advice=_FILE.advice,
+)
 
 
 def declare_names(nodes: Sequence[Node], report: ProblemCollector) -> None:
@@ -193,19 +200,31 @@ def _collect_declarations(
         )
 
 
+def keys_of(node: Node) -> set[str]:
+    """Return the keys of a file as written."""
+    pairs = node.pairs if isinstance(node, Mapping) else ()
+    return {key.value for key, _ in pairs if isinstance(key, Scalar)}
+
+
 def _values_of(node: Node, key: str) -> Iterator[Node]:
     pairs = node.pairs if isinstance(node, Mapping) else ()
     yield from (v for k, v in pairs if isinstance(k, Scalar) and k.value == key)
 
 
-def read_file(node: Node, report: ProblemCollector) -> RulesDocument:
+def read_file(
+    node: Node, report: ProblemCollector, *, with_rules: bool = False
+) -> RulesDocument:
     """Read a file, after ``declare_names``, as far as possible despite problems.
+
+    ``with_rules``: others that it is used with have rules, so that it may have none.
 
     Raises:
         ConfigError: it is not a rules file, or has another format version.
     """
     check_version(node, report)
-    given = _FILE.read_partly(node, report)
+    # One with nothing but a version may be cut off.
+    is_part = with_rules and bool(keys_of(node) - {"version"})
+    given = (_PART if is_part else _FILE).read_partly(node, report)
     if isinstance(given, Invalid):
         report.abort()
     renamed = {"safety": "limits"}

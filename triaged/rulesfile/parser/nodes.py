@@ -79,15 +79,25 @@ Node: TypeAlias = Scalar | Sequence | Mapping | InvalidNode
 
 
 def compose(
-    data: bytes, report: ProblemCollector, *, start: str = "version: 1 and rules:"
+    data: bytes,
+    report: ProblemCollector,
+    *,
+    start: str = "version: 1 and rules:",
+    most: int = MAX_BYTES,
+    if_larger: str = "",
 ) -> Node:
     """Parse the single YAML document of a file; ``start`` is how one may begin.
+
+    ``most`` is its size in bytes, and ``if_larger`` says what to do then.
 
     Raises:
         ConfigError: it is not valid YAML, so parsing cannot continue.
     """
-    if len(data) > MAX_BYTES:
-        report.error(Location(0, 0), f"{len(data)} bytes; at most {MAX_BYTES} (1 MiB)")
+    if len(data) > most:
+        message = (
+            f"the file is larger than {most >> 20} MiB ({most:,} bytes){if_larger}"
+        )
+        report.error(Location(0, 0), message)
         report.abort()
     composer = _Composer(report)
     try:
