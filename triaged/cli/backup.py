@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
+from triaged.cli.fleet_use import FleetUse
+from triaged.cli.options import LEDGER_OPTIONS, with_settings
 from triaged.cli.output import echo
 from triaged.ledger import backup as copies
 from triaged.settings import Settings

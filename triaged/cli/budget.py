@@ -11,10 +11,10 @@ import click
 
 from triaged.cli import exit_codes
 from triaged.cli.control import open_ledger
+from triaged.cli.fleet_use import FleetUse
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
-    FleetUse,
     Format,
     with_format,
     with_settings,

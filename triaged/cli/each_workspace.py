@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from triaged.cli import exit_codes
-from triaged.cli.options import NotHere
+from triaged.cli.fleet_use import NotHere
 from triaged.cli.output import collected_json, echo, echo_json, notice
 from triaged.errors import LedgerError, TriagedError
 from triaged.ledger.opening import shared_databases

@@ -1,8 +1,11 @@
 """The exit codes, and the mapping from errors to them."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from triaged.errors import ConfigError, QuotaExhausted, RuleTestsFailed, TriagedError
+
+if TYPE_CHECKING:
+    from triaged.triage.report import CycleReport
 
 OK: Final = 0
 FAILED: Final = 1
@@ -37,3 +40,17 @@ def exit_code_for(error: TriagedError) -> int:
             return INCOMPLETE
         case _:
             return FAILED
+
+
+def exit_code_of(report: "CycleReport") -> int:
+    """Return the exit code for how a cycle ended."""
+    from triaged.triage.report import CycleResult  # noqa: PLC0415 - as above
+
+    if report.result is CycleResult.OK:
+        return OK
+    if report.error is None:
+        return INCOMPLETE
+    code = exit_code_for(report.error)
+    if not report.listed or code == KEY_REFUSED:
+        return code
+    return INCOMPLETE

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import click
 
 from triaged.cli import exit_codes
 from triaged.cli.each_workspace import run_for_each
-from triaged.cli.options import FleetUse
+from triaged.cli.fleet_use import Choice, FleetUse
 from triaged.cli.output import notice
 from triaged.errors import ConfigError
 from triaged.fleet.loader import load_fleet
@@ -22,15 +22,6 @@ from triaged.rulesfile.problems import suggest
 from triaged.settings import Settings
 
 _SHOWN: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What was given: a name, labels that all have to be there, or ``--all``."""
-
-    name: str | None = None
-    labels: tuple[str, ...] = ()
-    is_all: bool = False
 
 
 def run(

@@ -10,10 +10,10 @@ from typing import Any, Final
 import click
 
 from triaged.cli.control import open_ledger
+from triaged.cli.fleet_use import FleetUse
 from triaged.cli.options import (
     CALL_OPTIONS,
     EnumChoice,
-    FleetUse,
     Format,
     with_format_of,
     with_settings,

@@ -3,11 +3,12 @@
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum, StrEnum, auto
+from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 import click
 
+from triaged.cli.fleet_use import Choice, FleetUse
 from triaged.errors import ConfigError, Problem
 from triaged.settings import env_name, read_settings, unknown_variables
 from triaged.text import escape_unprintable
@@ -99,38 +100,6 @@ class Format(StrEnum):
     HTML = "html"
 
 
-class FleetUse(Enum):
-    """What a command does with the workspaces of a fleet.
-
-    ONE: it is for the one that ``--workspace`` names. WHOLE: for that, or for the fleet
-    as a whole. EACH: ``-l`` and ``--all`` run it for several, one after the other.
-    RECORDED: so too, and it needs the ledger alone, so that workspaces whose entry
-    cannot be used are among them. LISTED: as that, but it gets all of them as
-    ``chosen``, which is None for the whole fleet. STOPPING: as that, with those that
-    may be meant.
-    """
-
-    ONE = auto()
-    WHOLE = auto()
-    EACH = auto()
-    RECORDED = auto()
-    LISTED = auto()
-    STOPPING = auto()
-
-    @property
-    def is_listed(self) -> bool:
-        return self in {FleetUse.LISTED, FleetUse.STOPPING}
-
-    @property
-    def needs_entry(self) -> bool:
-        """Whether the command needs more of a workspace than its name."""
-        return self in {FleetUse.ONE, FleetUse.WHOLE, FleetUse.EACH}
-
-
-class NotHere(click.BadParameter):
-    """An argument that means nothing in this workspace, but may in others."""
-
-
 _every = click.option(
     "--all", "of_all", is_flag=True, help="Every workspace of the fleet."
 )
@@ -171,7 +140,7 @@ def with_settings(
             name = flags["workspace"]
             if not (labels or is_all):
                 name = name or os.environ.get(env_name("workspace"))
-            choice = fleet_choice.Choice(name or None, labels, is_all)
+            choice = Choice(name or None, labels, is_all)
             return fleet_choice.run(command, settings, given, choice, fleet)
 
         decorated: Command = _by_label(_every(run)) if is_several else run

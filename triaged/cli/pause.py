@@ -7,7 +7,8 @@ from typing import Final
 import click
 
 from triaged.cli.control import describe, insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, FleetUse, with_settings
+from triaged.cli.fleet_use import FleetUse
+from triaged.cli.options import LEDGER_OPTIONS, with_settings
 from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger.flags import FlagName

@@ -3,7 +3,8 @@
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
-from triaged.cli.options import LEDGER_OPTIONS, FleetUse, NotHere, with_settings
+from triaged.cli.fleet_use import FleetUse, NotHere
+from triaged.cli.options import LEDGER_OPTIONS, with_settings
 from triaged.cli.output import echo, notice
 from triaged.clock import SystemClock
 from triaged.ledger import Ledger

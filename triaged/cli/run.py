@@ -11,12 +11,12 @@ from pathlib import Path
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.fleet_use import FleetUse
 from triaged.cli.log_setup import configure_logs, is_console
 from triaged.cli.options import (
     CALL_OPTIONS,
     LOG_OPTIONS,
     NOTIFY_OPTIONS,
-    FleetUse,
     with_settings,
 )
 from triaged.cli.run_lines import READABLE_EVENTS, attempt_line
@@ -32,7 +32,6 @@ from triaged.rulesfile.in_force import FollowedRules, load_written_rules
 from triaged.settings import Settings
 from triaged.triage.report import (
     CycleReport,
-    CycleResult,
     FalsePositiveLog,
     log_cycle,
     log_lock_wait,
@@ -219,7 +218,7 @@ async def _run_once(
                     dry_run=dry_run,
                 )
     log_cycle(report)
-    return exit_code_of(report)
+    return exit_codes.exit_code_of(report)
 
 
 def _sending(
@@ -246,15 +245,3 @@ def _sending(
         notifier.send_due(DaemonCondition(problems=problems))
 
     return send
-
-
-def exit_code_of(report: CycleReport) -> int:
-    """Return the exit code for how a cycle ended."""
-    if report.result is CycleResult.OK:
-        return exit_codes.OK
-    if report.error is None:
-        return exit_codes.INCOMPLETE
-    code = exit_codes.exit_code_for(report.error)
-    if not report.listed or code == exit_codes.KEY_REFUSED:
-        return code
-    return exit_codes.INCOMPLETE

@@ -9,7 +9,6 @@ import structlog
 
 from triaged.cli import exit_codes
 from triaged.cli.log_setup import configure_logs
-from triaged.cli.run import exit_code_of
 from triaged.clock import SystemClock
 from triaged.daemon.fleet import Fleet
 from triaged.daemon.fleet_member import Member, Shared
@@ -116,7 +115,7 @@ def _code_of(member: Member) -> int:
     if member.problem is not None:
         return exit_codes.CONFIG
     report = member.health.last_report
-    return exit_codes.INCOMPLETE if report is None else exit_code_of(report)
+    return exit_codes.INCOMPLETE if report is None else exit_codes.exit_code_of(report)
 
 
 async def _do_nothing() -> None:

@@ -7,10 +7,10 @@ from typing import Any, Final
 import click
 
 from triaged.cli import exit_codes
+from triaged.cli.fleet_use import FleetUse
 from triaged.cli.options import (
     LEDGER_OPTIONS,
     QUOTA_OPTIONS,
-    FleetUse,
     Format,
     with_format,
     with_settings,

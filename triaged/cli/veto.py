@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import click
 
 from triaged.cli.control import insist, login_name, open_control, whose
+from triaged.cli.fleet_use import FleetUse
 from triaged.cli.options import (
     LEDGER_OPTIONS,
-    FleetUse,
     Format,
     with_format,
     with_settings,
