@@ -320,7 +320,7 @@ def exit_codes_page() -> str:
     codes = {
         name: value
         for name, value in vars(exit_codes).items()
-        if name.isupper() and isinstance(value, int)
+        if name.isupper() and type(value) is int
     }
     rows = [(str(value), EXIT_CODES[name]) for name, value in codes.items()]
     return _page("Exit codes", _table(("code", "meaning"), rows))
