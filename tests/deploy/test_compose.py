@@ -68,7 +68,7 @@ def test_the_simulators_flags_are_flags() -> None:
     parent = click.Context(app, info_name="triaged", **app.context_settings)
 
     given = sandbox.make_context(name, flags, parent=parent).params
-    assert given["task_count"] == 200
+    assert given["tasks"] == 200
 
 
 def test_prometheus_and_grafana_find_each_other() -> None:
