@@ -38,6 +38,12 @@ class ManualClock:
             if until <= self._now:
                 woken.set()
 
+    def set_wall(self, by: timedelta) -> None:
+        """Set the wall clock forward or back; no time passes."""
+        self._now += by
+        self._start += by
+        self._sleepers[:] = [(until + by, woken) for until, woken in self._sleepers]
+
     async def sleep(self, seconds: float) -> None:
         woken = asyncio.Event()
         sleeper = (self._now + timedelta(seconds=seconds), woken)
@@ -46,7 +52,7 @@ class ManualClock:
         try:
             await woken.wait()
         finally:
-            self._sleepers.remove(sleeper)
+            self._sleepers[:] = [each for each in self._sleepers if each[1] != woken]
 
 
 class AutoAdvanceClock:

@@ -39,8 +39,8 @@ from triaged.sandbox.state import RecordedCall
 pytestmark = pytest.mark.reliability
 
 WORKSPACES: Final = 200 if FULL else 24
-FAULTS: Final = 2_000 if FULL else int(os.environ.get("TRIAGED_FLEET_FAULTS", "100"))
-SECONDS: Final = 3_600 if FULL else 80
+FAULTS: Final = int(os.environ.get("TRIAGED_FLEET_FAULTS", "2000" if FULL else "100"))
+SECONDS: Final = int(os.environ.get("TRIAGED_FLEET_SECONDS", "3600" if FULL else "80"))
 SEED: Final = int(os.environ.get("TRIAGED_SEED", "12"))
 # Long enough that faults meet calls on their way.
 LATENCY: Final = 0.3

@@ -140,6 +140,23 @@ async def test_each_workspace_is_polled_again_in_its_time(rig: Rig) -> None:
         assert rig.ran == ["a", "b", "a"]
 
 
+async def test_a_clock_that_is_set_back_in_a_cycle_delays_no_poll(rig: Rig) -> None:
+    """The next poll is an interval later, although the cycle read the clock before."""
+
+    class Misled(Work):
+        async def run_cycle(self) -> datetime:
+            next_at = await super().run_cycle()
+            rig.clock.set_wall(timedelta(hours=-1))
+            return next_at
+
+    work = Misled("a", rig.supervisor.cycle_clock, rig.ran)
+    rig.supervisor.add("a", work, T0)
+    async with rig.running():
+        await rig.advance(5 * MINUTE + timedelta(seconds=2))
+
+    assert rig.ran == ["a", "a"]
+
+
 async def test_who_is_due_longest_goes_first(rig: Rig) -> None:
     """While all places are taken, those that wait keep the order of their times."""
     held = [rig.add(name) for name in ("a", "b")]

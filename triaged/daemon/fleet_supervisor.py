@@ -69,7 +69,7 @@ class FleetSupervisor:
         )
         self._schedule = scheduler.Scheduler(self._fire)
         self._planned: float | None = None
-        self._wall_ahead = wall_ahead(clock.now(), clock.monotonic())
+        self._wall_ahead = self._read_wall_ahead()
         self._heartbeat_at = clock.monotonic()
         self._is_ending = False
         self.cycle_clock: Clock = YieldingClock(clock, self._places)
@@ -180,6 +180,7 @@ class FleetSupervisor:
 
     def _start(self, entry: Entry, now: float) -> None:
         entry.ticket, entry.waits, entry.is_cancelled = -1, 0, False
+        entry.wall_ahead = self._read_wall_ahead()
         entry.job.health.cycle_since = now
         entry.job.health.poll_due = None
         self._places.take(entry)
@@ -206,6 +207,9 @@ class FleetSupervisor:
             error = None if task.cancelled() else task.exception()
             with structlog.contextvars.bound_contextvars(workspace=entry.name):
                 self._errors.record(Where.CYCLE, error or asyncio.CancelledError())
+        if entry.wall_ahead - self._read_wall_ahead() > CLOCK_STEP:
+            # Set back meanwhile: the cycle may have read the clock before.
+            next_at = min(next_at, self._clock.now() + health.interval)
         # Removed, or replaced, while its cycle was running.
         if self._turns is not None:
             delay = max(next_at - self._clock.now(), timedelta(0))
@@ -214,6 +218,9 @@ class FleetSupervisor:
         elif self._entries.get(entry.name) is entry:
             self._plan(entry, next_at)
         self._wake.set()
+
+    def _read_wall_ahead(self) -> timedelta:
+        return wall_ahead(self._clock.now(), self._clock.monotonic())
 
     def _plan(self, entry: Entry, at: datetime) -> None:
         now, monotonic = self._clock.now(), self._clock.monotonic()

@@ -3,7 +3,7 @@
 import asyncio
 import heapq
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Protocol
 
@@ -20,7 +20,10 @@ class Job(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A workspace, when its next poll is due, and its running cycle if there is one."""
+    """A workspace, when its next poll is due, and its running cycle if there is one.
+
+    ``wall_ahead`` is the wall clock minus the monotonic one when its cycle began.
+    """
 
     name: str
     job: Job
@@ -29,6 +32,7 @@ class Entry:
     task: asyncio.Task[datetime] | None = None
     waits: int = 0
     is_cancelled: bool = False
+    wall_ahead: timedelta = timedelta(0)
 
 
 class PollQueue:
