@@ -53,6 +53,14 @@ def test_what_needs_attention_is_first() -> None:
     assert names(page(rows(6), "sort=nonsense"))[0] == "w00002"
 
 
+def test_what_is_wrong_comes_before_what_is_not() -> None:
+    """One that goes on although its files are wrong stands before others that work."""
+    working = [row for row in rows(6) if row.state is WorkspaceState.WORKING]
+    wrong = replace(working[-1], detail="rules.yaml:2:3: unknown key")
+
+    assert names(page([*working[:-1], wrong]))[0] == wrong.name
+
+
 def test_ten_thousand_are_paged() -> None:
     """A page has a part of the table, links to its neighbours, and says which part."""
     found = rows(10_000)

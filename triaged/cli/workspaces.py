@@ -164,7 +164,11 @@ def read_rows(
             _row(name, labels, rejection, saved, flags, serving=serving, now=now)
         )
     ranks = list(WorkspaceState)
-    return sorted(rows, key=lambda row: (ranks.index(row["state"]), row["workspace"]))
+
+    def attention(row: Mapping[str, Any]) -> tuple[int, bool, str]:
+        return ranks.index(row["state"]), row["error"] is None, row["workspace"]
+
+    return sorted(rows, key=attention)
 
 
 def _joined(problems: Iterable[object]) -> str:

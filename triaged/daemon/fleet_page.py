@@ -115,8 +115,10 @@ def fleet_page(
     counted = Counter(row.state for row in rows)
     by_name = query.order == NAME
 
-    def place(row: FleetRow) -> tuple[int, str]:
-        return 0 if by_name else _ORDER[row.state], row.name
+    def place(row: FleetRow) -> tuple[int, bool, str]:
+        if by_name:
+            return 0, True, row.name
+        return _ORDER[row.state], not row.detail, row.name
 
     found = sorted(_matching(rows, query.search), key=place)
     pages = max(-(-len(found) // ROWS_ON_PAGE), 1)
