@@ -24,7 +24,13 @@ def main() -> None:
 
     if not is_run and is_interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        run()
+    finally:
+        if is_run:
+            # The exit code is settled; Python would put back handlers that kill.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _handle_early_signals(exit_code: int) -> None:

@@ -1,4 +1,4 @@
-"""Signals from the first instruction on, where exceptions are ignored too."""
+"""Signals from the first instruction to the last, where exceptions are ignored too."""
 
 import subprocess
 import sys
@@ -36,6 +36,20 @@ sys.argv = ["triaged", "plan"]
 program.main()
 """
 
+# Raises SIGTERM when the interpreter has put its own handlers away.
+WHILE_ENDING: Final = """
+import os, signal, sys
+from triaged import __main__ as program
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
+        kill(pid, number)
+
+late = Late()
+sys.argv = ["triaged", "run", "--help"]
+program.main()
+"""
+
 
 @pytest.mark.parametrize("code", [0, 4])
 def test_a_signal_where_an_exception_would_be_ignored(code: int) -> None:
@@ -56,3 +70,12 @@ def test_ctrl_c_during_the_imports() -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (-2, b"", b"")
+
+
+def test_a_signal_at_the_very_end() -> None:
+    """What is done is done: the exit code stays."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHILE_ENDING], capture_output=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
