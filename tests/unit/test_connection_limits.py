@@ -45,12 +45,16 @@ class Endless(httpx.AsyncBaseTransport):
         return httpx.Response(self.status, headers=self.headers, content=pieces())
 
 
+def connected_to(transport: httpx.AsyncBaseTransport) -> OwnConnection:
+    return OwnConnection(
+        base_url=BASE, key=lambda: "wbk_x", clock=ManualClock(), transport=transport
+    )
+
+
 async def error_of(
     transport: httpx.AsyncBaseTransport, *, on_list: bool = True
 ) -> LexiError:
-    connection = OwnConnection(
-        base_url=BASE, key=lambda: "wbk_x", clock=ManualClock(), transport=transport
-    )
+    connection = connected_to(transport)
     async with connection:
         reader, writer = LexiReader(connection), LexiWriter(connection)
         call = reader.list_tasks() if on_list else writer.dismiss("a", "testing")
@@ -176,12 +180,7 @@ async def test_gzip_is_understood() -> None:
     def server(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=packed)
 
-    connection = OwnConnection(
-        base_url=BASE,
-        key=lambda: "wbk_x",
-        clock=ManualClock(),
-        transport=httpx.MockTransport(server),
-    )
+    connection = connected_to(httpx.MockTransport(server))
     async with connection:
         listed = await LexiReader(connection).list_tasks()
 
@@ -200,12 +199,7 @@ async def test_a_long_list_is_decoded_in_pieces(encoding: str) -> None:
         headers = {"Content-Encoding": encoding}
         return httpx.Response(200, headers=headers, content=packed)
 
-    connection = OwnConnection(
-        base_url=BASE,
-        key=lambda: "wbk_x",
-        clock=ManualClock(),
-        transport=httpx.MockTransport(server),
-    )
+    connection = connected_to(httpx.MockTransport(server))
     async with connection:
         listing = asyncio.create_task(LexiReader(connection).list_tasks())
         turns = 0

@@ -22,6 +22,7 @@ from triaged.cli.options import (
 from triaged.cli.run_lines import READABLE_EVENTS, attempt_line
 from triaged.clock import SystemClock
 from triaged.daemon.internal_errors import InternalErrors, Where
+from triaged.daemon.metrics import Metrics
 from triaged.daemon.signals import signal_events
 from triaged.daemon.systemd import SystemdNotifier
 from triaged.errors import ConfigError
@@ -170,8 +171,6 @@ async def _run_once(
     rules, _ = load_written_rules(*settings.rules, now=clock.now())
     metrics = None
     if metrics_file is not None:
-        from triaged.daemon.metrics import Metrics  # noqa: PLC0415 - loads prometheus_client
-
         metrics = Metrics(settings.workspace)
     process = RunningProcess(
         settings=settings, started_at=clock.now(), dry_run=dry_run, once=True

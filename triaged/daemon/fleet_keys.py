@@ -4,7 +4,6 @@ The fleet files are checked for that when they are loaded; this holds it afterwa
 when the content of a key file changes.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 from triaged.errors import ConfigError
@@ -38,7 +37,7 @@ class FleetKeys:
         Raises:
             ConfigError: another workspace uses it, or has it in its file by now.
         """
-        found = _hash(key)
+        found = key.sha256()
         if found == self._used.get(workspace):
             return
         for other, source in self._sources.items():
@@ -53,10 +52,6 @@ class FleetKeys:
 def _now(source: KeySource) -> str | None:
     """Return the hash of the key in a source, or None while it cannot be used."""
     try:
-        return _hash(source.read())
+        return source.read().sha256()
     except ConfigError:
         return None
-
-
-def _hash(key: ApiKey) -> str:
-    return hashlib.sha256(key.reveal().encode()).hexdigest()

@@ -16,6 +16,7 @@ from triaged.errors import LeaseLost, LedgerError, LedgerUnavailable
 from triaged.ledger.database import Database
 from triaged.ledger.leases import Lease, Leases, Standing
 from triaged.ledger.locks import DaemonLock
+from triaged.triage.report import log_ledger
 
 if TYPE_CHECKING:
     from triaged.ledger.postgres import PostgresDatabase
@@ -247,13 +248,6 @@ class FleetLeases:
         self._given.clear()
 
     def _note_away(self, error: LedgerUnavailable | None) -> None:
-        is_away = error is not None
-        if is_away and not self._is_away:
-            log.error(
-                "ledger.unavailable",
-                error=str(error),
-                effect="nothing is dismissed until it can be used",
-            )
-        elif self._is_away and not is_away:
-            log.info("ledger.available")
-        self._is_away = is_away
+        problem, was_away = None if error is None else str(error), self._is_away
+        self._is_away = problem is not None
+        log_ledger(problem, was_away=was_away)

@@ -28,6 +28,7 @@ from triaged.errors import LedgerError, LedgerUnavailable
 from triaged.leadlex.errors import KeyRejected, LexiError
 from triaged.ledger.opening import make_daemon_lock
 from triaged.settings import Settings
+from triaged.triage.report import log_ledger
 from triaged.triage.requests import Attempt
 from triaged.workspace import Workspace, open_workspace
 
@@ -251,14 +252,7 @@ class Daemon:
         """Log when the ledger goes away or comes back, and show it as not ready."""
         was_away = self.health.ledger_problem is not None
         self.health.ledger_problem = None if error is None else str(error)
-        if error is not None and not was_away:
-            log.error(
-                "ledger.unavailable",
-                error=str(error),
-                effect="nothing is dismissed until it can be used",
-            )
-        elif error is None and was_away:
-            log.info("ledger.available")
+        log_ledger(self.health.ledger_problem, was_away=was_away)
 
     async def _check_files(self) -> None:
         now = self._clock.now()

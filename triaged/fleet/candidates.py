@@ -1,6 +1,5 @@
 """Builds workspaces of the entries of fleet files, or finds why they cannot be used."""
 
-import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -130,7 +129,7 @@ class Surroundings:
             return None
         try:
             source = self._key_source(key)
-            value = source.read().reveal()
+            found_hash = source.read().sha256()
         except (OSError, RuntimeError) as error:
             # The name is not shown, since it may be the key itself.
             why = getattr(error, "strerror", None) or str(error)
@@ -140,7 +139,7 @@ class Surroundings:
         except ConfigError as error:
             found.refuse(key.place, error.problems[0].message)
         else:
-            found.key_hash = hashlib.sha256(value.encode()).hexdigest()
+            found.key_hash = found_hash
             return source
         finally:
             found.files = (self.directory / key.text,) if key.in_file else ()

@@ -1,5 +1,6 @@
 """The API key: where it is read from, and how it is kept out of all output."""
 
+import hashlib
 import os
 import re
 import stat
@@ -41,6 +42,10 @@ class ApiKey:
     def reveal(self) -> str:
         """Return the key itself; for use in the Authorization header only."""
         return self._value
+
+    def sha256(self) -> str:
+        """Return a hash (hex), to compare keys without holding them."""
+        return hashlib.sha256(self._value.encode()).hexdigest()
 
     def __repr__(self) -> str:
         return "ApiKey(…)"

@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from triaged.errors import LeaseLost
-from triaged.ledger.database import Row
 
 if TYPE_CHECKING:
     from psycopg import Cursor
@@ -148,10 +147,6 @@ class LeaseDatabase(Protocol):
         """Run one statement, which commits by itself."""
         ...
 
-    def row(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
-        """Run a query and return its first row, or None."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -275,11 +270,11 @@ class Leases:
 
     def holder_of(self, workspace: str) -> str | None:
         """Return who holds a workspace now, or None."""
-        row = self._database.row(
-            "SELECT holder FROM lease"
-            " WHERE workspace = ? AND until > clock_timestamp()",
+        row = self._database.statement(
+            "SELECT holder FROM triaged.lease"
+            " WHERE workspace = %s AND until > clock_timestamp()",
             (workspace,),
-        )
+        ).fetchone()
         return None if row is None else str(row["holder"])
 
     def renew(self, lease: Lease) -> None:

@@ -147,6 +147,18 @@ def log_lock_wait(owner: str) -> None:
     log.warning("dispatch_lock.awaited", owner=owner)
 
 
+def log_ledger(problem: str | None, *, was_away: bool) -> None:
+    """Log once that the ledger is away for now, and once that it is back."""
+    if problem is not None and not was_away:
+        log.error(
+            "ledger.unavailable",
+            error=problem,
+            effect="nothing is dismissed until it can be used",
+        )
+    elif problem is None and was_away:
+        log.info("ledger.available")
+
+
 def log_cycle(report: CycleReport) -> None:
     """Log how a cycle ended, once."""
     write = log.info if report.result is CycleResult.OK else log.warning
